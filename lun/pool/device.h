@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where a pool's bytes live: a table of functions. device_file.c is the real one; tests have
+ * simulated ones. Nothing else in lun/ does I/O.
+ *
+ * All functions are thread-safe, take bytes, and return 0 or a negative errno. A transfer is whole or
+ * failed; after a failed write any part of its range may have changed. What was written is seen by
+ * reads at once, and is durable when a device_sync() that began after its return has returned 0.
+ */
+#ifndef LUN_POOL_DEVICE_H
+#define LUN_POOL_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "lun/base/err.h"
+
+struct device;
+
+struct device_ops
+{
+    int (*read)(struct device *device, void *buf, size_t len, uint64_t offset);
+    /* @iov may be changed by the call. */
+    int (*writev)(struct device *device, struct iovec *iov, int iov_count, uint64_t offset);
+    int (*sync)(struct device *device);
+    /* Bytes it has now. */
+    int (*size)(struct device *device, uint64_t *size_bytes);
+    /* Makes it at least that large. -ENOTSUP for a block device, -ENOSPC when there is no room. */
+    int (*grow)(struct device *device, uint64_t size_bytes);
+    /* Makes sure that writes to the range never fail for space. A no-op on a block device. */
+    int (*allocate)(struct device *device, uint64_t len, uint64_t offset);
+    /* A hint: the content is no longer needed; afterwards it reads as anything. */
+    int (*discard)(struct device *device, uint64_t len, uint64_t offset);
+    /* A hint: the range will be read soon. */
+    int (*prefetch)(struct device *device, uint64_t len, uint64_t offset);
+    void (*close)(struct device *device);
+};
+
+struct device
+{
+    const struct device_ops *ops;
+    const char *path; /* for messages; owned by the implementation */
+};
+
+static inline int device_read(struct device *device, void *buf, size_t len, uint64_t offset)
+{
+    return device->ops->read(device, buf, len, offset);
+}
+
+static inline int device_writev(struct device *device, struct iovec *iov, int iov_count,
+                                uint64_t offset)
+{
+    return device->ops->writev(device, iov, iov_count, offset);
+}
+
+static inline int device_write(struct device *device, const void *buf, size_t len, uint64_t offset)
+{
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+    return device->ops->writev(device, &iov, 1, offset);
+}
+
+static inline int device_sync(struct device *device)
+{
+    return device->ops->sync(device);
+}
+
+static inline void device_close(struct device *device)
+{
+    if (device)
+        device->ops->close(device);
+}
+
+struct device_file_options
+{
+    bool create;        /* makes the file if it is not there */
+    bool read_only;
+    uint64_t size_bytes; /* with create: its size, if larger than it is */
+};
+
+/*
+ * A file or block device, locked for this process (flock: exclusive, or shared when read-only).
+ * -EBUSY: somebody has it; the superblock says who.
+ */
+MUST_CHECK int device_file_open(const char *path, const struct device_file_options *options,
+                                struct device **device, struct reason *why);
+
+#endif
