@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A running target: an open pool with everything that serves it but NBD.
+ *
+ * target_start() starts the management thread and the iSCSI portals on a pool that the caller has
+ * opened and started; target_stop() ends them. The caller (the nbdkit plugin, or a test) keeps the
+ * pool and closes it afterwards.
+ */
+#ifndef SERVER_TARGET_H
+#define SERVER_TARGET_H
+
+#include <stddef.h>
+
+#include "lun/lun.h"
+
+struct target;
+
+enum
+{
+    TARGET_PORTALS_MAX = 16
+};
+
+struct target_options
+{
+    const char *mgmt_socket;      /* path of the Unix socket; NULL: no management */
+    unsigned mgmt_mode;           /* its permissions; 0: 0666, everybody may look */
+    const char *management_group; /* name or number of the group that may change things; or NULL */
+    const char *const *iscsi_portals; /* "ADDRESS:PORT", "[ADDRESS]:PORT" */
+    size_t iscsi_portal_count;
+    const char *nbd_uri;   /* where NBD clients connect, without an export name; or NULL */
+    const char *conf_path; /* only shown; or NULL */
+};
+
+/*
+ * Starts threads, so call it after the last fork. Copies @options. On failure nothing is left
+ * running. -EBUSY: a live server has the socket. -EEXIST: the socket's path is something else.
+ * -ENOTSUP: iSCSI portals asked of a build without iSCSI.
+ */
+MUST_CHECK int target_start(struct pool *pool, const struct target_options *options,
+                            struct target **target, struct reason *why);
+
+/* Ends all threads, also commands that still run, and removes the socket. NULL is accepted. */
+void target_stop(struct target *target);
+
+/* What it was started with; lives as long as @target. */
+struct pool *target_pool(struct target *target);
+const struct target_options *target_options_of(const struct target *target);
+
+#endif
