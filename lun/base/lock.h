@@ -87,9 +87,9 @@ static inline struct lock *lock_taken(struct lock *lock)
 
 #define LOCK_CONCAT_(a, b) a##b
 #define LOCK_CONCAT(a, b) LOCK_CONCAT_(a, b)
-/* Takes @lock until the end of the scope. */
-#define AUTO_LOCK(lock)                                                                            \
+/* Takes @the_lock until the end of the scope. */
+#define AUTO_LOCK(the_lock)                                                                            \
     CLEANUP(cleanup_lock)                                                                          \
-    struct lock *LOCK_CONCAT(auto_lock_, __LINE__) __attribute__((unused)) = lock_taken(lock)
+    struct lock *LOCK_CONCAT(auto_lock_, __LINE__) __attribute__((unused)) = lock_taken(the_lock)
 
 #endif
