@@ -46,6 +46,11 @@ void *writer_room(struct writer *writer, size_t len)
 {
     if (writer->failed)
         return NULL;
+    if (len > SIZE_MAX / 2 - writer->len)
+    {
+        writer->failed = true; /* doubling would wrap */
+        return NULL;
+    }
     if (writer->capacity - writer->len < len)
     {
         size_t capacity = writer->capacity ? writer->capacity : 256;
