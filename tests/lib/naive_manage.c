@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Commands on LUNs and snapshots in the naive engine, and what it says about them. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "tests/lib/naive_internal.h"
+
+/* ---- LUNs */
+
+static int nv_check_size(uint64_t size_bytes, uint32_t sector_bytes, struct reason *why)
+{
+    if (sector_bytes != 512 && sector_bytes != 4096)
+        return reason_set(why, -EINVAL, "A sector has 512 or 4096 bytes, not %" PRIu32 ".",
+                          sector_bytes);
+    if (size_bytes == 0 || size_bytes > LUN_SIZE_MAX_BYTES || size_bytes % sector_bytes != 0)
+        return reason_set(why, -EINVAL,
+                          "A LUN has at most %" PRIu64 " bytes and whole sectors of %" PRIu32
+                          " bytes; %" PRIu64 " bytes were asked for.",
+                          (uint64_t)LUN_SIZE_MAX_BYTES, sector_bytes, size_bytes);
+    return 0;
+}
+
+/* A name that a new LUN may take. */
+static int nv_check_new_lun(struct pool *pool, const char *name, const char *comment,
+                            struct reason *why)
+{
+    int r = nv_check_name(name, "LUN", why);
+    if (r == 0)
+        r = nv_check_comment(comment, why);
+    if (r == 0 && nv_find(pool, name))
+        r = reason_set(why, -EEXIST, "There is a LUN '%s' already.", name);
+    return r;
+}
+
+static int nv_lun_create(struct pool *pool, const struct lun_create_args *args, uint64_t *id,
+                         struct reason *why)
+{
+    AUTO_LOCK(&pool->lock);
+    uint32_t sector_bytes = args->sector_bytes ? args->sector_bytes : 512;
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_check_size(args->size_bytes, sector_bytes, why);
+    if (r == 0)
+        r = nv_check_new_lun(pool, args->name, args->comment, why);
+    if (r < 0)
+        return r;
+    struct nv_object *lun = nv_object_new(pool, args->name, args->comment);
+    if (!lun)
+        return -ENOMEM;
+    lun->size_bytes = args->size_bytes;
+    lun->sector_bytes = sector_bytes;
+    nv_insert_lun(pool, lun);
+    *id = lun->id;
+    return 0;
+}
+
+int lun_create(struct pool *pool, const struct lun_create_args *args, struct reason *why)
+{
+    reason_clear(why);
+    uint64_t id = 0;
+    int r = nv_lun_create(pool, args, &id, why);
+    if (r == 0)
+        nv_tell(pool, LUN_CHANGE_CREATED, "lun.created", id, args->name);
+    return r;
+}
+
+/* ---- clones */
+
+/* Puts @number where the template has its one %d, %0Nd or %u. */
+static int nv_expand(const char *template, uint32_t number, char name[LUN_NAME_MAX + 2])
+{
+    const char *percent = strchr(template, '%');
+    if (!percent)
+        return -EINVAL;
+    const char *at = percent + 1;
+    unsigned width = 0;
+    bool has_zero = *at == '0';
+    for (; has_zero && *at >= '0' && *at <= '9' && width < 100; at++)
+        width = 10 * width + (unsigned)(*at - '0');
+    if ((*at != 'd' && *at != 'u') || strchr(at, '%') || width > LUN_NAME_MAX)
+        return -EINVAL;
+    int len = snprintf(name, LUN_NAME_MAX + 2, "%.*s%0*" PRIu32 "%s", (int)(percent - template),
+                       template, (int)width, number, at + 1);
+    return len > LUN_NAME_MAX ? -EINVAL : 0;
+}
+
+static int nv_clone_name(const struct lun_clone_args *args, uint32_t i, char name[LUN_NAME_MAX + 2],
+                         struct reason *why)
+{
+    if (args->count > 1)
+    {
+        if (nv_expand(args->name, args->first_number + i, name) < 0)
+            return reason_set(why, -EINVAL,
+                              "'%s' cannot name %" PRIu32 " clones: one %%d, %%0Nd or %%u must be "
+                              "in it, and the names must not be too long.",
+                              args->name, args->count);
+        return 0;
+    }
+    int r = nv_check_name(args->name, "LUN", why);
+    if (r == 0)
+        snprintf(name, LUN_NAME_MAX + 2, "%s", args->name);
+    return r;
+}
+
+static int nv_clone_check(struct pool *pool, const struct lun_clone_args *args, struct reason *why)
+{
+    int r = nv_check_writable(pool, why);
+    if (r < 0)
+        return r;
+    if (args->count > LUN_CLONES_AT_ONCE_MAX)
+        return reason_set(why, -EINVAL, "At most %d clones are made at once, not %" PRIu32 ".",
+                          LUN_CLONES_AT_ONCE_MAX, args->count);
+    uint32_t count = args->count ? args->count : 1;
+    if (args->first_number > UINT32_MAX - count)
+        return reason_set(why, -EINVAL, "The numbers of the clones pass %" PRIu32 ".", UINT32_MAX);
+    for (uint32_t i = 0; i < count; i++)
+    {
+        char name[LUN_NAME_MAX + 2];
+        r = nv_clone_name(args, i, name, why);
+        if (r == 0)
+            r = nv_check_new_lun(pool, name, args->comment, why);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int nv_lun_clone(struct pool *pool, const struct lun_clone_args *args, uint64_t *first_id,
+                        struct reason *why)
+{
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *source = NULL;
+    int r = nv_clone_check(pool, args, why);
+    if (r == 0)
+        r = nv_require(pool, args->source, &source, why);
+    if (r < 0)
+        return r;
+    *first_id = pool->next_id;
+    pool->generation++;
+    struct list made;
+    list_init(&made);
+    for (uint32_t i = 0; i < (args->count ? args->count : 1); i++)
+    {
+        char name[LUN_NAME_MAX + 2];
+        r = nv_clone_name(args, i, name, why);
+        struct nv_object *clone = r == 0 ? nv_object_copy(pool, source, name, args->comment) : NULL;
+        if (!clone)
+        {
+            list_for_each_safe (object, &made, struct nv_object, node)
+            {
+                nv_object_free(pool, object);
+            }
+            return -ENOMEM;
+        }
+        nv_full_name(source, clone->origin);
+        list_add_tail(&made, &clone->node);
+    }
+    list_for_each_safe (object, &made, struct nv_object, node)
+    {
+        list_remove(&object->node);
+        nv_insert_lun(pool, object);
+    }
+    return 0;
+}
+
+int lun_clone(struct pool *pool, const struct lun_clone_args *args, struct reason *why)
+{
+    reason_clear(why);
+    uint64_t first_id = 0;
+    int r = nv_lun_clone(pool, args, &first_id, why);
+    for (uint32_t i = 0; r == 0 && i < (args->count ? args->count : 1); i++)
+    {
+        char name[LUN_NAME_MAX + 2];
+        if (nv_clone_name(args, i, name, NULL) == 0)
+            nv_tell(pool, LUN_CHANGE_CREATED, "lun.cloned", first_id + i, name);
+    }
+    return r;
+}
+
+/* ---- changes of LUNs */
+
+static int nv_check_unused(const struct nv_object *object, const char *name, unsigned flags,
+                           struct reason *why)
+{
+    if (object->open_handles == 0 || (flags & LUN_FORCE))
+        return 0;
+    return reason_set(why, -EBUSY, "'%s' is in use by %u handles; use --force to go on anyway.",
+                      name, object->open_handles);
+}
+
+static int nv_lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
+                         uint64_t *id, struct reason *why)
+{
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *lun = NULL;
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_require_lun(pool, name, &lun, why);
+    if (r == 0 && !with_snapshots && !list_is_empty(&lun->snapshots))
+        r = reason_set(why, -EBUSY,
+                       "LUN '%s' has %" PRIu64 " snapshots; use --with-snapshots to delete them.",
+                       name, nv_count_objects(&lun->snapshots));
+    if (r == 0)
+        r = nv_check_unused(lun, name, flags, why);
+    if (r < 0)
+        return r;
+    list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+    {
+        r = keep_first(r, nv_check_unused(snapshot, snapshot->name, flags, why));
+    }
+    if (r < 0)
+        return r;
+    *id = lun->id;
+    list_for_each_safe (snapshot, &lun->snapshots, struct nv_object, node)
+    {
+        nv_object_delete(pool, snapshot);
+    }
+    nv_object_delete(pool, lun);
+    return 0;
+}
+
+int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
+               struct reason *why)
+{
+    reason_clear(why);
+    uint64_t id = 0;
+    int r = nv_lun_delete(pool, name, with_snapshots, flags, &id, why);
+    if (r == 0)
+        nv_tell(pool, LUN_CHANGE_DELETED, "lun.deleted", id, name);
+    return r;
+}
+
+static int nv_lun_rename(struct pool *pool, const char *name, const char *new_name, uint64_t *id,
+                         struct reason *why)
+{
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *lun = NULL;
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_require_lun(pool, name, &lun, why);
+    if (r == 0)
+        r = nv_check_new_lun(pool, new_name, NULL, why);
+    if (r < 0)
+        return r;
+    list_remove(&lun->node);
+    snprintf(lun->name, sizeof(lun->name), "%s", new_name);
+    nv_insert_lun(pool, lun);
+    *id = lun->id;
+    return 0;
+}
+
+int lun_rename(struct pool *pool, const char *name, const char *new_name, struct reason *why)
+{
+    reason_clear(why);
+    uint64_t id = 0;
+    int r = nv_lun_rename(pool, name, new_name, &id, why);
+    if (r == 0)
+        nv_tell(pool, LUN_CHANGE_RENAMED, "lun.renamed", id, new_name);
+    return r;
+}
+
+static void nv_set_size(struct pool *pool, struct nv_object *lun, uint64_t size_bytes)
+{
+    uint64_t tail = size_bytes % LUN_BLK_BYTES;
+    if (size_bytes < lun->size_bytes)
+    {
+        nv_content_cut(pool, &lun->content, div_round_up(size_bytes, LUN_BLK_BYTES), UINT64_MAX);
+        if (tail > 0)
+            ignore_error(
+                nv_content_zero(pool, &lun->content, LUN_BLK_BYTES - tail, size_bytes, true),
+                "on a full pool the tail of a shared page cannot be zeroed");
+    }
+    lun->size_bytes = size_bytes;
+}
+
+static int nv_lun_resize(struct pool *pool, const char *name, uint64_t size_bytes, unsigned flags,
+                         uint64_t *id, struct reason *why)
+{
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *lun = NULL;
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_require_lun(pool, name, &lun, why);
+    if (r == 0)
+        r = nv_check_size(size_bytes, lun->sector_bytes, why);
+    if (r == 0 && size_bytes < lun->size_bytes && !(flags & LUN_FORCE))
+        r = reason_set(why, -EINVAL,
+                       "Shrinking '%s' from %" PRIu64 " to %" PRIu64
+                       " bytes cuts data off; use --force.",
+                       name, lun->size_bytes, size_bytes);
+    if (r < 0)
+        return r;
+    nv_set_size(pool, lun, size_bytes);
+    *id = lun->id;
+    return 0;
+}
+
+int lun_resize(struct pool *pool, const char *name, uint64_t size_bytes, unsigned flags,
+               struct reason *why)
+{
+    reason_clear(why);
+    uint64_t id = 0;
+    int r = nv_lun_resize(pool, name, size_bytes, flags, &id, why);
+    if (r == 0)
+        nv_tell(pool, LUN_CHANGE_RESIZED, "lun.resized", id, name);
+    return r;
+}
+
+int lun_set_comment(struct pool *pool, const char *name, const char *comment, struct reason *why)
+{
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *object = NULL;
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_require(pool, name, &object, why);
+    if (r == 0)
+        r = nv_check_comment(comment, why);
+    if (r == 0)
+        snprintf(object->comment, sizeof(object->comment), "%s", comment ? comment : "");
+    return r;
+}
+
+/* ---- snapshots */
+
+static struct nv_object *nv_snapshot_of(struct nv_object *lun, const char *snapshot)
+{
+    list_for_each (object, &lun->snapshots, struct nv_object, node)
+    {
+        if (strcmp(object->name, snapshot) == 0)
+            return object;
+    }
+    return NULL;
+}
+
+static int nv_check_new_snapshot(struct nv_object *lun, const char *snapshot, struct reason *why)
+{
+    int r = nv_check_name(snapshot, "snapshot", why);
+    if (r == 0 && nv_snapshot_of(lun, snapshot))
+        r = reason_set(why, -EEXIST, "LUN '%s' has a snapshot '%s' already.", lun->name, snapshot);
+    return r;
+}
+
+static int nv_snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
+                              const char *comment, struct reason *why)
+{
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *lun = NULL;
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_require_lun(pool, lun_name, &lun, why);
+    if (r == 0)
+        r = nv_check_new_snapshot(lun, snapshot, why);
+    if (r == 0)
+        r = nv_check_comment(comment, why);
+    if (r < 0)
+        return r;
+    pool->generation++;
+    struct nv_object *object = nv_object_copy(pool, lun, snapshot, comment);
+    if (!object)
+        return -ENOMEM;
+    object->lun = lun;
+    list_add_tail(&lun->snapshots, &object->node);
+    return 0;
+}
+
+static void nv_tell_snapshot(struct pool *pool, const char *event, const char *lun_name,
+                             const char *snapshot)
+{
+    char name[2 * LUN_NAME_MAX + 2];
+    snprintf(name, sizeof(name), "%s@%s", lun_name, snapshot);
+    event_add(pool, "info", event, name, "%s: %s", event, name);
+}
+
+int snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
+                    const char *comment, struct reason *why)
+{
+    reason_clear(why);
+    int r = nv_snapshot_create(pool, lun_name, snapshot, comment, why);
+    if (r == 0)
+        nv_tell_snapshot(pool, "snapshot.created", lun_name, snapshot);
+    return r;
+}
+
+static int nv_snapshot_delete(struct pool *pool, const char *lun_name, const char *snapshot,
+                              unsigned flags, struct reason *why)
+{
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *object = NULL;
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_require_snapshot(pool, lun_name, snapshot, &object, why);
+    if (r == 0)
+        r = nv_check_unused(object, snapshot, flags, why);
+    if (r == 0)
+        nv_object_delete(pool, object);
+    return r;
+}
+
+int snapshot_delete(struct pool *pool, const char *lun_name, const char *snapshot, unsigned flags,
+                    struct reason *why)
+{
+    reason_clear(why);
+    int r = nv_snapshot_delete(pool, lun_name, snapshot, flags, why);
+    if (r == 0)
+        nv_tell_snapshot(pool, "snapshot.deleted", lun_name, snapshot);
+    return r;
+}
+
+static int nv_snapshot_rename(struct pool *pool, const char *lun_name, const char *snapshot,
+                              const char *new_snapshot, struct reason *why)
+{
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *object = NULL;
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_require_snapshot(pool, lun_name, snapshot, &object, why);
+    if (r == 0)
+        r = nv_check_new_snapshot(object->lun, new_snapshot, why);
+    if (r == 0)
+        snprintf(object->name, sizeof(object->name), "%s", new_snapshot);
+    return r;
+}
+
+int snapshot_rename(struct pool *pool, const char *lun_name, const char *snapshot,
+                    const char *new_snapshot, struct reason *why)
+{
+    reason_clear(why);
+    int r = nv_snapshot_rename(pool, lun_name, snapshot, new_snapshot, why);
+    if (r == 0)
+        nv_tell_snapshot(pool, "snapshot.renamed", lun_name, new_snapshot);
+    return r;
+}
+
+static int nv_snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot,
+                               unsigned flags, uint64_t *id, struct reason *why)
+{
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *object = NULL;
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_require_snapshot(pool, lun_name, snapshot, &object, why);
+    if (r == 0)
+        r = nv_check_unused(object->lun, lun_name, flags, why);
+    if (r < 0)
+        return r;
+    struct nv_content copy;
+    r = nv_content_copy(&copy, &object->content);
+    if (r < 0)
+        return r;
+    struct nv_object *lun = object->lun;
+    nv_content_cut(pool, &lun->content, 0, UINT64_MAX);
+    lun->content = copy;
+    lun->size_bytes = object->size_bytes;
+    *id = lun->id;
+    return 0;
+}
+
+int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot, unsigned flags,
+                     struct reason *why)
+{
+    reason_clear(why);
+    uint64_t id = 0;
+    int r = nv_snapshot_restore(pool, lun_name, snapshot, flags, &id, why);
+    if (r == 0)
+        nv_tell(pool, LUN_CHANGE_RESTORED, "lun.restored", id, lun_name);
+    return r;
+}
+
+/* ---- what it says about them */
+
+/* Counts in its pages how often @content holds each. */
+static void nv_content_mark(struct pool *pool, const struct nv_content *content)
+{
+    for (size_t i = 0; i < content->count; i++)
+    {
+        for (unsigned j = 0; j < NV_CHUNK_PAGES; j++)
+        {
+            struct nv_page *page = content->chunks[i]->pages[j];
+            if (page && page->mark_round != pool->mark_round)
+                page->marks = 0;
+            if (page)
+                page->mark_round = pool->mark_round;
+            if (page)
+                page->marks++;
+        }
+    }
+}
+
+/* Pages of @content that nobody outside the marked ones holds; each is counted once. */
+static uint64_t nv_content_count_freed(const struct nv_content *content)
+{
+    uint64_t freed = 0;
+    for (size_t i = 0; i < content->count; i++)
+    {
+        for (unsigned j = 0; j < NV_CHUNK_PAGES; j++)
+        {
+            struct nv_page *page = content->chunks[i]->pages[j];
+            if (!page || page->marks != page->refs)
+                continue;
+            freed++;
+            page->marks = 0;
+        }
+    }
+    return freed;
+}
+
+static uint64_t nv_content_own_pages(const struct nv_content *content)
+{
+    uint64_t own = 0;
+    for (size_t i = 0; i < content->count; i++)
+    {
+        for (unsigned j = 0; j < NV_CHUNK_PAGES; j++)
+            own += content->chunks[i]->pages[j] && content->chunks[i]->pages[j]->refs == 1;
+    }
+    return own;
+}
+
+void nv_fill_info(struct nv_object *object, struct lun_info *info)
+{
+    *info = (struct lun_info){0};
+    info->kind = object->lun ? OBJECT_SNAPSHOT : OBJECT_LUN;
+    info->id = info->line_id = object->id;
+    info->lun_id = object->lun ? object->lun->id : object->id;
+    nv_full_name(object, info->name);
+    snprintf(info->comment, sizeof(info->comment), "%s", object->comment);
+    snprintf(info->origin, sizeof(info->origin), "%s", object->origin);
+    memcpy(info->uuid, object->uuid, sizeof(info->uuid));
+    info->size_bytes = object->size_bytes;
+    info->sector_bytes = object->sector_bytes;
+    info->mapped_bytes = object->content.mapped_pages * LUN_BLK_BYTES;
+    info->own_bytes = nv_content_own_pages(&object->content) * LUN_BLK_BYTES;
+    info->shared_bytes = info->mapped_bytes - info->own_bytes;
+    info->created_ns = object->created_ns;
+    info->open_handles = object->open_handles;
+    info->snapshot_count = (uint32_t)nv_count_objects(&object->snapshots);
+    info->generation = object->generation;
+}
+
+/* Pages that only snapshots of @lun hold. */
+static uint64_t nv_snapshot_pages(struct pool *pool, struct nv_object *lun)
+{
+    pool->mark_round++;
+    list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+    {
+        nv_content_mark(pool, &snapshot->content);
+    }
+    uint64_t freed = 0;
+    list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+    {
+        freed += nv_content_count_freed(&snapshot->content);
+    }
+    return freed;
+}
+
+static void nv_fill_info_of(struct pool *pool, struct nv_object *object, struct lun_info *info)
+{
+    nv_fill_info(object, info);
+    info->snapshot_bytes = nv_snapshot_pages(pool, object) * LUN_BLK_BYTES;
+}
+
+int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, struct reason *why)
+{
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *object = NULL;
+    int r = nv_require(pool, name, &object, why);
+    if (r == 0)
+        nv_fill_info_of(pool, object, info);
+    return r;
+}
+
+int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list, size_t *count,
+             struct reason *why)
+{
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *only = NULL;
+    int r = lun_name ? nv_require_lun(pool, lun_name, &only, why) : 0;
+    if (r < 0)
+        return r;
+    size_t total = 0;
+    list_for_each (lun, &pool->luns, struct nv_object, node)
+    {
+        total += 1 + (size_t)nv_count_objects(&lun->snapshots);
+    }
+    struct lun_info *infos = calloc(total + 1, sizeof(*infos));
+    if (!infos)
+        return -ENOMEM;
+    size_t found = 0;
+    list_for_each (lun, &pool->luns, struct nv_object, node)
+    {
+        if (only && lun != only)
+            continue;
+        nv_fill_info_of(pool, lun, &infos[found++]);
+        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+        {
+            nv_fill_info(snapshot, &infos[found++]);
+        }
+    }
+    *list = infos;
+    *count = found;
+    return 0;
+}
+
+int lun_freed_if_deleted(struct pool *pool, const char *const *names, size_t count,
+                         uint64_t *data_bytes, uint64_t *metadata_bytes, struct reason *why)
+{
+    reason_clear(why);
+    if (count > LUN_SET_MAX)
+        return reason_set(why, -EINVAL, "At most %d names fit in one question, not %zu.",
+                          LUN_SET_MAX, count);
+    AUTO_FREE struct nv_object **objects = calloc(count + 1, sizeof(struct nv_object *));
+    if (!objects)
+        return -ENOMEM;
+    AUTO_LOCK(&pool->lock);
+    pool->mark_round++;
+    for (size_t i = 0; i < count; i++)
+    {
+        int r = nv_require(pool, names[i], &objects[i], why);
+        if (r < 0)
+            return r;
+        bool is_repeated = false;
+        for (size_t j = 0; j < i; j++)
+            is_repeated |= objects[j] == objects[i];
+        if (!is_repeated)
+            nv_content_mark(pool, &objects[i]->content);
+    }
+    uint64_t freed = 0;
+    for (size_t i = 0; i < count; i++)
+        freed += nv_content_count_freed(&objects[i]->content);
+    *data_bytes = freed * LUN_BLK_BYTES;
+    *metadata_bytes = 0;
+    return 0;
+}
+
+static void nv_fill_line(const struct nv_object *object, uint64_t predecessor_id,
+                         struct line_info *line)
+{
+    line->id = object->id;
+    line->predecessor_id = predecessor_id;
+    line->is_head = !object->lun;
+    line->birth = object->generation;
+    line->frozen_at = object->lun ? object->generation : 0;
+    line->child_count = object->lun != NULL;
+    line->snapshot_count = object->lun != NULL;
+    line->mapped_bytes = object->content.mapped_pages * LUN_BLK_BYTES;
+    line->own_bytes = nv_content_own_pages(&object->content) * LUN_BLK_BYTES;
+    nv_full_name(object, line->name);
+}
+
+int pool_list_lines(struct pool *pool, struct line_info **list, size_t *count)
+{
+    AUTO_LOCK(&pool->lock);
+    size_t total = 0;
+    list_for_each (lun, &pool->luns, struct nv_object, node)
+    {
+        total += 1 + (size_t)nv_count_objects(&lun->snapshots);
+    }
+    struct line_info *lines = calloc(total + 1, sizeof(*lines));
+    if (!lines)
+        return -ENOMEM;
+    size_t found = 0;
+    list_for_each (lun, &pool->luns, struct nv_object, node)
+    {
+        uint64_t predecessor_id = 0;
+        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+        {
+            nv_fill_line(snapshot, predecessor_id, &lines[found++]);
+            predecessor_id = snapshot->id;
+        }
+        nv_fill_line(lun, predecessor_id, &lines[found++]);
+    }
+    *list = lines;
+    *count = found;
+    return 0;
+}
