@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Lines of JSON over a socket, bounded in size, depth and time. */
+#include "server/mgmt/proto.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "lun/base/checked.h"
+
+enum
+{
+    PROTO_READ_BYTES = 16 << 10, /* room for one read */
+};
+
+void proto_stream_init(struct proto_stream *stream, int fd, int stop_fd, size_t max)
+{
+    *stream = (struct proto_stream){.fd = fd, .stop_fd = stop_fd, .max = max};
+}
+
+void proto_stream_destroy(struct proto_stream *stream)
+{
+    free(stream->buf);
+    stream->buf = NULL;
+}
+
+static uint64_t proto_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Waits for @events on the socket until @deadline_ms (0: for ever). */
+static int proto_poll(const struct proto_stream *stream, short events, uint64_t deadline_ms)
+{
+    for (;;)
+    {
+        struct pollfd fds[2] = {{.fd = stream->fd, .events = events},
+                                {.fd = stream->stop_fd, .events = POLLIN}};
+        int timeout_ms = -1;
+        if (deadline_ms > 0)
+        {
+            uint64_t now_ms = proto_now_ms();
+            timeout_ms = now_ms >= deadline_ms ? 0 : (int)min_u64(deadline_ms - now_ms, 1 << 30);
+        }
+        int n = poll(fds, 2, timeout_ms);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0 && fds[1].revents)
+            return -ECANCELED;
+        if (n > 0)
+            return 0;
+        if (n == 0 && proto_now_ms() >= deadline_ms)
+            return -ETIMEDOUT;
+    }
+}
+
+static int proto_make_room(struct proto_stream *stream)
+{
+    if (stream->start > 0)
+    {
+        memmove(stream->buf, stream->buf + stream->start, stream->len);
+        stream->start = 0;
+    }
+    if (stream->capacity - stream->len >= PROTO_READ_BYTES)
+        return 0;
+    size_t capacity = 2 * stream->len + 2 * PROTO_READ_BYTES;
+    char *buf = realloc(stream->buf, capacity);
+    if (!buf)
+        return -ENOMEM;
+    stream->buf = buf;
+    stream->capacity = capacity;
+    return 0;
+}
+
+static int proto_fill(struct proto_stream *stream, uint64_t deadline_ms)
+{
+    int r = proto_make_room(stream);
+    if (r < 0)
+        return r;
+    for (;;)
+    {
+        r = proto_poll(stream, POLLIN, deadline_ms);
+        if (r < 0)
+            return r;
+        ssize_t n = recv(stream->fd, stream->buf + stream->len, PROTO_READ_BYTES, MSG_DONTWAIT);
+        if (n > 0)
+        {
+            stream->len += (size_t)n;
+            return 0;
+        }
+        if (n == 0 || errno == ECONNRESET)
+            return -ENOTCONN;
+        if (errno != EAGAIN && errno != EINTR)
+            return -errno;
+    }
+}
+
+int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms, char **line, size_t *len)
+{
+    uint64_t deadline_ms = timeout_ms > 0 ? proto_now_ms() + timeout_ms : 0;
+    size_t searched = 0;
+    for (;;)
+    {
+        char *from = stream->buf + stream->start;
+        char *end = stream->len > searched ? memchr(from + searched, '\n', stream->len - searched)
+                                           : NULL;
+        size_t line_len = end ? (size_t)(end - from) : stream->len;
+        if (line_len > stream->max)
+            return -EMSGSIZE;
+        if (end)
+        {
+            *end = '\0';
+            *line = from;
+            *len = line_len;
+            stream->start += line_len + 1;
+            stream->len -= line_len + 1;
+            return 0;
+        }
+        searched = stream->len;
+        int r = proto_fill(stream, deadline_ms);
+        if (r < 0)
+            return r;
+    }
+}
+
+int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms)
+{
+    uint64_t deadline_ms = timeout_ms > 0 ? proto_now_ms() + timeout_ms : 0;
+    AUTO_FREE char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text)
+        return -ENOMEM;
+    size_t len = strlen(text), done = 0;
+    text[len++] = '\n'; /* takes the place of the NUL */
+    while (done < len)
+    {
+        ssize_t n = send(stream->fd, text + done, len - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n >= 0)
+        {
+            done += (size_t)n;
+            continue;
+        }
+        if (errno == EPIPE || errno == ECONNRESET)
+            return -ENOTCONN;
+        if (errno != EAGAIN && errno != EINTR)
+            return -errno;
+        int r = proto_poll(stream, POLLOUT, deadline_ms);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Whether arrays and objects nest too deep; jansson's parser recurses, so it is asked before. */
+static bool proto_is_too_deep(const char *line, size_t len, size_t depth_max)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++)
+    {
+        if (in_string && line[i] == '\\')
+            i++;
+        else if (line[i] == '"')
+            in_string = !in_string;
+        else if (!in_string && (line[i] == '{' || line[i] == '[') && ++depth > depth_max)
+            return true;
+        else if (!in_string && (line[i] == '}' || line[i] == ']') && depth > 0)
+            depth--;
+    }
+    return false;
+}
+
+int proto_parse(const char *line, size_t len, size_t depth_max, json_t **json, struct reason *why)
+{
+    if (proto_is_too_deep(line, len, depth_max))
+        return reason_set(why, -EBADMSG, "JSON nested deeper than %zu levels", depth_max);
+    json_error_t error;
+    AUTO_JSON json_t *parsed = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
+    if (!parsed)
+        return reason_set(why, -EBADMSG, "not JSON: %s at byte %d", error.text, error.position);
+    if (!json_is_object(parsed))
+        return reason_set(why, -EBADMSG, "not a JSON object");
+    *json = take_ptr(&parsed);
+    return 0;
+}
+
+const char *proto_error_name(int err)
+{
+    const char *name = strerrorname_np(err < 0 ? -err : err);
+    return name && err != 0 ? name : "EIO";
+}
+
+int proto_error_number(const char *name)
+{
+    for (int i = 1; i < 200; i++)
+    {
+        const char *known = strerrorname_np(i);
+        if (known && strcmp(known, name) == 0)
+            return -i;
+    }
+    return -EIO;
+}

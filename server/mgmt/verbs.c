@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of verbs, the check of their arguments, and the table of hints. */
+#include "server/mgmt/verbs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+
+#define NAME                                                                                       \
+    {                                                                                              \
+        "name", VERB_STRING, true                                                                  \
+    }
+#define FLAG(key)                                                                                  \
+    {                                                                                              \
+        key, VERB_BOOL, false                                                                      \
+    }
+#define TEXT(key, required)                                                                        \
+    {                                                                                              \
+        key, VERB_STRING, required                                                                 \
+    }
+#define NUMBER(key, required)                                                                      \
+    {                                                                                              \
+        key, VERB_NUMBER, required                                                                 \
+    }
+
+static const struct verb verbs[] = {
+    {"pool.show", VERB_LOOKS, verb_pool_show, {{0}}},
+    {"pool.grow", VERB_CHANGES, verb_pool_grow, {NUMBER("size_bytes", true), FLAG("dry_run")}},
+    {"pool.check", VERB_CHANGES, verb_pool_check, {{0}}},
+    {"pool.dump", VERB_CHANGES, verb_pool_dump, {TEXT("what", true)}},
+
+    {"lun.create",
+     VERB_CHANGES,
+     verb_lun_create,
+     {NAME, NUMBER("size_bytes", true), NUMBER("sector_bytes", false), TEXT("comment", false),
+      FLAG("dry_run")}},
+    {"lun.show", VERB_LOOKS, verb_lun_show, {TEXT("name", false), FLAG("snapshots")}},
+    {"lun.clone",
+     VERB_CHANGES,
+     verb_lun_clone,
+     {TEXT("source", true), NAME, NUMBER("count", false), NUMBER("first_number", false),
+      TEXT("comment", false), FLAG("dry_run")}},
+    {"lun.resize",
+     VERB_CHANGES,
+     verb_lun_resize,
+     {NAME, NUMBER("size_bytes", true), FLAG("force"), FLAG("dry_run")}},
+    {"lun.rename", VERB_CHANGES, verb_lun_rename, {NAME, TEXT("new_name", true)}},
+    {"lun.delete",
+     VERB_CHANGES,
+     verb_lun_delete,
+     {NAME, FLAG("with_snapshots"), FLAG("force"), FLAG("dry_run")}},
+    {"lun.comment", VERB_CHANGES, verb_lun_comment, {NAME, TEXT("comment", true)}},
+    {"lun.freed", VERB_LOOKS, verb_lun_freed, {{"names", VERB_STRINGS, true}}},
+
+    {"snapshot.create",
+     VERB_CHANGES,
+     verb_snapshot_create,
+     {TEXT("lun", true), TEXT("snapshot", true), TEXT("comment", false)}},
+    {"snapshot.show", VERB_LOOKS, verb_snapshot_show, {TEXT("lun", false)}},
+    {"snapshot.delete",
+     VERB_CHANGES,
+     verb_snapshot_delete,
+     {TEXT("lun", true), TEXT("snapshot", true), FLAG("force"), FLAG("dry_run")}},
+    {"snapshot.rename",
+     VERB_CHANGES,
+     verb_snapshot_rename,
+     {TEXT("lun", true), TEXT("snapshot", true), TEXT("new_snapshot", true)}},
+    {"snapshot.restore",
+     VERB_CHANGES,
+     verb_snapshot_restore,
+     {TEXT("lun", true), TEXT("snapshot", true), FLAG("force"), FLAG("dry_run")}},
+
+    {"tree", VERB_LOOKS, verb_tree, {{0}}},
+    {"df", VERB_LOOKS, verb_df, {{0}}},
+
+    {"event.list", VERB_LOOKS, verb_event_list, {NUMBER("after", false)}},
+    {"event.follow", VERB_LOOKS, verb_event_follow, {NUMBER("after", false)}},
+
+    {"job.list", VERB_LOOKS, verb_job_list, {{0}}},
+    {"job.wait", VERB_LOOKS, verb_job_wait, {NUMBER("id", false), NUMBER("timeout_ms", false)}},
+    {"job.cancel", VERB_CHANGES, verb_job_cancel, {NUMBER("id", true)}},
+
+    {"server.status", VERB_LOOKS, verb_server_status, {{0}}},
+    {"server.stop", VERB_CHANGES, verb_server_stop, {{0}}},
+
+    /* The store holds secrets (CHAP), so looking into it needs the right to change. */
+    {"store.get", VERB_CHANGES, verb_store_get, {TEXT("key", true)}},
+    {"store.list", VERB_CHANGES, verb_store_list, {TEXT("prefix", false)}},
+};
+
+const struct verb *verb_at(size_t i)
+{
+    return i < ARRAY_SIZE(verbs) ? &verbs[i] : NULL;
+}
+
+const struct verb *verb_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+/* ---- arguments ----------------------------------------------------------------------------- */
+
+static bool verb_is_strings(const json_t *value)
+{
+    if (!json_is_array(value))
+        return false;
+    for (size_t i = 0; i < json_array_size(value); i++)
+        if (!json_is_string(json_array_get(value, i)))
+            return false;
+    return true;
+}
+
+static int verb_check_arg(const struct verb *verb, const struct verb_arg *arg, const json_t *value,
+                          struct reason *why)
+{
+    static const char *const wanted[] = {
+        [VERB_STRING] = "a string",
+        [VERB_NUMBER] = "a whole number, 0 or more",
+        [VERB_BOOL] = "true or false",
+        [VERB_STRINGS] = "an array of strings",
+    };
+    bool ok = false;
+    switch (arg->type)
+    {
+    case VERB_STRING:
+        ok = json_is_string(value);
+        break;
+    case VERB_NUMBER:
+        ok = json_is_integer(value) && json_integer_value(value) >= 0;
+        break;
+    case VERB_BOOL:
+        ok = json_is_boolean(value);
+        break;
+    case VERB_STRINGS:
+        ok = verb_is_strings(value);
+        break;
+    }
+    if (ok)
+        return 0;
+    return reason_set(why, -EINVAL, "%s: \"%s\" has to be %s", verb->name, arg->name,
+                      wanted[arg->type]);
+}
+
+static const struct verb_arg *verb_find_arg(const struct verb *verb, const char *name)
+{
+    for (const struct verb_arg *arg = verb->args; arg < verb->args + VERB_ARGS_MAX && arg->name;
+         arg++)
+        if (strcmp(arg->name, name) == 0)
+            return arg;
+    return NULL;
+}
+
+int verb_check_args(const struct verb *verb, const json_t *args, struct reason *why)
+{
+    if (!json_is_object(args))
+        return reason_set(why, -EINVAL, "%s: \"args\" has to be an object", verb->name);
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)args, key, value)
+    {
+        const struct verb_arg *arg = verb_find_arg(verb, key);
+        if (!arg)
+            return reason_set(why, -EINVAL, "%s takes no argument \"%.60s\"", verb->name, key);
+        int r = verb_check_arg(verb, arg, value, why);
+        if (r < 0)
+            return r;
+    }
+    for (const struct verb_arg *arg = verb->args; arg < verb->args + VERB_ARGS_MAX && arg->name;
+         arg++)
+        if (arg->required && !json_object_get(args, arg->name))
+            return reason_set(why, -EINVAL, "%s needs \"%s\"", verb->name, arg->name);
+    return 0;
+}
+
+const char *verb_string(const struct verb_request *request, const char *name)
+{
+    return json_string_value(json_object_get(request->args, name));
+}
+
+uint64_t verb_number(const struct verb_request *request, const char *name, uint64_t otherwise)
+{
+    const json_t *value = json_object_get(request->args, name);
+    return value ? (uint64_t)json_integer_value(value) : otherwise;
+}
+
+bool verb_bool(const struct verb_request *request, const char *name)
+{
+    return json_is_true(json_object_get(request->args, name));
+}
+
+bool verb_has(const struct verb_request *request, const char *name)
+{
+    return json_object_get(request->args, name) != NULL;
+}
+
+int verb_strings(const struct verb_request *request, const char *name, const char ***list,
+                 size_t *count)
+{
+    const json_t *array = json_object_get(request->args, name);
+    size_t n = json_array_size(array);
+    const char **strings = calloc(n + 1, sizeof(*strings));
+    if (!strings)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        strings[i] = json_string_value(json_array_get(array, i));
+    *list = strings;
+    *count = n;
+    return 0;
+}
+
+/* ---- hints --------------------------------------------------------------------------------- */
+
+struct verb_hint_row
+{
+    const char *verb; /* a trailing '*' stands for any rest */
+    int err;
+    const char *hint; /* {key} is replaced by that argument */
+};
+
+/* The first row that fits counts. */
+static const struct verb_hint_row verb_hints[] = {
+    {"lun.delete", -ENOTEMPTY, "lunette lun delete {name} --with-snapshots"},
+    {"lun.delete", -EBUSY, "lunette lun show {name} --snapshots --fields name,open,created"},
+    {"lun.resize", -EBUSY, "lunette lun show {name} --fields name,open,size"},
+    {"lun.resize", -EINVAL, "lunette lun resize --help"},
+    {"lun.resize", -EPERM, "lunette lun resize --help"},
+    {"lun.create", -EEXIST, "lunette lun show {name}"},
+    {"lun.clone", -EEXIST, "lunette lun show {name}"},
+    {"lun.clone", -ENOENT, "lunette lun show --snapshots"},
+    {"lun.rename", -EEXIST, "lunette lun show {new_name}"},
+    {"lun.*", -ENOENT, "lunette lun show"},
+    {"snapshot.create", -ENOENT, "lunette lun show"},
+    {"snapshot.create", -EEXIST, "lunette snapshot show {lun}"},
+    {"snapshot.restore", -EBUSY, "lunette snapshot restore {lun}@{snapshot} --force"},
+    {"snapshot.delete", -EBUSY, "lunette snapshot delete {lun}@{snapshot} --force"},
+    {"snapshot.*", -ENOENT, "lunette snapshot show"},
+    {"job.*", -ENOENT, "lunette job show"},
+    {"*", -ENOSPC, "lunette pool grow --help"},
+    {"*", -EROFS, "lunette pool show"},
+};
+
+static bool verb_hint_fits(const struct verb_hint_row *row, const struct verb *verb, int err)
+{
+    const char *star = strchr(row->verb, '*');
+    if (row->err != err)
+        return false;
+    return star ? strncmp(row->verb, verb->name, (size_t)(star - row->verb)) == 0
+                : strcmp(row->verb, verb->name) == 0;
+}
+
+/* Copies @from to @hint with its {keys} filled in. What does not fit makes no hint at all. */
+static void verb_fill_hint(const char *from, const json_t *args, char *hint, size_t hint_size)
+{
+    size_t at = 0;
+    while (*from && at + 1 < hint_size)
+    {
+        const char *end = *from == '{' ? strchr(from, '}') : NULL;
+        if (!end)
+        {
+            hint[at++] = *from++;
+            continue;
+        }
+        char key[32];
+        snprintf(key, sizeof(key), "%.*s", (int)(end - from - 1), from + 1);
+        const char *value = json_string_value(json_object_get(args, key));
+        int n = snprintf(hint + at, hint_size - at, "%s", value ? value : "...");
+        at = min_u64(at + (size_t)n, hint_size);
+        from = end + 1;
+    }
+    hint[*from || at >= hint_size ? 0 : at] = '\0';
+}
+
+void verb_hint(const struct verb *verb, int err, const json_t *args, const char *why, char *hint,
+               size_t hint_size)
+{
+    hint[0] = '\0';
+    if (strstr(why, "lunette "))
+        return; /* it names its own */
+    for (size_t i = 0; i < ARRAY_SIZE(verb_hints); i++)
+    {
+        if (!verb_hint_fits(&verb_hints[i], verb, err))
+            continue;
+        verb_fill_hint(verb_hints[i].hint, args, hint, hint_size);
+        return;
+    }
+}

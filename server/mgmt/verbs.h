@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the management thread can be asked, as one table (verbs.c).
+ *
+ * A row says what a verb is called, whether it changes things, which arguments it takes and who
+ * handles it. Arguments are checked against the row before the handler runs: it sees only what the
+ * row names, in the right type, and what is required is there. A new object (igroup, volume, quota) adds
+ * a verbs_*.c file and rows.
+ */
+#ifndef SERVER_MGMT_VERBS_H
+#define SERVER_MGMT_VERBS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "server/target.h"
+
+enum
+{
+    VERB_ARGS_MAX = 8
+};
+
+enum verb_access
+{
+    VERB_LOOKS,
+    VERB_CHANGES, /* or shows what is not everybody's business */
+};
+
+enum verb_arg_type
+{
+    VERB_STRING,
+    VERB_NUMBER, /* not negative */
+    VERB_BOOL,
+    VERB_STRINGS, /* an array of strings */
+};
+
+struct verb_arg
+{
+    const char *name; /* NULL: end of the list */
+    enum verb_arg_type type;
+    bool required;
+};
+
+struct verb_peer
+{
+    uid_t uid;
+    gid_t gid;
+    pid_t pid;
+    bool may_change;
+};
+
+/* One request while it is served. */
+struct verb_request
+{
+    struct target *target;
+    struct pool *pool;
+    struct verb_peer peer;
+    size_t connections; /* open now */
+    json_t *args;       /* an object, checked */
+    json_t *result;     /* the handler's to set; {} if it does not */
+    struct reason why;  /* the handler's, on failure */
+    /* Sends a progress line; takes @progress over. -ENOTCONN: the client is gone, so stop. */
+    int (*send_progress)(struct verb_request *request, json_t *progress);
+    /* Whether to give up: the client hung up, or the server stops. Long verbs ask often. */
+    bool (*is_cancelled)(struct verb_request *request);
+    bool stop_server; /* the handler's: end the process once the reply is sent */
+};
+
+typedef int verb_fn(struct verb_request *request);
+
+struct verb
+{
+    const char *name;
+    enum verb_access access;
+    verb_fn *handler;
+    struct verb_arg args[VERB_ARGS_MAX];
+};
+
+/* NULL: unknown. */
+const struct verb *verb_find(const char *name);
+/* The @i-th, NULL behind the last. */
+const struct verb *verb_at(size_t i);
+
+/* Whether @args (an object) is what @verb takes. -EINVAL: @why names the argument. */
+MUST_CHECK int verb_check_args(const struct verb *verb, const json_t *args, struct reason *why);
+
+/* A command that helps after @verb failed with @err, in @hint, or "". */
+void verb_hint(const struct verb *verb, int err, const json_t *args, const char *why, char *hint,
+               size_t hint_size);
+
+/* Checked arguments; absent: NULL, @otherwise, false. */
+const char *verb_string(const struct verb_request *request, const char *name);
+uint64_t verb_number(const struct verb_request *request, const char *name, uint64_t otherwise);
+bool verb_bool(const struct verb_request *request, const char *name);
+bool verb_has(const struct verb_request *request, const char *name);
+/* The strings of an array, *list to be freed (not the strings, which belong to the request). */
+MUST_CHECK int verb_strings(const struct verb_request *request, const char *name,
+                            const char ***list, size_t *count);
+
+verb_fn verb_pool_show, verb_pool_grow, verb_pool_check, verb_pool_dump;
+verb_fn verb_lun_create, verb_lun_show, verb_lun_clone, verb_lun_resize, verb_lun_rename,
+    verb_lun_delete, verb_lun_comment, verb_lun_freed;
+verb_fn verb_snapshot_create, verb_snapshot_show, verb_snapshot_delete, verb_snapshot_rename,
+    verb_snapshot_restore;
+verb_fn verb_tree, verb_df;
+verb_fn verb_event_list, verb_event_follow;
+verb_fn verb_job_list, verb_job_wait, verb_job_cancel;
+verb_fn verb_server_status, verb_server_stop;
+verb_fn verb_store_get, verb_store_list;
+
+#endif

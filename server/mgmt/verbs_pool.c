@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Verbs on the pool as a whole: pool.*, df, tree. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "server/mgmt/proto.h"
+#include "server/mgmt/verbs.h"
+#include "server/mgmt/view.h"
+#include "server/units.h"
+
+enum
+{
+    VERB_LINES_MAX = 200000, /* of a check or a dump */
+};
+
+int verb_pool_show(struct verb_request *request)
+{
+    struct pool_info info;
+    pool_get_info(request->pool, &info);
+    request->result = view_pool(&info);
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_pool_grow(struct verb_request *request)
+{
+    struct pool_info info;
+    char text[UNITS_TEXT_MAX];
+    uint64_t size_bytes = verb_number(request, "size_bytes", 0);
+    pool_get_info(request->pool, &info);
+    uint64_t before_bytes = info.size_bytes;
+    if (verb_bool(request, "dry_run"))
+    {
+        if (size_bytes > 0 && size_bytes < before_bytes)
+            return reason_set(&request->why, -EINVAL,
+                              "pool %s has %s already, and a pool never shrinks", info.name,
+                              units_format_bytes(before_bytes, 'h', text));
+    }
+    else
+    {
+        int r = pool_grow(request->pool, size_bytes, &request->why);
+        if (r < 0)
+            return r;
+        pool_get_info(request->pool, &info);
+        size_bytes = info.size_bytes;
+    }
+    request->result =
+        json_pack("{s:s, s:I, s:I}", "name", info.name, "old_size_bytes",
+                  (json_int_t)before_bytes, "size_bytes", (json_int_t)size_bytes);
+    return request->result ? 0 : -ENOMEM;
+}
+
+/*
+ * Lines are gathered, not sent as they come: the engine pauses changes during a check, and must not
+ * wait for a client to read.
+ */
+struct verb_lines
+{
+    json_t *array;
+    bool truncated;
+};
+
+static void verb_add_line(struct verb_lines *lines, json_t *line)
+{
+    if (json_array_size(lines->array) >= VERB_LINES_MAX)
+    {
+        json_decref(line);
+        lines->truncated = true;
+    }
+    else if (json_array_append_new(lines->array, line) != 0)
+        lines->truncated = true;
+}
+
+static void verb_check_report_cb(void *opaque, bool is_error, const char *text)
+{
+    verb_add_line(opaque, json_pack("{s:b, s:s}", "error", is_error, "text", text));
+}
+
+int verb_pool_check(struct verb_request *request)
+{
+    struct check_result result = {0};
+    struct verb_lines lines = {.array = json_array()};
+    AUTO_JSON json_t *array = lines.array;
+    int r = pool_check(request->pool, verb_check_report_cb, &lines, &result);
+    if (r < 0)
+        return reason_set(&request->why, r, "the check could not be finished");
+    AUTO_JSON json_t *view = view_check(&result);
+    if (!view || json_object_set(view, "findings", array) != 0 ||
+        json_object_set_new(view, "truncated", json_boolean(lines.truncated)) != 0)
+        return -ENOMEM;
+    request->result = take_ptr(&view);
+    return 0;
+}
+
+static void verb_dump_line_cb(void *opaque, const char *text)
+{
+    verb_add_line(opaque, json_string(text));
+}
+
+int verb_pool_dump(struct verb_request *request)
+{
+    struct verb_lines lines = {.array = json_array()};
+    AUTO_JSON json_t *array = lines.array;
+    int r = pool_dump(request->pool, verb_string(request, "what"), verb_dump_line_cb, &lines,
+                      &request->why);
+    if (r < 0)
+        return r;
+    request->result = json_pack("{s:O, s:b}", "lines", array, "truncated", lines.truncated);
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_tree(struct verb_request *request)
+{
+    AUTO_FREE struct line_info *list = NULL;
+    size_t count;
+    int r = pool_list_lines(request->pool, &list, &count);
+    if (r < 0)
+        return r;
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(array, view_line(&list[i])) != 0)
+            r = -ENOMEM;
+    request->result = view_listing("lines", array);
+    return request->result ? r : -ENOMEM;
+}
+
+/* One row of df; a pool's "used" is data and metadata, a LUN's what only it and its snapshots hold. */
+static json_t *verb_df_row(const char *kind, const char *name, uint64_t size_bytes,
+                           uint64_t used_bytes, uint64_t available_bytes, uint64_t mapped_bytes,
+                           double ratio)
+{
+    double percent = size_bytes > 0 ? (double)(used_bytes / (size_bytes / 1000 + 1)) / 10.0 : 0.0;
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:f}", "kind", kind, "name", name,
+                     "size_bytes", (json_int_t)size_bytes, "used_bytes", (json_int_t)used_bytes,
+                     "available_bytes", (json_int_t)available_bytes, "used_percent", percent,
+                     "mapped_bytes", (json_int_t)mapped_bytes, "savings_ratio", ratio);
+}
+
+int verb_df(struct verb_request *request)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    size_t count;
+    struct pool_info info;
+    int r = lun_list(request->pool, NULL, &list, &count, &request->why);
+    if (r < 0)
+        return r;
+    pool_get_info(request->pool, &info);
+    json_t *rows = json_array();
+    int bad = json_array_append_new(
+        rows, verb_df_row("pool", info.name, info.size_bytes,
+                          info.data_bytes + info.metadata_bytes, info.available_bytes,
+                          info.mapped_bytes,
+                          view_savings_ratio(info.mapped_bytes, info.data_bytes)));
+    for (size_t i = 0; i < count; i++)
+    {
+        const struct lun_info *lun = &list[i];
+        uint64_t used_bytes = lun->own_bytes + lun->snapshot_bytes;
+        if (lun->kind != OBJECT_LUN)
+            continue;
+        bad |= json_array_append_new(
+            rows, verb_df_row("lun", lun->name, lun->size_bytes, used_bytes, info.available_bytes,
+                              lun->mapped_bytes,
+                              view_savings_ratio(lun->mapped_bytes, used_bytes)));
+    }
+    request->result = view_listing("entries", rows);
+    return bad || !request->result ? -ENOMEM : 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The engine's structures as JSON: the same words whether a server answers or the CLI looks itself.
+ *
+ * All return a new reference, or NULL without memory. Sizes are bytes, times seconds since 1970 (with
+ * fraction), identifiers hexadecimal.
+ */
+#ifndef SERVER_MGMT_VIEW_H
+#define SERVER_MGMT_VIEW_H
+
+#include <jansson.h>
+
+#include "lun/lun.h"
+
+json_t *view_pool(const struct pool_info *info);
+json_t *view_lun(const struct lun_info *info);
+json_t *view_line(const struct line_info *line);
+json_t *view_job(const struct job_info *job);
+json_t *view_event(const struct event *event);
+json_t *view_check(const struct check_result *result);
+
+/* {@key: @array, "count": its length}; takes @array over, NULL makes NULL. */
+json_t *view_listing(const char *key, json_t *array);
+
+/* What copies of all LUNs would need, over what their data takes: 1.0 without sharing or data. */
+double view_savings_ratio(uint64_t mapped_bytes, uint64_t data_bytes);
+
+#endif
