@@ -85,7 +85,8 @@ static void test_sees_each_bit(void)
     }
 }
 
-/* The library underneath takes an int: a longer input goes in steps. Untouched pages cost nothing. */
+/* The library underneath takes an int: a longer input goes in steps. Untouched pages cost nothing.
+ */
 static void test_longer_than_a_step(void)
 {
     const size_t len = (UINT64_C(1) << 30) + 12345;
