@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A simulated disk: what a struct device gives the engine, with power cuts and faults on demand.
+ *
+ * It holds two images: what reads see, and what is durable. A write changes the first at once and
+ * is kept in a list; a sync brings the list into the second. A power cut keeps, drops or tears (by
+ * sectors of 512 bytes) each write of the list. What survives goes in the order of writing, so the
+ * last surviving write of a sector wins; a later write may survive without an earlier one.
+ *
+ * The disk outlives its devices: simdev_open() attaches one, device_close() detaches it. Everything
+ * is deterministic from the seed, if one thread uses it. All functions are thread-safe.
+ */
+#ifndef TESTS_LIB_SIMDEV_H
+#define TESTS_LIB_SIMDEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lun/pool/device.h"
+#include "tests/lib/rng.h"
+
+enum
+{
+    SIMDEV_SECTOR_BYTES = 512
+};
+
+enum simdev_op
+{
+    SIMDEV_READ,
+    SIMDEV_WRITE,
+    SIMDEV_SYNC,
+    SIMDEV_ALLOCATE,
+    SIMDEV_GROW,
+    SIMDEV_DISCARD,
+    SIMDEV_OP_COUNT,
+};
+
+const char *simdev_op_name(enum simdev_op op);
+
+struct simdev;
+
+/* A disk of zeros. It can grow to @limit_bytes. */
+struct simdev *simdev_new(uint64_t size_bytes, uint64_t limit_bytes, uint64_t seed);
+/* Another disk in the same state: content, unsynced writes, size. Faults and log are not taken
+ * over. */
+struct simdev *simdev_copy(struct simdev *disk, uint64_t seed);
+/* No device may be attached. NULL is accepted. */
+void simdev_destroy(struct simdev *disk);
+
+/* Attaches a fresh device. A device that is still attached stays valid, and sees the same bytes. */
+struct device *simdev_open(struct simdev *disk);
+
+/* ---- power */
+
+struct simdev_crash_policy
+{
+    unsigned keep_percent; /* an unsynced write survives, whole unless torn */
+    unsigned tear_percent; /* of those that survive: only some of its sectors do */
+};
+
+/* Keeps and tears by odds that are drawn anew for each crash, extremes among them. */
+struct simdev_crash_policy simdev_random_policy(struct rng *rng);
+
+/*
+ * Cuts the power: from now on, all I/O fails with -EIO and the content no longer changes. Close
+ * what is attached, then call simdev_restart().
+ */
+void simdev_cut_power(struct simdev *disk);
+
+/* Cuts it instead of the @number-th write or sync from now (1: the next). That write is part of
+ * what may survive, a sync has no effect. 0: never. */
+void simdev_cut_power_at(struct simdev *disk, uint64_t number);
+bool simdev_is_off(struct simdev *disk);
+
+/* What the cut hit: SIMDEV_WRITE with its place, or SIMDEV_SYNC. */
+struct simdev_cut
+{
+    enum simdev_op op;
+    uint64_t offset;
+    size_t len;
+    uint8_t head[16]; /* of what was to be written */
+};
+struct simdev_cut simdev_last_cut(struct simdev *disk);
+
+/* Decides what survives and switches it on again; all devices were closed. Also without a cut. */
+void simdev_restart(struct simdev *disk, struct rng *rng, const struct simdev_crash_policy *policy);
+
+/* ---- faults */
+
+enum simdev_fault_kind
+{
+    SIMDEV_FAIL,      /* nothing happens, @error is returned. A sync: each unsynced write is kept or
+                         lost, and of a lost one, reads may go on to see it until the next restart */
+    SIMDEV_PARTIAL,   /* a part of the write is done, then @error is returned */
+    SIMDEV_LOSE,      /* 0 is returned and nothing happens */
+    SIMDEV_MISDIRECT, /* 0 is returned, and the write went elsewhere */
+};
+
+struct simdev_fault
+{
+    enum simdev_op op;
+    enum simdev_fault_kind kind;
+    int error;      /* negative errno */
+    uint64_t nth;   /* the nth such call from now on, 1 is the next */
+    bool is_sticky; /* and all after it */
+};
+
+/* One fault is armed at a time; NULL disarms. */
+void simdev_arm(struct simdev *disk, const struct simdev_fault *fault);
+/* How many calls the armed fault has hit. */
+uint64_t simdev_fault_hits(struct simdev *disk);
+
+/* Flips @bits random bits of the range, in both images. */
+void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t len, uint64_t offset);
+
+/* ---- looking */
+
+uint64_t simdev_count(struct simdev *disk, enum simdev_op op);
+uint64_t simdev_unsynced_count(struct simdev *disk);
+uint64_t simdev_bytes_written(struct simdev *disk);
+/* What a device reads, without counting and without faults. Past the end: zeros. */
+void simdev_peek(struct simdev *disk, void *buf, size_t len, uint64_t offset);
+void simdev_poke(struct simdev *disk, const void *bytes, size_t len, uint64_t offset);
+/* The last calls that changed something, oldest first, one line each; at most 1,024 are kept. */
+void simdev_print_log(struct simdev *disk, FILE *out);
+
+#endif
