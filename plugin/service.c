@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of the pool inside nbdkit.
+ *
+ * nbdkit forks between get_ready and after_fork, so nothing before after_fork may start a thread;
+ * errors before it are seen by the user, later ones only in the system log.
+ */
+#include "plugin/service.h"
+
+#include <errno.h>
+#include <nbdkit-plugin.h>
+#include <string.h>
+
+#include "lun/base/log.h"
+#include "lun/lun.h"
+#include "plugin/config.h"
+#include "plugin/export.h"
+#include "plugin/shutdown.h"
+#include "server/target.h"
+
+/* nbdkit -D lunette.engine=1: nbdkit sets the variable that bears this name. */
+extern int lunette_debug_engine;
+NBDKIT_DLL_PUBLIC int lunette_debug_engine = 0;
+
+static struct pool *service_the_pool;
+static struct target *service_target;
+
+struct pool *service_pool(void)
+{
+    return service_the_pool;
+}
+
+/* nbdkit has two levels: errors are always shown, debug lines with -v. */
+static void service_log(enum log_level level, const char *text)
+{
+    switch (level)
+    {
+    case LOG_LEVEL_ERROR:
+        nbdkit_error("%s", text);
+        break;
+    case LOG_LEVEL_WARNING:
+        nbdkit_error("warning: %s", text);
+        break;
+    case LOG_LEVEL_INFO:
+    case LOG_LEVEL_DEBUG:
+        nbdkit_debug("%s", text);
+        break;
+    }
+}
+
+/* A missing default export is no reason to leave all the others unserved. */
+static void service_check_default_export(const char *name)
+{
+    struct lun_info info;
+    if (!name || strstr(name, ".."))
+        return;
+    if (lun_get_info(service_the_pool, name, &info, NULL) == -ENOENT)
+        nbdkit_error("warning: default-export=%s: the pool has no such LUN or snapshot (yet)",
+                     name);
+}
+
+int service_get_ready(void)
+{
+    log_set_sink(service_log);
+    if (lunette_debug_engine)
+        log_set_level(LOG_LEVEL_DEBUG);
+
+    const struct plugin_config *config = plugin_config_get();
+    const struct pool_open_options options = {
+        .take_over = config->take_over,
+        .cache_bytes = config->cache_bytes,
+        .checkpoint_ms = config->checkpoint_ms,
+        .no_discard = config->no_discard,
+    };
+    struct reason why;
+    reason_clear(&why);
+    int r = pool_open(env_system(), config->pool_path, &options, &service_the_pool, &why);
+    if (r < 0)
+    {
+        nbdkit_error("cannot open the pool %s: %s", config->pool_path,
+                     why.text[0] ? why.text : strerror(-r));
+        return -1;
+    }
+    service_check_default_export(config->default_export);
+    return 0;
+}
+
+static int service_start_target(struct reason *why)
+{
+    const struct plugin_config *config = plugin_config_get();
+    const struct target_options options = {
+        .mgmt_socket = config->mgmt_socket,
+        .mgmt_mode = config->mgmt_mode,
+        .iscsi_portals = (const char *const *)config->iscsi_portals,
+        .iscsi_portal_count = config->iscsi_portal_count,
+        .nbd_uri = config->nbd_uri,
+        .management_group = config->mgmt_group,
+        .conf_path = config->conf_path,
+    };
+    return target_start(service_the_pool, &options, &service_target, why);
+}
+
+int service_after_fork(void)
+{
+    struct reason why;
+    reason_clear(&why);
+    /* Before the target, so that the sockets it finds listening are nbdkit's. */
+    int r = shutdown_watch_start();
+    if (r == 0)
+        r = pool_start(service_the_pool);
+    if (r == 0)
+        r = service_start_target(&why);
+    if (r == 0)
+        return 0;
+
+    nbdkit_error("cannot start serving the pool %s: %s", plugin_config_get()->pool_path,
+                 why.text[0] ? why.text : strerror(-r));
+    /* nbdkit exits now without another call. */
+    service_cleanup();
+    service_unload();
+    return -1;
+}
+
+void service_cleanup(void)
+{
+    shutdown_watch_stop();
+    target_stop(service_target);
+    service_target = NULL;
+}
+
+void service_unload(void)
+{
+    export_close_all();
+    int r = pool_close(service_the_pool);
+    service_the_pool = NULL;
+    if (r < 0)
+        nbdkit_error("the last checkpoint of the pool %s failed: %s",
+                     plugin_config_get()->pool_path, strerror(-r));
+    log_set_sink(NULL);
+    plugin_config_destroy();
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Ends idle clients when nbdkit is told to stop.
+ *
+ * nbdkit gives a plugin no way to its clients' sockets. They are found as what they are: connected
+ * sockets of this process whose local address is one that nbdkit listens on.
+ */
+#include "plugin/shutdown.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <nbdkit-plugin.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "lun/base/cleanup.h"
+#include "lun/base/lock.h"
+
+enum
+{
+    SHUTDOWN_LISTENERS_MAX = 64,
+    SHUTDOWN_ROUND_MS = 100,
+    SHUTDOWN_PATIENT_ROUNDS = 50, /* until clients that do not read their answers are cut off */
+};
+
+struct shutdown_address
+{
+    union
+    {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+        struct sockaddr_storage storage;
+    } u;
+    socklen_t len;
+};
+
+/* Written before the thread starts, constant then. */
+static struct shutdown_address shutdown_listeners[SHUTDOWN_LISTENERS_MAX];
+static size_t shutdown_listener_count;
+static pthread_t shutdown_thread;
+static bool shutdown_is_started;
+
+static struct lock shutdown_lock;
+static struct condition shutdown_condition;
+static bool shutdown_is_over; /* under shutdown_lock: no client is left */
+
+/* The local address of @fd and whether it listens; false if @fd is no stream socket. */
+static bool shutdown_inspect(int fd, struct shutdown_address *address, bool *is_listening)
+{
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0)
+        return false;
+    *address = (struct shutdown_address){.len = sizeof(address->u)};
+    *is_listening = listening != 0;
+    return getsockname(fd, &address->u.any, &address->len) == 0;
+}
+
+/* Whether a socket with the local address @a was accepted from the listener @b. */
+static bool shutdown_same_address(const struct shutdown_address *a,
+                                  const struct shutdown_address *b)
+{
+    if (a->u.any.sa_family != b->u.any.sa_family)
+        return false;
+    switch (a->u.any.sa_family)
+    {
+    case AF_INET: /* the listener's may be the wildcard address */
+        return a->u.in.sin_port == b->u.in.sin_port;
+    case AF_INET6:
+        return a->u.in6.sin6_port == b->u.in6.sin6_port;
+    default:
+        return a->len == b->len && memcmp(&a->u, &b->u, a->len) == 0;
+    }
+}
+
+typedef void shutdown_each_fn(int fd, const struct shutdown_address *address, bool is_listening,
+                              int how);
+
+/* Calls @each for every stream socket of the process. */
+static int shutdown_each_socket(shutdown_each_fn *each, int how)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir)
+        return -errno;
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+    {
+        char *end = NULL;
+        long fd = strtol(entry->d_name, &end, 10);
+        struct shutdown_address address;
+        bool is_listening = false;
+        if (end != entry->d_name && *end == '\0' &&
+            shutdown_inspect((int)fd, &address, &is_listening))
+            each((int)fd, &address, is_listening, how);
+    }
+    closedir(dir);
+    return 0;
+}
+
+static void shutdown_note_listener(int fd, const struct shutdown_address *address,
+                                   bool is_listening, int how)
+{
+    (void)fd;
+    (void)how;
+    if (is_listening && shutdown_listener_count < SHUTDOWN_LISTENERS_MAX)
+        shutdown_listeners[shutdown_listener_count++] = *address;
+}
+
+static void shutdown_end_client(int fd, const struct shutdown_address *address, bool is_listening,
+                                int how)
+{
+    if (is_listening)
+        return;
+    for (size_t i = 0; i < shutdown_listener_count; i++)
+        if (shutdown_same_address(address, &shutdown_listeners[i]))
+        {
+            ignore_error(shutdown(fd, how), "the client may have hung up meanwhile");
+            return;
+        }
+}
+
+/*
+ * Every round looks again: a client may just have been accepted. A socket can be closed, and its
+ * number used anew, between the look and the shutdown; by then nbdkit accepts no more, and the
+ * others in the process only lose a connection that the stop would end anyway.
+ */
+static void *shutdown_run(void *unused)
+{
+    (void)unused;
+    int r = 0;
+    while (r == 0)
+        r = nbdkit_nanosleep(3600, 0);
+
+    AUTO_LOCK(&shutdown_lock);
+    for (unsigned round = 0; !shutdown_is_over; round++)
+    {
+        lock_release(&shutdown_lock);
+        ignore_error(shutdown_each_socket(shutdown_end_client,
+                                          round < SHUTDOWN_PATIENT_ROUNDS ? SHUT_RD : SHUT_RDWR),
+                     "without /proc nbdkit waits for its clients");
+        lock_take(&shutdown_lock);
+        if (!shutdown_is_over)
+            condition_wait_ms(&shutdown_condition, &shutdown_lock, SHUTDOWN_ROUND_MS);
+    }
+    return NULL;
+}
+
+int shutdown_watch_start(void)
+{
+    int r = shutdown_each_socket(shutdown_note_listener, 0);
+    if (r < 0)
+        return r;
+    lock_init(&shutdown_lock, LOCK_RANK_LEAF);
+    condition_init(&shutdown_condition);
+    shutdown_is_over = false;
+    r = pthread_create(&shutdown_thread, NULL, shutdown_run, NULL);
+    shutdown_is_started = r == 0;
+    return -r;
+}
+
+void shutdown_watch_stop(void)
+{
+    if (!shutdown_is_started)
+        return;
+    lock_take(&shutdown_lock);
+    shutdown_is_over = true;
+    condition_wake_all(&shutdown_condition);
+    lock_release(&shutdown_lock);
+    /* Wakes the thread if nbdkit ended by itself, as with -s when the client has gone. */
+    nbdkit_shutdown();
+    pthread_join(shutdown_thread, NULL);
+    shutdown_is_started = false;
+    condition_destroy(&shutdown_condition);
+    lock_destroy(&shutdown_lock);
+}
