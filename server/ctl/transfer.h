@@ -49,11 +49,11 @@ enum transfer_phase
 struct transfer_progress
 {
     enum transfer_phase phase;
-    uint64_t total_bytes;      /* of the source */
-    uint64_t done_bytes;       /* everything below it is done; falls when a lost connection to the
+    uint64_t total_bytes;   /* of the source */
+    uint64_t done_bytes;    /* everything below it is done; falls when a lost connection to the
                                   destination sends the copy back to what is durable */
-    uint64_t durable_bytes;    /* everything below it is written and flushed */
-    uint64_t read_bytes;       /* as in struct transfer_result */
+    uint64_t durable_bytes; /* everything below it is written and flushed */
+    uint64_t read_bytes;    /* as in struct transfer_result */
     uint64_t written_bytes;
     uint64_t skipped_bytes;
     uint64_t rate_bytes_per_s; /* of done_bytes, over the last few seconds */
@@ -68,23 +68,23 @@ typedef void transfer_progress_fn(void *opaque, const struct transfer_progress *
 struct transfer_options
 {
     const char *source;
-    const char *source_format;      /* of a PATH: "raw", "qcow2", "vmdk", ...; NULL: see above */
+    const char *source_format; /* of a PATH: "raw", "qcow2", "vmdk", ...; NULL: see above */
     const char *destination;
-    const char *destination_format; /* of a PATH; NULL: by its suffix (.qcow2 .vmdk .vdi .vhdx), else
-                                       raw */
+    const char *destination_format; /* of a PATH; NULL: by its suffix (.qcow2 .vmdk .vdi .vhdx),
+                                       else raw */
     bool overwrite;                 /* although the destination PATH exists or is a block device; a
-                                       file is made anew then, without what it held */
+                                             file is made anew then, without what it held */
     bool destination_is_zero;       /* it reads as zeros now (a new LUN): nothing is sent for zeros.
-                                       Known anyway of a PATH that is made here */
+                                             Known anyway of a PATH that is made here */
     bool keep_zeros;                /* write zeros found in data as data, do not look for them */
     bool ignore_map;                /* read everything; do not ask the source for its holes */
     bool verify;                    /* afterwards read both sides again and compare */
     uint32_t depth;                 /* blocks in flight; TRANSFER_DEPTH_DEFAULT */
     uint32_t block_bytes;           /* power of two; TRANSFER_BLOCK_BYTES_DEFAULT */
     uint32_t connections;           /* to an NBD server, at most; 4 */
-    uint32_t retries;               /* reconnects in a row without progress; TRANSFER_RETRIES_DEFAULT;
-                                       TRANSFER_NO_RETRIES: none */
-    uint64_t flush_bytes;           /* flush and note the offset each so many bytes; 256 MiB */
+    uint32_t retries;     /* reconnects in a row without progress; TRANSFER_RETRIES_DEFAULT;
+                                   TRANSFER_NO_RETRIES: none */
+    uint64_t flush_bytes; /* flush and note the offset each so many bytes; 256 MiB */
     /*
      * A small JSON file that says how far an interrupted transfer has come; no secret is in it.
      * Exists: go on from there, or refuse (-ESTALE) if it is about another source or destination.
@@ -94,7 +94,7 @@ struct transfer_options
     const char *resume_file;
     transfer_progress_fn *progress; /* may be NULL */
     void *progress_opaque;
-    uint32_t progress_ms;           /* shortest time between two calls; 200; the last is always made */
+    uint32_t progress_ms; /* shortest time between two calls; 200; the last is always made */
     const volatile sig_atomic_t *cancel; /* not 0: stop, flush, note the offset, -ECANCELED. May be
                                             NULL; set it from a signal handler or from progress */
 };
@@ -102,8 +102,8 @@ struct transfer_options
 #define TRANSFER_NO_RETRIES UINT32_MAX
 
 /*
- * Sums over the image, each byte once, whatever was retried; a resumed transfer counts what was done
- * before too. read + hole = written + zeroed + skipped = total when it has succeeded.
+ * Sums over the image, each byte once, whatever was retried; a resumed transfer counts what was
+ * done before too. read + hole = written + zeroed + skipped = total when it has succeeded.
  */
 struct transfer_result
 {
@@ -115,7 +115,7 @@ struct transfer_result
     uint64_t skipped_bytes; /* not sent: zeros, and the destination reads as zeros already */
     uint64_t verified_bytes;
     uint64_t resumed_from_bytes; /* 0: began at the beginning */
-    uint64_t durable_bytes; /* where a next run would go on; total on success */
+    uint64_t durable_bytes;      /* where a next run would go on; total on success */
     uint64_t elapsed_ms;
     uint32_t reconnects;
 };
@@ -132,9 +132,9 @@ MUST_CHECK int transfer_size(const char *source, const char *format, uint64_t *s
  * (what lies behind is left alone). @result is filled in on failure too, may be NULL.
  *
  * @why names the side, the offset and the figures. -ECANCELED: cancelled. -ENOSPC: the destination
- * is too small or full. -EEXIST: the destination exists. -ESTALE: the resume file is about something
- * else. -EIO: read or write error, a source that has shrunk. -EILSEQ: verify found a difference.
- * -ENOTCONN: a connection was lost and could not be had again. -EINVAL: options, URL.
+ * is too small or full. -EEXIST: the destination exists. -ESTALE: the resume file is about
+ * something else. -EIO: read or write error, a source that has shrunk. -EILSEQ: verify found a
+ * difference. -ENOTCONN: a connection was lost and could not be had again. -EINVAL: options, URL.
  */
 MUST_CHECK int transfer_run(const struct transfer_options *options, struct transfer_result *result,
                             struct reason *why);

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An iSCSI logical unit as one side of a transfer, through libiscsi's asynchronous calls.
+ *
+ * Zeroing is WRITE SAME with the UNMAP bit, which leaves zeros whatever the unit does with it; the
+ * UNMAP command may do nothing for what is not aligned to its liking, so it zeroes nothing for
+ * certain and is not used. libiscsi does not reconnect here: what was written and not flushed may
+ * be gone with the connection, and only the pipeline knows what that is.
+ */
+#include <errno.h>
+#include <iscsi/iscsi.h>
+#include <iscsi/scsi-lowlevel.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
+#include "server/ctl/transfer_endpoint.h"
+
+enum
+{
+    ISCSI_COMMAND_S = 30,
+    ISCSI_BLOCK_MAX = 65536,
+    ASC_LBA_RANGE = 0x21,
+    ASC_WRITE_PROTECT = 0x27,
+    ASCQ_SPACE_ALLOCATION_FAILED = 0x07,
+    ASC_INVALID_OPCODE = 0x20,
+    ASC_INVALID_FIELD = 0x24,
+};
+
+struct iscsi_side
+{
+    struct endpoint base;
+    char *url;
+    struct iscsi_context *iscsi; /* NULL: not connected */
+    int lun;
+    uint32_t sector_bytes;
+    bool can_unmap;
+    bool is_broken;       /* a callback has learnt that the connection is gone */
+    struct list requests; /* struct request: those under way */
+    uint8_t *zeros;       /* one sector */
+};
+
+static const char iscsi_side_initiator[] = "iqn.2024-01.io.github.lunette:transfer";
+
+/* errno of a command that ended with sense data. */
+static int iscsi_side_sense_result(const struct request *request, const struct scsi_sense *sense)
+{
+    unsigned asc = (unsigned)sense->ascq >> 8;
+    unsigned ascq = (unsigned)sense->ascq & 0xff;
+    switch (sense->key)
+    {
+    case SCSI_SENSE_UNIT_ATTENTION:
+    case SCSI_SENSE_COMMAND_ABORTED:
+    case SCSI_SENSE_NOT_READY:
+        return -EAGAIN;
+    case SCSI_SENSE_DATA_PROTECTION:
+        return asc == ASC_WRITE_PROTECT && ascq == ASCQ_SPACE_ALLOCATION_FAILED ? -ENOSPC : -EROFS;
+    case SCSI_SENSE_ILLEGAL_REQUEST:
+        if ((request->kind == REQUEST_ZERO || request->kind == REQUEST_MAP) &&
+            (asc == ASC_INVALID_OPCODE || asc == ASC_INVALID_FIELD))
+            return -ENOTSUP;
+        return asc == ASC_LBA_RANGE ? -EIO : -EINVAL;
+    default:
+        return -EIO;
+    }
+}
+
+static int iscsi_side_result(const struct request *request, int status,
+                             const struct scsi_task *task, char *text, size_t size)
+{
+    switch (status)
+    {
+    case SCSI_STATUS_GOOD:
+        if (request->kind != REQUEST_READ || task->residual_status == SCSI_RESIDUAL_NO_RESIDUAL)
+            return 0;
+        snprintf(text, size, "%zu bytes are missing in the answer", task->residual);
+        return -EIO;
+    case SCSI_STATUS_BUSY:
+    case SCSI_STATUS_TASK_SET_FULL:
+        return -EAGAIN;
+    case SCSI_STATUS_RESERVATION_CONFLICT:
+        snprintf(text, size, "the LUN is reserved by another initiator");
+        return -EBUSY;
+    case SCSI_STATUS_CHECK_CONDITION:
+        snprintf(text, size, "%s, %s", scsi_sense_key_str((int)task->sense.key),
+                 scsi_sense_ascq_str(task->sense.ascq));
+        return iscsi_side_sense_result(request, &task->sense);
+    default: /* libiscsi's own: cancelled, error, timeout */
+        return -ENOTCONN;
+    }
+}
+
+static int iscsi_side_take_map(struct iscsi_side *side, struct request *request,
+                               struct scsi_task *task)
+{
+    struct scsi_get_lba_status *map = scsi_datain_unmarshall(task);
+    uint64_t at = request->offset_bytes;
+    uint64_t end = at + request->len_bytes;
+    request->extent_count = 0;
+    for (uint32_t i = 0; map && i < map->num_descriptors && at < end; i++)
+    {
+        const struct scsi_lba_status_descriptor *one = &map->descriptors[i];
+        uint64_t len = min_u64((uint64_t)one->num_blocks * side->sector_bytes, end - at);
+        if (len == 0 || one->lba != at / side->sector_bytes ||
+            request->extent_count == ENDPOINT_EXTENTS_MAX)
+            break;
+        request->extents[request->extent_count++] =
+            (struct block_extent){.offset_bytes = at,
+                                  .len_bytes = len,
+                                  .is_zero = one->provisioning != SCSI_PROVISIONING_TYPE_MAPPED};
+        at += len;
+    }
+    return request->extent_count > 0 ? 0 : -ENOTSUP;
+}
+
+static void iscsi_side_command_cb(struct iscsi_context *iscsi, int status, void *command_data,
+                                  void *opaque)
+{
+    (void)iscsi;
+    struct request *request = opaque;
+    struct iscsi_side *side = request->carrier;
+    struct scsi_task *task = command_data;
+    char text[sizeof(request->text)] = "";
+    int result = iscsi_side_result(request, status, task, text, sizeof(text));
+    if (result == 0 && request->kind == REQUEST_MAP)
+        result = iscsi_side_take_map(side, request, task);
+    if (result == -ENOTCONN)
+        side->is_broken = true;
+    list_remove(&request->link);
+    scsi_free_scsi_task(task);
+    endpoint_complete(&side->base, request, result, text);
+}
+
+/* Closes the connection and hands back what was under way. */
+static void iscsi_side_disconnect(struct endpoint *endpoint)
+{
+    struct iscsi_side *side = container_of(endpoint, struct iscsi_side, base);
+    side->base.lost = true;
+    if (side->iscsi)
+        iscsi_destroy_context(side->iscsi); /* may call back for what is under way */
+    side->iscsi = NULL;
+    list_for_each_safe (request, &side->requests, struct request, link)
+    {
+        list_remove(&request->link);
+        endpoint_complete(endpoint, request, -ENOTCONN, NULL);
+    }
+}
+
+static struct scsi_task *iscsi_side_send(struct iscsi_side *side, struct request *request)
+{
+    uint64_t lba = request->offset_bytes / side->sector_bytes;
+    uint32_t len = (uint32_t)request->len_bytes;
+    int sector = (int)side->sector_bytes;
+    switch (request->kind)
+    {
+    case REQUEST_READ:
+    {
+        struct scsi_task *task = iscsi_read16_task(side->iscsi, side->lun, lba, len, sector, 0, 0,
+                                                   0, 0, 0, iscsi_side_command_cb, request);
+        if (task)
+            ignore_error(scsi_task_add_data_in_buffer(task, (int)len, request->data),
+                         "a failure shows as missing bytes");
+        return task;
+    }
+    case REQUEST_WRITE:
+        return iscsi_write16_task(side->iscsi, side->lun, lba, request->data, len, sector, 0, 0, 0,
+                                  0, 0, iscsi_side_command_cb, request);
+    case REQUEST_ZERO:
+        return iscsi_writesame16_task(side->iscsi, side->lun, lba, side->zeros, side->sector_bytes,
+                                      (uint32_t)(request->len_bytes / side->sector_bytes), 0,
+                                      side->can_unmap, 0, 0, iscsi_side_command_cb, request);
+    case REQUEST_FLUSH:
+        return iscsi_synchronizecache16_task(side->iscsi, side->lun, 0, 0, 0, 0,
+                                             iscsi_side_command_cb, request);
+    case REQUEST_MAP:
+        return iscsi_get_lba_status_task(side->iscsi, side->lun, lba, 8 + 16 * ENDPOINT_EXTENTS_MAX,
+                                         iscsi_side_command_cb, request);
+    }
+    return NULL;
+}
+
+static void iscsi_side_submit(struct endpoint *endpoint, struct request *request)
+{
+    struct iscsi_side *side = container_of(endpoint, struct iscsi_side, base);
+    request->carrier = side;
+    list_add_tail(&side->requests, &request->link);
+    if (iscsi_side_send(side, request))
+        return;
+    list_remove(&request->link);
+    side->is_broken = true; /* no memory or no connection: both are cured by a new one, or not */
+    endpoint_complete(endpoint, request, -ENOTCONN, iscsi_get_error(side->iscsi));
+}
+
+static size_t iscsi_side_pollfds(struct endpoint *endpoint, struct pollfd *fds, int *timeout_ms)
+{
+    struct iscsi_side *side = container_of(endpoint, struct iscsi_side, base);
+    if (side->is_broken)
+        *timeout_ms = 0;
+    if (!side->iscsi)
+        return 0;
+    fds[0] = (struct pollfd){.fd = iscsi_get_fd(side->iscsi),
+                             .events = (short)iscsi_which_events(side->iscsi)};
+    return 1;
+}
+
+static void iscsi_side_service(struct endpoint *endpoint, const struct pollfd *fds, size_t count)
+{
+    struct iscsi_side *side = container_of(endpoint, struct iscsi_side, base);
+    if (!side->iscsi)
+        return;
+    /* Without events too: that is how libiscsi notices its timeouts. */
+    if (iscsi_service(side->iscsi, count > 0 ? fds[0].revents : 0) < 0 || side->is_broken ||
+        !iscsi_is_logged_in(side->iscsi))
+        iscsi_side_disconnect(endpoint);
+}
+
+static uint64_t iscsi_side_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void iscsi_side_connect_cb(struct iscsi_context *iscsi, int status, void *command_data,
+                                  void *opaque)
+{
+    (void)iscsi;
+    (void)command_data;
+    int *result = opaque;
+    *result = status == SCSI_STATUS_GOOD ? 1 : -ENOTCONN;
+}
+
+static int iscsi_side_login(struct iscsi_side *side, const struct iscsi_url *url)
+{
+    int result = 0;
+    if (iscsi_full_connect_async(side->iscsi, url->portal, url->lun, iscsi_side_connect_cb,
+                                 &result) < 0)
+        return -ENOTCONN;
+    uint64_t deadline_ms = iscsi_side_now_ms() + ENDPOINT_CONNECT_MS;
+    while (result == 0)
+    {
+        struct pollfd fd = {.fd = iscsi_get_fd(side->iscsi),
+                            .events = (short)iscsi_which_events(side->iscsi)};
+        if (iscsi_side_now_ms() >= deadline_ms)
+            return -ETIMEDOUT;
+        if (poll(&fd, 1, 500) < 0)
+            fd.revents = 0;
+        if (iscsi_service(side->iscsi, fd.revents) < 0)
+            return -ENOTCONN;
+    }
+    return result < 0 ? result : 0;
+}
+
+/* A page of vital product data, unmarshalled, inside *@task; NULL if the unit has none. */
+static void *iscsi_side_inquire(struct iscsi_side *side, int page, struct scsi_task **task)
+{
+    *task = iscsi_inquiry_sync(side->iscsi, side->lun, 1, page, 255);
+    return *task && (*task)->status == SCSI_STATUS_GOOD ? scsi_datain_unmarshall(*task) : NULL;
+}
+
+static void iscsi_side_learn_limits(struct iscsi_side *side)
+{
+    struct endpoint *base = &side->base;
+    uint32_t sector = side->sector_bytes;
+    struct scsi_task *task;
+    struct scsi_inquiry_block_limits *limits =
+        iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_BLOCK_LIMITS, &task);
+    if (limits && limits->max_xfer_len > 0)
+        base->max_io_bytes =
+            (uint32_t)min_u64(base->max_io_bytes, (uint64_t)limits->max_xfer_len * sector);
+    if (limits && limits->max_ws_len > 0)
+        base->max_zero_bytes =
+            min_u64(base->max_zero_bytes, min_u64(limits->max_ws_len, UINT32_MAX) * sector);
+    if (task)
+        scsi_free_scsi_task(task);
+    struct scsi_inquiry_logical_block_provisioning *thin =
+        iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_LOGICAL_BLOCK_PROVISIONING, &task);
+    side->can_unmap = thin && thin->lbpws;
+    if (task)
+        scsi_free_scsi_task(task);
+}
+
+static int iscsi_side_learn(struct iscsi_side *side, struct reason *why)
+{
+    struct endpoint *base = &side->base;
+    struct scsi_task *task = iscsi_readcapacity16_sync(side->iscsi, side->lun);
+    struct scsi_readcapacity16 *capacity =
+        task && task->status == SCSI_STATUS_GOOD ? scsi_datain_unmarshall(task) : NULL;
+    int r = 0;
+    if (!capacity)
+        r = reason_set(why, -EIO, "%s does not tell its size: %s", base->name,
+                       iscsi_get_error(side->iscsi));
+    else if (capacity->block_length < 512 || capacity->block_length > ISCSI_BLOCK_MAX ||
+             (capacity->block_length & (capacity->block_length - 1)) != 0 ||
+             !checked_mul(capacity->returned_lba + 1, capacity->block_length, &base->size_bytes))
+        r = reason_set(why, -EINVAL, "%s has sectors of %u bytes, and %llu of them", base->name,
+                       capacity->block_length, (unsigned long long)capacity->returned_lba + 1);
+    else
+    {
+        side->sector_bytes = capacity->block_length;
+        base->align_bytes = capacity->block_length;
+        base->can_map = capacity->lbpme && capacity->lbprz;
+        base->can_zero = true; /* until WRITE SAME is refused */
+    }
+    if (task)
+        scsi_free_scsi_task(task);
+    if (r == 0)
+        iscsi_side_learn_limits(side);
+    return r;
+}
+
+static int iscsi_side_start(struct iscsi_side *side, struct reason *why)
+{
+    const char *initiator = getenv("LUNETTE_INITIATOR_NAME");
+    side->is_broken = false;
+    side->iscsi = iscsi_create_context(initiator && *initiator ? initiator : iscsi_side_initiator);
+    if (!side->iscsi)
+        return -ENOMEM;
+    struct iscsi_url *url = iscsi_parse_full_url(side->iscsi, side->url);
+    if (!url) /* libiscsi's text would show the password */
+        return reason_set(why, -EINVAL,
+                          "%s is no iSCSI URL: iscsi://[USER[%%PASSWORD]@]HOST[:PORT]/TARGET/LUN",
+                          side->base.name);
+    side->lun = url->lun;
+    iscsi_set_targetname(side->iscsi, url->target);
+    iscsi_set_session_type(side->iscsi, ISCSI_SESSION_NORMAL);
+    iscsi_set_header_digest(side->iscsi, ISCSI_HEADER_DIGEST_NONE_CRC32C);
+    iscsi_set_noautoreconnect(side->iscsi, 1);
+    iscsi_set_timeout(side->iscsi, ISCSI_COMMAND_S);
+    if (url->user[0])
+        iscsi_set_initiator_username_pwd(side->iscsi, url->user, url->passwd);
+    if (url->target_user[0])
+        iscsi_set_target_username_pwd(side->iscsi, url->target_user, url->target_passwd);
+    int r = iscsi_side_login(side, url);
+    explicit_bzero(url->passwd, sizeof(url->passwd));
+    explicit_bzero(url->target_passwd, sizeof(url->target_passwd));
+    iscsi_destroy_url(url);
+    if (r < 0)
+        return reason_set(why, -ENOTCONN, "cannot log in to %s: %s", side->base.name,
+                          r == -ETIMEDOUT ? "no answer" : iscsi_get_error(side->iscsi));
+    return iscsi_side_learn(side, why);
+}
+
+static int iscsi_side_reconnect(struct endpoint *endpoint, struct reason *why)
+{
+    struct iscsi_side *side = container_of(endpoint, struct iscsi_side, base);
+    int r = iscsi_side_start(side, why);
+    if (r < 0)
+        iscsi_side_disconnect(endpoint);
+    else
+        side->base.lost = false;
+    return r;
+}
+
+static void iscsi_side_destroy(struct endpoint *endpoint, bool undo)
+{
+    struct iscsi_side *side = container_of(endpoint, struct iscsi_side, base);
+    (void)undo;
+    if (side->iscsi && list_is_empty(&side->requests) && !side->is_broken &&
+        iscsi_is_logged_in(side->iscsi))
+        ignore_error(iscsi_logout_sync(side->iscsi), "it is closed in any case");
+    iscsi_side_disconnect(endpoint);
+    if (side->url)
+        explicit_bzero(side->url, strlen(side->url));
+    free(side->url);
+    free(side->zeros);
+    free(side);
+}
+
+static const struct endpoint_ops iscsi_side_ops = {
+    .submit = iscsi_side_submit,
+    .pollfds = iscsi_side_pollfds,
+    .service = iscsi_side_service,
+    .disconnect = iscsi_side_disconnect,
+    .reconnect = iscsi_side_reconnect,
+    .destroy = iscsi_side_destroy,
+};
+
+int endpoint_open_iscsi(const struct endpoint_open_args *args, struct endpoint **endpoint,
+                        struct reason *why)
+{
+    struct iscsi_side *side = calloc(1, sizeof(*side));
+    if (!side)
+        return -ENOMEM;
+    list_init(&side->requests);
+    int r = endpoint_init(&side->base, &iscsi_side_ops, args->place);
+    side->url = strdup(args->place);
+    side->zeros = calloc(1, ISCSI_BLOCK_MAX);
+    if (r == 0 && (!side->url || !side->zeros))
+        r = -ENOMEM;
+    if (r == 0)
+        r = iscsi_side_start(side, why);
+    if (r < 0)
+    {
+        endpoint_destroy(&side->base, true);
+        return r;
+    }
+    *endpoint = &side->base;
+    return 0;
+}
