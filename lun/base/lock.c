@@ -151,6 +151,11 @@ bool condition_wait_ms(struct condition *condition, struct lock *lock, uint64_t 
     return pthread_cond_timedwait(&condition->cond, &lock->mutex, &until) != ETIMEDOUT;
 }
 
+void condition_wake_one(struct condition *condition)
+{
+    pthread_cond_signal(&condition->cond);
+}
+
 void condition_wake_all(struct condition *condition)
 {
     pthread_cond_broadcast(&condition->cond);

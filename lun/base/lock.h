@@ -71,6 +71,7 @@ void condition_destroy(struct condition *condition);
 void condition_wait(struct condition *condition, struct lock *lock);
 /* False after @timeout_ms without a wake-up. */
 bool condition_wait_ms(struct condition *condition, struct lock *lock, uint64_t timeout_ms);
+void condition_wake_one(struct condition *condition);
 void condition_wake_all(struct condition *condition);
 
 static inline void cleanup_lock(struct lock **lock)

@@ -27,8 +27,9 @@ struct net_address
 };
 
 /*
- * "10.0.0.1:3260", "[::1]:3260", "0.0.0.0", "[::]", ":3260" or "3260" (both: all addresses). Without
- * a port it is @default_port. Addresses only, no host names: a name server must not hold up a start.
+ * "10.0.0.1:3260", "[::1]:3260", "0.0.0.0", "[::]", ":3260" or "3260" (both: all addresses).
+ * Without a port it is @default_port. Addresses only, no host names: a name server must not hold up
+ * a start.
  */
 MUST_CHECK int net_address_parse(const char *text, uint16_t default_port,
                                  struct net_address *address, struct reason *why);

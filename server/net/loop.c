@@ -39,12 +39,13 @@ struct loop
     struct loop_watch wake_watch;
 
     struct lock lock;
-    struct list posted; /* under lock */
-    bool is_stopping;   /* under lock */
+    struct list posted;    /* under lock */
+    unsigned posted_count; /* under lock */
+    bool is_stopping;      /* under lock */
 
     /* The rest: loop thread only. */
     struct list deferred;
-    struct list running; /* the messages or deferred calls of this turn, being run */
+    struct list running; /* the deferred calls of this turn */
     struct list wheel[LOOP_WHEEL_SLOTS];
     uint64_t now_ms;
     uint64_t next_due_ms; /* not after the earliest timer; UINT64_MAX: none */
@@ -142,12 +143,24 @@ void loop_post(struct loop *loop, struct loop_call *call)
     bool was_empty;
     {
         AUTO_LOCK(&loop->lock);
+        if (!list_is_empty(&call->link))
+            return;
         was_empty = list_is_empty(&loop->posted);
         list_add_tail(&loop->posted, &call->link);
+        loop->posted_count++;
     }
     /* With messages waiting the descriptor is already ready, or the loop is about to look. */
     if (was_empty)
         loop_wake(loop);
+}
+
+void loop_unpost(struct loop *loop, struct loop_call *call)
+{
+    AUTO_LOCK(&loop->lock);
+    if (list_is_empty(&call->link))
+        return;
+    list_remove(&call->link);
+    loop->posted_count--;
 }
 
 void loop_defer(struct loop *loop, struct loop_call *call)
@@ -162,23 +175,46 @@ void loop_call_cancel(struct loop_call *call)
     list_remove(&call->link);
 }
 
-static void loop_run_calls(struct loop *loop)
+static struct loop_call *loop_take_posted(struct loop *loop)
 {
+    AUTO_LOCK(&loop->lock);
+    if (list_is_empty(&loop->posted))
+        return NULL;
+    struct loop_call *call = container_of(loop->posted.next, struct loop_call, link);
+    list_remove(&call->link);
+    loop->posted_count--;
+    return call;
+}
+
+/* Only as many as there are now: what these post in turn waits until descriptors had theirs. */
+static void loop_run_posted(struct loop *loop)
+{
+    unsigned count;
+    {
+        AUTO_LOCK(&loop->lock);
+        count = loop->posted_count;
+    }
+    for (; count > 0; count--)
+    {
+        struct loop_call *call = loop_take_posted(loop);
+        if (!call)
+            return;
+        call->run(call);
+    }
+    AUTO_LOCK(&loop->lock);
+    if (!list_is_empty(&loop->posted))
+        loop_wake(loop);
+}
+
+static void loop_run_deferred(struct loop *loop)
+{
+    list_splice_tail(&loop->running, &loop->deferred);
     while (!list_is_empty(&loop->running))
     {
         struct loop_call *call = container_of(loop->running.next, struct loop_call, link);
         list_remove(&call->link);
         call->run(call);
     }
-}
-
-static void loop_run_posted(struct loop *loop)
-{
-    {
-        AUTO_LOCK(&loop->lock);
-        list_splice_tail(&loop->running, &loop->posted);
-    }
-    loop_run_calls(loop);
 }
 
 /* ---- descriptors --------------------------------------------------------------------------- */
@@ -324,8 +360,7 @@ void loop_run_once(struct loop *loop, int timeout_ms)
     loop_run_ready(loop);
     loop_run_posted(loop);
     loop_run_timers(loop);
-    list_splice_tail(&loop->running, &loop->deferred);
-    loop_run_calls(loop);
+    loop_run_deferred(loop);
 }
 
 static bool loop_must_stop(struct loop *loop)

@@ -62,20 +62,27 @@ MUST_CHECK int loop_start(struct loop *loop);
 /* Ends the thread after the turn it is in, and joins it. What is registered stays. */
 void loop_stop(struct loop *loop);
 
-/* One turn by the calling thread, which becomes the owner; waits at most @timeout_ms (-1: for ever). */
+/* One turn by the calling thread, which becomes the owner; waits at most @timeout_ms (-1: for
+ * ever). */
 void loop_run_once(struct loop *loop, int timeout_ms);
 
 bool loop_is_owner(const struct loop *loop);
 void loop_assert_owner(const struct loop *loop);
 
-/* Any thread. @call is the loop's until it runs; it must not be posted twice at a time. */
+/*
+ * Any thread. @call, initialised by loop_call_init(), is the loop's until it runs; nothing if it is
+ * already posted. May be called with any lock held.
+ */
 void loop_post(struct loop *loop, struct loop_call *call);
 
 /* The rest is for the loop's own thread, or before it started. */
 
 /* @call runs at the end of this turn; nothing if it is already to run. */
 void loop_defer(struct loop *loop, struct loop_call *call);
-/* A deferred @call, initialised by loop_call_init(), does not run after this. Not for posted ones. */
+/* A posted @call does not run after this, unless it is posted again. */
+void loop_unpost(struct loop *loop, struct loop_call *call);
+/* A deferred @call, initialised by loop_call_init(), does not run after this. Not for posted ones.
+ */
 void loop_call_cancel(struct loop_call *call);
 void loop_call_init(struct loop_call *call, loop_call_fn *run);
 
