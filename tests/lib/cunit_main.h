@@ -22,23 +22,8 @@
 #define TESTS_LIB_CUNIT_MAIN_H
 
 #include <CUnit/CUnit.h>
-#include <stdlib.h>
 
 #include "lun/base/err.h"
-
-/* The analyzer does not see that a fatal assertion which fails does not return. */
-#ifdef __clang_analyzer__
-#undef CU_ASSERT_FATAL
-#undef CU_ASSERT_TRUE_FATAL
-#undef CU_ASSERT_EQUAL_FATAL
-#undef CU_ASSERT_PTR_NOT_NULL_FATAL
-#undef CU_ASSERT_PTR_NOT_EQUAL_FATAL
-#define CU_ASSERT_FATAL(value) ((value) ? (void)0 : abort())
-#define CU_ASSERT_TRUE_FATAL(value) CU_ASSERT_FATAL(value)
-#define CU_ASSERT_EQUAL_FATAL(actual, expected) CU_ASSERT_FATAL((actual) == (expected))
-#define CU_ASSERT_PTR_NOT_NULL_FATAL(value) CU_ASSERT_FATAL((value) != NULL)
-#define CU_ASSERT_PTR_NOT_EQUAL_FATAL(actual, expected) CU_ASSERT_FATAL((actual) != (expected))
-#endif
 
 /* The exit status with which a test says that it cannot run here. */
 enum

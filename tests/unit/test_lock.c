@@ -7,11 +7,8 @@
 #include "tests/lib/aborts.h"
 #include "tests/lib/cunit_main.h"
 
-enum
-{
-    THREADS = 4,
-    ROUNDS = 20000
-};
+#define THREADS UINT64_C(4)
+#define ROUNDS UINT64_C(20000)
 
 static struct lock lock_a;
 static struct lock lock_b;
@@ -34,7 +31,7 @@ static void in_threads(void *(*body)(void *number))
 static void *count_with_lock(void *number)
 {
     (void)number;
-    for (int i = 0; i < ROUNDS; i++)
+    for (unsigned i = 0; i < ROUNDS; i++)
     {
         AUTO_LOCK(&lock_a);
         counter = counter + 1;
@@ -55,7 +52,7 @@ static void test_exclusion(void)
 static void *count_with_two(void *number)
 {
     bool swapped = (uintptr_t)number % 2;
-    for (int i = 0; i < ROUNDS; i++)
+    for (unsigned i = 0; i < ROUNDS; i++)
     {
         lock_take2(swapped ? &lock_b : &lock_a, swapped ? &lock_a : &lock_b);
         counter = counter + 1;
@@ -98,7 +95,7 @@ static void test_readers_share(void)
 static void *count_as_writer(void *number)
 {
     (void)number;
-    for (int i = 0; i < ROUNDS; i++)
+    for (unsigned i = 0; i < ROUNDS; i++)
     {
         if (i % 16)
         {
