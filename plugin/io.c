@@ -24,6 +24,9 @@ static int io_result(struct export *export, int r, const char *what, uint64_t le
 {
     if (r >= 0)
         return 0;
+    /* nbdkit has let the range through, by the size that the client was told. */
+    if (r == -EINVAL && !range_ok(offset, len, lun_size_bytes(export->lun)))
+        r = -ESTALE;
     const struct nbd_error *error = nbd_error_of(r);
     /* A client that asks for fast zeroes wants to know, and goes on. */
     if (r != -ENOTSUP)

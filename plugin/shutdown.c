@@ -2,23 +2,26 @@
 /*
  * Ends idle clients when nbdkit is told to stop.
  *
- * nbdkit gives a plugin no way to its clients' sockets. They are found as what they are: connected
- * sockets of this process whose local address is one that nbdkit listens on.
+ * nbdkit tells a plugin neither that it was asked to stop nor its clients' sockets. So its signal
+ * handlers are wrapped, and the sockets are found as what they are: connected sockets of this
+ * process whose local address is one that nbdkit listens on. (nbdkit_nanosleep() would tell of the
+ * stop too, but logs an error each time.)
  */
 #include "plugin/shutdown.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <nbdkit-plugin.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "lun/base/cleanup.h"
+#include "lun/base/checked.h"
 #include "lun/base/lock.h"
 
 enum
@@ -47,9 +50,20 @@ static size_t shutdown_listener_count;
 static pthread_t shutdown_thread;
 static bool shutdown_is_started;
 
+static int shutdown_wake_fd = -1;
+static struct shutdown_signal
+{
+    int number;
+    bool is_taken;
+    struct sigaction nbdkits;
+} shutdown_signals[] = {
+    {.number = SIGINT}, {.number = SIGQUIT}, {.number = SIGTERM}, {.number = SIGHUP}};
+
 static struct lock shutdown_lock;
 static struct condition shutdown_condition;
 static bool shutdown_is_over; /* under shutdown_lock: no client is left */
+
+/* ---- sockets ------------------------------------------------------------------------------- */
 
 /* The local address of @fd and whether it listens; false if @fd is no stream socket. */
 static bool shutdown_inspect(int fd, struct shutdown_address *address, bool *is_listening)
@@ -125,6 +139,52 @@ static void shutdown_end_client(int fd, const struct shutdown_address *address, 
         }
 }
 
+/* ---- being told ---------------------------------------------------------------------------- */
+
+/* Runs as a signal handler: wakes the thread, then does what nbdkit does. */
+static void shutdown_on_signal(int number)
+{
+    int saved_errno = errno;
+    ignore_error(eventfd_write(shutdown_wake_fd, 1), "it is full when the thread was woken before");
+    errno = saved_errno;
+    for (size_t i = 0; i < ARRAY_SIZE(shutdown_signals); i++)
+        if (shutdown_signals[i].number == number)
+            shutdown_signals[i].nbdkits.sa_handler(number);
+}
+
+/* nbdkit's handlers are in place before .after_fork; what it ignores or leaves alone stays so. */
+static void shutdown_take_signals(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(shutdown_signals); i++)
+    {
+        struct shutdown_signal *signal = &shutdown_signals[i];
+        signal->is_taken = sigaction(signal->number, NULL, &signal->nbdkits) == 0 &&
+                           signal->nbdkits.sa_handler != SIG_DFL &&
+                           signal->nbdkits.sa_handler != SIG_IGN &&
+                           !(signal->nbdkits.sa_flags & SA_SIGINFO);
+        struct sigaction own = signal->nbdkits;
+        own.sa_handler = shutdown_on_signal;
+        if (signal->is_taken && sigaction(signal->number, &own, NULL) < 0)
+            signal->is_taken = false;
+    }
+}
+
+static void shutdown_give_signals_back(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(shutdown_signals); i++)
+        if (shutdown_signals[i].is_taken)
+            ignore_error(sigaction(shutdown_signals[i].number, &shutdown_signals[i].nbdkits, NULL),
+                         "it worked the other way round");
+}
+
+/* ---- the thread ---------------------------------------------------------------------------- */
+
+static bool shutdown_over(void)
+{
+    AUTO_LOCK(&shutdown_lock);
+    return shutdown_is_over;
+}
+
 /*
  * Every round looks again: a client may just have been accepted. A socket can be closed, and its
  * number used anew, between the look and the shutdown; by then nbdkit accepts no more, and the
@@ -133,18 +193,16 @@ static void shutdown_end_client(int fd, const struct shutdown_address *address, 
 static void *shutdown_run(void *unused)
 {
     (void)unused;
-    int r = 0;
-    while (r == 0)
-        r = nbdkit_nanosleep(3600, 0);
-
-    AUTO_LOCK(&shutdown_lock);
-    for (unsigned round = 0; !shutdown_is_over; round++)
+    eventfd_t count;
+    while (eventfd_read(shutdown_wake_fd, &count) < 0 && errno == EINTR)
     {
-        lock_release(&shutdown_lock);
+    }
+    for (unsigned round = 0; !shutdown_over(); round++)
+    {
         ignore_error(shutdown_each_socket(shutdown_end_client,
                                           round < SHUTDOWN_PATIENT_ROUNDS ? SHUT_RD : SHUT_RDWR),
                      "without /proc nbdkit waits for its clients");
-        lock_take(&shutdown_lock);
+        AUTO_LOCK(&shutdown_lock);
         if (!shutdown_is_over)
             condition_wait_ms(&shutdown_condition, &shutdown_lock, SHUTDOWN_ROUND_MS);
     }
@@ -156,11 +214,16 @@ int shutdown_watch_start(void)
     int r = shutdown_each_socket(shutdown_note_listener, 0);
     if (r < 0)
         return r;
+    shutdown_wake_fd = eventfd(0, EFD_CLOEXEC);
+    if (shutdown_wake_fd < 0)
+        return -errno;
     lock_init(&shutdown_lock, LOCK_RANK_LEAF);
     condition_init(&shutdown_condition);
     shutdown_is_over = false;
     r = pthread_create(&shutdown_thread, NULL, shutdown_run, NULL);
     shutdown_is_started = r == 0;
+    if (shutdown_is_started)
+        shutdown_take_signals();
     return -r;
 }
 
@@ -168,14 +231,15 @@ void shutdown_watch_stop(void)
 {
     if (!shutdown_is_started)
         return;
+    shutdown_give_signals_back();
     lock_take(&shutdown_lock);
     shutdown_is_over = true;
     condition_wake_all(&shutdown_condition);
     lock_release(&shutdown_lock);
-    /* Wakes the thread if nbdkit ended by itself, as with -s when the client has gone. */
-    nbdkit_shutdown();
+    ignore_error(eventfd_write(shutdown_wake_fd, 1), "it is full when the thread was woken before");
     pthread_join(shutdown_thread, NULL);
     shutdown_is_started = false;
+    /* The event stays open: a handler may be running in a thread of nbdkit's right now. */
     condition_destroy(&shutdown_condition);
     lock_destroy(&shutdown_lock);
 }

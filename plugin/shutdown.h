@@ -19,7 +19,7 @@
  */
 MUST_CHECK int shutdown_watch_start(void);
 
-/* Ends the thread. nbdkit stops too, if it has not begun to. Harmless when it was not started. */
+/* Ends the thread. Harmless when it was not started. */
 void shutdown_watch_stop(void);
 
 #endif
