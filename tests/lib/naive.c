@@ -32,7 +32,7 @@ static struct list nv_registry; /* all pools that were created or opened in this
 
 static void nv_init(void)
 {
-    lock_init(&nv_registry_lock, LOCK_RANK_LEAF);
+    lock_init(&nv_registry_lock, LOCK_RANK_MANAGEMENT);
     list_init(&nv_registry);
 }
 
