@@ -3,8 +3,8 @@
  * What clang-tidy has to be told; clang_tidy.py puts this before every file but err.c.
  *
  * The analyzer sees only declarations of other files' functions, so it does not know that
- * reason_set() returns its second argument, nor that a fatal assertion of CUnit does not return when
- * it fails.
+ * reason_set() returns its second argument, nor that a fatal assertion of CUnit does not return
+ * when it fails.
  */
 #ifndef TESTS_LINT_ANALYZER_H
 #define TESTS_LINT_ANALYZER_H
