@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* lun create, show, clone, resize, rename, delete, comment; freed. */
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "server/ctl/ctl.h"
+#include "server/units.h"
+
+static const struct field lun_fields[] = {
+    {"name", "Name", FIELD_TEXT, false},
+    {"size_bytes", "Size", FIELD_BYTES, false},
+    {"mapped_bytes", "Mapped", FIELD_BYTES, false},
+    {"own_bytes", "Own", FIELD_BYTES, false},
+    {"shared_bytes", "Shared", FIELD_BYTES, false},
+    {"snapshot_bytes", "Snapshots", FIELD_BYTES, false},
+    {"open", "Open", FIELD_COUNT, false},
+    {"origin", "Cloned from", FIELD_TEXT, false},
+    {"comment", "Comment", FIELD_TEXT, true},
+    {"kind", "Kind", FIELD_TEXT, true},
+    {"snapshots", "Snapshot count", FIELD_COUNT, true},
+    {"sector_bytes", "Sector", FIELD_BYTES, true},
+    {"created", "Created", FIELD_TIME, true},
+    {"uuid", "UUID", FIELD_TEXT, true},
+    {"id", "Id", FIELD_COUNT, true},
+    {"lun_id", "LUN id", FIELD_COUNT, true},
+    {"line", "Line", FIELD_COUNT, true},
+    {"generation", "Generation", FIELD_COUNT, true},
+    {0},
+};
+
+static const char *lun_would(const struct invocation *in, const char *would, const char *did)
+{
+    return option_flag(in, "dry-run") ? would : did;
+}
+
+static void lun_put_dry_run(const struct invocation *in, json_t *args)
+{
+    if (option_flag(in, "dry-run"))
+        ctl_put(args, "dry_run", json_true());
+}
+
+/* ---- create -------------------------------------------------------------------------------- */
+
+enum ctl_exit ctl_lun_create(struct invocation *in)
+{
+    enum ctl_exit status;
+    uint64_t size_bytes = 0, sector_bytes = 512;
+    char text[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
+    const char *size = ctl_arg_or_option(in, 1, "size", &status);
+    if (status == CTL_DONE)
+        status = ctl_size(in, size, UINT64_MAX, &size_bytes);
+    if (status == CTL_DONE)
+        status = ctl_number(in, "sector", 512, 4096, &sector_bytes);
+    if (status != CTL_DONE)
+        return status;
+    AUTO_JSON json_t *result = NULL;
+    json_t *args = json_object();
+    ctl_put_text(args, "name", in->args[0]);
+    ctl_put(args, "size_bytes", proto_json_uint(size_bytes));
+    ctl_put(args, "sector_bytes", proto_json_uint(sector_bytes));
+    ctl_put_text(args, "comment", option_text(in, "comment"));
+    lun_put_dry_run(in, args);
+    status = ctl_ask(in, "lun.create", args, &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        printf("%s LUN %s of %s; it takes no space until it is written (%s available).\n",
+               lun_would(in, "Would create", "Created"), in->args[0],
+               units_format_bytes(size_bytes, 'h', text),
+               units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+    return CTL_DONE;
+}
+
+/* ---- show ---------------------------------------------------------------------------------- */
+
+static bool lun_is_wanted(const struct invocation *in, const char *name)
+{
+    for (size_t i = 0; i < in->arg_count; i++)
+    {
+        if (fnmatch(in->args[i], name, 0) == 0)
+            return true;
+        /* A LUN's snapshots go with it. */
+        size_t len = strlen(in->args[i]);
+        if (strncmp(name, in->args[i], len) == 0 && name[len] == '@')
+            return true;
+    }
+    return in->arg_count == 0;
+}
+
+/* Leaves of result["luns"] what the arguments name. */
+static void lun_filter(const struct invocation *in, json_t *result)
+{
+    json_t *luns = json_object_get(result, "luns");
+    json_t *wanted = json_array();
+    size_t i;
+    json_t *lun;
+    json_array_foreach(luns, i, lun)
+    {
+        const char *name = json_string_value(json_object_get(lun, "name"));
+        if (name && lun_is_wanted(in, name) && json_array_append(wanted, lun) != 0)
+            break;
+    }
+    ctl_put(result, "count", proto_json_uint(json_array_size(wanted)));
+    ctl_put(result, "luns", wanted);
+}
+
+enum ctl_exit ctl_lun_show(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    struct table_options options;
+    bool is_one = in->arg_count == 1 && !strpbrk(in->args[0], "*?[");
+    enum ctl_exit status = ctl_table_options(in, lun_fields, &options);
+    if (status != CTL_DONE)
+        return status;
+    json_t *args = json_object();
+    ctl_put(args, "snapshots", json_boolean(option_flag(in, "snapshots")));
+    if (is_one)
+        ctl_put_text(args, "name", in->args[0]);
+    status = ctl_ask(in, "lun.show", args, &result);
+    if (status != CTL_DONE)
+        return status;
+    if (!is_one)
+        lun_filter(in, result);
+    return ctl_list(in, result, "luns", lun_fields);
+}
+
+/* ---- clone --------------------------------------------------------------------------------- */
+
+/* SOURCE and NAME, given in one of the ways there are. */
+static enum ctl_exit lun_clone_names(const struct invocation *in, const char **source,
+                                     const char **name)
+{
+    enum ctl_exit status;
+    bool has_template = option_text(in, "name");
+    *source = ctl_arg_or_option(in, 0, "source-path", &status);
+    if (status != CTL_DONE)
+        return status;
+    if (has_template && (in->arg_count > 1 || option_text(in, "destination-path")))
+        return ctl_usage(in, "the clone's name is given twice");
+    *name = has_template ? option_text(in, "name")
+                         : ctl_arg_or_option(in, 1, "destination-path", &status);
+    return status;
+}
+
+static void lun_print_clone(const struct invocation *in, const json_t *result)
+{
+    const char *source = json_string_value(json_object_get(result, "source"));
+    const char *name = json_string_value(json_object_get(result, "name"));
+    uint64_t count = ctl_get(result, "count");
+    char size[UNITS_TEXT_MAX], shared[UNITS_TEXT_MAX];
+    if (count == 1)
+        printf("%s %s to %s.\n", lun_would(in, "Would clone", "Cloned"), source, name);
+    else
+        printf("%s %s %" PRIu64 " times, as %s.\n", lun_would(in, "Would clone", "Cloned"), source,
+               count, name);
+    if (option_flag(in, "dry-run"))
+        printf("Each has %s, of which %s is shared; no data is copied.\n",
+               units_format_bytes(ctl_get(result, "size_bytes"), 'h', size),
+               units_format_bytes(ctl_get(result, "shared_bytes"), 'h', shared));
+}
+
+enum ctl_exit ctl_lun_clone(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    const char *source, *name;
+    uint64_t count = 1, first = 0;
+    enum ctl_exit status = lun_clone_names(in, &source, &name);
+    if (status == CTL_DONE)
+        status = ctl_number(in, "count", 1, LUN_CLONES_AT_ONCE_MAX, &count);
+    if (status == CTL_DONE)
+        status = ctl_number(in, "first", 0, INT32_MAX, &first);
+    if (status != CTL_DONE)
+        return status;
+    if (option_text(in, "count") && !strchr(name, '%'))
+        return ctl_usage(in, "--count needs a name with %d or %05d for the number, as in "
+                             "--name 'vm-%05d'");
+    if (!option_text(in, "count") && strchr(name, '%'))
+        return ctl_usage(in, "a name with % needs --count");
+    json_t *args = json_object();
+    ctl_put_text(args, "source", source);
+    ctl_put_text(args, "name", name);
+    ctl_put_text(args, "comment", option_text(in, "comment"));
+    if (option_text(in, "count"))
+    {
+        ctl_put(args, "count", proto_json_uint(count));
+        ctl_put(args, "first_number", proto_json_uint(first));
+    }
+    lun_put_dry_run(in, args);
+    status = ctl_ask(in, "lun.clone", args, &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        lun_print_clone(in, result);
+    return CTL_DONE;
+}
+
+/* ---- resize -------------------------------------------------------------------------------- */
+
+static json_t *lun_resize_args(const struct invocation *in, uint64_t size_bytes, bool dry_run)
+{
+    json_t *args = json_object();
+    ctl_put_text(args, "name", in->args[0]);
+    ctl_put(args, "size_bytes", proto_json_uint(size_bytes));
+    ctl_put(args, "force", json_boolean(option_flag(in, "force")));
+    ctl_put(args, "dry_run", json_boolean(dry_run));
+    return args;
+}
+
+static void lun_print_resize(const json_t *result, bool dry_run)
+{
+    char before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX], cut[UNITS_TEXT_MAX];
+    uint64_t old_bytes = ctl_get(result, "old_size_bytes"), new_bytes = ctl_get(result, "size_bytes");
+    printf("%s LUN %s from %s to %s.\n", dry_run ? "Would resize" : "Resized",
+           json_string_value(json_object_get(result, "name")),
+           units_format_bytes(old_bytes, 'h', before), units_format_bytes(new_bytes, 'h', after));
+    if (dry_run && new_bytes < old_bytes)
+        printf("That cuts off %s of data.\n",
+               units_format_bytes(ctl_get(result, "cut_bytes"), 'h', cut));
+}
+
+/* Shows on a terminal what a shrink cuts off, and asks. */
+static enum ctl_exit lun_confirm_shrink(const struct invocation *in, struct client *client,
+                                        uint64_t size_bytes)
+{
+    AUTO_JSON json_t *plan = NULL;
+    if (!ctl_asks(in))
+        return CTL_DONE;
+    enum ctl_exit status =
+        ctl_call(in, client, "lun.resize", lun_resize_args(in, size_bytes, true), &plan);
+    if (status != CTL_DONE)
+        return status;
+    lun_print_resize(plan, true);
+    return ctl_confirm(in);
+}
+
+static enum ctl_exit lun_resize_with(const struct invocation *in, struct client *client,
+                                     const char *size)
+{
+    AUTO_JSON json_t *now = NULL;
+    AUTO_JSON json_t *result = NULL;
+    uint64_t size_bytes = 0;
+    bool dry_run = option_flag(in, "dry-run");
+    enum ctl_exit status =
+        ctl_call(in, client, "lun.show", json_pack("{s:s}", "name", in->args[0]), &now);
+    if (status != CTL_DONE)
+        return status;
+    uint64_t now_bytes =
+        ctl_get(json_array_get(json_object_get(now, "luns"), 0), "size_bytes");
+    status = ctl_size(in, size, now_bytes, &size_bytes);
+    if (status == CTL_DONE && size_bytes < now_bytes && !dry_run && option_flag(in, "force"))
+        status = lun_confirm_shrink(in, client, size_bytes);
+    if (status == CTL_DONE)
+        status = ctl_call(in, client, "lun.resize", lun_resize_args(in, size_bytes, dry_run),
+                          &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        lun_print_resize(result, dry_run);
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_lun_resize(struct invocation *in)
+{
+    struct client client;
+    enum ctl_exit status;
+    const char *size = ctl_arg_or_option(in, 1, "size", &status);
+    if (status == CTL_DONE)
+        status = ctl_connect(in, &client);
+    if (status != CTL_DONE)
+        return status;
+    status = lun_resize_with(in, &client, size);
+    client_close(&client);
+    return status;
+}
+
+/* ---- rename, comment ----------------------------------------------------------------------- */
+
+enum ctl_exit ctl_lun_rename(struct invocation *in)
+{
+    json_t *args = json_object();
+    ctl_put_text(args, "name", in->args[0]);
+    ctl_put_text(args, "new_name", in->args[1]);
+    return ctl_do(in, "lun.rename", args, NULL);
+}
+
+enum ctl_exit ctl_lun_comment(struct invocation *in)
+{
+    json_t *args = json_object();
+    ctl_put_text(args, "name", in->args[0]);
+    ctl_put_text(args, "comment", in->args[1]);
+    return ctl_do(in, "lun.comment", args, NULL);
+}
+
+/* ---- delete, freed ------------------------------------------------------------------------- */
+
+static void lun_print_freed(const json_t *result, const char *verb)
+{
+    char all[UNITS_TEXT_MAX], data[UNITS_TEXT_MAX], metadata[UNITS_TEXT_MAX];
+    size_t i;
+    json_t *name;
+    json_array_foreach(json_object_get(result, "goes"), i, name)
+        printf("%s %s\n", verb, json_string_value(name));
+    printf("Frees %s: %s of data, %s of metadata.\n",
+           units_format_bytes(ctl_get(result, "freed_bytes"), 'h', all),
+           units_format_bytes(ctl_get(result, "freed_data_bytes"), 'h', data),
+           units_format_bytes(ctl_get(result, "freed_metadata_bytes"), 'h', metadata));
+}
+
+static json_t *lun_delete_args(const struct invocation *in, const char *name, bool dry_run)
+{
+    json_t *args = json_object();
+    ctl_put_text(args, "name", name);
+    ctl_put(args, "with_snapshots", json_boolean(option_flag(in, "with-snapshots")));
+    ctl_put(args, "force", json_boolean(option_flag(in, "force")));
+    ctl_put(args, "dry_run", json_boolean(dry_run));
+    return args;
+}
+
+/* What deleting all arguments would take away: each is asked for, so that a refusal comes up. */
+static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client *client,
+                                     json_t **plan)
+{
+    AUTO_JSON json_t *names = json_array();
+    for (size_t i = 0; i < in->arg_count; i++)
+    {
+        AUTO_JSON json_t *one = NULL;
+        enum ctl_exit status = ctl_call(in, client, "lun.delete",
+                                        lun_delete_args(in, in->args[i], true), &one);
+        if (status != CTL_DONE)
+            return status;
+        if (json_array_extend(names, json_object_get(one, "goes")) != 0)
+            return ctl_refuse(in, "no memory", NULL);
+    }
+    return ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
+}
+
+static enum ctl_exit lun_delete_with(const struct invocation *in, struct client *client)
+{
+    AUTO_JSON json_t *plan = NULL;
+    bool dry_run = option_flag(in, "dry-run"), json = option_flag(in, "json");
+    enum ctl_exit status = CTL_DONE;
+    if (dry_run || ctl_asks(in))
+    {
+        status = lun_plan_delete(in, client, &plan);
+        if (status == CTL_DONE && json)
+            table_print_json(stdout, plan);
+        else if (status == CTL_DONE)
+            lun_print_freed(plan, "Would delete");
+    }
+    if (dry_run)
+        return status;
+    if (status == CTL_DONE)
+        status = ctl_confirm(in);
+    for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
+    {
+        AUTO_JSON json_t *result = NULL;
+        status = ctl_call(in, client, "lun.delete", lun_delete_args(in, in->args[i], false),
+                          &result);
+        if (status == CTL_DONE && !json)
+            printf("Deleted LUN %s.\n", in->args[i]);
+    }
+    if (status == CTL_DONE && json)
+    {
+        AUTO_JSON json_t *deleted = json_array();
+        for (size_t i = 0; i < in->arg_count; i++)
+            ignore_error(json_array_append_new(deleted, json_string(in->args[i])), "shown only");
+        AUTO_JSON json_t *result = json_pack("{s:O}", "deleted", deleted);
+        table_print_json(stdout, result);
+    }
+    return status;
+}
+
+enum ctl_exit ctl_lun_delete(struct invocation *in)
+{
+    struct client client;
+    enum ctl_exit status = ctl_connect(in, &client);
+    if (status != CTL_DONE)
+        return status;
+    status = lun_delete_with(in, &client);
+    client_close(&client);
+    return status;
+}
+
+enum ctl_exit ctl_freed(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    json_t *names = json_array();
+    for (size_t i = 0; i < in->arg_count; i++)
+        if (json_array_append_new(names, json_string(in->args[i])) != 0)
+            return json_decref(names), ctl_usage(in, "a name is not UTF-8");
+    enum ctl_exit status = ctl_ask(in, "lun.freed", json_pack("{s:o}", "names", names), &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        lun_print_freed(result, "If deleted:");
+    return CTL_DONE;
+}

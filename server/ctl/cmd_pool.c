@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool create, show, check, grow, dump; df; tree. With --pool the pool is opened here. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lun/base/checked.h"
+#include "server/ctl/ctl.h"
+#include "server/mgmt/view.h"
+#include "server/units.h"
+
+static const struct field pool_fields[] = {
+    {"name", "Pool", FIELD_TEXT, false},
+    {"path", "Path", FIELD_TEXT, false},
+    {"health", "Health", FIELD_TEXT, false},
+    {"size_bytes", "Size", FIELD_BYTES, false},
+    {"used_bytes", "Used", FIELD_BYTES, false},
+    {"data_bytes", "of that data", FIELD_BYTES, false},
+    {"metadata_bytes", "of that metadata", FIELD_BYTES, false},
+    {"deferred_bytes", "Free after the next checkpoint", FIELD_BYTES, false},
+    {"reserve_bytes", "Reserved for deletes and checkpoints", FIELD_BYTES, false},
+    {"available_bytes", "Available", FIELD_BYTES, false},
+    {"luns", "LUNs", FIELD_COUNT, false},
+    {"snapshots", "Snapshots", FIELD_COUNT, false},
+    {"logical_bytes", "Sizes of all LUNs", FIELD_BYTES, false},
+    {"mapped_bytes", "Mapped by all LUNs", FIELD_BYTES, false},
+    {"savings_ratio", "Savings (mapped : data)", FIELD_RATIO, false},
+    {"read_only", "Read-only", FIELD_TEXT, true},
+    {"uuid", "UUID", FIELD_TEXT, true},
+    {"free_bytes", "Free", FIELD_BYTES, true},
+    {"promised_bytes", "Promised", FIELD_BYTES, true},
+    {"lines", "Lines", FIELD_COUNT, true},
+    {"hidden_points", "Hidden points", FIELD_COUNT, true},
+    {"dying", "Being deleted", FIELD_COUNT, true},
+    {"checkpoint", "Checkpoint", FIELD_COUNT, true},
+    {"checkpoints", "Checkpoints since open", FIELD_COUNT, true},
+    {"commits", "Commits since open", FIELD_COUNT, true},
+    {"syncs", "Syncs since open", FIELD_COUNT, true},
+    {"journal_used_bytes", "Journal used", FIELD_BYTES, true},
+    {"journal_size_bytes", "Journal size", FIELD_BYTES, true},
+    {"dirty_nodes", "Dirty nodes", FIELD_COUNT, true},
+    {"cached_nodes", "Cached nodes", FIELD_COUNT, true},
+    {"cache_hits", "Cache hits", FIELD_COUNT, true},
+    {"cache_misses", "Cache misses", FIELD_COUNT, true},
+    {"created", "Created", FIELD_TIME, true},
+    {"opened", "Opened", FIELD_TIME, true},
+    {0},
+};
+
+static const struct field df_fields[] = {
+    {"kind", "Kind", FIELD_TEXT, false},
+    {"name", "Name", FIELD_TEXT, false},
+    {"size_bytes", "Size", FIELD_BYTES, false},
+    {"used_bytes", "Used", FIELD_BYTES, false},
+    {"available_bytes", "Available", FIELD_BYTES, false},
+    {"used_percent", "Used%", FIELD_PERCENT, false},
+    {"mapped_bytes", "Mapped", FIELD_BYTES, false},
+    {"savings_ratio", "Mapped:used", FIELD_RATIO, false},
+    {0},
+};
+
+/* ---- pool create --------------------------------------------------------------------------- */
+
+static bool pool_is_block_device(const char *path)
+{
+    struct stat stat_buf;
+    return stat(path, &stat_buf) == 0 && S_ISBLK(stat_buf.st_mode);
+}
+
+/* What pool_create() is going to be asked. CTL_DONE or what has been said. */
+static enum ctl_exit pool_read_create(const struct invocation *in,
+                                      struct pool_create_options *options)
+{
+    enum ctl_exit status = CTL_DONE;
+    const char *size = NULL, *journal = option_text(in, "journal");
+    bool given = in->arg_count > 1 || option_text(in, "size");
+    if (given || !pool_is_block_device(in->args[0]))
+        size = ctl_arg_or_option(in, 1, "size", &status);
+    *options = (struct pool_create_options){.name = option_text(in, "name"),
+                                            .preallocate = option_flag(in, "preallocate"),
+                                            .overwrite = option_flag(in, "overwrite")};
+    if (status == CTL_DONE && size)
+        status = ctl_size(in, size, UINT64_MAX, &options->size_bytes);
+    if (status == CTL_DONE && journal)
+        status = ctl_size(in, journal, UINT64_MAX, &options->journal_bytes);
+    return status;
+}
+
+enum ctl_exit ctl_pool_create(struct invocation *in)
+{
+    struct pool_create_options options;
+    struct reason why = {.text = ""};
+    char text[UNITS_TEXT_MAX];
+    const char *path = in->args[0];
+    enum ctl_exit status = pool_read_create(in, &options);
+    if (status != CTL_DONE)
+        return status;
+    bool dry_run = option_flag(in, "dry-run");
+    if (dry_run && !options.overwrite && !pool_is_block_device(path) && access(path, F_OK) == 0)
+        return ctl_refuse(in, "the file exists; --overwrite would replace what it holds", NULL);
+    int r = dry_run ? 0 : pool_create(env_system(), path, &options, &why);
+    if (r < 0)
+        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
+                          r == -EEXIST ? "lunette pool create --help, about --overwrite" : NULL);
+    AUTO_JSON json_t *result = json_pack("{s:s, s:I, s:b}", "path", path, "size_bytes",
+                                         (json_int_t)options.size_bytes, "dry_run", (int)dry_run);
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else if (options.size_bytes > 0)
+        printf("%s pool %s of %s.\n", dry_run ? "Would make" : "Made", path,
+               units_format_bytes(options.size_bytes, 'h', text));
+    else
+        printf("%s pool on all of %s.\n", dry_run ? "Would make a" : "Made a", path);
+    if (!dry_run && !option_flag(in, "json"))
+        printf("Serve it with: lunette serve --pool %s\n", path);
+    return CTL_DONE;
+}
+
+/* ---- pool show, df ------------------------------------------------------------------------- */
+
+static enum ctl_exit pool_ask_show(const struct invocation *in, json_t **result)
+{
+    struct pool *pool;
+    struct pool_info info;
+    if (!option_text(in, "pool"))
+        return ctl_ask(in, "pool.show", NULL, result);
+    enum ctl_exit status = ctl_open_pool(in, true, &pool);
+    if (status != CTL_DONE)
+        return status;
+    pool_get_info(pool, &info);
+    ignore_error(pool_close(pool), "opened read-only: nothing to write");
+    *result = view_pool(&info);
+    return *result ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+}
+
+enum ctl_exit ctl_pool_show(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    struct table_options options;
+    struct reason why = {.text = "no memory"};
+    enum ctl_exit status = ctl_table_options(in, pool_fields, &options);
+    if (status == CTL_DONE)
+        status = pool_ask_show(in, &result);
+    if (status == CTL_DONE &&
+        table_print_object(stdout, result, pool_fields, &options, &why) < 0)
+        return ctl_refuse(in, why.text, NULL);
+    return status;
+}
+
+enum ctl_exit ctl_df(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    struct table_options options;
+    enum ctl_exit status = ctl_table_options(in, df_fields, &options);
+    if (status == CTL_DONE)
+        status = ctl_ask(in, "df", NULL, &result);
+    return status == CTL_DONE ? ctl_list(in, result, "entries", df_fields) : status;
+}
+
+/* ---- pool check ---------------------------------------------------------------------------- */
+
+static void pool_finding_cb(void *opaque, bool is_error, const char *text)
+{
+    json_t *findings = opaque;
+    ignore_error(json_array_append_new(
+                     findings, json_pack("{s:b, s:s}", "error", (int)is_error, "text", text)),
+                 "counted in the result");
+}
+
+static enum ctl_exit pool_check_offline(const struct invocation *in, json_t **result)
+{
+    struct pool *pool;
+    struct check_result check = {0};
+    enum ctl_exit status = ctl_open_pool(in, true, &pool);
+    if (status != CTL_DONE)
+        return status;
+    AUTO_JSON json_t *findings = json_array();
+    int r = pool_check(pool, pool_finding_cb, findings, &check);
+    ignore_error(pool_close(pool), "opened read-only: nothing to write");
+    if (r < 0)
+        return ctl_refuse(in, strerror(-r), NULL);
+    *result = view_check(&check);
+    if (!*result || json_object_set(*result, "findings", findings) != 0)
+        return ctl_refuse(in, "no memory", NULL);
+    return CTL_DONE;
+}
+
+static void pool_print_check(const json_t *result)
+{
+    size_t i;
+    json_t *finding;
+    json_array_foreach(json_object_get(result, "findings"), i, finding)
+    {
+        bool is_error = json_is_true(json_object_get(finding, "error"));
+        printf("%s%s\n", is_error ? "ERROR: " : "", json_string_value(json_object_get(finding, "text")));
+    }
+    printf("Checked %" PRIu64 " blocks, %" PRIu64 " metadata nodes, %" PRIu64 " extents, %" PRIu64
+           " lines: %" PRIu64 " errors, %" PRIu64 " warnings, %" PRIu64 " blocks leaked.\n",
+           ctl_get(result, "blocks_checked"), ctl_get(result, "nodes_checked"),
+           ctl_get(result, "extents_checked"), ctl_get(result, "lines_checked"),
+           ctl_get(result, "errors"), ctl_get(result, "warnings"),
+           ctl_get(result, "blocks_leaked"));
+}
+
+enum ctl_exit ctl_pool_check(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    char text[128];
+    enum ctl_exit status = option_text(in, "pool") ? pool_check_offline(in, &result)
+                                                   : ctl_ask(in, "pool.check", NULL, &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        pool_print_check(result);
+    if (ctl_get(result, "errors") == 0)
+        return CTL_DONE;
+    fflush(stdout);
+    snprintf(text, sizeof(text), "%" PRIu64 " errors found", ctl_get(result, "errors"));
+    fprintf(stderr, "lunette: the pool is damaged: %s\n", text);
+    return CTL_REFUSED;
+}
+
+/* ---- pool grow ----------------------------------------------------------------------------- */
+
+static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *size,
+                                       json_t **result)
+{
+    struct pool *pool;
+    struct pool_info before, after;
+    struct reason why = {.text = ""};
+    uint64_t size_bytes = 0;
+    bool dry_run = option_flag(in, "dry-run");
+    enum ctl_exit status = ctl_open_pool(in, dry_run, &pool);
+    if (status != CTL_DONE)
+        return status;
+    pool_get_info(pool, &before);
+    if (size)
+        status = ctl_size(in, size, before.size_bytes, &size_bytes);
+    int r = status == CTL_DONE && !dry_run ? pool_grow(pool, size_bytes, &why) : 0;
+    pool_get_info(pool, &after);
+    r = keep_first(r, pool_close(pool));
+    if (status != CTL_DONE)
+        return status;
+    if (r < 0)
+        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
+    *result = json_pack("{s:s, s:I, s:I}", "name", before.name, "old_size_bytes",
+                        (json_int_t)before.size_bytes, "size_bytes",
+                        (json_int_t)(dry_run ? size_bytes : after.size_bytes));
+    return *result ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+}
+
+static enum ctl_exit pool_grow_online(const struct invocation *in, const char *size,
+                                      json_t **result)
+{
+    AUTO_JSON json_t *now = NULL;
+    uint64_t size_bytes = 0;
+    enum ctl_exit status = ctl_ask(in, "pool.show", NULL, &now);
+    if (status == CTL_DONE && size)
+        status = ctl_size(in, size, ctl_get(now, "size_bytes"), &size_bytes);
+    if (status != CTL_DONE)
+        return status;
+    return ctl_ask(in, "pool.grow",
+                   json_pack("{s:I, s:b}", "size_bytes", (json_int_t)size_bytes, "dry_run",
+                             (int)option_flag(in, "dry-run")),
+                   result);
+}
+
+enum ctl_exit ctl_pool_grow(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    char before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX];
+    const char *size = in->arg_count > 0 ? in->args[0] : NULL;
+    enum ctl_exit status = option_text(in, "pool") ? pool_grow_offline(in, size, &result)
+                                                   : pool_grow_online(in, size, &result);
+    if (status != CTL_DONE)
+        return status;
+    uint64_t size_bytes = ctl_get(result, "size_bytes");
+    units_format_bytes(ctl_get(result, "old_size_bytes"), 'h', before);
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        printf("Pool %s %s from %s to %s.\n", json_string_value(json_object_get(result, "name")),
+               option_flag(in, "dry-run") ? "would grow" : "grew", before,
+               size_bytes ? units_format_bytes(size_bytes, 'h', after) : "all of its device");
+    return CTL_DONE;
+}
+
+/* ---- pool dump ----------------------------------------------------------------------------- */
+
+static void pool_dump_line_cb(void *opaque, const char *text)
+{
+    ignore_error(json_array_append_new(opaque, json_string(text)), "for debugging");
+}
+
+static enum ctl_exit pool_dump_offline(const struct invocation *in, const char *what,
+                                       json_t **result)
+{
+    struct pool *pool;
+    struct reason why = {.text = ""};
+    enum ctl_exit status = ctl_open_pool(in, true, &pool);
+    if (status != CTL_DONE)
+        return status;
+    AUTO_JSON json_t *lines = json_array();
+    int r = pool_dump(pool, what, pool_dump_line_cb, lines, &why);
+    ignore_error(pool_close(pool), "opened read-only: nothing to write");
+    if (r < 0)
+        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), "lunette pool dump --help");
+    *result = json_pack("{s:O}", "lines", lines);
+    return *result ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+}
+
+enum ctl_exit ctl_pool_dump(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    AUTO_FREE char *what = NULL;
+    if (asprintf(&what, "%s%s%s", in->args[0], in->arg_count > 1 ? " " : "",
+                 in->arg_count > 1 ? in->args[1] : "") < 0)
+        return ctl_refuse(in, "no memory", NULL);
+    enum ctl_exit status =
+        option_text(in, "pool")
+            ? pool_dump_offline(in, what, &result)
+            : ctl_ask(in, "pool.dump", json_pack("{s:s}", "what", what), &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+    {
+        table_print_json(stdout, result);
+        return CTL_DONE;
+    }
+    size_t i;
+    json_t *line;
+    json_array_foreach(json_object_get(result, "lines"), i, line)
+        printf("%s\n", json_string_value(line));
+    if (json_is_true(json_object_get(result, "truncated")))
+        printf("(cut off here)\n");
+    return CTL_DONE;
+}

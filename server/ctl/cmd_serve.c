@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * serve: starts nbdkit with the plugin.
+ *
+ *   conf file, then options  ->  struct config  ->  nbdkit's command line  ->  exec
+ *
+ * In the background nbdkit forks by itself. This process is made the subreaper of what it leaves
+ * behind, so that it learns of a server that dies while it starts, and returns only when management
+ * answers (NBD listens before that).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lun/base/checked.h"
+#include "server/config.h"
+#include "server/ctl/ctl.h"
+#include "server/ctl/uri.h"
+#include "server/units.h"
+
+enum
+{
+    SERVE_ARGS_MAX = 128,
+    SERVE_POLL_MS = 10,
+    SERVE_WAIT_MS = 60000,
+};
+
+static const char serve_default_conf[] = "/etc/lunette/lunette.conf";
+
+struct serve
+{
+    const struct invocation *in;
+    struct config *config;
+    char *conf_path; /* NULL: none */
+    char *nbd_uri;
+    char *args[SERVE_ARGS_MAX + 1];
+    size_t arg_count;
+    bool out_of_memory;
+};
+
+static void serve_destroy(struct serve *serve)
+{
+    config_free(serve->config);
+    free(serve->conf_path);
+    free(serve->nbd_uri);
+    for (size_t i = 0; i < serve->arg_count; i++)
+        free(serve->args[i]);
+}
+
+static char *serve_absolute(const char *path)
+{
+    char *absolute;
+    if (*path == '/')
+        return strdup(path);
+    AUTO_FREE char *here = getcwd(NULL, 0);
+    return here && asprintf(&absolute, "%s/%s", here, path) >= 0 ? absolute : NULL;
+}
+
+/* ---- configuration ------------------------------------------------------------------------- */
+
+/* Which option sets which key; paths are made absolute. */
+static const struct
+{
+    const char *option;
+    const char *key;
+    bool is_path;
+} serve_settings[] = {
+    {"pool", "pool.path", true},          {"nbd-socket", "nbd.socket", true},
+    {"nbd-listen", "nbd.listen", false},  {"threads", "nbd.threads", false},
+    {"socket", "management.socket", true}, {"group", "management.group", false},
+    {"mode", "management.mode", false},   {"pid-file", "server.pid_file", true},
+    {"user", "server.user", false},       {"nbdkit", "server.nbdkit", true},
+    {"plugin", "server.plugin", true},
+};
+
+static enum ctl_exit serve_set(struct serve *serve, const char *option, const char *key,
+                               const char *value, bool is_path)
+{
+    struct reason why;
+    char text[sizeof(why.text) + 64];
+    AUTO_FREE char *absolute = is_path ? serve_absolute(value) : strdup(value);
+    if (!absolute)
+        return ctl_refuse(serve->in, "no memory", NULL);
+    if (config_set(serve->config, key, absolute, &why) == 0)
+        return CTL_DONE;
+    snprintf(text, sizeof(text), "--%s: %s", option, why.text);
+    return ctl_usage(serve->in, text);
+}
+
+static enum ctl_exit serve_load(struct serve *serve)
+{
+    struct reason why;
+    const char *conf = option_text(serve->in, "conf");
+    if (!conf && !option_text(serve->in, "pool") && access(serve_default_conf, F_OK) == 0)
+        conf = serve_default_conf;
+    if (!conf)
+        serve->config = config_new();
+    else
+    {
+        serve->conf_path = serve_absolute(conf);
+        int r = config_load(conf, &serve->config, &why);
+        if (r < 0)
+            return ctl_refuse(serve->in, why.text, NULL);
+    }
+    if (!serve->config || (conf && !serve->conf_path))
+        return ctl_refuse(serve->in, "no memory", NULL);
+    return CTL_DONE;
+}
+
+static enum ctl_exit serve_apply_options(struct serve *serve)
+{
+    const struct invocation *in = serve->in;
+    enum ctl_exit status = CTL_DONE;
+    for (size_t i = 0; status == CTL_DONE && i < ARRAY_SIZE(serve_settings); i++)
+    {
+        const char *value = option_text(in, serve_settings[i].option);
+        if (value)
+            status = serve_set(serve, serve_settings[i].option, serve_settings[i].key, value,
+                               serve_settings[i].is_path);
+    }
+    size_t count;
+    char *const *portals = option_texts(in, "iscsi", &count);
+    for (size_t i = 0; status == CTL_DONE && i < count; i++)
+        status = serve_set(serve, "iscsi", "iscsi.portal", portals[i], false);
+    if (option_flag(in, "take-over"))
+        serve->config->take_over = true;
+    return status;
+}
+
+static char *serve_beside(const char *path, const char *name)
+{
+    char *result;
+    int len = (int)(strrchr(path, '/') - path);
+    return asprintf(&result, "%.*s/%s", len, path, name) >= 0 ? result : NULL;
+}
+
+/* Where the management socket goes if nobody says; its folder is made. */
+static char *serve_default_socket(void)
+{
+    const char *named = getenv("LUNETTE_SOCKET");
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    AUTO_FREE char *folder = NULL;
+    char *path;
+    if (named && *named)
+        return serve_absolute(named);
+    if (geteuid() != 0 && runtime && *runtime == '/')
+    {
+        if (asprintf(&folder, "%s/lunette", runtime) < 0)
+            return NULL;
+    }
+    else
+        folder = strdup("/run/lunette");
+    if (!folder)
+        return NULL;
+    ignore_error(mkdir(folder, 0755), "it may exist; if it cannot, the server says so");
+    return asprintf(&path, "%s/mgmt.sock", folder) >= 0 ? path : NULL;
+}
+
+static enum ctl_exit serve_fill_in(struct serve *serve)
+{
+    struct config *config = serve->config;
+    char host[256], port[16];
+    if (!config->pool_path)
+        return ctl_usage(serve->in, "name the pool: --pool PATH, or \"path\" in [pool] of --conf");
+    if (config->nbd_socket && config->nbd_listen)
+        return ctl_usage(serve->in, "NBD is served on a socket or on TCP, not on both");
+    if (!config->mgmt_socket)
+        config->mgmt_socket = serve_default_socket();
+    if (config->mgmt_socket && !config->pid_file)
+        config->pid_file = serve_beside(config->mgmt_socket, "lunette.pid");
+    if (config->mgmt_socket && !config->nbd_socket && !config->nbd_listen)
+        config->nbd_socket = serve_beside(config->mgmt_socket, "nbd.sock");
+    bool tls = config->nbd_tls && strcmp(config->nbd_tls, "require") == 0;
+    if (config->nbd_socket)
+        serve->nbd_uri = uri_of_socket(config->nbd_socket);
+    else if (config->nbd_listen && config_parse_address(config->nbd_listen, host, sizeof(host), port,
+                                                        sizeof(port), NULL) == 0)
+        serve->nbd_uri = uri_of_address(host, port, tls);
+    if (!config->mgmt_socket || !config->pid_file || !serve->nbd_uri)
+        return ctl_refuse(serve->in, "no memory", NULL);
+    return CTL_DONE;
+}
+
+/* ---- nbdkit's command line ----------------------------------------------------------------- */
+
+static void serve_add(struct serve *serve, const char *format, ...) PRINTF_LIKE(2, 3);
+
+static void serve_add(struct serve *serve, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text;
+    if (serve->arg_count == SERVE_ARGS_MAX || vasprintf(&text, format, args) < 0)
+        serve->out_of_memory = true;
+    else
+        serve->args[serve->arg_count++] = text;
+    va_end(args);
+}
+
+static void serve_add_address(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    char host[256], port[16];
+    if (config->nbd_socket)
+        serve_add(serve, "--unix=%s", config->nbd_socket);
+    else if (config_parse_address(config->nbd_listen, host, sizeof(host), port, sizeof(port),
+                                  NULL) == 0)
+    {
+        if (*host)
+            serve_add(serve, "--ipaddr=%s", host);
+        serve_add(serve, "--port=%s", port);
+    }
+    if (config->nbd_tls)
+        serve_add(serve, "--tls=%s", config->nbd_tls);
+    if (config->nbd_tls_certificates)
+        serve_add(serve, "--tls-certificates=%s", config->nbd_tls_certificates);
+    if (config->nbd_tls_verify_peer)
+        serve_add(serve, "--tls-verify-peer");
+}
+
+/* The plugin that was built with this program, wherever the build put it; else the installed one. */
+static char *serve_find_plugin(void)
+{
+    static const char *const places[] = {"", "/../plugin", "/../../plugin"};
+    char here[4096];
+    ssize_t len = readlink("/proc/self/exe", here, sizeof(here) - 1);
+    here[len > 0 ? len : 0] = '\0';
+    char *slash = strrchr(here, '/');
+    if (slash)
+        *slash = '\0';
+    for (size_t i = 0; slash && i < ARRAY_SIZE(places); i++)
+    {
+        AUTO_FREE char *path = NULL;
+        if (asprintf(&path, "%s%s/nbdkit-lunette-plugin.so", here, places[i]) < 0)
+            return NULL;
+        char *real = realpath(path, NULL);
+        if (real)
+            return real;
+    }
+    return strdup("lunette");
+}
+
+static void serve_add_plugin(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    AUTO_FREE char *plugin = config->plugin ? strdup(config->plugin) : serve_find_plugin();
+    serve_add(serve, "%s", plugin ? plugin : "lunette");
+    serve_add(serve, "pool=%s", config->pool_path);
+    if (config->cache_bytes > 0)
+        serve_add(serve, "cache-size=%" PRIu64, config->cache_bytes);
+    if (config->checkpoint_ms > 0)
+        serve_add(serve, "checkpoint-ms=%" PRIu64, config->checkpoint_ms);
+    if (!config->discard)
+        serve_add(serve, "discard=false");
+    if (config->take_over)
+        serve_add(serve, "take-over=yes");
+    serve_add(serve, "mgmt-socket=%s", config->mgmt_socket);
+    if (config->mgmt_mode > 0)
+        serve_add(serve, "mgmt-mode=%" PRIo64, config->mgmt_mode);
+    if (config->mgmt_group)
+        serve_add(serve, "mgmt-group=%s", config->mgmt_group);
+    for (size_t i = 0; i < config->iscsi_portals.count; i++)
+        serve_add(serve, "iscsi-portal=%s", config->iscsi_portals.values[i]);
+    serve_add(serve, "nbd-uri=%s", serve->nbd_uri);
+    if (serve->conf_path)
+        serve_add(serve, "conf=%s", serve->conf_path);
+}
+
+static enum ctl_exit serve_build(struct serve *serve)
+{
+    const struct invocation *in = serve->in;
+    const struct config *config = serve->config;
+    serve_add(serve, "%s", config->nbdkit ? config->nbdkit : "nbdkit");
+    if (option_flag(in, "foreground"))
+        serve_add(serve, "--foreground");
+    if (option_flag(in, "verbose"))
+        serve_add(serve, "--verbose");
+    if (option_flag(in, "read-only"))
+        serve_add(serve, "--readonly");
+    serve_add(serve, "--pidfile=%s", config->pid_file);
+    if (config->nbd_threads > 0)
+        serve_add(serve, "--threads=%" PRIu64, config->nbd_threads);
+    if (config->user)
+        serve_add(serve, "--user=%s", config->user);
+    serve_add_address(serve);
+    for (size_t i = 0; i < in->arg_count; i++)
+        if (in->args[i][0] == '-')
+            serve_add(serve, "%s", in->args[i]);
+    serve_add_plugin(serve);
+    for (size_t i = 0; i < in->arg_count; i++)
+        if (in->args[i][0] != '-')
+            serve_add(serve, "%s", in->args[i]);
+    return serve->out_of_memory ? ctl_refuse(in, "no memory, or too many arguments", NULL)
+                                : CTL_DONE;
+}
+
+/* ---- starting ------------------------------------------------------------------------------ */
+
+/* nbdkit leaves its socket behind when it is killed, and refuses to start then. */
+static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char text[256];
+    struct stat there;
+    const char *path = serve->config->nbd_socket;
+    if (!path || lstat(path, &there) < 0)
+        return CTL_DONE;
+    if (strlen(path) >= sizeof(address.sun_path) || !S_ISSOCK(there.st_mode))
+        return ctl_refuse(serve->in, "the path for the NBD socket is something else already", NULL);
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 &&
+        errno == ECONNREFUSED)
+    {
+        unlink(path);
+        return CTL_DONE;
+    }
+    snprintf(text, sizeof(text), "another server listens on %s", path);
+    return ctl_refuse(serve->in, text, "lunette server status");
+}
+
+static enum ctl_exit serve_check_free(const struct serve *serve)
+{
+    struct client client;
+    char text[256];
+    if (client_connect(&client, serve->config->mgmt_socket, NULL) == 0)
+    {
+        snprintf(text, sizeof(text), "a server, process %d, answers on %s already",
+                 client.server_pid, serve->config->mgmt_socket);
+        client_close(&client);
+        return ctl_refuse(serve->in, text, "lunette server stop");
+    }
+    return serve_clear_nbd_socket(serve);
+}
+
+static enum ctl_exit serve_exec(const struct serve *serve)
+{
+    char text[256];
+    execvp(serve->args[0], serve->args);
+    snprintf(text, sizeof(text), "%s: %s", serve->args[0], strerror(errno));
+    return ctl_refuse(serve->in, text, errno == ENOENT ? "apt install nbdkit" : NULL);
+}
+
+/* Asks for the status; NULL: it does not answer yet. */
+static json_t *serve_ask(const struct serve *serve)
+{
+    struct client client;
+    struct client_refusal refusal;
+    json_t *result = NULL;
+    if (client_connect(&client, serve->config->mgmt_socket, NULL) < 0)
+        return NULL;
+    if (client_call(&client, "server.status", NULL, NULL, NULL, &result, &refusal) < 0)
+        result = NULL;
+    client_close(&client);
+    return result;
+}
+
+static enum ctl_exit serve_wait(const struct serve *serve, uint64_t timeout_ms, json_t **result)
+{
+    char text[128];
+    const struct timespec pause = {.tv_nsec = SERVE_POLL_MS * 1000000L};
+    for (uint64_t waited_ms = 0; waited_ms < timeout_ms; waited_ms += SERVE_POLL_MS)
+    {
+        int wait_status;
+        *result = serve_ask(serve);
+        if (*result)
+            return CTL_DONE;
+        if (waitpid(-1, &wait_status, WNOHANG) > 0)
+            return ctl_refuse(serve->in, "the server ended while it started; why is in the system log",
+                              "the same command with --foreground, which shows it");
+        nanosleep(&pause, NULL);
+    }
+    snprintf(text, sizeof(text), "it is not ready after %" PRIu64 " s; it may still become so",
+             timeout_ms / 1000);
+    return ctl_refuse(serve->in, text, "lunette server status --wait 5m");
+}
+
+static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t timeout_ms)
+{
+    AUTO_JSON json_t *status = NULL;
+    int wait_status;
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0)
+        _exit((int)serve_exec(serve));
+    if (child < 0 || waitpid(child, &wait_status, 0) != child)
+        return ctl_refuse(serve->in, strerror(errno), NULL);
+    if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
+        return ctl_refuse(serve->in, "nbdkit refused, as it says above", NULL);
+    enum ctl_exit exit = serve_wait(serve, timeout_ms, &status);
+    if (exit != CTL_DONE)
+        return exit;
+    if (option_flag(serve->in, "json"))
+        table_print_json(stdout, status);
+    else
+        printf("Serving pool %s, process %" PRIu64 ".\nNBD:        %s\nManagement: %s\n",
+               json_string_value(json_object_get(status, "pool")), ctl_get(status, "pid"),
+               serve->nbd_uri, serve->config->mgmt_socket);
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_serve(struct invocation *in)
+{
+    CLEANUP(serve_destroy) struct serve serve = {.in = in};
+    struct reason why;
+    uint64_t timeout_ms = SERVE_WAIT_MS;
+    const char *timeout = option_text(in, "wait");
+    if (timeout && units_parse_ms(timeout, &timeout_ms, &why) < 0)
+        return ctl_usage(in, why.text);
+    if (option_flag(in, "foreground") && option_flag(in, "background"))
+        return ctl_usage(in, "--foreground or --background, not both");
+    enum ctl_exit status = serve_load(&serve);
+    if (status == CTL_DONE)
+        status = serve_apply_options(&serve);
+    if (status == CTL_DONE)
+        status = serve_fill_in(&serve);
+    if (status == CTL_DONE)
+        status = serve_build(&serve);
+    if (status == CTL_DONE)
+        status = serve_check_free(&serve);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "foreground"))
+        return serve_exec(&serve);
+    return serve_in_background(&serve, timeout_ms);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* snapshot create, show, delete, rename, restore. */
+#include <stdio.h>
+#include <string.h>
+
+#include "server/ctl/ctl.h"
+#include "server/units.h"
+
+static const struct field snapshot_fields[] = {
+    {"name", "Name", FIELD_TEXT, false},
+    {"size_bytes", "Size", FIELD_BYTES, false},
+    {"mapped_bytes", "Mapped", FIELD_BYTES, false},
+    {"own_bytes", "Own", FIELD_BYTES, false},
+    {"created", "Created", FIELD_TIME, false},
+    {"open", "Open", FIELD_COUNT, false},
+    {"comment", "Comment", FIELD_TEXT, false},
+    {"shared_bytes", "Shared", FIELD_BYTES, true},
+    {"sector_bytes", "Sector", FIELD_BYTES, true},
+    {"uuid", "UUID", FIELD_TEXT, true},
+    {"id", "Id", FIELD_COUNT, true},
+    {"lun_id", "LUN id", FIELD_COUNT, true},
+    {"line", "Line", FIELD_COUNT, true},
+    {"generation", "Generation", FIELD_COUNT, true},
+    {0},
+};
+
+/* {"lun":..,"snapshot":..} of the first argument or two, *used of them. */
+static enum ctl_exit snapshot_args(const struct invocation *in, json_t **args, size_t *used)
+{
+    AUTO_FREE char *lun = NULL;
+    AUTO_FREE char *snapshot = NULL;
+    enum ctl_exit status = ctl_snapshot_name(in, 0, &lun, &snapshot, used);
+    if (status != CTL_DONE)
+        return status;
+    *args = json_object();
+    ctl_put_text(*args, "lun", lun);
+    ctl_put_text(*args, "snapshot", snapshot);
+    return CTL_DONE;
+}
+
+/* The same where nothing may follow. */
+static enum ctl_exit snapshot_only_args(const struct invocation *in, json_t **args)
+{
+    size_t used;
+    enum ctl_exit status = snapshot_args(in, args, &used);
+    if (status != CTL_DONE || used == in->arg_count)
+        return status;
+    json_decref(*args);
+    return ctl_usage(in, "one snapshot at a time, as LUN@SNAPSHOT");
+}
+
+enum ctl_exit ctl_snapshot_create(struct invocation *in)
+{
+    json_t *args;
+    enum ctl_exit status = snapshot_only_args(in, &args);
+    if (status != CTL_DONE)
+        return status;
+    ctl_put_text(args, "comment", option_text(in, "comment"));
+    return ctl_do(in, "snapshot.create", args, NULL);
+}
+
+enum ctl_exit ctl_snapshot_show(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    struct table_options options;
+    enum ctl_exit status = ctl_table_options(in, snapshot_fields, &options);
+    if (status != CTL_DONE)
+        return status;
+    json_t *args = json_object();
+    if (in->arg_count > 0)
+        ctl_put_text(args, "lun", in->args[0]);
+    status = ctl_ask(in, "snapshot.show", args, &result);
+    return status == CTL_DONE ? ctl_list(in, result, "snapshots", snapshot_fields) : status;
+}
+
+enum ctl_exit ctl_snapshot_rename(struct invocation *in)
+{
+    json_t *args;
+    size_t used;
+    enum ctl_exit status = snapshot_args(in, &args, &used);
+    if (status != CTL_DONE)
+        return status;
+    if (used + 1 != in->arg_count)
+    {
+        json_decref(args);
+        return ctl_usage(in, "\"snapshot rename\" needs LUN@SNAPSHOT NEW-SNAPSHOT");
+    }
+    /* The new name may be written with its LUN too. */
+    const char *new_name = in->args[used];
+    size_t lun_len = strlen(json_string_value(json_object_get(args, "lun")));
+    if (strncmp(new_name, in->args[0], lun_len) == 0 && new_name[lun_len] == '@')
+        new_name += lun_len + 1;
+    ctl_put_text(args, "new_snapshot", new_name);
+    return ctl_do(in, "snapshot.rename", args, NULL);
+}
+
+static void snapshot_print_plan(const char *verb, const json_t *plan)
+{
+    char text[UNITS_TEXT_MAX];
+    if (strcmp(verb, "snapshot.delete") == 0)
+        printf("Would delete snapshot %s\nFrees %s.\n",
+               json_string_value(json_array_get(json_object_get(plan, "goes"), 0)),
+               units_format_bytes(ctl_get(plan, "freed_bytes"), 'h', text));
+    else
+        printf("Would put LUN %s back to %s; loses %s written since.\n",
+               json_string_value(json_object_get(plan, "lun")),
+               json_string_value(json_object_get(plan, "snapshot")),
+               units_format_bytes(ctl_get(plan, "lost_bytes"), 'h', text));
+}
+
+/* delete and restore: a plan with --dry-run or before a question, then the deed. */
+static enum ctl_exit snapshot_destroy(const struct invocation *in, const char *verb)
+{
+    AUTO_JSON json_t *plan = NULL;
+    AUTO_JSON json_t *args = NULL;
+    bool dry_run = option_flag(in, "dry-run");
+    enum ctl_exit status = snapshot_only_args(in, &args);
+    if (status != CTL_DONE)
+        return status;
+    ctl_put(args, "force", json_boolean(option_flag(in, "force")));
+    if (dry_run || ctl_asks(in))
+    {
+        json_t *dry = json_copy(args);
+        ctl_put(dry, "dry_run", json_true());
+        status = ctl_ask(in, verb, dry, &plan);
+        if (status == CTL_DONE && option_flag(in, "json"))
+            table_print_json(stdout, plan);
+        else if (status == CTL_DONE)
+            snapshot_print_plan(verb, plan);
+    }
+    if (status != CTL_DONE || dry_run)
+        return status;
+    status = ctl_confirm(in);
+    return status == CTL_DONE ? ctl_do(in, verb, take_ptr(&args), NULL) : status;
+}
+
+enum ctl_exit ctl_snapshot_delete(struct invocation *in)
+{
+    return snapshot_destroy(in, "snapshot.delete");
+}
+
+enum ctl_exit ctl_snapshot_restore(struct invocation *in)
+{
+    return snapshot_destroy(in, "snapshot.restore");
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Finding a command and parsing its options, with popt.
+ *
+ * Long options are accepted with one dash too ("-source-path"), as ONTAP's are written.
+ */
+#include "server/ctl/command.h"
+
+#include <errno.h>
+#include <popt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
+#include "lun/base/invariant.h"
+
+/* How many of @argv's words are @words, all of them; 0: they are not. */
+static int command_match(const char *words, int argc, const char *const *argv)
+{
+    int used = 0;
+    for (const char *at = words; *at; used++)
+    {
+        size_t len = strcspn(at, " ");
+        if (used == argc || strlen(argv[used]) != len || strncmp(argv[used], at, len) != 0)
+            return 0;
+        at += len;
+        at += *at == ' ';
+    }
+    return used;
+}
+
+static const struct command *command_by_words(const char *words)
+{
+    for (const struct command *command = command_table; command->words; command++)
+        if (strcmp(command->words, words) == 0)
+            return command;
+    return NULL;
+}
+
+const struct command *command_find(int argc, const char *const *argv, int *used)
+{
+    const struct command *best = NULL;
+    *used = 0;
+    for (const struct command *command = command_table; command->words; command++)
+    {
+        int n = command_match(command->words, argc, argv);
+        if (n > *used)
+        {
+            *used = n;
+            best = command;
+        }
+    }
+    for (const struct command_alias *alias = command_aliases; alias->words; alias++)
+    {
+        int n = command_match(alias->words, argc, argv);
+        if (n > *used)
+        {
+            *used = n;
+            best = command_by_words(alias->target);
+        }
+    }
+    return best;
+}
+
+static size_t command_add_options(const struct command_option *from,
+                                  const struct command_option **to, size_t count)
+{
+    for (; from && from->name; from++)
+    {
+        INVARIANT(count < COMMAND_OPTIONS_MAX);
+        to[count++] = from;
+    }
+    return count;
+}
+
+size_t command_all_options(const struct command *command,
+                           const struct command_option *options[COMMAND_OPTIONS_MAX])
+{
+    size_t count = command_add_options(command->options, options, 0);
+    if (command->flags & COMMAND_OFFLINE)
+        count = command_add_options(command_offline_options, options, count);
+    if (command->flags & COMMAND_DRY_RUN)
+        count = command_add_options(command_dry_run_options, options, count);
+    if (command->flags & COMMAND_CONFIRMS)
+        count = command_add_options(command_confirm_options, options, count);
+    if (command->flags & COMMAND_LISTS)
+        count = command_add_options(command_list_options, options, count);
+    return command_add_options(command_common_options, options, count);
+}
+
+/* ---- parsing ------------------------------------------------------------------------------- */
+
+static int command_fill_popt(const struct command_option *const *options, size_t count,
+                             struct poptOption table[COMMAND_OPTIONS_MAX + 1])
+{
+    for (size_t i = 0; i < count; i++)
+        table[i] = (struct poptOption){
+            .longName = options[i]->name,
+            .shortName = options[i]->letter,
+            .argInfo = (options[i]->value ? POPT_ARG_STRING : POPT_ARG_NONE) |
+                       (options[i]->letter ? 0U : POPT_ARGFLAG_ONEDASH),
+            .val = (int)i + 1,
+        };
+    table[count] = (struct poptOption)POPT_TABLEEND;
+    return 0;
+}
+
+static int command_add_value(struct invocation *in, size_t i, char *value, struct reason *why)
+{
+    AUTO_FREE char *text = value ? value : strdup("");
+    size_t max = in->options[i]->repeats ? COMMAND_VALUES_MAX : 1;
+    if (!text)
+        return reason_set(why, -ENOMEM, "no memory");
+    if (in->value_counts[i] == max && max == 1)
+        return reason_set(why, -EINVAL, "--%s is given twice", in->options[i]->name);
+    if (in->value_counts[i] == max)
+        return reason_set(why, -EINVAL, "--%s is given more than %zu times", in->options[i]->name,
+                          max);
+    in->values[i][in->value_counts[i]++] = take_ptr(&text);
+    return 0;
+}
+
+static int command_take_args(struct invocation *in, poptContext context, struct reason *why)
+{
+    const char **rest = poptGetArgs(context);
+    size_t count = 0;
+    while (rest && rest[count])
+        count++;
+    in->args = calloc(count + 1, sizeof(*in->args));
+    if (!in->args)
+        return reason_set(why, -ENOMEM, "no memory");
+    for (; in->arg_count < count; in->arg_count++)
+    {
+        in->args[in->arg_count] = strdup(rest[in->arg_count]);
+        if (!in->args[in->arg_count])
+            return reason_set(why, -ENOMEM, "no memory");
+    }
+    return 0;
+}
+
+static int command_check_args(const struct invocation *in, struct reason *why)
+{
+    const struct command *command = in->command;
+    if (option_flag(in, "help"))
+        return 0;
+    if (in->arg_count < (size_t)command->args_min)
+        return reason_set(why, -EINVAL, "\"%s\" needs %s", command->words, command->arguments);
+    if (command->args_max >= 0 && in->arg_count > (size_t)command->args_max)
+        return reason_set(why, -EINVAL, "\"%s\" has no use for \"%s\"", command->words,
+                          in->args[command->args_max]);
+    return 0;
+}
+
+static void command_free_context(poptContext *context)
+{
+    poptFreeContext(*context);
+}
+
+static int command_parse_options(int argc, const char **argv, struct invocation *in,
+                                 struct reason *why)
+{
+    struct poptOption table[COMMAND_OPTIONS_MAX + 1];
+    in->option_count = command_all_options(in->command, in->options);
+    int r = command_fill_popt(in->options, in->option_count, table);
+    CLEANUP(command_free_context)
+    poptContext context = poptGetContext("lunette", argc, argv, table, 0);
+    if (!context)
+        return reason_set(why, -ENOMEM, "no memory");
+    int found;
+    while (r == 0 && (found = poptGetNextOpt(context)) > 0)
+        r = command_add_value(in, (size_t)found - 1, poptGetOptArg(context), why);
+    if (r == 0 && found < -1)
+        r = reason_set(why, -EINVAL, "%s: %s", poptBadOption(context, POPT_BADOPTION_NOALIAS),
+                       found == POPT_ERROR_BADOPT ? "no such option" : poptStrerror(found));
+    if (r == 0)
+        r = command_take_args(in, context, why);
+    return r == 0 ? command_check_args(in, why) : r;
+}
+
+/* "-" and words that begin with it are options; those before the command are common ones. */
+static int command_skip_globals(int argc, const char *const *argv)
+{
+    int at = 0;
+    while (at < argc && argv[at][0] == '-')
+    {
+        bool has_value = false;
+        for (const struct command_option *option = command_common_options; option->name; option++)
+            has_value |= option->value && strncmp(argv[at], "--", 2) == 0 &&
+                         strcmp(argv[at] + 2, option->name) == 0;
+        at += has_value ? 2 : 1;
+    }
+    return (int)min_u64((uint64_t)at, (uint64_t)argc);
+}
+
+/* Names the word that is wrong, in the company it was typed in. */
+static int command_unknown(int argc, const char **argv, struct reason *why)
+{
+    const char *first = argv[0];
+    for (const struct command *command = command_table; command->words; command++)
+    {
+        size_t len = strlen(first);
+        if (strncmp(command->words, first, len) != 0 || command->words[len] != ' ')
+            continue;
+        if (argc == 1 || argv[1][0] == '-')
+            return reason_set(why, -EINVAL, "\"%s\" needs a word behind it: lunette help %s", first,
+                              first);
+        return reason_set(why, -EINVAL, "\"%s %s\" is no command: lunette help %s", first, argv[1],
+                          first);
+    }
+    return reason_set(why, -EINVAL, "\"%s\" is no command: lunette help", first);
+}
+
+int command_parse(int argc, const char **argv, struct invocation *in, struct reason *why)
+{
+    *in = (struct invocation){0};
+    int globals = command_skip_globals(argc, argv), used;
+    if (globals == argc)
+        return reason_set(why, -EINVAL, "no command given: lunette help");
+    in->command = command_find(argc - globals, argv + globals, &used);
+    if (!in->command)
+        return command_unknown(argc - globals, argv + globals, why);
+    /* One vector for popt: program, options before the command, what comes behind its words. */
+    AUTO_FREE const char **all = calloc((size_t)argc + 2, sizeof(*all));
+    if (!all)
+        return reason_set(why, -ENOMEM, "no memory");
+    int count = 0;
+    all[count++] = "lunette";
+    for (int i = 0; i < globals; i++)
+        all[count++] = argv[i];
+    for (int i = globals + used; i < argc; i++)
+        all[count++] = argv[i];
+    return command_parse_options(count, all, in, why);
+}
+
+void invocation_destroy(struct invocation *in)
+{
+    for (size_t i = 0; i < in->option_count; i++)
+        for (size_t j = 0; j < in->value_counts[i]; j++)
+            free(in->values[i][j]);
+    for (size_t i = 0; i < in->arg_count; i++)
+        free(in->args[i]);
+    free(in->args);
+    *in = (struct invocation){0};
+}
+
+static size_t option_index(const struct invocation *in, const char *name)
+{
+    for (size_t i = 0; i < in->option_count; i++)
+        if (strcmp(in->options[i]->name, name) == 0)
+            return i;
+    INVARIANT(!"the command has the option");
+    return 0;
+}
+
+const char *option_text(const struct invocation *in, const char *name)
+{
+    size_t i = option_index(in, name);
+    return in->value_counts[i] > 0 ? in->values[i][in->value_counts[i] - 1] : NULL;
+}
+
+bool option_flag(const struct invocation *in, const char *name)
+{
+    return in->value_counts[option_index(in, name)] > 0;
+}
+
+char *const *option_texts(const struct invocation *in, const char *name, size_t *count)
+{
+    size_t i = option_index(in, name);
+    *count = in->value_counts[i];
+    return in->values[i];
+}

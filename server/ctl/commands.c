@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of commands. */
+#include "server/ctl/ctl.h"
+
+const struct command_option command_common_options[] = {
+    {"json", 'j', NULL, "print JSON, sizes in bytes", false},
+    {"socket", 's', "PATH",
+     "the server's management socket (default: $LUNETTE_SOCKET, else /run/lunette/mgmt.sock)",
+     false},
+    {"help", 'h', NULL, "explain this command", false},
+    {0},
+};
+
+const struct command_option command_list_options[] = {
+    {"fields", 0, "A,B,C", "print these fields; a wrong one lists all there are", false},
+    {"units", 0, "U", "sizes in h (human), B, K, M, G, T or P", false},
+    {0},
+};
+
+const struct command_option command_dry_run_options[] = {
+    {"dry-run", 'n', NULL, "change nothing; print what would be done", false},
+    {0},
+};
+
+const struct command_option command_confirm_options[] = {
+    {"yes", 'y', NULL, "do not ask on a terminal", false},
+    {0},
+};
+
+const struct command_option command_offline_options[] = {
+    {"pool", 'p', "PATH", "open the pool at PATH instead of asking a server (none may have it)",
+     false},
+    {0},
+};
+
+static const struct command_option pool_create_options[] = {
+    {"size", 0, "SIZE", "size of the pool; may stand as the second argument too", false},
+    {"name", 0, "NAME", "name of the pool (default: from the path)", false},
+    {"journal", 0, "SIZE", "size of the journal (default: by the pool's size)", false},
+    {"preallocate", 0, NULL, "take all space from the file system now", false},
+    {"overwrite", 0, NULL, "even if PATH holds something; what it holds is lost", false},
+    {0},
+};
+
+static const struct command_option lun_create_options[] = {
+    {"size", 0, "SIZE", "size of the LUN; may stand as the second argument too", false},
+    {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    {0},
+};
+
+static const struct command_option lun_show_options[] = {
+    {"snapshots", 0, NULL, "show each LUN's snapshots behind it", false},
+    {0},
+};
+
+static const struct command_option lun_clone_options[] = {
+    {"count", 0, "N", "make N clones of one instant, all or none", false},
+    {"name", 0, "TEMPLATE", "their names, with one %d or %05d for the number", false},
+    {"first", 0, "NUMBER", "number of the first (default: 0)", false},
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    {"source-path", 0, "LUN", "as ONTAP writes SOURCE", false},
+    {"destination-path", 0, "NAME", "as ONTAP writes NAME", false},
+    {0},
+};
+
+static const struct command_option lun_resize_options[] = {
+    {"size", 0, "SIZE", "the new size; may stand as the second argument too", false},
+    {"force", 'f', NULL, "shrink too; what lies behind the new end is lost", false},
+    {0},
+};
+
+static const struct command_option lun_delete_options[] = {
+    {"with-snapshots", 0, NULL, "delete their snapshots too", false},
+    {"force", 'f', NULL, "although clients have them open", false},
+    {0},
+};
+
+static const struct command_option lun_import_options[] = {
+    {"format", 0, "FORMAT", "of a file: raw, qcow2, vmdk, ... (default: what it looks like)", false},
+    {"size", 0, "SIZE", "make the LUN larger than the source", false},
+    {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    {"verify", 0, NULL, "read both again afterwards and compare", false},
+    {"keep", 0, NULL, "do not delete the LUN when the import fails", false},
+    {"resume", 0, "FILE", "note progress in FILE; go on from there if it exists (implies --keep)",
+     false},
+    {"connections", 0, "N", "NBD connections, 1 to 16 (default: 4)", false},
+    {0},
+};
+
+static const struct command_option lun_export_options[] = {
+    {"format", 0, "FORMAT", "of a file: raw, qcow2, ... (default: by its suffix, else raw)", false},
+    {"overwrite", 0, NULL, "although the file exists or is a block device", false},
+    {"verify", 0, NULL, "read both again afterwards and compare", false},
+    {"resume", 0, "FILE", "note progress in FILE; go on from there if it exists", false},
+    {"connections", 0, "N", "NBD connections, 1 to 16 (default: 4)", false},
+    {0},
+};
+
+static const struct command_option snapshot_create_options[] = {
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    {0},
+};
+
+static const struct command_option force_options[] = {
+    {"force", 'f', NULL, "although clients have it open; they get errors from then on", false},
+    {0},
+};
+
+static const struct command_option tree_options[] = {
+    {"dot", 0, NULL, "print a graph for Graphviz", false},
+    {0},
+};
+
+static const struct command_option event_show_options[] = {
+    {"follow", 0, NULL, "go on printing events as they happen", false},
+    {"after", 0, "ID", "only events behind this one", false},
+    {0},
+};
+
+static const struct command_option job_wait_options[] = {
+    {"timeout", 0, "TIME", "give up after 500ms, 30s, 5m", false},
+    {0},
+};
+
+static const struct command_option serve_options[] = {
+    {"conf", 'c', "FILE", "conf file (default: /etc/lunette/lunette.conf if no --pool is given)",
+     false},
+    {"pool", 'p', "PATH", "the pool to serve", false},
+    {"nbd-socket", 0, "PATH", "serve NBD on this Unix socket (default: nbd.sock beside the "
+     "management socket)", false},
+    {"nbd-listen", 0, "ADDRESS:PORT", "serve NBD on TCP instead", false},
+    {"iscsi", 0, "ADDRESS:PORT", "serve iSCSI there; may be repeated", true},
+    {"group", 0, "GROUP", "its members may change things", false},
+    {"mode", 0, "OCTAL", "permissions of the management socket (default: 0666)", false},
+    {"threads", 0, "N", "NBD requests in flight per connection", false},
+    {"pid-file", 0, "PATH", "(default: lunette.pid beside the management socket)", false},
+    {"user", 0, "USER", "become this user once the pool is open", false},
+    {"take-over", 0, NULL, "open the pool although another host, known to be dead, held it", false},
+    {"read-only", 0, NULL, "let NBD clients only read", false},
+    {"foreground", 0, NULL, "stay in the foreground, log to standard error", false},
+    {"background", 0, NULL, "return when the server is ready (default)", false},
+    {"wait", 0, "TIME", "how long to wait for it to be ready (default: 60s)", false},
+    {"nbdkit", 0, "PATH", "the nbdkit program (default: found on PATH)", false},
+    {"plugin", 0, "PATH", "the plugin (default: the one built beside this program, else the "
+     "installed one)", false},
+    {"verbose", 'v', NULL, "let nbdkit log each request", false},
+    {0},
+};
+
+static const struct command_option server_status_options[] = {
+    {"wait", 0, "TIME", "wait so long for a server to answer", false},
+    {0},
+};
+
+const struct command_alias command_aliases[] = {
+    {"volume file clone create", "lun clone"},
+    {"file clone create", "lun clone"},
+    {"lun clone create", "lun clone"},
+    {"clone", "lun clone"},
+    {"volume snapshot create", "snapshot create"},
+    {"volume snapshot show", "snapshot show"},
+    {"volume snapshot delete", "snapshot delete"},
+    {"volume snapshot rename", "snapshot rename"},
+    {"volume snapshot restore", "snapshot restore"},
+    {"event log show", "event show"},
+    {"lun freed", "freed"},
+    {"lun list", "lun show"},
+    {"snapshot list", "snapshot show"},
+    {NULL, NULL},
+};
+
+const struct command command_table[] = {
+    {"pool create", "PATH [SIZE]", "make a pool on a file or a block device", "create pool {0}",
+     "A file is made sparse: it takes space as the pool fills. Journal, superblocks and the reserve "
+     "for metadata are taken at once. SIZE is left out for a block device, which is used whole. "
+     "Something recognisable at PATH is never overwritten without --overwrite.",
+     "lunette pool create /srv/pool.lunette 100G\n"
+     "lunette pool create /dev/vg0/pool --name main\n",
+     COMMAND_DRY_RUN, 1, 2, pool_create_options, ctl_pool_create},
+    {"pool show", "", "show the pool: space, savings, health", "show the pool", NULL,
+     "lunette pool show\n"
+     "lunette pool show --json --fields health,available\n",
+     COMMAND_LISTS | COMMAND_OFFLINE, 0, 0, NULL, ctl_pool_show},
+    {"pool check", "", "prove that the pool is consistent", "check the pool",
+     "Prints what was proved and every finding. The status is 1 if there is an error. Changes wait "
+     "while a server checks; reads go on.",
+     "lunette pool check\n"
+     "lunette pool check --pool /srv/pool.lunette\n",
+     COMMAND_OFFLINE, 0, 0, NULL, ctl_pool_check},
+    {"pool grow", "[SIZE]", "use more of the file or device", "grow the pool",
+     "SIZE is the new size, or what is added as +SIZE; without it all of a block device is used. A "
+     "pool never shrinks. LUNs stay in use meanwhile.",
+     "lunette pool grow +50G\n",
+     COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
+    {"pool dump", "WHAT...", "print structures of the pool, for debugging", "dump {0} of the pool",
+     "WHAT is superblock, groups, objects, lines, \"map NAME\", \"drops ID\", journal or \"block "
+     "NUMBER\".",
+     "lunette pool dump superblock\n"
+     "lunette pool dump map golden --pool /srv/pool.lunette\n",
+     COMMAND_OFFLINE, 1, 2, NULL, ctl_pool_dump},
+
+    {"serve", "[-- NBDKIT-OPTION...]", "start the server of a pool", "start the server",
+     "Starts nbdkit with the lunette plugin, by a conf file or by options, which override it. "
+     "Returns once NBD and management answer. What stands behind -- is given to nbdkit: filters and "
+     "their parameters, for example.",
+     "lunette serve --pool /srv/pool.lunette\n"
+     "lunette serve --conf /etc/lunette/lunette.conf --foreground\n"
+     "lunette serve --pool /srv/pool.lunette --nbd-listen 127.0.0.1:10809 -- --filter=rate rate=1G\n",
+     0, 0, -1, serve_options, ctl_serve},
+
+    {"lun create", "NAME SIZE", "make an empty LUN", "create LUN {0}",
+     "It is thin: it takes space when it is written. Sizes are binary: 10G, 1.5T, 512M, or bytes.",
+     "lunette lun create vm1 20G\n"
+     "lunette lun create db-log 8G --sector 4096 --comment 'log of the sales database'\n",
+     COMMAND_DRY_RUN, 1, 2, lun_create_options, ctl_lun_create},
+    {"lun show", "[NAME|PATTERN...]", "list LUNs and the space they use", "show LUNs",
+     "Size is what a host sees; Mapped what holds data, shared or not; Own what only this LUN's line "
+     "made since it was last cloned or snapshotted; Shared the rest of Mapped; Snapshots what only its "
+     "own snapshots still hold.",
+     "lunette lun show\n"
+     "lunette lun show 'vm-*' --snapshots --fields name,mapped,own --units M\n",
+     COMMAND_LISTS, 0, -1, lun_show_options, ctl_lun_show},
+    {"lun clone", "SOURCE [NAME]", "clone a LUN or a snapshot, at once and without copying",
+     "clone {0}",
+     "SOURCE is LUN or LUN@SNAPSHOT and may be in use. The clone is a LUN like any other: source and "
+     "clones can be resized, cloned and deleted in any order. ONTAP's way is understood too: volume file "
+     "clone create -source-path SOURCE -destination-path NAME.",
+     "lunette lun clone golden vm1\n"
+     "lunette lun clone golden --count 10000 --name 'vm-%05d'\n"
+     "lunette lun clone golden@monday vm2\n",
+     COMMAND_DRY_RUN, 0, 2, lun_clone_options, ctl_lun_clone},
+    {"lun resize", "NAME SIZE", "change the size of a LUN", "resize LUN {0}",
+     "SIZE may be +SIZE to add. Growing is always allowed; NBD clients see the new size when they "
+     "connect again. Shrinking needs --force.",
+     "lunette lun resize vm1 40G\n"
+     "lunette lun resize vm1 +10G\n"
+     "lunette lun resize vm1 10G --force --dry-run\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, lun_resize_options, ctl_lun_resize},
+    {"lun rename", "NAME NEW-NAME", "give a LUN another name", "rename LUN {0}",
+     "Clients that have it open keep it.", "lunette lun rename vm1 web1\n", 0, 2, 2, NULL,
+     ctl_lun_rename},
+    {"lun delete", "NAME...", "delete LUNs", "delete LUN {0}",
+     "Clones of it are not touched: nothing depends on a source. Space comes back in the background; "
+     "--dry-run tells how much exactly.",
+     "lunette lun delete vm1\n"
+     "lunette lun delete vm1 vm2 --with-snapshots --dry-run\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, -1, lun_delete_options, ctl_lun_delete},
+    {"lun comment", "NAME TEXT", "set the note of a LUN", "comment on LUN {0}", NULL,
+     "lunette lun comment vm1 'for the test of release 7'\n", 0, 2, 2, NULL, ctl_lun_comment},
+    {"lun import", "SOURCE NAME", "make a LUN from an image", "import {0} as LUN {1}",
+     "SOURCE is a raw or qcow2 (or other image) file, a block device, an nbd://, nbds:// or "
+     "nbd+unix:// URI, or an iscsi:// URL. Holes and zeros take no space. If it fails or is "
+     "interrupted, the new LUN is deleted again, unless --keep or --resume says otherwise.",
+     "lunette lun import debian.qcow2 golden\n"
+     "lunette lun import iscsi://10.0.0.5/iqn.2001-04.com.example:disk/1 db --verify\n",
+     0, 2, 2, lun_import_options, ctl_lun_import},
+    {"lun export", "NAME DESTINATION", "write a LUN or snapshot to an image", "export {0} to {1}",
+     "NAME is LUN, LUN@SNAPSHOT, or A..B for the difference. DESTINATION is what lun import takes.",
+     "lunette lun export vm1 vm1.qcow2\n"
+     "lunette lun export vm1@monday nbd://backup.example.com/vm1\n",
+     0, 2, 2, lun_export_options, ctl_lun_export},
+    {"lun attach", "NAME", "print the commands that attach a LUN to a host", "attach {0}",
+     "For qemu, nbd-client, nbdcopy and libvirt, with the address of the running server.",
+     "lunette lun attach vm1\n", 0, 1, 1, NULL, ctl_lun_attach},
+
+    {"snapshot create", "LUN@SNAPSHOT", "keep the present state of a LUN", "create snapshot {0}",
+     "Takes no space until the LUN changes.",
+     "lunette snapshot create vm1@monday\n"
+     "lunette snapshot create vm1@before-upgrade --comment 'release 6'\n",
+     0, 1, 2, snapshot_create_options, ctl_snapshot_create},
+    {"snapshot show", "[LUN]", "list snapshots", "show snapshots", NULL,
+     "lunette snapshot show\n"
+     "lunette snapshot show vm1 --fields name,created,mapped\n",
+     COMMAND_LISTS, 0, 1, NULL, ctl_snapshot_show},
+    {"snapshot delete", "LUN@SNAPSHOT", "delete a snapshot", "delete snapshot {0}",
+     "Clones made from it are not touched.", "lunette snapshot delete vm1@monday --dry-run\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, force_options, ctl_snapshot_delete},
+    {"snapshot rename", "LUN@SNAPSHOT NEW-SNAPSHOT", "give a snapshot another name",
+     "rename snapshot {0}", NULL, "lunette snapshot rename vm1@monday release-6\n", 0, 2, 3, NULL,
+     ctl_snapshot_rename},
+    {"snapshot restore", "LUN@SNAPSHOT", "put a LUN back to the state of a snapshot",
+     "restore snapshot {0}",
+     "What was written since is lost, unless a snapshot of it is made first. The LUN may not be open, "
+     "unless --force.",
+     "lunette snapshot restore vm1@monday --dry-run\n"
+     "lunette snapshot restore vm1@monday\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, force_options, ctl_snapshot_restore},
+
+    {"tree", "", "show what was cloned from what", "show the lineage",
+     "Points that only clones hold are shown as (hidden).",
+     "lunette tree\n"
+     "lunette tree --dot | dot -Tsvg >tree.svg\n",
+     0, 0, 0, tree_options, ctl_tree},
+    {"df", "", "show the space of the pool and of each LUN", "show space", NULL,
+     "lunette df\n"
+     "lunette df --units G\n",
+     COMMAND_LISTS, 0, 0, NULL, ctl_df},
+    {"freed", "NAME...", "tell what deleting LUNs and snapshots together would give back",
+     "tell what would be freed",
+     "Exact, and for the whole set: what two clones share with each other alone counts only when both "
+     "are named.",
+     "lunette freed vm1 vm2 golden@monday\n", 0, 1, -1, NULL, ctl_freed},
+
+    {"event show", "", "show what happened", "show events", NULL,
+     "lunette event show\n"
+     "lunette event show --follow --json\n",
+     COMMAND_LISTS, 0, 0, event_show_options, ctl_event_show},
+    {"job show", "", "list background work", "show jobs", NULL, "lunette job show\n",
+     COMMAND_LISTS, 0, 0, NULL, ctl_job_show},
+    {"job wait", "[ID]", "wait until background work is done", "wait for jobs",
+     "Without ID: until there is none.",
+     "lunette job wait --timeout 5m\n", 0, 0, 1, job_wait_options, ctl_job_wait},
+    {"job cancel", "ID", "stop background work that can be stopped", "cancel job {0}",
+     "Work that gives back the space of something deleted cannot be stopped, and no other kind exists "
+     "yet; the answer says which it is.",
+     "lunette job cancel 12\n", 0, 1, 1, NULL, ctl_job_cancel},
+
+    {"server status", "", "show the running server", "ask for the server's status", NULL,
+     "lunette server status\n"
+     "lunette server status --wait 30s --json\n",
+     0, 0, 0, server_status_options, ctl_server_status},
+    {"server stop", "", "stop the server", "stop the server",
+     "Returns when the process has ended, so the pool is free then.", "lunette server stop\n",
+     COMMAND_CONFIRMS, 0, 0, NULL, ctl_server_stop},
+
+    {"help", "[COMMAND]", "explain a command, or list all", "explain", NULL,
+     "lunette help lun clone\n", 0, 0, -1, NULL, ctl_help},
+
+    {"store get", "KEY", "print an entry of the pool's configuration store", "get {0}", NULL,
+     "lunette store get KEY\n", COMMAND_HIDDEN, 1, 1, NULL, ctl_store_get},
+    {"store list", "[PREFIX]", "list the pool's configuration store", "list the store", NULL,
+     "lunette store list\n", COMMAND_HIDDEN, 0, 1, NULL, ctl_store_list},
+    {"__complete", "WORD...", "print what may come next, for the shell", "complete", NULL,
+     "lunette __complete lun cr\n", COMMAND_HIDDEN, 0, -1, NULL, ctl_complete},
+    {"__manual", "", "print the manual page", "print the manual page", NULL,
+     "lunette __manual >conf/lunette.1\n", COMMAND_HIDDEN, 0, 0, NULL, ctl_manual},
+    {0},
+};

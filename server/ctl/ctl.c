@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the functions behind the commands share. */
+#include "server/ctl/ctl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lun/base/checked.h"
+#include "server/units.h"
+
+/* ---- refusing ------------------------------------------------------------------------------ */
+
+/* The command's "doing" with {0}, {1} replaced by its arguments. */
+static void ctl_print_doing(FILE *file, const struct invocation *in)
+{
+    const char *at = in->command->doing;
+    while (*at)
+    {
+        if (at[0] == '{' && at[1] >= '0' && at[1] <= '9' && at[2] == '}')
+        {
+            size_t i = (size_t)(at[1] - '0');
+            fputs(i < in->arg_count ? in->args[i] : "...", file);
+            at += 3;
+        }
+        else
+            fputc(*at++, file);
+    }
+}
+
+enum ctl_exit ctl_refuse(const struct invocation *in, const char *why, const char *hint)
+{
+    fflush(stdout);
+    fputs("lunette: cannot ", stderr);
+    ctl_print_doing(stderr, in);
+    fprintf(stderr, ": %s\n", why);
+    if (hint && *hint)
+        fprintf(stderr, "  try: %s\n", hint);
+    return CTL_REFUSED;
+}
+
+enum ctl_exit ctl_usage(const struct invocation *in, const char *why)
+{
+    fprintf(stderr, "lunette: %s\n  try: lunette %s%s\n", why,
+            in->command ? in->command->words : "help", in->command ? " --help" : "");
+    return CTL_USAGE;
+}
+
+/* ---- asking the server --------------------------------------------------------------------- */
+
+static enum ctl_exit ctl_no_server(const struct invocation *in, const char *why)
+{
+    ignore_error((int)ctl_refuse(in, why, "lunette serve --help"), "the status is another");
+    return CTL_NO_SERVER;
+}
+
+enum ctl_exit ctl_connect(const struct invocation *in, struct client *client)
+{
+    struct reason why;
+    const char *named = option_text(in, "socket");
+    AUTO_FREE char *path = named ? strdup(named) : client_default_socket();
+    if (!path)
+        return ctl_refuse(in, "no memory", NULL);
+    int r = client_connect(client, path, &why);
+    if (r == -EINVAL)
+        return ctl_usage(in, why.text);
+    return r < 0 ? ctl_no_server(in, why.text) : CTL_DONE;
+}
+
+static enum ctl_exit ctl_call_progress(const struct invocation *in, struct client *client,
+                                       const char *verb, json_t *args,
+                                       client_progress_fn *progress, void *opaque,
+                                       json_t **result)
+{
+    struct client_refusal refusal;
+    int r = client_call(client, verb, args, progress, opaque, result, &refusal);
+    if (r == -ENOTCONN)
+        return ctl_no_server(in, refusal.why.text);
+    if (r < 0)
+        return ctl_refuse(in, refusal.why.text[0] ? refusal.why.text : strerror(-r), refusal.hint);
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_call(const struct invocation *in, struct client *client, const char *verb,
+                       json_t *args, json_t **result)
+{
+    return ctl_call_progress(in, client, verb, args, NULL, NULL, result);
+}
+
+enum ctl_exit ctl_ask_progress(const struct invocation *in, const char *verb, json_t *args,
+                               client_progress_fn *progress, void *opaque, json_t **result)
+{
+    struct client client;
+    enum ctl_exit status = ctl_connect(in, &client);
+    if (status != CTL_DONE)
+    {
+        json_decref(args);
+        return status;
+    }
+    status = ctl_call_progress(in, &client, verb, args, progress, opaque, result);
+    client_close(&client);
+    return status;
+}
+
+enum ctl_exit ctl_ask(const struct invocation *in, const char *verb, json_t *args, json_t **result)
+{
+    return ctl_ask_progress(in, verb, args, NULL, NULL, result);
+}
+
+enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args, const char *said)
+{
+    AUTO_JSON json_t *result = NULL;
+    enum ctl_exit status = ctl_ask(in, verb, args, &result);
+    if (status == CTL_DONE && option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else if (status == CTL_DONE && said)
+        printf("%s\n", said);
+    return status;
+}
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+enum ctl_exit ctl_table_options(const struct invocation *in, const struct field *fields,
+                                struct table_options *options)
+{
+    struct reason why;
+    bool lists = in->command->flags & COMMAND_LISTS;
+    const char *units = lists ? option_text(in, "units") : NULL;
+    *options = (struct table_options){.unit = 'h', .json = option_flag(in, "json")};
+    if (units && (strlen(units) != 1 || !strchr("hBKMGTP", *units)))
+        return ctl_usage(in, "--units is one of h (human), B, K, M, G, T, P");
+    if (units)
+        options->unit = *units;
+    options->fields = lists ? option_text(in, "fields") : NULL;
+    if (options->fields && table_check_fields(options->fields, fields, &why) < 0)
+        return ctl_usage(in, why.text);
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_list(const struct invocation *in, json_t *result, const char *key,
+                       const struct field *fields)
+{
+    struct table_options options;
+    struct reason why = {.text = "no memory"};
+    enum ctl_exit status = ctl_table_options(in, fields, &options);
+    if (status == CTL_DONE && table_print(stdout, result, key, fields, &options, &why) < 0)
+        return ctl_refuse(in, why.text, NULL);
+    return status;
+}
+
+const char *ctl_arg_or_option(const struct invocation *in, size_t i, const char *name,
+                              enum ctl_exit *exit)
+{
+    char text[256];
+    const char *option = option_text(in, name);
+    const char *arg = i < in->arg_count ? in->args[i] : NULL;
+    *exit = CTL_DONE;
+    if (arg && option)
+    {
+        snprintf(text, sizeof(text), "\"%.60s\" and --%s %.60s say the same thing twice", arg, name,
+                 option);
+        *exit = ctl_usage(in, text);
+        return NULL;
+    }
+    if (!arg && !option)
+    {
+        snprintf(text, sizeof(text), "\"%s\" needs %s", in->command->words,
+                 in->command->arguments);
+        *exit = ctl_usage(in, text);
+        return NULL;
+    }
+    return arg ? arg : option;
+}
+
+enum ctl_exit ctl_size(const struct invocation *in, const char *text, uint64_t now_bytes,
+                       uint64_t *bytes)
+{
+    struct reason why;
+    bool adds = *text == '+' && now_bytes != UINT64_MAX;
+    if (units_parse_bytes(text + adds, bytes, &why) < 0)
+        return ctl_usage(in, why.text);
+    if (adds && !checked_add(now_bytes, *bytes, bytes))
+        return ctl_usage(in, "the size is more than 64 bits can hold");
+    if (*bytes > INT64_MAX)
+        return ctl_usage(in, "the size is more than 8 EiB");
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t min, uint64_t max,
+                         uint64_t *number)
+{
+    struct reason why;
+    const char *text = option_text(in, name);
+    char said[sizeof(why.text) + 64];
+    if (!text || units_parse_number(text, min, max, number, &why) == 0)
+        return CTL_DONE;
+    snprintf(said, sizeof(said), "--%s: %s", name, why.text);
+    return ctl_usage(in, said);
+}
+
+enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lun, char **snapshot,
+                                size_t *used)
+{
+    const char *first = in->args[i];
+    const char *at = strchr(first, '@');
+    const char *second = at ? at + 1 : i + 1 < in->arg_count ? in->args[i + 1] : NULL;
+    if (!second || !*second || at == first)
+        return ctl_usage(in, "name a snapshot as LUN@SNAPSHOT");
+    *used = at ? 1 : 2;
+    *lun = strndup(first, at ? (size_t)(at - first) : strlen(first));
+    *snapshot = strdup(second);
+    return *lun && *snapshot ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+}
+
+bool ctl_asks(const struct invocation *in)
+{
+    return !option_flag(in, "yes") && !option_flag(in, "json") && isatty(STDIN_FILENO) &&
+           isatty(STDERR_FILENO);
+}
+
+enum ctl_exit ctl_confirm(const struct invocation *in)
+{
+    if (!ctl_asks(in))
+        return CTL_DONE;
+    fflush(stdout);
+    fputs("Go on? {y|n}: ", stderr);
+    char answer[16];
+    if (fgets(answer, sizeof(answer), stdin) && (*answer == 'y' || *answer == 'Y'))
+        return CTL_DONE;
+    fputs("lunette: nothing was changed\n", stderr);
+    return CTL_REFUSED;
+}
+
+void ctl_put(json_t *object, const char *key, json_t *value)
+{
+    if (json_object_set_new(object, key, value) != 0)
+    {
+        /* A request that lacks an argument could do something else than was asked. */
+        fputs("lunette: no memory, or text that is not UTF-8\n", stderr);
+        exit(CTL_REFUSED);
+    }
+}
+
+void ctl_put_text(json_t *object, const char *key, const char *text)
+{
+    if (text)
+        ctl_put(object, key, json_string(text));
+}
+
+uint64_t ctl_get(const json_t *object, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+enum ctl_exit ctl_open_pool(const struct invocation *in, bool read_only, struct pool **pool)
+{
+    struct reason why = {.text = ""};
+    const struct pool_open_options options = {.read_only = read_only};
+    int r = pool_open(env_system(), option_text(in, "pool"), &options, pool, &why);
+    if (r == 0)
+        return CTL_DONE;
+    return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
+                      r == -EBUSY ? "the same command without --pool, which asks the server" : NULL);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the functions behind the commands share: talking to the server, to the user, and sizes. */
+#ifndef SERVER_CTL_CTL_H
+#define SERVER_CTL_CTL_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "lun/lun.h"
+#include "server/ctl/client.h"
+#include "server/ctl/command.h"
+#include "server/ctl/table.h"
+
+typedef enum ctl_exit ctl_run_fn(struct invocation *in);
+
+ctl_run_fn ctl_pool_create, ctl_pool_show, ctl_pool_check, ctl_pool_grow, ctl_pool_dump;
+ctl_run_fn ctl_serve;
+ctl_run_fn ctl_lun_create, ctl_lun_show, ctl_lun_clone, ctl_lun_resize, ctl_lun_rename,
+    ctl_lun_delete, ctl_lun_comment, ctl_lun_import, ctl_lun_export, ctl_lun_attach;
+ctl_run_fn ctl_snapshot_create, ctl_snapshot_show, ctl_snapshot_delete, ctl_snapshot_rename,
+    ctl_snapshot_restore;
+ctl_run_fn ctl_tree, ctl_df, ctl_freed;
+ctl_run_fn ctl_event_show;
+ctl_run_fn ctl_job_show, ctl_job_wait, ctl_job_cancel;
+ctl_run_fn ctl_server_status, ctl_server_stop;
+ctl_run_fn ctl_store_get, ctl_store_list;
+ctl_run_fn ctl_help, ctl_complete, ctl_manual;
+
+/* ---- refusing ------------------------------------------------------------------------------ */
+
+/* Prints "lunette: cannot ...: @why" and, if @hint is not empty, "  try: ..."; CTL_REFUSED. */
+enum ctl_exit ctl_refuse(const struct invocation *in, const char *why, const char *hint);
+/* Prints "lunette: @why" and where to read on; CTL_USAGE. */
+enum ctl_exit ctl_usage(const struct invocation *in, const char *why);
+
+/* ---- asking the server --------------------------------------------------------------------- */
+
+/* One request on a connection of its own; on failure all has been said. Takes @args over. */
+enum ctl_exit ctl_ask(const struct invocation *in, const char *verb, json_t *args,
+                      json_t **result);
+enum ctl_exit ctl_ask_progress(const struct invocation *in, const char *verb, json_t *args,
+                               client_progress_fn *progress, void *opaque, json_t **result);
+/* The same, and prints @result with --json, else @said if it is not NULL. */
+enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args,
+                     const char *said);
+
+/* A connection for several requests; on failure all has been said. */
+enum ctl_exit ctl_connect(const struct invocation *in, struct client *client);
+enum ctl_exit ctl_call(const struct invocation *in, struct client *client, const char *verb,
+                       json_t *args, json_t **result);
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+/* --fields, --units and --json, checked against @fields. CTL_USAGE has been said. */
+enum ctl_exit ctl_table_options(const struct invocation *in, const struct field *fields,
+                                struct table_options *options);
+/* A listing, or its usage error. */
+enum ctl_exit ctl_list(const struct invocation *in, json_t *result, const char *key,
+                       const struct field *fields);
+/* The @i-th argument, or the option @name; NULL: neither. Both are a usage error, *exit says so. */
+const char *ctl_arg_or_option(const struct invocation *in, size_t i, const char *name,
+                              enum ctl_exit *exit);
+/*
+ * A size argument; "+SIZE" adds to @now_bytes, unless that is UINT64_MAX. CTL_USAGE has been said.
+ */
+enum ctl_exit ctl_size(const struct invocation *in, const char *text, uint64_t now_bytes,
+                       uint64_t *bytes);
+enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t min, uint64_t max,
+                         uint64_t *number);
+/* "LUN@SNAPSHOT" or "LUN SNAPSHOT" from argument @i on, in two strings to be freed; *used of them. */
+enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lun, char **snapshot,
+                                size_t *used);
+
+/*
+ * Asks "... Go on? {y|n}" on a terminal, unless --yes or --json; without a terminal nothing is asked.
+ * CTL_REFUSED, and said, if the answer is not yes.
+ */
+enum ctl_exit ctl_confirm(const struct invocation *in);
+bool ctl_asks(const struct invocation *in);
+
+/* Adds @key to @object if there is a value; takes @value over. */
+void ctl_put(json_t *object, const char *key, json_t *value);
+void ctl_put_text(json_t *object, const char *key, const char *text); /* NULL: not */
+/* A number of @object, 0 without one. */
+uint64_t ctl_get(const json_t *object, const char *key);
+
+/* Opens --pool PATH. On failure all has been said. */
+enum ctl_exit ctl_open_pool(const struct invocation *in, bool read_only, struct pool **pool);
+
+#endif

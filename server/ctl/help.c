@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Help, manual page and completion, all from the table of commands. */
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "server/ctl/ctl.h"
+
+enum
+{
+    HELP_WIDTH = 96
+};
+
+/* Prints @text in lines of at most HELP_WIDTH, each after @indent blanks. */
+static void help_print_wrapped(FILE *file, const char *text, int indent, int at)
+{
+    while (*text)
+    {
+        int len = (int)strcspn(text, " ");
+        if (at > indent && at + len + 1 > HELP_WIDTH)
+        {
+            fprintf(file, "\n%*s", indent, "");
+            at = indent;
+        }
+        else if (at > indent)
+        {
+            fputc(' ', file);
+            at++;
+        }
+        fprintf(file, "%.*s", len, text);
+        at += len;
+        text += len;
+        text += strspn(text, " ");
+    }
+    fputc('\n', file);
+}
+
+static void help_print_option(FILE *file, const struct command_option *option)
+{
+    char text[64];
+    int at = option->letter ? fprintf(file, "  -%c, ", option->letter) : fprintf(file, "      ");
+    snprintf(text, sizeof(text), "--%s%s%s", option->name, option->value ? "=" : "",
+             option->value ? option->value : "");
+    at += fprintf(file, "%-24s", text);
+    fputc(' ', file);
+    help_print_wrapped(file, option->help, 31, at < 31 ? 31 : at);
+}
+
+static bool help_is_shown(const struct command *command)
+{
+    return command->words && !(command->flags & COMMAND_HIDDEN);
+}
+
+void command_print_help(FILE *file, const struct command *command)
+{
+    const struct command_option *options[COMMAND_OPTIONS_MAX];
+    size_t count = command_all_options(command, options);
+    fprintf(file, "usage: lunette %s [OPTION...]%s%s\n", command->words,
+            *command->arguments ? " " : "", command->arguments);
+    fprintf(file, "%c%s.\n", command->summary[0] - 'a' + 'A', command->summary + 1);
+    if (command->details)
+    {
+        fputc('\n', file);
+        help_print_wrapped(file, command->details, 0, 0);
+    }
+    fprintf(file, "\noptions:\n");
+    for (size_t i = 0; i < count; i++)
+        help_print_option(file, options[i]);
+    for (const struct command_alias *alias = command_aliases; alias->words; alias++)
+        if (strcmp(alias->target, command->words) == 0)
+            fprintf(file, "\nalso written: lunette %s", alias->words);
+    fprintf(file, "\nexample:\n");
+    for (const char *at = command->example; *at;)
+    {
+        int len = (int)strcspn(at, "\n");
+        fprintf(file, "  %.*s\n", len, at);
+        at += len;
+        at += *at == '\n';
+    }
+}
+
+void command_print_overview(FILE *file, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    fprintf(file, "usage: lunette COMMAND [OPTION...] [ARGUMENT...]\n\n");
+    for (const struct command *command = command_table; command->words; command++)
+        if (help_is_shown(command) && strncmp(command->words, prefix, len) == 0)
+            fprintf(file, "  %-18s %s\n", command->words, command->summary);
+    fprintf(file, "\n\"lunette COMMAND --help\" explains one, with an example. Exit status: 0 done, 1 "
+                  "refused,\n2 not understood, 3 no server answers.\n");
+}
+
+enum ctl_exit ctl_help(struct invocation *in)
+{
+    int used;
+    const struct command *command =
+        command_find((int)in->arg_count, (const char *const *)in->args, &used);
+    if (command && used == (int)in->arg_count)
+    {
+        command_print_help(stdout, command);
+        return CTL_DONE;
+    }
+    const char *prefix = in->arg_count > 0 ? in->args[0] : "";
+    if (*prefix == '-')
+        prefix = "";
+    for (command = command_table; command->words; command++)
+        if (help_is_shown(command) && strncmp(command->words, prefix, strlen(prefix)) == 0)
+            break;
+    if (!command->words)
+    {
+        fprintf(stderr, "lunette: \"%s\" is no command\n  try: lunette help\n", prefix);
+        return CTL_USAGE;
+    }
+    command_print_overview(stdout, prefix);
+    return CTL_DONE;
+}
+
+/* ---- manual -------------------------------------------------------------------------------- */
+
+/* Text for man(7): no line begins with a control character, hyphens that are typed stay hyphens. */
+static void manual_text(FILE *file, const char *text)
+{
+    bool starts = true;
+    for (; *text; text++)
+    {
+        if (starts && (*text == '.' || *text == '\''))
+            fputs("\\&", file);
+        starts = *text == '\n';
+        if (*text == '-')
+            fputs("\\-", file);
+        else if (*text == '\\')
+            fputs("\\e", file);
+        else
+            fputc(*text, file);
+    }
+}
+
+static void manual_option(FILE *file, const struct command_option *option)
+{
+    fputs(".TP\n\\fB", file);
+    if (option->letter)
+        fprintf(file, "\\-%c\\fR, \\fB", option->letter);
+    fputs("\\-\\-", file);
+    manual_text(file, option->name);
+    fputs("\\fR", file);
+    if (option->value)
+    {
+        fputs("=\\fI", file);
+        manual_text(file, option->value);
+        fputs("\\fR", file);
+    }
+    fputc('\n', file);
+    manual_text(file, option->help);
+    fputc('\n', file);
+}
+
+static bool manual_is_common(const struct command_option *option)
+{
+    for (const struct command_option *common = command_common_options; common->name; common++)
+        if (common == option)
+            return true;
+    return false;
+}
+
+static void manual_command(FILE *file, const struct command *command)
+{
+    const struct command_option *options[COMMAND_OPTIONS_MAX];
+    size_t count = command_all_options(command, options);
+    fputs(".SS \"", file);
+    manual_text(file, command->words);
+    fputs("\"\n\\fBlunette ", file);
+    manual_text(file, command->words);
+    fputs("\\fR [\\fIoption\\fR...] \\fI", file);
+    manual_text(file, command->arguments);
+    fprintf(file, "\\fR\n.PP\n%c", command->summary[0] - 'a' + 'A');
+    manual_text(file, command->summary + 1);
+    fputs(".\n", file);
+    if (command->details)
+    {
+        manual_text(file, command->details);
+        fputc('\n', file);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (!manual_is_common(options[i]))
+            manual_option(file, options[i]);
+    for (const struct command_alias *alias = command_aliases; alias->words; alias++)
+        if (strcmp(alias->target, command->words) == 0)
+        {
+            fputs(".PP\nAlso written: \\fBlunette ", file);
+            manual_text(file, alias->words);
+            fputs("\\fR.\n", file);
+        }
+    fputs(".PP\n.EX\n", file);
+    manual_text(file, command->example);
+    fputs(".EE\n", file);
+}
+
+static const char manual_head[] =
+    ".\\\" SPDX-License-Identifier: BSD-3-Clause\n"
+    ".\\\" Made by \"lunette __manual\" from the table in server/ctl/commands.c; do not edit.\n"
+    ".TH LUNETTE 1 \"\" \"Lunette\" \"User Commands\"\n"
+    ".SH NAME\n"
+    "lunette \\- manage a storage target with instant clones\n"
+    ".SH SYNOPSIS\n"
+    "\\fBlunette\\fR \\fIcommand\\fR [\\fIoption\\fR...] [\\fIargument\\fR...]\n"
+    ".SH DESCRIPTION\n"
+    "A pool is one file or block device that holds LUNs (virtual disks), their snapshots and clones. "
+    "\\fBlunette serve\\fR starts a server for a pool, which LUNs are reached through over NBD. All "
+    "other commands ask that server through its management socket, except \\fBpool create\\fR and "
+    "those given \\fB\\-\\-pool\\fR, which open the pool themselves while no server has it.\n"
+    ".PP\n"
+    "A command that has returned is durable. Names have letters, digits and . _ : + \\-; a snapshot "
+    "is named \\fILUN\\fR@\\fISNAPSHOT\\fR. Sizes are binary: 512M, 10G, 1.5T, or bytes. Long options "
+    "may be written with one dash.\n"
+    ".PP\n"
+    "Root, the user the server runs as, and the members of the management group may change things; "
+    "everybody else who reaches the socket may look.\n"
+    ".SH OPTIONS OF ALL COMMANDS\n";
+
+static const char manual_tail[] =
+    ".SH EXIT STATUS\n"
+    ".TP\n0\nDone.\n"
+    ".TP\n1\nRefused or failed; standard error says why, and which command helps.\n"
+    ".TP\n2\nThe command line was not understood.\n"
+    ".TP\n3\nNo server answers on the management socket.\n"
+    ".SH ENVIRONMENT\n"
+    ".TP\n\\fBLUNETTE_SOCKET\\fR\nThe management socket, if \\fB\\-\\-socket\\fR is not given.\n"
+    ".TP\n\\fBLIBISCSI_CHAP_USERNAME\\fR, \\fBLIBISCSI_CHAP_PASSWORD\\fR\n"
+    "For \\fBlun import\\fR and \\fBlun export\\fR with iscsi:// URLs.\n"
+    ".SH FILES\n"
+    ".TP\n/etc/lunette/lunette.conf\nThe conf file of \\fBlunette serve\\fR; the example explains "
+    "each key.\n"
+    ".TP\n/run/lunette/mgmt.sock\nThe management socket. For users other than root "
+    "$XDG_RUNTIME_DIR/lunette/mgmt.sock, if it exists.\n"
+    ".SH SEE ALSO\n"
+    "nbdkit(1), nbdcopy(1), nbdinfo(1), qemu\\-img(1), nbd\\-client(8)\n";
+
+void command_print_manual(FILE *file)
+{
+    fputs(manual_head, file);
+    for (const struct command_option *option = command_common_options; option->name; option++)
+        manual_option(file, option);
+    fputs(".SH COMMANDS\n", file);
+    for (const struct command *command = command_table; command->words; command++)
+        if (help_is_shown(command))
+            manual_command(file, command);
+    fputs(manual_tail, file);
+}
+
+enum ctl_exit ctl_manual(struct invocation *in)
+{
+    (void)in;
+    command_print_manual(stdout);
+    return CTL_DONE;
+}
+
+/* ---- completion ---------------------------------------------------------------------------- */
+
+/* The word of @words that follows those of @argv[0, typed), if it begins with the one being typed. */
+static const char *complete_next(const char *words, int typed, const char *const *argv,
+                                 const char *prefix, int *len)
+{
+    for (int i = 0; i < typed; i++)
+    {
+        size_t word_len = strcspn(words, " ");
+        if (strlen(argv[i]) != word_len || strncmp(argv[i], words, word_len) != 0 ||
+            words[word_len] == '\0')
+            return NULL;
+        words += word_len + 1;
+    }
+    *len = (int)strcspn(words, " ");
+    return strncmp(words, prefix, strlen(prefix)) == 0 ? words : NULL;
+}
+
+static void complete_words(FILE *file, int typed, const char *const *argv, const char *prefix)
+{
+    const char *last = "";
+    int last_len = 0;
+    for (const struct command *command = command_table; command->words; command++)
+    {
+        int len;
+        const char *next =
+            help_is_shown(command) ? complete_next(command->words, typed, argv, prefix, &len) : NULL;
+        /* Commands of one family stand together, so a word repeats only right behind itself. */
+        if (!next || (len == last_len && strncmp(next, last, (size_t)len) == 0))
+            continue;
+        fprintf(file, "%.*s\n", len, next);
+        last = next;
+        last_len = len;
+    }
+}
+
+void command_print_completions(FILE *file, int argc, const char *const *argv)
+{
+    const struct command_option *options[COMMAND_OPTIONS_MAX];
+    const char *prefix = argc > 0 ? argv[argc - 1] : "";
+    int typed = argc > 0 ? argc - 1 : 0, used;
+    const struct command *command = command_find(typed, argv, &used);
+    if (!command || used < typed || *prefix != '-')
+        complete_words(file, typed, argv, prefix);
+    if (!command || *prefix != '-')
+        return;
+    size_t count = command_all_options(command, options);
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(prefix, "--", strlen(prefix) < 2 ? strlen(prefix) : 2) == 0 &&
+            (strlen(prefix) <= 2 || strncmp(options[i]->name, prefix + 2, strlen(prefix) - 2) == 0))
+            fprintf(file, "--%s%s\n", options[i]->name, options[i]->value ? "=" : "");
+}
+
+/* Names that the server knows; without one there are none, and nothing is said. */
+static void complete_names(const struct command *command, const char *prefix)
+{
+    AUTO_FREE char *path = client_default_socket();
+    AUTO_JSON json_t *result = NULL;
+    struct client client;
+    struct client_refusal refusal;
+    bool snapshots = strstr(command->arguments, "SNAPSHOT") || strstr(command->words, "clone") ||
+                     strstr(command->words, "freed") || strstr(command->words, "export");
+    if (!path || client_connect(&client, path, NULL) < 0)
+        return;
+    json_t *args = json_pack("{s:b}", "snapshots", (int)snapshots);
+    int r = client_call(&client, "lun.show", args, NULL, NULL, &result, &refusal);
+    client_close(&client);
+    size_t i;
+    json_t *lun;
+    json_array_foreach(r == 0 ? json_object_get(result, "luns") : NULL, i, lun)
+    {
+        const char *name = json_string_value(json_object_get(lun, "name"));
+        if (name && strncmp(name, prefix, strlen(prefix)) == 0)
+            printf("%s\n", name);
+    }
+}
+
+enum ctl_exit ctl_complete(struct invocation *in)
+{
+    int argc = (int)in->arg_count, used;
+    const char *const *argv = (const char *const *)in->args;
+    const char *prefix = argc > 0 ? argv[argc - 1] : "";
+    command_print_completions(stdout, argc, argv);
+    const struct command *command = command_find(argc > 0 ? argc - 1 : 0, argv, &used);
+    if (command && *prefix != '-' && strcmp(command->words, "lun create") != 0 &&
+        (strstr(command->words, "lun ") || strstr(command->words, "snapshot ") ||
+         strcmp(command->words, "freed") == 0))
+        complete_names(command, prefix);
+    return CTL_DONE;
+}

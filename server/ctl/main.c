@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lunette: the command line of a Lunette target.
+ *
+ * Online commands ask the server that holds the pool, through its management socket; offline ones
+ * (pool create, and those given --pool) open the pool themselves, which a running server prevents.
+ */
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/log.h"
+#include "server/ctl/ctl.h"
+
+/* "lunette", "lunette --help", "lunette -h", "lunette --version" have no command. */
+static bool main_without_command(int argc, const char **argv, enum ctl_exit *status)
+{
+    *status = CTL_DONE;
+    if (argc == 1)
+    {
+        command_print_overview(stderr, "");
+        *status = CTL_USAGE;
+        return true;
+    }
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+    {
+        command_print_overview(stdout, "");
+        return true;
+    }
+    if (argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0))
+    {
+        printf("lunette %s\n", LUNETTE_VERSION);
+        return true;
+    }
+    return false;
+}
+
+static enum ctl_exit main_run(int argc, const char **argv)
+{
+    enum ctl_exit status;
+    struct invocation in;
+    struct reason why = {.text = ""};
+    if (main_without_command(argc, argv, &status))
+        return status;
+    /* Not through popt: what is being completed or explained is no command line yet. */
+    int used;
+    const struct command *command = command_find(argc - 1, argv + 1, &used);
+    if (command && (command->run == ctl_complete || command->run == ctl_help))
+    {
+        in = (struct invocation){.command = command,
+                                 .args = (char **)argv + 1 + used,
+                                 .arg_count = (size_t)(argc - 1 - used)};
+        return command->run(&in);
+    }
+    if (command_parse(argc - 1, argv + 1, &in, &why) < 0)
+        status = ctl_usage(&in, why.text);
+    else if (option_flag(&in, "help"))
+        command_print_help(stdout, in.command);
+    else
+        status = in.command->run(&in);
+    invocation_destroy(&in);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_ALL, "");
+    setlocale(LC_NUMERIC, "C");
+    signal(SIGPIPE, SIG_IGN);
+    log_set_level(LOG_LEVEL_WARNING);
+    enum ctl_exit status = main_run(argc, (const char **)argv);
+    /* An answer that could not be written was not given. */
+    if (fflush(stdout) != 0 || ferror(stdout))
+    {
+        fputs("lunette: cannot write the answer to standard output\n", stderr);
+        return status == CTL_DONE ? CTL_REFUSED : (int)status;
+    }
+    return (int)status;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Listings. */
+#include "server/ctl/table.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lun/base/cleanup.h"
+#include "server/mgmt/proto.h"
+#include "server/units.h"
+
+enum
+{
+    TABLE_FIELDS_MAX = 64
+};
+
+void table_print_json(FILE *file, const json_t *json)
+{
+    ignore_error(json_dumpf(json, file, JSON_INDENT(2) | JSON_REAL_PRECISION(15)),
+                 "main() asks the stream in the end");
+    fputc('\n', file);
+}
+
+static char *table_copy(const char *text)
+{
+    /* A terminal must not be steered by what somebody wrote into a comment. */
+    char *copy = strdup(*text ? text : "-");
+    for (char *at = copy; at && *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?';
+    return copy;
+}
+
+static char *table_format_time(double seconds)
+{
+    char text[32];
+    time_t at = (time_t)seconds;
+    struct tm local;
+    if (!localtime_r(&at, &local) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &local) == 0)
+        return strdup("-");
+    return strdup(text);
+}
+
+char *table_format(const json_t *object, const struct field *field, char unit)
+{
+    const json_t *value = json_object_get(object, field->key);
+    char text[UNITS_TEXT_MAX], *formatted = NULL;
+    double number = json_number_value(value);
+    if (!value || json_is_null(value))
+        return strdup("-");
+    if (json_is_string(value))
+        return table_copy(json_string_value(value));
+    if (json_is_boolean(value))
+        return strdup(json_is_true(value) ? "yes" : "no");
+    switch (field->kind)
+    {
+    case FIELD_BYTES:
+        return strdup(units_format_bytes((uint64_t)json_integer_value(value), unit, text));
+    case FIELD_TIME:
+        return table_format_time(number);
+    case FIELD_RATIO:
+        return asprintf(&formatted, "%.2f:1", number) < 0 ? NULL : formatted;
+    case FIELD_PERCENT:
+        return asprintf(&formatted, "%.1f%%", number) < 0 ? NULL : formatted;
+    case FIELD_TEXT:
+    case FIELD_COUNT:
+        break;
+    }
+    if (json_is_array(value))
+        return json_dumps(value, JSON_COMPACT);
+    return asprintf(&formatted, "%" JSON_INTEGER_FORMAT, json_integer_value(value)) < 0 ? NULL
+                                                                                       : formatted;
+}
+
+/* ---- choosing columns ---------------------------------------------------------------------- */
+
+static bool table_field_is(const struct field *field, const char *name, size_t len)
+{
+    static const char suffix[] = "_bytes";
+    size_t key_len = strlen(field->key), short_len = key_len;
+    if (key_len > strlen(suffix) && strcmp(field->key + key_len - strlen(suffix), suffix) == 0)
+        short_len -= strlen(suffix);
+    return strncmp(field->key, name, len) == 0 && (len == key_len || len == short_len);
+}
+
+static int table_unknown_field(const char *name, size_t len, const struct field *fields,
+                               struct reason *why)
+{
+    char known[sizeof(why->text) - 128] = "";
+    size_t at = 0;
+    for (; fields->key; fields++)
+    {
+        int n = snprintf(known + at, sizeof(known) - at, "%s%s", at ? "," : "", fields->key);
+        if (n < 0 || (size_t)n >= sizeof(known) - at)
+            break;
+        at += (size_t)n;
+    }
+    return reason_set(why, -EINVAL, "no field \"%.*s\"; there are: %s",
+                      (int)(len < 60 ? len : 60), name, known);
+}
+
+/* *count of @chosen: those that @names lists, in its order; NULL: those that are not extra. */
+static int table_choose(const char *names, const struct field *fields,
+                        const struct field *chosen[TABLE_FIELDS_MAX], size_t *count,
+                        struct reason *why)
+{
+    *count = 0;
+    for (const struct field *field = fields; !names && field->key; field++)
+        if (!field->extra)
+            chosen[(*count)++] = field;
+    while (names && *names)
+    {
+        size_t len = strcspn(names, ",");
+        const struct field *field = fields;
+        while (field->key && !table_field_is(field, names, len))
+            field++;
+        if (!field->key)
+            return table_unknown_field(names, len, fields, why);
+        if (*count == TABLE_FIELDS_MAX)
+            return reason_set(why, -EINVAL, "more than %d fields", TABLE_FIELDS_MAX);
+        chosen[(*count)++] = field;
+        names += len;
+        names += *names == ',';
+    }
+    if (*count == 0)
+        return reason_set(why, -EINVAL, "no field chosen");
+    return 0;
+}
+
+int table_check_fields(const char *names, const struct field *fields, struct reason *why)
+{
+    const struct field *chosen[TABLE_FIELDS_MAX];
+    size_t count;
+    return table_choose(names, fields, chosen, &count, why);
+}
+
+static json_t *table_reduce(const json_t *object, const struct field *const *chosen, size_t count)
+{
+    json_t *reduced = json_object();
+    for (size_t i = 0; i < count; i++)
+    {
+        json_t *value = json_object_get(object, chosen[i]->key);
+        if (value && json_object_set(reduced, chosen[i]->key, value) != 0)
+            return json_decref(reduced), NULL;
+    }
+    return reduced;
+}
+
+static int table_print_reduced(FILE *file, json_t *result, const char *key,
+                               const struct field *const *chosen, size_t count)
+{
+    AUTO_JSON json_t *copy = json_copy(result);
+    AUTO_JSON json_t *entries = json_array();
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(result, key), i, entry)
+    {
+        if (json_array_append_new(entries, table_reduce(entry, chosen, count)) != 0)
+            return -ENOMEM;
+    }
+    if (json_object_set(copy, key, entries) != 0)
+        return -ENOMEM;
+    table_print_json(file, copy);
+    return 0;
+}
+
+/* ---- tables -------------------------------------------------------------------------------- */
+
+static bool table_is_right(const struct field *field)
+{
+    return field->kind != FIELD_TEXT && field->kind != FIELD_TIME;
+}
+
+/* Columns that a terminal shows, of UTF-8. */
+static int table_width(const char *text)
+{
+    int width = 0;
+    for (; *text; text++)
+        width += ((unsigned char)*text & 0xc0) != 0x80;
+    return width;
+}
+
+static void table_print_cell(FILE *file, const char *text, const struct field *field, int width,
+                             bool is_last)
+{
+    int pad = width - table_width(text);
+    if (table_is_right(field))
+        fprintf(file, "%*s%s", pad, "", text);
+    else
+        fprintf(file, "%s%*s", text, is_last ? 0 : pad, "");
+    fputs(is_last ? "\n" : "  ", file);
+}
+
+static void table_free_cells(char **cells, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(cells[i]);
+    free(cells);
+}
+
+static int table_print_rows(FILE *file, const json_t *array, const struct field *const *chosen,
+                            size_t columns, char unit)
+{
+    size_t rows = json_array_size(array), done = 0;
+    int widths[TABLE_FIELDS_MAX];
+    char **cells = calloc(rows * columns + 1, sizeof(*cells));
+    for (size_t c = 0; c < columns; c++)
+        widths[c] = table_width(chosen[c]->title);
+    for (; cells && done < rows * columns; done++)
+    {
+        size_t c = done % columns;
+        cells[done] = table_format(json_array_get(array, done / columns), chosen[c], unit);
+        if (!cells[done])
+            break;
+        int width = table_width(cells[done]);
+        widths[c] = width > widths[c] ? width : widths[c];
+    }
+    bool complete = cells && done == rows * columns;
+    for (size_t c = 0; complete && c < columns; c++)
+        table_print_cell(file, chosen[c]->title, chosen[c], widths[c], c + 1 == columns);
+    for (size_t i = 0; complete && i < rows * columns; i++)
+        table_print_cell(file, cells[i], chosen[i % columns], widths[i % columns],
+                         i % columns + 1 == columns);
+    if (cells)
+        table_free_cells(cells, done);
+    return complete ? 0 : -ENOMEM;
+}
+
+int table_print(FILE *file, json_t *result, const char *key, const struct field *fields,
+                const struct table_options *options, struct reason *why)
+{
+    const struct field *chosen[TABLE_FIELDS_MAX];
+    size_t count;
+    int r = table_choose(options->fields, fields, chosen, &count, why);
+    if (r < 0)
+        return r;
+    if (options->json && options->fields)
+        return table_print_reduced(file, result, key, chosen, count);
+    if (options->json)
+    {
+        table_print_json(file, result);
+        return 0;
+    }
+    const json_t *array = json_object_get(result, key);
+    size_t rows = json_array_size(array);
+    if (rows > 0)
+        r = table_print_rows(file, array, chosen, count, options->unit);
+    if (r == 0)
+        fprintf(file, rows == 1 ? "1 entry was displayed.\n" : "%zu entries were displayed.\n",
+                rows);
+    return r;
+}
+
+int table_print_object(FILE *file, json_t *object, const struct field *fields,
+                       const struct table_options *options, struct reason *why)
+{
+    const struct field *chosen[TABLE_FIELDS_MAX];
+    size_t count;
+    int width = 0;
+    int r = table_choose(options->fields, fields, chosen, &count, why);
+    if (r < 0)
+        return r;
+    if (options->json)
+    {
+        AUTO_JSON json_t *reduced =
+            options->fields ? table_reduce(object, chosen, count) : json_incref(object);
+        table_print_json(file, reduced);
+        return reduced ? 0 : -ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (table_width(chosen[i]->title) > width)
+            width = table_width(chosen[i]->title);
+    for (size_t i = 0; i < count; i++)
+    {
+        AUTO_FREE char *text = table_format(object, chosen[i], options->unit);
+        if (!text)
+            return -ENOMEM;
+        fprintf(file, "%*s: %s\n", width, chosen[i]->title, text);
+    }
+    return 0;
+}
