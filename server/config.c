@@ -21,7 +21,7 @@
 enum config_type
 {
     CONFIG_STRING,
-    CONFIG_PATH,   /* absolute */
+    CONFIG_PATH, /* absolute */
     CONFIG_BYTES,
     CONFIG_MS,
     CONFIG_NUMBER, /* min to max */
@@ -248,8 +248,8 @@ struct config_reader
     FILE *file;
     const char *path;
     struct config *config;
-    int line;       /* of the line handed out last */
-    int error;      /* the first one */
+    int line;  /* of the line handed out last */
+    int error; /* the first one */
     bool seen[ARRAY_SIZE(config_keys)];
     struct reason *why;
 };

@@ -36,8 +36,9 @@ struct config
     bool discard;           /* true unless switched off */
     bool take_over;
 
-    char *nbd_socket; /* NULL and no nbd_listen: serve chooses a path beside the management socket */
-    char *nbd_listen; /* "ADDRESS:PORT" or "PORT"; NULL: no TCP */
+    char
+        *nbd_socket; /* NULL and no nbd_listen: serve chooses a path beside the management socket */
+    char *nbd_listen;     /* "ADDRESS:PORT" or "PORT"; NULL: no TCP */
     uint64_t nbd_threads; /* 0: nbdkit's default */
     char *nbd_tls;        /* "off", "on", "require"; NULL: nbdkit's default */
     char *nbd_tls_certificates;

@@ -55,7 +55,8 @@ int units_parse_bytes(const char *text, uint64_t *bytes, struct reason *why)
     int power = at ? units_power(at) : 0;
     if (digits == 0 || power < 0 || fraction_digits > 9 || (fraction_digits > 0 && power == 0))
         return reason_set(why, -EINVAL,
-                          "\"%s\" is not a size: write a number of bytes, or 512M, 10G, 1.5T", text);
+                          "\"%s\" is not a size: write a number of bytes, or 512M, 10G, 1.5T",
+                          text);
     for (int i = 0; i < fraction_digits; i++)
         scale *= 10;
     unit = UINT64_C(1) << (10 * power);
@@ -63,7 +64,8 @@ int units_parse_bytes(const char *text, uint64_t *bytes, struct reason *why)
         return reason_set(why, -ERANGE, "\"%s\" is more than 64 bits can hold", text);
     if (fraction > 0)
     {
-        /* fraction < 10^9 < 2^30 and unit / scale * fraction < 2^60: split so that it cannot wrap. */
+        /* fraction < 10^9 < 2^30 and unit / scale * fraction < 2^60: split so that it cannot wrap.
+         */
         uint64_t part = unit / scale * fraction + (unit % scale * fraction + scale - 1) / scale;
         if (!checked_add(total, part, &total) || total > UINT64_MAX - LUN_BLK_BYTES)
             return reason_set(why, -ERANGE, "\"%s\" is more than 64 bits can hold", text);

@@ -65,8 +65,8 @@ void client_close(struct client *client)
 
 static int client_send(struct client *client, const char *verb, json_t *args)
 {
-    AUTO_JSON json_t *request = json_pack("{s:i, s:s, s:o}", "id", 1, "verb", verb, "args",
-                                          args ? args : json_object());
+    AUTO_JSON json_t *request =
+        json_pack("{s:i, s:s, s:o}", "id", 1, "verb", verb, "args", args ? args : json_object());
     return request ? proto_write(&client->stream, request, 0) : -ENOMEM;
 }
 
@@ -88,9 +88,9 @@ static int client_read_answer(struct client *client, client_progress_fn *progres
     size_t len;
     int r = proto_read_line(&client->stream, 0, &line, &len);
     if (r < 0)
-        return reason_set(&refusal->why, r, r == -ENOTCONN
-                                                ? "the server closed the connection unasked"
-                                                : "cannot read the server's answer");
+        return reason_set(&refusal->why, r,
+                          r == -ENOTCONN ? "the server closed the connection unasked"
+                                         : "cannot read the server's answer");
     AUTO_JSON json_t *answer = NULL;
     r = proto_parse(line, len, 64, &answer, &refusal->why);
     if (r < 0)

@@ -24,8 +24,8 @@ struct client_refusal
 
 /*
  * The socket that is meant when none is named: $LUNETTE_SOCKET, else one that exists of
- * $XDG_RUNTIME_DIR/lunette/mgmt.sock (not for root) and /run/lunette/mgmt.sock, the latter if none does.
- * Free it. NULL: no memory.
+ * $XDG_RUNTIME_DIR/lunette/mgmt.sock (not for root) and /run/lunette/mgmt.sock, the latter if none
+ * does. Free it. NULL: no memory.
  */
 char *client_default_socket(void);
 
@@ -37,8 +37,8 @@ typedef int client_progress_fn(void *opaque, const json_t *progress);
 
 /*
  * One request and its answer. @args is taken over, NULL: none. Each progress line goes to @progress
- * (may be NULL), whose non-zero result ends the call with it. An error of the server's is returned as
- * its errno, with *refusal filled in; so are errors of the connection.
+ * (may be NULL), whose non-zero result ends the call with it. An error of the server's is returned
+ * as its errno, with *refusal filled in; so are errors of the connection.
  */
 MUST_CHECK int client_call(struct client *client, const char *verb, json_t *args,
                            client_progress_fn *progress, void *opaque, json_t **result,

@@ -149,7 +149,8 @@ static enum ctl_exit attach_print(const struct invocation *in, const struct atta
     return CTL_DONE;
 }
 
-/* Whether NAME is there to be attached; a difference is only opened, so its two ends are asked for. */
+/* Whether NAME is there to be attached; a difference is only opened, so its two ends are asked for.
+ */
 static enum ctl_exit attach_check_name(const struct invocation *in, const char *name)
 {
     AUTO_JSON json_t *result = NULL;

@@ -216,7 +216,8 @@ static json_t *lun_resize_args(const struct invocation *in, uint64_t size_bytes,
 static void lun_print_resize(const json_t *result, bool dry_run)
 {
     char before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX], cut[UNITS_TEXT_MAX];
-    uint64_t old_bytes = ctl_get(result, "old_size_bytes"), new_bytes = ctl_get(result, "size_bytes");
+    uint64_t old_bytes = ctl_get(result, "old_size_bytes"),
+             new_bytes = ctl_get(result, "size_bytes");
     printf("%s LUN %s from %s to %s.\n", dry_run ? "Would resize" : "Resized",
            json_string_value(json_object_get(result, "name")),
            units_format_bytes(old_bytes, 'h', before), units_format_bytes(new_bytes, 'h', after));
@@ -251,14 +252,13 @@ static enum ctl_exit lun_resize_with(const struct invocation *in, struct client 
         ctl_call(in, client, "lun.show", json_pack("{s:s}", "name", in->args[0]), &now);
     if (status != CTL_DONE)
         return status;
-    uint64_t now_bytes =
-        ctl_get(json_array_get(json_object_get(now, "luns"), 0), "size_bytes");
+    uint64_t now_bytes = ctl_get(json_array_get(json_object_get(now, "luns"), 0), "size_bytes");
     status = ctl_size(in, size, now_bytes, &size_bytes);
     if (status == CTL_DONE && size_bytes < now_bytes && !dry_run && option_flag(in, "force"))
         status = lun_confirm_shrink(in, client, size_bytes);
     if (status == CTL_DONE)
-        status = ctl_call(in, client, "lun.resize", lun_resize_args(in, size_bytes, dry_run),
-                          &result);
+        status =
+            ctl_call(in, client, "lun.resize", lun_resize_args(in, size_bytes, dry_run), &result);
     if (status != CTL_DONE)
         return status;
     if (option_flag(in, "json"))
@@ -289,7 +289,7 @@ enum ctl_exit ctl_lun_rename(struct invocation *in)
     json_t *args = json_object();
     ctl_put_text(args, "name", in->args[0]);
     ctl_put_text(args, "new_name", in->args[1]);
-    return ctl_do(in, "lun.rename", args, NULL);
+    return ctl_do(in, "lun.rename", args, "Renamed LUN %s to %s.", in->args[0], in->args[1]);
 }
 
 enum ctl_exit ctl_lun_comment(struct invocation *in)
@@ -297,7 +297,7 @@ enum ctl_exit ctl_lun_comment(struct invocation *in)
     json_t *args = json_object();
     ctl_put_text(args, "name", in->args[0]);
     ctl_put_text(args, "comment", in->args[1]);
-    return ctl_do(in, "lun.comment", args, NULL);
+    return ctl_do(in, "lun.comment", args, "Set the comment of LUN %s.", in->args[0]);
 }
 
 /* ---- delete, freed ------------------------------------------------------------------------- */
@@ -333,8 +333,8 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
     for (size_t i = 0; i < in->arg_count; i++)
     {
         AUTO_JSON json_t *one = NULL;
-        enum ctl_exit status = ctl_call(in, client, "lun.delete",
-                                        lun_delete_args(in, in->args[i], true), &one);
+        enum ctl_exit status =
+            ctl_call(in, client, "lun.delete", lun_delete_args(in, in->args[i], true), &one);
         if (status != CTL_DONE)
             return status;
         if (json_array_extend(names, json_object_get(one, "goes")) != 0)
@@ -363,8 +363,8 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
     for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
     {
         AUTO_JSON json_t *result = NULL;
-        status = ctl_call(in, client, "lun.delete", lun_delete_args(in, in->args[i], false),
-                          &result);
+        status =
+            ctl_call(in, client, "lun.delete", lun_delete_args(in, in->args[i], false), &result);
         if (status == CTL_DONE && !json)
             printf("Deleted LUN %s.\n", in->args[i]);
     }

@@ -143,8 +143,7 @@ enum ctl_exit ctl_pool_show(struct invocation *in)
     enum ctl_exit status = ctl_table_options(in, pool_fields, &options);
     if (status == CTL_DONE)
         status = pool_ask_show(in, &result);
-    if (status == CTL_DONE &&
-        table_print_object(stdout, result, pool_fields, &options, &why) < 0)
+    if (status == CTL_DONE && table_print_object(stdout, result, pool_fields, &options, &why) < 0)
         return ctl_refuse(in, why.text, NULL);
     return status;
 }
@@ -194,7 +193,8 @@ static void pool_print_check(const json_t *result)
     json_array_foreach(json_object_get(result, "findings"), i, finding)
     {
         bool is_error = json_is_true(json_object_get(finding, "error"));
-        printf("%s%s\n", is_error ? "ERROR: " : "", json_string_value(json_object_get(finding, "text")));
+        printf("%s%s\n", is_error ? "ERROR: " : "",
+               json_string_value(json_object_get(finding, "text")));
     }
     printf("Checked %" PRIu64 " blocks, %" PRIu64 " metadata nodes, %" PRIu64 " extents, %" PRIu64
            " lines: %" PRIu64 " errors, %" PRIu64 " warnings, %" PRIu64 " blocks leaked.\n",

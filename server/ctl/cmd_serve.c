@@ -73,11 +73,11 @@ static const struct
     const char *key;
     bool is_path;
 } serve_settings[] = {
-    {"pool", "pool.path", true},          {"nbd-socket", "nbd.socket", true},
-    {"nbd-listen", "nbd.listen", false},  {"threads", "nbd.threads", false},
+    {"pool", "pool.path", true},           {"nbd-socket", "nbd.socket", true},
+    {"nbd-listen", "nbd.listen", false},   {"threads", "nbd.threads", false},
     {"socket", "management.socket", true}, {"group", "management.group", false},
-    {"mode", "management.mode", false},   {"pid-file", "server.pid_file", true},
-    {"user", "server.user", false},       {"nbdkit", "server.nbdkit", true},
+    {"mode", "management.mode", false},    {"pid-file", "server.pid_file", true},
+    {"user", "server.user", false},        {"nbdkit", "server.nbdkit", true},
     {"plugin", "server.plugin", true},
 };
 
@@ -181,8 +181,8 @@ static enum ctl_exit serve_fill_in(struct serve *serve)
     bool tls = config->nbd_tls && strcmp(config->nbd_tls, "require") == 0;
     if (config->nbd_socket)
         serve->nbd_uri = uri_of_socket(config->nbd_socket);
-    else if (config->nbd_listen && config_parse_address(config->nbd_listen, host, sizeof(host), port,
-                                                        sizeof(port), NULL) == 0)
+    else if (config->nbd_listen && config_parse_address(config->nbd_listen, host, sizeof(host),
+                                                        port, sizeof(port), NULL) == 0)
         serve->nbd_uri = uri_of_address(host, port, tls);
     if (!config->mgmt_socket || !config->pid_file || !serve->nbd_uri)
         return ctl_refuse(serve->in, "no memory", NULL);
@@ -226,7 +226,8 @@ static void serve_add_address(struct serve *serve)
         serve_add(serve, "--tls-verify-peer");
 }
 
-/* The plugin that was built with this program, wherever the build put it; else the installed one. */
+/* The plugin that was built with this program, wherever the build put it; else the installed one.
+ */
 static char *serve_find_plugin(void)
 {
     static const char *const places[] = {"", "/../plugin", "/../../plugin"};
@@ -374,7 +375,8 @@ static enum ctl_exit serve_wait(const struct serve *serve, uint64_t timeout_ms, 
         if (*result)
             return CTL_DONE;
         if (waitpid(-1, &wait_status, WNOHANG) > 0)
-            return ctl_refuse(serve->in, "the server ended while it started; why is in the system log",
+            return ctl_refuse(serve->in,
+                              "the server ended while it started; why is in the system log",
                               "the same command with --foreground, which shows it");
         nanosleep(&pause, NULL);
     }

@@ -117,8 +117,8 @@ static int job_progress_cb(void *opaque, const json_t *progress)
     json_t *job;
     if (!isatty(STDERR_FILENO) || option_flag(in, "json"))
         return 0;
-    json_array_foreach(json_object_get(progress, "jobs"), i, job)
-        sum_bytes += ctl_get(job, "done_bytes");
+    json_array_foreach(json_object_get(progress, "jobs"), i, job) sum_bytes +=
+        ctl_get(job, "done_bytes");
     fprintf(stderr, "\r%zu jobs, %s done\033[K", i, units_format_bytes(sum_bytes, 'h', done));
     return 0;
 }
@@ -159,7 +159,9 @@ enum ctl_exit ctl_job_cancel(struct invocation *in)
 {
     AUTO_JSON json_t *args = json_object();
     enum ctl_exit status = job_id(in, args);
-    return status == CTL_DONE ? ctl_do(in, "job.cancel", take_ptr(&args), NULL) : status;
+    return status == CTL_DONE
+               ? ctl_do(in, "job.cancel", take_ptr(&args), "Cancelled job %s.", in->args[0])
+               : status;
 }
 
 /* ---- server -------------------------------------------------------------------------------- */
@@ -195,8 +197,7 @@ enum ctl_exit ctl_server_status(struct invocation *in)
     server_wait_for(in, timeout_ms);
     if (status == CTL_DONE)
         status = ctl_ask(in, "server.status", NULL, &result);
-    if (status == CTL_DONE &&
-        table_print_object(stdout, result, status_fields, &options, &why) < 0)
+    if (status == CTL_DONE && table_print_object(stdout, result, status_fields, &options, &why) < 0)
         return ctl_refuse(in, why.text, NULL);
     return status;
 }

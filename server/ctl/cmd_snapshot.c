@@ -56,7 +56,8 @@ enum ctl_exit ctl_snapshot_create(struct invocation *in)
     if (status != CTL_DONE)
         return status;
     ctl_put_text(args, "comment", option_text(in, "comment"));
-    return ctl_do(in, "snapshot.create", args, NULL);
+    return ctl_do(in, "snapshot.create", args, "Created snapshot %s%s%s.", in->args[0],
+                  in->arg_count > 1 ? "@" : "", in->arg_count > 1 ? in->args[1] : "");
 }
 
 enum ctl_exit ctl_snapshot_show(struct invocation *in)
@@ -91,7 +92,7 @@ enum ctl_exit ctl_snapshot_rename(struct invocation *in)
     if (strncmp(new_name, in->args[0], lun_len) == 0 && new_name[lun_len] == '@')
         new_name += lun_len + 1;
     ctl_put_text(args, "new_snapshot", new_name);
-    return ctl_do(in, "snapshot.rename", args, NULL);
+    return ctl_do(in, "snapshot.rename", args, "Renamed the snapshot to %s.", new_name);
 }
 
 static void snapshot_print_plan(const char *verb, const json_t *plan)
@@ -131,7 +132,12 @@ static enum ctl_exit snapshot_destroy(const struct invocation *in, const char *v
     if (status != CTL_DONE || dry_run)
         return status;
     status = ctl_confirm(in);
-    return status == CTL_DONE ? ctl_do(in, verb, take_ptr(&args), NULL) : status;
+    if (status != CTL_DONE)
+        return status;
+    bool restores = strcmp(verb, "snapshot.restore") == 0;
+    return ctl_do(in, verb, take_ptr(&args), "%s %s%s%s.",
+                  restores ? "Restored snapshot" : "Deleted snapshot", in->args[0],
+                  in->arg_count > 1 ? "@" : "", in->arg_count > 1 ? in->args[1] : "");
 }
 
 enum ctl_exit ctl_snapshot_delete(struct invocation *in)

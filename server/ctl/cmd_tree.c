@@ -25,7 +25,7 @@ struct tree_line
     size_t parent;      /* index, SIZE_MAX: a root */
     size_t first_child; /* index, SIZE_MAX: none; children are chained by next */
     size_t next;
-    bool is_last;       /* of its parent's children */
+    bool is_last; /* of its parent's children */
 };
 
 static int tree_compare(const void *a, const void *b)

@@ -194,7 +194,7 @@ static int command_skip_globals(int argc, const char *const *argv)
 }
 
 /* Names the word that is wrong, in the company it was typed in. */
-static int command_unknown(int argc, const char **argv, struct reason *why)
+static int command_unknown(int argc, const char **argv, struct invocation *in, struct reason *why)
 {
     const char *first = argv[0];
     for (const struct command *command = command_table; command->words; command++)
@@ -202,13 +202,12 @@ static int command_unknown(int argc, const char **argv, struct reason *why)
         size_t len = strlen(first);
         if (strncmp(command->words, first, len) != 0 || command->words[len] != ' ')
             continue;
+        in->family = first;
         if (argc == 1 || argv[1][0] == '-')
-            return reason_set(why, -EINVAL, "\"%s\" needs a word behind it: lunette help %s", first,
-                              first);
-        return reason_set(why, -EINVAL, "\"%s %s\" is no command: lunette help %s", first, argv[1],
-                          first);
+            return reason_set(why, -EINVAL, "\"%s\" needs a word behind it", first);
+        return reason_set(why, -EINVAL, "\"%s %s\" is no command", first, argv[1]);
     }
-    return reason_set(why, -EINVAL, "\"%s\" is no command: lunette help", first);
+    return reason_set(why, -EINVAL, "\"%s\" is no command", first);
 }
 
 int command_parse(int argc, const char **argv, struct invocation *in, struct reason *why)
@@ -216,10 +215,10 @@ int command_parse(int argc, const char **argv, struct invocation *in, struct rea
     *in = (struct invocation){0};
     int globals = command_skip_globals(argc, argv), used;
     if (globals == argc)
-        return reason_set(why, -EINVAL, "no command given: lunette help");
+        return reason_set(why, -EINVAL, "no command given");
     in->command = command_find(argc - globals, argv + globals, &used);
     if (!in->command)
-        return command_unknown(argc - globals, argv + globals, why);
+        return command_unknown(argc - globals, argv + globals, in, why);
     /* One vector for popt: program, options before the command, what comes behind its words. */
     AUTO_FREE const char **all = calloc((size_t)argc + 2, sizeof(*all));
     if (!all)

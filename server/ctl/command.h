@@ -38,8 +38,8 @@ enum
 
 struct command_option
 {
-    const char *name; /* NULL: end of the list */
-    char letter;      /* '\0': none */
+    const char *name;  /* NULL: end of the list */
+    char letter;       /* '\0': none */
     const char *value; /* what to call its value in help; NULL: a flag */
     const char *help;
     bool repeats;
@@ -52,11 +52,11 @@ struct command
     const char *words;     /* "lun create" */
     const char *arguments; /* "NAME SIZE", as help shows them */
     const char *summary;   /* one line, a verb first, without a full stop */
-    const char *doing;     /* for "lunette: cannot ...": "create LUN {0}"; {0} is the 1st argument */
-    const char *details;   /* sentences for --help and the man page; NULL: none */
-    const char *example;   /* whole lines */
+    const char *doing;   /* for "lunette: cannot ...": "create LUN {0}"; {0} is the 1st argument */
+    const char *details; /* sentences for --help and the man page; NULL: none */
+    const char *example; /* whole lines */
     unsigned flags;
-    int args_min, args_max; /* args_max < 0: any number */
+    int args_min, args_max;               /* args_max < 0: any number */
     const struct command_option *options; /* of its own; NULL: none */
     enum ctl_exit (*run)(struct invocation *in);
 };
@@ -82,6 +82,7 @@ extern const struct command_option command_offline_options[];
 struct invocation
 {
     const struct command *command;
+    const char *family; /* first word of an unknown command, if there are commands that begin so */
     const struct command_option *options[COMMAND_OPTIONS_MAX];
     size_t option_count;
     char *values[COMMAND_OPTIONS_MAX][COMMAND_VALUES_MAX]; /* "" for a flag */

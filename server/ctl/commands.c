@@ -77,7 +77,8 @@ static const struct command_option lun_delete_options[] = {
 };
 
 static const struct command_option lun_import_options[] = {
-    {"format", 0, "FORMAT", "of a file: raw, qcow2, vmdk, ... (default: what it looks like)", false},
+    {"format", 0, "FORMAT", "of a file: raw, qcow2, vmdk, ... (default: what it looks like)",
+     false},
     {"size", 0, "SIZE", "make the LUN larger than the source", false},
     {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
@@ -128,8 +129,10 @@ static const struct command_option serve_options[] = {
     {"conf", 'c', "FILE", "conf file (default: /etc/lunette/lunette.conf if no --pool is given)",
      false},
     {"pool", 'p', "PATH", "the pool to serve", false},
-    {"nbd-socket", 0, "PATH", "serve NBD on this Unix socket (default: nbd.sock beside the "
-     "management socket)", false},
+    {"nbd-socket", 0, "PATH",
+     "serve NBD on this Unix socket (default: nbd.sock beside the "
+     "management socket)",
+     false},
     {"nbd-listen", 0, "ADDRESS:PORT", "serve NBD on TCP instead", false},
     {"iscsi", 0, "ADDRESS:PORT", "serve iSCSI there; may be repeated", true},
     {"group", 0, "GROUP", "its members may change things", false},
@@ -143,8 +146,10 @@ static const struct command_option serve_options[] = {
     {"background", 0, NULL, "return when the server is ready (default)", false},
     {"wait", 0, "TIME", "how long to wait for it to be ready (default: 60s)", false},
     {"nbdkit", 0, "PATH", "the nbdkit program (default: found on PATH)", false},
-    {"plugin", 0, "PATH", "the plugin (default: the one built beside this program, else the "
-     "installed one)", false},
+    {"plugin", 0, "PATH",
+     "the plugin (default: the one built beside this program, else the "
+     "installed one)",
+     false},
     {"verbose", 'v', NULL, "let nbdkit log each request", false},
     {0},
 };
@@ -173,7 +178,8 @@ const struct command_alias command_aliases[] = {
 
 const struct command command_table[] = {
     {"pool create", "PATH [SIZE]", "make a pool on a file or a block device", "create pool {0}",
-     "A file is made sparse: it takes space as the pool fills. Journal, superblocks and the reserve "
+     "A file is made sparse: it takes space as the pool fills. Journal, superblocks and the "
+     "reserve "
      "for metadata are taken at once. SIZE is left out for a block device, which is used whole. "
      "Something recognisable at PATH is never overwritten without --overwrite.",
      "lunette pool create /srv/pool.lunette 100G\n"
@@ -192,8 +198,7 @@ const struct command command_table[] = {
     {"pool grow", "[SIZE]", "use more of the file or device", "grow the pool",
      "SIZE is the new size, or what is added as +SIZE; without it all of a block device is used. A "
      "pool never shrinks. LUNs stay in use meanwhile.",
-     "lunette pool grow +50G\n",
-     COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
+     "lunette pool grow +50G\n", COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
     {"pool dump", "WHAT...", "print structures of the pool, for debugging", "dump {0} of the pool",
      "WHAT is superblock, groups, objects, lines, \"map NAME\", \"drops ID\", journal or \"block "
      "NUMBER\".",
@@ -203,11 +208,13 @@ const struct command command_table[] = {
 
     {"serve", "[-- NBDKIT-OPTION...]", "start the server of a pool", "start the server",
      "Starts nbdkit with the lunette plugin, by a conf file or by options, which override it. "
-     "Returns once NBD and management answer. What stands behind -- is given to nbdkit: filters and "
+     "Returns once NBD and management answer. What stands behind -- is given to nbdkit: filters "
+     "and "
      "their parameters, for example.",
      "lunette serve --pool /srv/pool.lunette\n"
      "lunette serve --conf /etc/lunette/lunette.conf --foreground\n"
-     "lunette serve --pool /srv/pool.lunette --nbd-listen 127.0.0.1:10809 -- --filter=rate rate=1G\n",
+     "lunette serve --pool /srv/pool.lunette --nbd-listen 127.0.0.1:10809 -- --filter=rate "
+     "rate=1G\n",
      0, 0, -1, serve_options, ctl_serve},
 
     {"lun create", "NAME SIZE", "make an empty LUN", "create LUN {0}",
@@ -216,16 +223,20 @@ const struct command command_table[] = {
      "lunette lun create db-log 8G --sector 4096 --comment 'log of the sales database'\n",
      COMMAND_DRY_RUN, 1, 2, lun_create_options, ctl_lun_create},
     {"lun show", "[NAME|PATTERN...]", "list LUNs and the space they use", "show LUNs",
-     "Size is what a host sees; Mapped what holds data, shared or not; Own what only this LUN's line "
-     "made since it was last cloned or snapshotted; Shared the rest of Mapped; Snapshots what only its "
+     "Size is what a host sees; Mapped what holds data, shared or not; Own what only this LUN's "
+     "line "
+     "made since it was last cloned or snapshotted; Shared the rest of Mapped; Snapshots what only "
+     "its "
      "own snapshots still hold.",
      "lunette lun show\n"
      "lunette lun show 'vm-*' --snapshots --fields name,mapped,own --units M\n",
      COMMAND_LISTS, 0, -1, lun_show_options, ctl_lun_show},
     {"lun clone", "SOURCE [NAME]", "clone a LUN or a snapshot, at once and without copying",
      "clone {0}",
-     "SOURCE is LUN or LUN@SNAPSHOT and may be in use. The clone is a LUN like any other: source and "
-     "clones can be resized, cloned and deleted in any order. ONTAP's way is understood too: volume file "
+     "SOURCE is LUN or LUN@SNAPSHOT and may be in use. The clone is a LUN like any other: source "
+     "and "
+     "clones can be resized, cloned and deleted in any order. ONTAP's way is understood too: "
+     "volume file "
      "clone create -source-path SOURCE -destination-path NAME.",
      "lunette lun clone golden vm1\n"
      "lunette lun clone golden --count 10000 --name 'vm-%05d'\n"
@@ -242,7 +253,8 @@ const struct command command_table[] = {
      "Clients that have it open keep it.", "lunette lun rename vm1 web1\n", 0, 2, 2, NULL,
      ctl_lun_rename},
     {"lun delete", "NAME...", "delete LUNs", "delete LUN {0}",
-     "Clones of it are not touched: nothing depends on a source. Space comes back in the background; "
+     "Clones of it are not touched: nothing depends on a source. Space comes back in the "
+     "background; "
      "--dry-run tells how much exactly.",
      "lunette lun delete vm1\n"
      "lunette lun delete vm1 vm2 --with-snapshots --dry-run\n",
@@ -282,7 +294,8 @@ const struct command command_table[] = {
      ctl_snapshot_rename},
     {"snapshot restore", "LUN@SNAPSHOT", "put a LUN back to the state of a snapshot",
      "restore snapshot {0}",
-     "What was written since is lost, unless a snapshot of it is made first. The LUN may not be open, "
+     "What was written since is lost, unless a snapshot of it is made first. The LUN may not be "
+     "open, "
      "unless --force.",
      "lunette snapshot restore vm1@monday --dry-run\n"
      "lunette snapshot restore vm1@monday\n",
@@ -299,7 +312,8 @@ const struct command command_table[] = {
      COMMAND_LISTS, 0, 0, NULL, ctl_df},
     {"freed", "NAME...", "tell what deleting LUNs and snapshots together would give back",
      "tell what would be freed",
-     "Exact, and for the whole set: what two clones share with each other alone counts only when both "
+     "Exact, and for the whole set: what two clones share with each other alone counts only when "
+     "both "
      "are named.",
      "lunette freed vm1 vm2 golden@monday\n", 0, 1, -1, NULL, ctl_freed},
 
@@ -307,13 +321,14 @@ const struct command command_table[] = {
      "lunette event show\n"
      "lunette event show --follow --json\n",
      COMMAND_LISTS, 0, 0, event_show_options, ctl_event_show},
-    {"job show", "", "list background work", "show jobs", NULL, "lunette job show\n",
-     COMMAND_LISTS, 0, 0, NULL, ctl_job_show},
+    {"job show", "", "list background work", "show jobs", NULL, "lunette job show\n", COMMAND_LISTS,
+     0, 0, NULL, ctl_job_show},
     {"job wait", "[ID]", "wait until background work is done", "wait for jobs",
-     "Without ID: until there is none.",
-     "lunette job wait --timeout 5m\n", 0, 0, 1, job_wait_options, ctl_job_wait},
+     "Without ID: until there is none.", "lunette job wait --timeout 5m\n", 0, 0, 1,
+     job_wait_options, ctl_job_wait},
     {"job cancel", "ID", "stop background work that can be stopped", "cancel job {0}",
-     "Work that gives back the space of something deleted cannot be stopped, and no other kind exists "
+     "Work that gives back the space of something deleted cannot be stopped, and no other kind "
+     "exists "
      "yet; the answer says which it is.",
      "lunette job cancel 12\n", 0, 1, 1, NULL, ctl_job_cancel},
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,8 +44,11 @@ enum ctl_exit ctl_refuse(const struct invocation *in, const char *why, const cha
 
 enum ctl_exit ctl_usage(const struct invocation *in, const char *why)
 {
-    fprintf(stderr, "lunette: %s\n  try: lunette %s%s\n", why,
-            in->command ? in->command->words : "help", in->command ? " --help" : "");
+    fprintf(stderr, "lunette: %s\n  try: lunette ", why);
+    if (in->command)
+        fprintf(stderr, "%s --help\n", in->command->words);
+    else
+        fprintf(stderr, "help%s%s\n", in->family ? " " : "", in->family ? in->family : "");
     return CTL_USAGE;
 }
 
@@ -70,9 +74,8 @@ enum ctl_exit ctl_connect(const struct invocation *in, struct client *client)
 }
 
 static enum ctl_exit ctl_call_progress(const struct invocation *in, struct client *client,
-                                       const char *verb, json_t *args,
-                                       client_progress_fn *progress, void *opaque,
-                                       json_t **result)
+                                       const char *verb, json_t *args, client_progress_fn *progress,
+                                       void *opaque, json_t **result)
 {
     struct client_refusal refusal;
     int r = client_call(client, verb, args, progress, opaque, result, &refusal);
@@ -109,14 +112,21 @@ enum ctl_exit ctl_ask(const struct invocation *in, const char *verb, json_t *arg
     return ctl_ask_progress(in, verb, args, NULL, NULL, result);
 }
 
-enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args, const char *said)
+enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args, const char *said,
+                     ...)
 {
+    va_list words;
     AUTO_JSON json_t *result = NULL;
     enum ctl_exit status = ctl_ask(in, verb, args, &result);
     if (status == CTL_DONE && option_flag(in, "json"))
         table_print_json(stdout, result);
-    else if (status == CTL_DONE && said)
-        printf("%s\n", said);
+    else if (status == CTL_DONE)
+    {
+        va_start(words, said);
+        vprintf(said, words);
+        va_end(words);
+        fputc('\n', stdout);
+    }
     return status;
 }
 
@@ -166,8 +176,7 @@ const char *ctl_arg_or_option(const struct invocation *in, size_t i, const char 
     }
     if (!arg && !option)
     {
-        snprintf(text, sizeof(text), "\"%s\" needs %s", in->command->words,
-                 in->command->arguments);
+        snprintf(text, sizeof(text), "\"%s\" needs %s", in->command->words, in->command->arguments);
         *exit = ctl_usage(in, text);
         return NULL;
     }
@@ -262,5 +271,6 @@ enum ctl_exit ctl_open_pool(const struct invocation *in, bool read_only, struct 
     if (r == 0)
         return CTL_DONE;
     return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
-                      r == -EBUSY ? "the same command without --pool, which asks the server" : NULL);
+                      r == -EBUSY ? "the same command without --pool, which asks the server"
+                                  : NULL);
 }

@@ -36,13 +36,12 @@ enum ctl_exit ctl_usage(const struct invocation *in, const char *why);
 /* ---- asking the server --------------------------------------------------------------------- */
 
 /* One request on a connection of its own; on failure all has been said. Takes @args over. */
-enum ctl_exit ctl_ask(const struct invocation *in, const char *verb, json_t *args,
-                      json_t **result);
+enum ctl_exit ctl_ask(const struct invocation *in, const char *verb, json_t *args, json_t **result);
 enum ctl_exit ctl_ask_progress(const struct invocation *in, const char *verb, json_t *args,
                                client_progress_fn *progress, void *opaque, json_t **result);
-/* The same, and prints @result with --json, else @said if it is not NULL. */
-enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args,
-                     const char *said);
+/* The same, and prints @result with --json, else the line @said. */
+enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args, const char *said,
+                     ...) PRINTF_LIKE(4, 5);
 
 /* A connection for several requests; on failure all has been said. */
 enum ctl_exit ctl_connect(const struct invocation *in, struct client *client);
@@ -67,13 +66,14 @@ enum ctl_exit ctl_size(const struct invocation *in, const char *text, uint64_t n
                        uint64_t *bytes);
 enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t min, uint64_t max,
                          uint64_t *number);
-/* "LUN@SNAPSHOT" or "LUN SNAPSHOT" from argument @i on, in two strings to be freed; *used of them. */
+/* "LUN@SNAPSHOT" or "LUN SNAPSHOT" from argument @i on, in two strings to be freed; *used of them.
+ */
 enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lun, char **snapshot,
                                 size_t *used);
 
 /*
- * Asks "... Go on? {y|n}" on a terminal, unless --yes or --json; without a terminal nothing is asked.
- * CTL_REFUSED, and said, if the answer is not yes.
+ * Asks "... Go on? {y|n}" on a terminal, unless --yes or --json; without a terminal nothing is
+ * asked. CTL_REFUSED, and said, if the answer is not yes.
  */
 enum ctl_exit ctl_confirm(const struct invocation *in);
 bool ctl_asks(const struct invocation *in);

@@ -85,8 +85,9 @@ void command_print_overview(FILE *file, const char *prefix)
     for (const struct command *command = command_table; command->words; command++)
         if (help_is_shown(command) && strncmp(command->words, prefix, len) == 0)
             fprintf(file, "  %-18s %s\n", command->words, command->summary);
-    fprintf(file, "\n\"lunette COMMAND --help\" explains one, with an example. Exit status: 0 done, 1 "
-                  "refused,\n2 not understood, 3 no server answers.\n");
+    fprintf(file,
+            "\n\"lunette COMMAND --help\" explains one, with an example. Exit status: 0 done, 1 "
+            "refused,\n2 not understood, 3 no server answers.\n");
 }
 
 enum ctl_exit ctl_help(struct invocation *in)
@@ -203,13 +204,17 @@ static const char manual_head[] =
     ".SH SYNOPSIS\n"
     "\\fBlunette\\fR \\fIcommand\\fR [\\fIoption\\fR...] [\\fIargument\\fR...]\n"
     ".SH DESCRIPTION\n"
-    "A pool is one file or block device that holds LUNs (virtual disks), their snapshots and clones. "
-    "\\fBlunette serve\\fR starts a server for a pool, which LUNs are reached through over NBD. All "
+    "A pool is one file or block device that holds LUNs (virtual disks), their snapshots and "
+    "clones. "
+    "\\fBlunette serve\\fR starts a server for a pool, which LUNs are reached through over NBD. "
+    "All "
     "other commands ask that server through its management socket, except \\fBpool create\\fR and "
     "those given \\fB\\-\\-pool\\fR, which open the pool themselves while no server has it.\n"
     ".PP\n"
-    "A command that has returned is durable. Names have letters, digits and . _ : + \\-; a snapshot "
-    "is named \\fILUN\\fR@\\fISNAPSHOT\\fR. Sizes are binary: 512M, 10G, 1.5T, or bytes. Long options "
+    "A command that has returned is durable. Names have letters, digits and . _ : + \\-; a "
+    "snapshot "
+    "is named \\fILUN\\fR@\\fISNAPSHOT\\fR. Sizes are binary: 512M, 10G, 1.5T, or bytes. Long "
+    "options "
     "may be written with one dash.\n"
     ".PP\n"
     "Root, the user the server runs as, and the members of the management group may change things; "
@@ -255,7 +260,8 @@ enum ctl_exit ctl_manual(struct invocation *in)
 
 /* ---- completion ---------------------------------------------------------------------------- */
 
-/* The word of @words that follows those of @argv[0, typed), if it begins with the one being typed. */
+/* The word of @words that follows those of @argv[0, typed), if it begins with the one being typed.
+ */
 static const char *complete_next(const char *words, int typed, const char *const *argv,
                                  const char *prefix, int *len)
 {
@@ -278,8 +284,9 @@ static void complete_words(FILE *file, int typed, const char *const *argv, const
     for (const struct command *command = command_table; command->words; command++)
     {
         int len;
-        const char *next =
-            help_is_shown(command) ? complete_next(command->words, typed, argv, prefix, &len) : NULL;
+        const char *next = help_is_shown(command)
+                               ? complete_next(command->words, typed, argv, prefix, &len)
+                               : NULL;
         /* Commands of one family stand together, so a word repeats only right behind itself. */
         if (!next || (len == last_len && strncmp(next, last, (size_t)len) == 0))
             continue;

@@ -72,7 +72,7 @@ char *table_format(const json_t *object, const struct field *field, char unit)
     if (json_is_array(value))
         return json_dumps(value, JSON_COMPACT);
     return asprintf(&formatted, "%" JSON_INTEGER_FORMAT, json_integer_value(value)) < 0 ? NULL
-                                                                                       : formatted;
+                                                                                        : formatted;
 }
 
 /* ---- choosing columns ---------------------------------------------------------------------- */
@@ -98,8 +98,8 @@ static int table_unknown_field(const char *name, size_t len, const struct field 
             break;
         at += (size_t)n;
     }
-    return reason_set(why, -EINVAL, "no field \"%.*s\"; there are: %s",
-                      (int)(len < 60 ? len : 60), name, known);
+    return reason_set(why, -EINVAL, "no field \"%.*s\"; there are: %s", (int)(len < 60 ? len : 60),
+                      name, known);
 }
 
 /* *count of @chosen: those that @names lists, in its order; NULL: those that are not extra. */

@@ -2,8 +2,8 @@
 /*
  * Listings: JSON objects as a table of columns, as lines "Title: value", or as JSON again.
  *
- * Sizes are human in tables and bytes in JSON. --fields chooses columns by key; "_bytes" may be left
- * off.
+ * Sizes are human in tables and bytes in JSON. --fields chooses columns by key; "_bytes" may be
+ * left off.
  */
 #ifndef SERVER_CTL_TABLE_H
 #define SERVER_CTL_TABLE_H
@@ -18,9 +18,9 @@ enum field_kind
     FIELD_TEXT,
     FIELD_BYTES,
     FIELD_COUNT,
-    FIELD_RATIO,   /* "8.00:1" */
+    FIELD_RATIO, /* "8.00:1" */
     FIELD_PERCENT,
-    FIELD_TIME,    /* local time, to the second */
+    FIELD_TIME, /* local time, to the second */
 };
 
 struct field
@@ -43,8 +43,8 @@ MUST_CHECK int table_check_fields(const char *names, const struct field *fields,
                                   struct reason *why);
 
 /*
- * Prints the array result[key]: with json the whole @result, its entries reduced to --fields; else a
- * table and "N entries were displayed." -EINVAL: --fields.
+ * Prints the array result[key]: with json the whole @result, its entries reduced to --fields; else
+ * a table and "N entries were displayed." -EINVAL: --fields.
  */
 MUST_CHECK int table_print(FILE *file, json_t *result, const char *key, const struct field *fields,
                            const struct table_options *options, struct reason *why);

@@ -77,7 +77,8 @@ char *uri_of_export(const char *server, const char *name)
 static int uri_parse_authority(const char *text, size_t len, struct nbd_address *address)
 {
     const char *end = text + len;
-    const char *host_end = len > 0 && *text == '[' ? memchr(text, ']', len) : memchr(text, ':', len);
+    const char *host_end =
+        len > 0 && *text == '[' ? memchr(text, ']', len) : memchr(text, ':', len);
     const char *host = len > 0 && *text == '[' ? text + 1 : text;
     const char *port = "10809";
     size_t port_len = 5;

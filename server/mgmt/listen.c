@@ -29,8 +29,9 @@ static int mgmt_address(const char *path, struct sockaddr_un *address, struct re
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     size_t len = strlen(path);
     if (len == 0 || len + sizeof(".new") > sizeof(address->sun_path))
-        return reason_set(why, -EINVAL, "the socket path \"%s\" has %zu bytes; 1 to %zu are possible",
-                          path, len, sizeof(address->sun_path) - sizeof(".new"));
+        return reason_set(why, -EINVAL,
+                          "the socket path \"%s\" has %zu bytes; 1 to %zu are possible", path, len,
+                          sizeof(address->sun_path) - sizeof(".new"));
     memcpy(address->sun_path, path, len + 1);
     return 0;
 }

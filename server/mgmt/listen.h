@@ -3,7 +3,8 @@
  * A listening Unix socket at a path, without taking a live server's.
  *
  * Always true: who has the lock on PATH.lock owns PATH. So of two servers that start at once one
- * gets -EBUSY, a socket that a dead server left is replaced, and one server never removes another's.
+ * gets -EBUSY, a socket that a dead server left is replaced, and one server never removes
+ * another's.
  */
 #ifndef SERVER_MGMT_LISTEN_H
 #define SERVER_MGMT_LISTEN_H

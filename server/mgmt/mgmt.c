@@ -41,17 +41,17 @@ enum
 
 struct mgmt
 {
-    struct target *target;    /* immutable, as all up to lock */
+    struct target *target; /* immutable, as all up to lock */
     struct mgmt_limits limits;
     struct mgmt_listener listener;
-    int stop_fd;              /* readable once mgmt_stop() has begun */
+    int stop_fd; /* readable once mgmt_stop() has begun */
     bool has_group;
     gid_t group;
     pthread_t thread;
 
     struct lock lock;
     struct condition none_left;
-    struct list connections;  /* under lock, as all below */
+    struct list connections; /* under lock, as all below */
     size_t connection_count;
     size_t looker_count;
 };
@@ -105,8 +105,8 @@ static int mgmt_find_group(struct mgmt *mgmt, const char *name, struct reason *w
     else if (units_parse_number(name, 0, UINT32_MAX - 1, &number, NULL) == 0)
         mgmt->group = (gid_t)number;
     else
-        return reason_set(why, -EINVAL, "there is no group \"%s\" for management: groupadd %s", name,
-                          name);
+        return reason_set(why, -EINVAL, "there is no group \"%s\" for management: groupadd %s",
+                          name, name);
     mgmt->has_group = true;
     return 0;
 }
@@ -162,14 +162,13 @@ static bool mgmt_is_cancelled(struct verb_request *request)
 static int mgmt_call(struct mgmt_connection *connection, const struct verb *verb, json_t *args)
 {
     struct mgmt *mgmt = connection->mgmt;
-    struct mgmt_call call = {
-        .connection = connection,
-        .request = {.target = mgmt->target,
-                    .pool = target_pool(mgmt->target),
-                    .peer = connection->peer,
-                    .args = args,
-                    .send_progress = mgmt_send_progress,
-                    .is_cancelled = mgmt_is_cancelled}};
+    struct mgmt_call call = {.connection = connection,
+                             .request = {.target = mgmt->target,
+                                         .pool = target_pool(mgmt->target),
+                                         .peer = connection->peer,
+                                         .args = args,
+                                         .send_progress = mgmt_send_progress,
+                                         .is_cancelled = mgmt_is_cancelled}};
     lock_take(&mgmt->lock);
     call.request.connections = mgmt->connection_count;
     lock_release(&mgmt->lock);
@@ -199,7 +198,8 @@ static int mgmt_serve_request(struct mgmt_connection *connection, json_t *messag
     const struct verb *verb = name ? verb_find(name) : NULL;
     if (!verb)
     {
-        reason_set(&why, -EINVAL, name ? "the server knows no verb \"%.60s\"" : "no verb given", name);
+        reason_set(&why, -EINVAL, name ? "the server knows no verb \"%.60s\"" : "no verb given",
+                   name);
         return mgmt_send_error(connection, -EINVAL, why.text, "lunette help");
     }
     AUTO_JSON json_t *none = json_object();

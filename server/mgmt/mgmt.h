@@ -4,8 +4,8 @@
  *
  * One thread accepts; each connection has a thread of its own, up to a limit, so a client that is
  * slow, silent or waits for a long verb holds up nobody else. Who the kernel says the client is
- * decides what it may do: root, the server's own user and members of the management group may change
- * things, everybody who can connect may look.
+ * decides what it may do: root, the server's own user and members of the management group may
+ * change things, everybody who can connect may look.
  */
 #ifndef SERVER_MGMT_MGMT_H
 #define SERVER_MGMT_MGMT_H
@@ -17,10 +17,10 @@ struct mgmt;
 /* Limits; tests make them small. Zeroed fields take the defaults. */
 struct mgmt_limits
 {
-    size_t connections;          /* at the same time; 256 */
-    size_t looker_connections;   /* of those, for clients that may only look; half of connections */
-    uint64_t request_ms;         /* for a request to arrive once a client is served; 60000 */
-    uint64_t reply_ms;           /* for a client to take a reply; 30000 */
+    size_t connections;        /* at the same time; 256 */
+    size_t looker_connections; /* of those, for clients that may only look; half of connections */
+    uint64_t request_ms;       /* for a request to arrive once a client is served; 60000 */
+    uint64_t reply_ms;         /* for a client to take a reply; 30000 */
 };
 
 /* Errors as target_start(). @limits may be NULL. */

@@ -108,8 +108,8 @@ int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms, char **lin
     for (;;)
     {
         char *from = stream->buf + stream->start;
-        char *end = stream->len > searched ? memchr(from + searched, '\n', stream->len - searched)
-                                           : NULL;
+        char *end =
+            stream->len > searched ? memchr(from + searched, '\n', stream->len - searched) : NULL;
         size_t line_len = end ? (size_t)(end - from) : stream->len;
         if (line_len > stream->max)
             return -EMSGSIZE;

@@ -7,10 +7,10 @@
  *   reply     {"id":7,"ok":true,"result":{...}}    or
  *             {"id":7,"ok":false,"error":{"errno":"ENOENT","text":"...","hint":"..."}}
  *
- * "id" is any JSON value of the client's choice and comes back as it was (null when the request could
- * not be read), "args" may be left out, "hint" is a command that helps, or absent. A connection
- * serves one request after another. Both sides use this file: what it cannot read is an error, and
- * both bound what they read.
+ * "id" is any JSON value of the client's choice and comes back as it was (null when the request
+ * could not be read), "args" may be left out, "hint" is a command that helps, or absent. A
+ * connection serves one request after another. Both sides use this file: what it cannot read is an
+ * error, and both bound what they read.
  */
 #ifndef SERVER_MGMT_PROTO_H
 #define SERVER_MGMT_PROTO_H
@@ -24,8 +24,8 @@
 
 enum
 {
-    PROTO_REQUEST_MAX_BYTES = 1 << 20,  /* of who may change things */
-    PROTO_LOOKER_MAX_BYTES = 64 << 10,  /* of who may only look */
+    PROTO_REQUEST_MAX_BYTES = 1 << 20, /* of who may change things */
+    PROTO_LOOKER_MAX_BYTES = 64 << 10, /* of who may only look */
     PROTO_REPLY_MAX_BYTES = 256 << 20,
     PROTO_DEPTH_MAX = 16, /* of nested arrays and objects in a request */
 };

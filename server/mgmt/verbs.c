@@ -220,35 +220,39 @@ struct verb_hint_row
 {
     const char *verb; /* a trailing '*' stands for any rest */
     int err;
-    const char *hint; /* {key} is replaced by that argument */
+    const char *mentions; /* only if the reason contains it; NULL: always */
+    const char *hint;     /* {key} is replaced by that argument */
 };
 
 /* The first row that fits counts. */
 static const struct verb_hint_row verb_hints[] = {
-    {"lun.delete", -ENOTEMPTY, "lunette lun delete {name} --with-snapshots"},
-    {"lun.delete", -EBUSY, "lunette lun show {name} --snapshots --fields name,open,created"},
-    {"lun.resize", -EBUSY, "lunette lun show {name} --fields name,open,size"},
-    {"lun.resize", -EINVAL, "lunette lun resize --help"},
-    {"lun.resize", -EPERM, "lunette lun resize --help"},
-    {"lun.create", -EEXIST, "lunette lun show {name}"},
-    {"lun.clone", -EEXIST, "lunette lun show {name}"},
-    {"lun.clone", -ENOENT, "lunette lun show --snapshots"},
-    {"lun.rename", -EEXIST, "lunette lun show {new_name}"},
-    {"lun.*", -ENOENT, "lunette lun show"},
-    {"snapshot.create", -ENOENT, "lunette lun show"},
-    {"snapshot.create", -EEXIST, "lunette snapshot show {lun}"},
-    {"snapshot.restore", -EBUSY, "lunette snapshot restore {lun}@{snapshot} --force"},
-    {"snapshot.delete", -EBUSY, "lunette snapshot delete {lun}@{snapshot} --force"},
-    {"snapshot.*", -ENOENT, "lunette snapshot show"},
-    {"job.*", -ENOENT, "lunette job show"},
-    {"*", -ENOSPC, "lunette pool grow --help"},
-    {"*", -EROFS, "lunette pool show"},
+    {"lun.delete", -EBUSY, "--with-snapshots",
+     "lunette lun delete {name} --with-snapshots --dry-run"},
+    {"lun.delete", -EBUSY, NULL, "lunette lun delete {name} --force --dry-run"},
+    {"lun.resize", -EBUSY, NULL, "lunette lun resize --help"},
+    {"lun.resize", -EINVAL, NULL, "lunette lun resize --help"},
+    {"lun.create", -EEXIST, NULL, "lunette lun show {name}"},
+    {"lun.clone", -EEXIST, NULL, "lunette lun show"},
+    {"lun.clone", -ENOENT, NULL, "lunette lun show --snapshots"},
+    {"lun.freed", -ENOENT, NULL, "lunette lun show --snapshots"},
+    {"lun.rename", -EEXIST, NULL, "lunette lun show {new_name}"},
+    {"lun.*", -ENOENT, NULL, "lunette lun show"},
+    {"snapshot.create", -ENOENT, NULL, "lunette lun show"},
+    {"snapshot.create", -EEXIST, NULL, "lunette snapshot show {lun}"},
+    {"snapshot.restore", -EBUSY, NULL, "lunette snapshot restore {lun}@{snapshot} --force"},
+    {"snapshot.delete", -EBUSY, NULL, "lunette snapshot delete {lun}@{snapshot} --force"},
+    {"snapshot.*", -ENOENT, NULL, "lunette snapshot show"},
+    {"job.*", -ENOENT, NULL, "lunette job show"},
+    {"pool.dump", -EINVAL, NULL, "lunette pool dump --help"},
+    {"*", -ENOSPC, NULL, "lunette pool grow --help"},
+    {"*", -EROFS, NULL, "lunette pool show"},
 };
 
-static bool verb_hint_fits(const struct verb_hint_row *row, const struct verb *verb, int err)
+static bool verb_hint_fits(const struct verb_hint_row *row, const struct verb *verb, int err,
+                           const char *why)
 {
     const char *star = strchr(row->verb, '*');
-    if (row->err != err)
+    if (row->err != err || (row->mentions && !strstr(why, row->mentions)))
         return false;
     return star ? strncmp(row->verb, verb->name, (size_t)(star - row->verb)) == 0
                 : strcmp(row->verb, verb->name) == 0;
@@ -284,7 +288,7 @@ void verb_hint(const struct verb *verb, int err, const json_t *args, const char 
         return; /* it names its own */
     for (size_t i = 0; i < ARRAY_SIZE(verb_hints); i++)
     {
-        if (!verb_hint_fits(&verb_hints[i], verb, err))
+        if (!verb_hint_fits(&verb_hints[i], verb, err, why))
             continue;
         verb_fill_hint(verb_hints[i].hint, args, hint, hint_size);
         return;

@@ -4,8 +4,8 @@
  *
  * A row says what a verb is called, whether it changes things, which arguments it takes and who
  * handles it. Arguments are checked against the row before the handler runs: it sees only what the
- * row names, in the right type, and what is required is there. A new object (igroup, volume, quota) adds
- * a verbs_*.c file and rows.
+ * row names, in the right type, and what is required is there. A new object (igroup, volume, quota)
+ * adds a verbs_*.c file and rows.
  */
 #ifndef SERVER_MGMT_VERBS_H
 #define SERVER_MGMT_VERBS_H

@@ -7,12 +7,14 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
+#include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
 #include "server/units.h"
 
@@ -21,7 +23,7 @@ enum
     VERB_EXTENTS = 256
 };
 
-static unsigned verb_force_flag(const struct verb_request *request)
+unsigned verb_force_flag(const struct verb_request *request)
 {
     return verb_bool(request, "force") ? LUN_FORCE : 0;
 }
@@ -86,6 +88,41 @@ int verb_lun_show(struct verb_request *request)
     return request->result ? r : -ENOMEM;
 }
 
+/* @template with @number for its %d, %u or %0Nd. -EINVAL: it has not exactly one. */
+static int verb_number_name(const char *template, uint64_t number, char *name, size_t size)
+{
+    const char *percent = strchr(template, '%');
+    if (!percent)
+        return -EINVAL;
+    const char *end = percent + 1 + strspn(percent + 1, "0123456789");
+    int width = 0;
+    if (end - percent > 4 || (end > percent + 1 && percent[1] != '0') ||
+        (*end != 'd' && *end != 'u') || strchr(end, '%'))
+        return -EINVAL;
+    for (const char *digit = percent + 1; digit < end; digit++)
+        width = width * 10 + (*digit - '0');
+    int len = snprintf(name, size, "%.*s%0*" PRIu64 "%s", (int)(percent - template), template,
+                       width, number, end + 1);
+    return len < 0 || (size_t)len >= size ? -EINVAL : 0;
+}
+
+/* Whether all names of a batch may be taken. */
+static int verb_check_free_names(struct verb_request *request, const struct lun_clone_args *args)
+{
+    char name[2 * LUN_NAME_MAX];
+    int r = args->count <= 1 ? verb_check_free_name(request, args->name) : 0;
+    for (uint32_t i = 0; r == 0 && args->count > 1 && i < args->count; i++)
+    {
+        r = verb_number_name(args->name, (uint64_t)args->first_number + i, name, sizeof(name));
+        if (r < 0)
+            return reason_set(&request->why, r,
+                              "\"%s\" is no template: it needs one %%d or %%05d for the number",
+                              args->name);
+        r = verb_check_free_name(request, name);
+    }
+    return r;
+}
+
 int verb_lun_clone(struct verb_request *request)
 {
     uint64_t count = verb_number(request, "count", 1);
@@ -109,27 +146,25 @@ int verb_lun_clone(struct verb_request *request)
     else
     {
         r = lun_get_info(request->pool, args.source, &source, &request->why);
-        if (r == 0 && count == 1)
-            r = verb_check_free_name(request, args.name);
+        if (r == 0)
+            r = verb_check_free_names(request, &args);
     }
     if (r < 0)
         return r;
-    request->result =
-        json_pack("{s:s, s:s, s:I, s:b}", "source", args.source, "name", args.name, "count",
-                  (json_int_t)count, "dry_run", dry_run);
+    request->result = json_pack("{s:s, s:s, s:I, s:b}", "source", args.source, "name", args.name,
+                                "count", (json_int_t)count, "dry_run", dry_run);
     if (request->result && dry_run)
-        ignore_error(json_object_update_new(request->result,
-                                            json_pack("{s:I, s:i, s:I}", "size_bytes",
-                                                      (json_int_t)source.size_bytes,
-                                                      "taken_data_bytes", 0, "shared_bytes",
-                                                      (json_int_t)source.mapped_bytes)),
-                     "figures of a dry run");
+        ignore_error(
+            json_object_update_new(request->result,
+                                   json_pack("{s:I, s:i, s:I}", "size_bytes",
+                                             (json_int_t)source.size_bytes, "taken_data_bytes", 0,
+                                             "shared_bytes", (json_int_t)source.mapped_bytes)),
+            "figures of a dry run");
     return request->result ? 0 : -ENOMEM;
 }
 
-/* Bytes with data in [from, end) of @name; a difference "A..B" counts what differs. */
-static int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,
-                             uint64_t *mapped_bytes)
+int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,
+                      uint64_t *mapped_bytes)
 {
     struct lun_extent extents[VERB_EXTENTS];
     struct lun *lun;
@@ -174,9 +209,8 @@ int verb_lun_resize(struct verb_request *request)
                                 (json_int_t)info.size_bytes, "size_bytes", (json_int_t)size_bytes,
                                 "dry_run", dry_run);
     if (request->result && dry_run)
-        ignore_error(
-            json_object_set_new(request->result, "cut_bytes", proto_json_uint(cut_bytes)),
-            "a figure of a dry run");
+        ignore_error(json_object_set_new(request->result, "cut_bytes", proto_json_uint(cut_bytes)),
+                     "a figure of a dry run");
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -192,8 +226,7 @@ int verb_lun_comment(struct verb_request *request)
                            verb_string(request, "comment"), &request->why);
 }
 
-/* {"goes":[names],"freed_bytes":...}: what deleting @names together would do. */
-static int verb_show_freed(struct verb_request *request, const char *const *names, size_t count)
+int verb_show_freed(struct verb_request *request, const char *const *names, size_t count)
 {
     uint64_t data_bytes = 0, metadata_bytes = 0;
     int r = lun_freed_if_deleted(request->pool, names, count, &data_bytes, &metadata_bytes,
@@ -204,10 +237,10 @@ static int verb_show_freed(struct verb_request *request, const char *const *name
     for (size_t i = 0; i < count; i++)
         if (json_array_append_new(goes, json_string(names[i])) != 0)
             r = -ENOMEM;
-    request->result = json_pack("{s:o, s:I, s:I, s:I}", "goes", goes, "freed_bytes",
-                                (json_int_t)(data_bytes + metadata_bytes), "freed_data_bytes",
-                                (json_int_t)data_bytes, "freed_metadata_bytes",
-                                (json_int_t)metadata_bytes);
+    request->result =
+        json_pack("{s:o, s:I, s:I, s:I}", "goes", goes, "freed_bytes",
+                  (json_int_t)(data_bytes + metadata_bytes), "freed_data_bytes",
+                  (json_int_t)data_bytes, "freed_metadata_bytes", (json_int_t)metadata_bytes);
     return request->result ? r : -ENOMEM;
 }
 
@@ -270,112 +303,4 @@ int verb_lun_freed(struct verb_request *request)
         return reason_set(&request->why, -EINVAL, "%zu names; 1 to %d are possible", count,
                           LUN_SET_MAX);
     return verb_show_freed(request, names, count);
-}
-
-/* ---- snapshots ----------------------------------------------------------------------------- */
-
-/* "LUN@SNAPSHOT" of the arguments, which the engine checks; *name is to be freed. */
-static int verb_snapshot_name(struct verb_request *request, char **name)
-{
-    const char *lun = verb_string(request, "lun");
-    const char *snapshot = verb_string(request, "snapshot");
-    size_t size = strlen(lun) + strlen(snapshot) + 2;
-    char *joined = malloc(size);
-    if (!joined)
-        return -ENOMEM;
-    memcpy(joined, lun, strlen(lun));
-    joined[strlen(lun)] = '@';
-    memcpy(joined + strlen(lun) + 1, snapshot, strlen(snapshot) + 1);
-    *name = joined;
-    return 0;
-}
-
-int verb_snapshot_create(struct verb_request *request)
-{
-    return snapshot_create(request->pool, verb_string(request, "lun"),
-                           verb_string(request, "snapshot"), verb_string(request, "comment"),
-                           &request->why);
-}
-
-int verb_snapshot_show(struct verb_request *request)
-{
-    AUTO_FREE struct lun_info *list = NULL;
-    size_t count;
-    int r = lun_list(request->pool, verb_string(request, "lun"), &list, &count, &request->why);
-    if (r < 0)
-        return r;
-    json_t *array = json_array();
-    for (size_t i = 0; i < count; i++)
-        if (list[i].kind == OBJECT_SNAPSHOT &&
-            json_array_append_new(array, view_lun(&list[i])) != 0)
-            r = -ENOMEM;
-    request->result = view_listing("snapshots", array);
-    return request->result ? r : -ENOMEM;
-}
-
-int verb_snapshot_delete(struct verb_request *request)
-{
-    struct lun_info info;
-    AUTO_FREE char *name = NULL;
-    if (!verb_bool(request, "dry_run"))
-        return snapshot_delete(request->pool, verb_string(request, "lun"),
-                               verb_string(request, "snapshot"), verb_force_flag(request),
-                               &request->why);
-    int r = verb_snapshot_name(request, &name);
-    if (r == 0)
-        r = lun_get_info(request->pool, name, &info, &request->why);
-    if (r < 0)
-        return r;
-    if (info.open_handles > 0 && !verb_bool(request, "force"))
-        return reason_set(&request->why, -EBUSY, "%u clients have \"%s\" open", info.open_handles,
-                          name);
-    return verb_show_freed(request, (const char *const *)&name, 1);
-}
-
-int verb_snapshot_rename(struct verb_request *request)
-{
-    return snapshot_rename(request->pool, verb_string(request, "lun"),
-                           verb_string(request, "snapshot"), verb_string(request, "new_snapshot"),
-                           &request->why);
-}
-
-/* What the LUN has that the snapshot has not is what a restore loses. */
-static int verb_plan_restore(struct verb_request *request)
-{
-    const char *lun = verb_string(request, "lun");
-    struct lun_info now, then;
-    AUTO_FREE char *name = NULL;
-    uint64_t changed_bytes = 0;
-    int r = verb_snapshot_name(request, &name);
-    if (r == 0)
-        r = lun_get_info(request->pool, name, &then, &request->why);
-    if (r == 0)
-        r = lun_get_info(request->pool, lun, &now, &request->why);
-    if (r < 0)
-        return r;
-    if (now.open_handles > 0 && !verb_bool(request, "force"))
-        return reason_set(&request->why, -EBUSY, "%u clients have LUN \"%s\" open",
-                          now.open_handles, lun);
-    size_t size = strlen(name) + strlen(lun) + sizeof("..");
-    AUTO_FREE char *difference = malloc(size);
-    if (!difference)
-        return -ENOMEM;
-    stpcpy(stpcpy(stpcpy(difference, name), ".."), lun);
-    r = verb_count_mapped(request, difference, 0, &changed_bytes);
-    if (r < 0)
-        return r;
-    request->result = json_pack("{s:s, s:s, s:I, s:I, s:I, s:b}", "lun", lun, "snapshot", name,
-                                "old_size_bytes", (json_int_t)now.size_bytes, "size_bytes",
-                                (json_int_t)then.size_bytes, "lost_bytes",
-                                (json_int_t)changed_bytes, "dry_run", 1);
-    return request->result ? 0 : -ENOMEM;
-}
-
-int verb_snapshot_restore(struct verb_request *request)
-{
-    if (verb_bool(request, "dry_run"))
-        return verb_plan_restore(request);
-    return snapshot_restore(request->pool, verb_string(request, "lun"),
-                            verb_string(request, "snapshot"), verb_force_flag(request),
-                            &request->why);
 }

@@ -44,9 +44,8 @@ int verb_pool_grow(struct verb_request *request)
         pool_get_info(request->pool, &info);
         size_bytes = info.size_bytes;
     }
-    request->result =
-        json_pack("{s:s, s:I, s:I}", "name", info.name, "old_size_bytes",
-                  (json_int_t)before_bytes, "size_bytes", (json_int_t)size_bytes);
+    request->result = json_pack("{s:s, s:I, s:I}", "name", info.name, "old_size_bytes",
+                                (json_int_t)before_bytes, "size_bytes", (json_int_t)size_bytes);
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -124,7 +123,8 @@ int verb_tree(struct verb_request *request)
     return request->result ? r : -ENOMEM;
 }
 
-/* One row of df; a pool's "used" is data and metadata, a LUN's what only it and its snapshots hold. */
+/* One row of df; a pool's "used" is data and metadata, a LUN's what only it and its snapshots hold.
+ */
 static json_t *verb_df_row(const char *kind, const char *name, uint64_t size_bytes,
                            uint64_t used_bytes, uint64_t available_bytes, uint64_t mapped_bytes,
                            double ratio)
@@ -147,9 +147,8 @@ int verb_df(struct verb_request *request)
     pool_get_info(request->pool, &info);
     json_t *rows = json_array();
     int bad = json_array_append_new(
-        rows, verb_df_row("pool", info.name, info.size_bytes,
-                          info.data_bytes + info.metadata_bytes, info.available_bytes,
-                          info.mapped_bytes,
+        rows, verb_df_row("pool", info.name, info.size_bytes, info.data_bytes + info.metadata_bytes,
+                          info.available_bytes, info.mapped_bytes,
                           view_savings_ratio(info.mapped_bytes, info.data_bytes)));
     for (size_t i = 0; i < count; i++)
     {
@@ -158,9 +157,9 @@ int verb_df(struct verb_request *request)
         if (lun->kind != OBJECT_LUN)
             continue;
         bad |= json_array_append_new(
-            rows, verb_df_row("lun", lun->name, lun->size_bytes, used_bytes, info.available_bytes,
-                              lun->mapped_bytes,
-                              view_savings_ratio(lun->mapped_bytes, used_bytes)));
+            rows,
+            verb_df_row("lun", lun->name, lun->size_bytes, used_bytes, info.available_bytes,
+                        lun->mapped_bytes, view_savings_ratio(lun->mapped_bytes, used_bytes)));
     }
     request->result = view_listing("entries", rows);
     return bad || !request->result ? -ENOMEM : 0;

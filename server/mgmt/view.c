@@ -40,7 +40,8 @@ static void view_put_uint(json_t *object, const char *key, uint64_t number)
     view_put(object, key, proto_json_uint(number));
 }
 
-/* Text from the engine may be anything; what is no UTF-8 becomes an empty string, not a lost key. */
+/* Text from the engine may be anything; what is no UTF-8 becomes an empty string, not a lost key.
+ */
 static void view_put_text(json_t *object, const char *key, const char *text)
 {
     json_t *string = json_string(text);

@@ -2,8 +2,8 @@
 /*
  * The engine's structures as JSON: the same words whether a server answers or the CLI looks itself.
  *
- * All return a new reference, or NULL without memory. Sizes are bytes, times seconds since 1970 (with
- * fraction), identifiers hexadecimal.
+ * All return a new reference, or NULL without memory. Sizes are bytes, times seconds since 1970
+ * (with fraction), identifiers hexadecimal.
  */
 #ifndef SERVER_MGMT_VIEW_H
 #define SERVER_MGMT_VIEW_H

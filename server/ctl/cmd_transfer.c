@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lun import and lun export: the copying is transfer.h's, between an image and the server's NBD
+ * export; here the LUN is made before, and deleted again if the import comes to nothing.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lun/base/checked.h"
+#include "server/ctl/ctl.h"
+#include "server/ctl/transfer.h"
+#include "server/ctl/uri.h"
+#include "server/units.h"
+
+enum
+{
+    TRANSFER_CONNECTIONS_MAX = 16,
+    TRANSFER_LINE_MS = 5000, /* between progress lines where they cannot be overwritten */
+};
+
+static volatile sig_atomic_t transfer_cancelled;
+
+static void transfer_signal_cb(int number)
+{
+    transfer_cancelled = number;
+}
+
+/* Ctrl-C stops at the next block; a second one ends the program at once. */
+static void transfer_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = transfer_signal_cb, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+}
+
+static uint64_t transfer_percent(uint64_t done_bytes, uint64_t total_bytes)
+{
+    return total_bytes > 0 ? done_bytes / (total_bytes / 100 + 1) : 100;
+}
+
+static void transfer_progress_cb(void *opaque, const struct transfer_progress *progress)
+{
+    const bool *on_terminal = opaque;
+    char done[UNITS_TEXT_MAX], total[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX];
+    fprintf(stderr, "%s%s %s of %s, %" PRIu64 "%%, %s/s%s", *on_terminal ? "\r" : "",
+            progress->phase == TRANSFER_VERIFYING ? "verified" : "copied",
+            units_format_bytes(progress->done_bytes, 'h', done),
+            units_format_bytes(progress->total_bytes, 'h', total),
+            transfer_percent(progress->done_bytes, progress->total_bytes),
+            units_format_bytes(progress->rate_bytes_per_s, 'h', rate),
+            *on_terminal ? "\033[K" : "\n");
+}
+
+static json_t *transfer_view(const struct transfer_result *result)
+{
+    uint64_t rate = result->elapsed_ms > 0 ? result->total_bytes / result->elapsed_ms * 1000 : 0;
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "total_bytes",
+        (json_int_t)result->total_bytes, "read_bytes", (json_int_t)result->read_bytes, "hole_bytes",
+        (json_int_t)result->hole_bytes, "written_bytes", (json_int_t)result->written_bytes,
+        "zeroed_bytes", (json_int_t)result->zeroed_bytes, "skipped_bytes",
+        (json_int_t)result->skipped_bytes, "verified_bytes", (json_int_t)result->verified_bytes,
+        "resumed_from_bytes", (json_int_t)result->resumed_from_bytes, "elapsed_ms",
+        (json_int_t)result->elapsed_ms, "rate_bytes_per_s", (json_int_t)rate, "reconnects",
+        (int)result->reconnects);
+}
+
+static void transfer_report(const struct invocation *in, const char *from, const char *to,
+                            const struct transfer_result *result)
+{
+    char a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX], c[UNITS_TEXT_MAX], d[UNITS_TEXT_MAX];
+    uint64_t skipped_bytes = result->hole_bytes + result->skipped_bytes;
+    AUTO_JSON json_t *view = transfer_view(result);
+    if (option_flag(in, "json") && view)
+    {
+        ctl_put_text(view, "source", from);
+        ctl_put_text(view, "destination", to);
+        table_print_json(stdout, view);
+        return;
+    }
+    /* What was a hole was skipped by the reader, and again by the writer: it is shown once. */
+    skipped_bytes = min_u64(skipped_bytes, result->total_bytes -
+                                               min_u64(result->written_bytes, result->total_bytes));
+    printf(
+        "Copied %s to %s: %s read, %s written, %s skipped as zeros, in %" PRIu64 ".%" PRIu64
+        " s (%s/s)%s.\n",
+        from, to, units_format_bytes(result->read_bytes, 'h', a),
+        units_format_bytes(result->written_bytes, 'h', b),
+        units_format_bytes(skipped_bytes, 'h', c), result->elapsed_ms / 1000,
+        result->elapsed_ms % 1000 / 100,
+        units_format_bytes(
+            result->elapsed_ms > 0 ? result->total_bytes / result->elapsed_ms * 1000 : 0, 'h', d),
+        result->verified_bytes > 0 ? ", verified" : "");
+}
+
+/* The server's export of @name as a URI, to be freed. */
+static enum ctl_exit transfer_export_uri(const struct invocation *in, const char *name, char **uri)
+{
+    AUTO_JSON json_t *server = NULL;
+    enum ctl_exit status = ctl_ask(in, "server.status", NULL, &server);
+    if (status != CTL_DONE)
+        return status;
+    const char *nbd_uri = json_string_value(json_object_get(server, "nbd_uri"));
+    if (!nbd_uri)
+        return ctl_refuse(in, "the server was not told where NBD clients reach it",
+                          "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
+    *uri = uri_of_export(nbd_uri, name);
+    return *uri ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+}
+
+/* Fills in what both directions share and copies. */
+static int transfer_copy(const struct invocation *in, struct transfer_options *options,
+                         uint64_t connections, struct transfer_result *result, struct reason *why)
+{
+    bool on_terminal = isatty(STDERR_FILENO);
+    options->verify = option_flag(in, "verify");
+    options->resume_file = option_text(in, "resume");
+    options->connections = (uint32_t)connections;
+    options->cancel = &transfer_cancelled;
+    if (!option_flag(in, "json") || on_terminal)
+        options->progress = transfer_progress_cb;
+    options->progress_opaque = &on_terminal;
+    options->progress_ms = on_terminal ? 0 : TRANSFER_LINE_MS;
+    transfer_catch_signals();
+    int r = transfer_run(options, result, why);
+    if (on_terminal)
+        fputs("\r\033[K", stderr);
+    return r;
+}
+
+/* ---- import -------------------------------------------------------------------------------- */
+
+struct import
+{
+    const struct invocation *in;
+    const char *source, *name;
+    uint64_t size_bytes, sector_bytes, connections;
+    bool is_new; /* the LUN was made by this run */
+};
+
+/* Size and sector of the LUN to be made. */
+static enum ctl_exit import_measure(struct import *import)
+{
+    struct reason why = {.text = ""};
+    char text[sizeof(why.text) + 128], a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX];
+    const struct invocation *in = import->in;
+    uint64_t source_bytes = 0;
+    enum ctl_exit status = ctl_number(in, "sector", 512, 4096, &import->sector_bytes);
+    if (status == CTL_DONE)
+        status = ctl_number(in, "connections", 1, TRANSFER_CONNECTIONS_MAX, &import->connections);
+    if (status == CTL_DONE && option_text(in, "size"))
+        status = ctl_size(in, option_text(in, "size"), UINT64_MAX, &import->size_bytes);
+    if (status != CTL_DONE)
+        return status;
+    int r = transfer_size(import->source, option_text(in, "format"), &source_bytes, &why);
+    if (r < 0)
+        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
+    if (import->size_bytes == 0)
+        import->size_bytes =
+            div_round_up(source_bytes, import->sector_bytes) * import->sector_bytes;
+    if (import->size_bytes >= source_bytes)
+        return CTL_DONE;
+    snprintf(text, sizeof(text), "the source has %s, --size only %s",
+             units_format_bytes(source_bytes, 'h', a),
+             units_format_bytes(import->size_bytes, 'h', b));
+    return ctl_refuse(in, text, NULL);
+}
+
+/* The LUN, made unless it is there from a run that is to be resumed. */
+static enum ctl_exit import_make_lun(struct import *import)
+{
+    const struct invocation *in = import->in;
+    AUTO_JSON json_t *result = NULL;
+    const char *resume = option_text(in, "resume");
+    if (resume && access(resume, F_OK) == 0)
+        return CTL_DONE;
+    json_t *args = json_object();
+    ctl_put_text(args, "name", import->name);
+    ctl_put(args, "size_bytes", proto_json_uint(import->size_bytes));
+    ctl_put(args, "sector_bytes", proto_json_uint(import->sector_bytes));
+    ctl_put_text(args, "comment", option_text(in, "comment"));
+    enum ctl_exit status = ctl_ask(in, "lun.create", args, &result);
+    import->is_new = status == CTL_DONE;
+    return status;
+}
+
+static void import_undo(const struct import *import)
+{
+    AUTO_JSON json_t *result = NULL;
+    const struct invocation *in = import->in;
+    bool keeps = option_flag(in, "keep") || option_text(in, "resume");
+    if (!import->is_new || keeps)
+    {
+        fprintf(stderr, "lunette: LUN %s was left as it is%s%s\n", import->name,
+                option_text(in, "resume") ? "; go on with the same command" : "", "");
+        return;
+    }
+    json_t *args = json_pack("{s:s, s:b}", "name", import->name, "force", 1);
+    if (ctl_ask(in, "lun.delete", args, &result) == CTL_DONE)
+        fprintf(stderr, "lunette: LUN %s was deleted again\n", import->name);
+}
+
+static enum ctl_exit import_run(struct import *import)
+{
+    const struct invocation *in = import->in;
+    struct reason why = {.text = ""};
+    struct transfer_result result = {0};
+    AUTO_FREE char *uri = NULL;
+    AUTO_FREE char *source = transfer_redact(import->source);
+    enum ctl_exit status = import_measure(import);
+    if (status == CTL_DONE)
+        status = transfer_export_uri(in, import->name, &uri);
+    if (status == CTL_DONE)
+        status = import_make_lun(import);
+    if (status != CTL_DONE)
+        return status;
+    struct transfer_options options = {.source = import->source,
+                                       .source_format = option_text(in, "format"),
+                                       .destination = uri,
+                                       .destination_is_zero = import->is_new};
+    int r = transfer_copy(in, &options, import->connections, &result, &why);
+    if (r < 0)
+    {
+        status = ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
+        import_undo(import);
+        return status;
+    }
+    transfer_report(in, source ? source : "the source", import->name, &result);
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_lun_import(struct invocation *in)
+{
+    struct import import = {
+        .in = in, .source = in->args[0], .name = in->args[1], .sector_bytes = 512};
+    return import_run(&import);
+}
+
+/* ---- export -------------------------------------------------------------------------------- */
+
+enum ctl_exit ctl_lun_export(struct invocation *in)
+{
+    struct reason why = {.text = ""};
+    struct transfer_result result = {0};
+    AUTO_FREE char *uri = NULL;
+    AUTO_FREE char *destination = transfer_redact(in->args[1]);
+    uint64_t connections = 0;
+    enum ctl_exit status = ctl_number(in, "connections", 1, TRANSFER_CONNECTIONS_MAX, &connections);
+    if (status == CTL_DONE)
+        status = transfer_export_uri(in, in->args[0], &uri);
+    if (status != CTL_DONE)
+        return status;
+    struct transfer_options options = {.source = uri,
+                                       .destination = in->args[1],
+                                       .destination_format = option_text(in, "format"),
+                                       .overwrite = option_flag(in, "overwrite")};
+    int r = transfer_copy(in, &options, connections, &result, &why);
+    if (r < 0)
+        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
+                          r == -EEXIST ? "lunette lun export --help, about --overwrite" : NULL);
+    transfer_report(in, in->args[0], destination ? destination : "the destination", &result);
+    return CTL_DONE;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Verbs on background jobs. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "lun/base/checked.h"
+#include "server/mgmt/proto.h"
+#include "server/mgmt/verbs.h"
+#include "server/mgmt/view.h"
+
+enum
+{
+    VERB_SLICE_MS = 500, /* how often a waiting verb looks whether its client is still there */
+};
+
+static json_t *verb_list_jobs(struct verb_request *request)
+{
+    AUTO_FREE struct job_info *list = NULL;
+    size_t count;
+    if (job_list(request->pool, &list, &count) < 0)
+        return NULL;
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(array, view_job(&list[i])) != 0)
+            return json_decref(array), NULL;
+    return view_listing("jobs", array);
+}
+
+int verb_job_list(struct verb_request *request)
+{
+    request->result = verb_list_jobs(request);
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_job_wait(struct verb_request *request)
+{
+    uint64_t id = verb_number(request, "id", 0);
+    uint64_t timeout_ms = verb_number(request, "timeout_ms", 0), waited_ms = 0;
+    int r = -ETIMEDOUT;
+    while (r == -ETIMEDOUT)
+    {
+        uint64_t slice_ms = VERB_SLICE_MS;
+        if (timeout_ms > 0)
+            slice_ms = min_u64(slice_ms, timeout_ms - waited_ms);
+        r = job_wait(request->pool, id, slice_ms);
+        waited_ms += slice_ms;
+        if (r != -ETIMEDOUT)
+            break;
+        if (request->is_cancelled(request))
+            return reason_set(&request->why, -ECANCELED, "the server is stopping");
+        if (timeout_ms > 0 && waited_ms >= timeout_ms)
+            return reason_set(&request->why, r, "still running after %" PRIu64 " ms", timeout_ms);
+        int sent = request->send_progress(request, verb_list_jobs(request));
+        if (sent < 0)
+            return sent;
+    }
+    return r;
+}
+
+/* Every kind of job there is gives space back; stopping one would leak it, so none can be. */
+int verb_job_cancel(struct verb_request *request)
+{
+    AUTO_FREE struct job_info *list = NULL;
+    size_t count;
+    uint64_t id = verb_number(request, "id", 0);
+    int r = job_list(request->pool, &list, &count);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].id == id)
+            return reason_set(&request->why, -EPERM,
+                              "job %" PRIu64 " (%s of %s) gives back space of something that is "
+                              "gone already; it cannot be undone, only waited for: lunette job "
+                              "wait %" PRIu64,
+                              id, list[i].kind, list[i].subject, id);
+    return reason_set(&request->why, -ENOENT, "there is no job %" PRIu64, id);
+}
