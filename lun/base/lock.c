@@ -71,8 +71,8 @@ void lock_take(struct lock *lock)
 
 void lock_release(struct lock *lock)
 {
+    rank_leave(lock); /* first: it aborts if this thread does not hold it */
     pthread_mutex_unlock(&lock->mutex);
-    rank_leave(lock);
 }
 
 void lock_take2(struct lock *a, struct lock *b)
@@ -114,8 +114,8 @@ void rwlock_take_exclusive(struct rwlock *lock)
 
 void rwlock_release(struct rwlock *lock)
 {
-    pthread_rwlock_unlock(&lock->rwlock);
     rank_leave(lock);
+    pthread_rwlock_unlock(&lock->rwlock);
 }
 
 void condition_init(struct condition *condition)

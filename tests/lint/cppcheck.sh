@@ -7,7 +7,10 @@
 set -euo pipefail
 root=$(dirname "$(dirname "$(dirname "$(readlink -f "$0")")")")
 build=$(readlink -f "$1")
-mkdir -p "$build/cppcheck"
+# cppcheck would not notice that its settings changed: each state of them has results of its own.
+settings=$(cat "$0" "$root/tests/lint/cppcheck.cfg" | sha256sum | cut -c 1-16)
+results=$build/cppcheck/$settings
+mkdir -p "$results"
 
 suppressions=(
     # Not found are only system headers and CUnit's, which cppcheck is not shown on purpose.
@@ -28,7 +31,7 @@ suppressions=(
     '*:*/CUnit/*'
 )
 
-exec cppcheck --project="$build/compile_commands.json" --cppcheck-build-dir="$build/cppcheck" \
+exec cppcheck --project="$build/compile_commands.json" --cppcheck-build-dir="$results" \
     -j "${LUNETTE_JOBS:-$(nproc)}" --std=c11 --enable=warning,performance,portability \
-    --inline-suppr --quiet --error-exitcode=1 --template=gcc --relative-paths="$root" \
+    --library="$root/tests/lint/cppcheck.cfg" --inline-suppr --quiet --error-exitcode=1 --template=gcc --relative-paths="$root" \
     "${suppressions[@]/#/--suppress=}"

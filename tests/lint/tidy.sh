@@ -62,7 +62,7 @@ headers_alone()
 # A module is tested when a unit test has its name, or any test includes its header.
 warn_untested()
 {
-    local listed=tests/lint/untested file module mentioned
+    local listed=tests/lint/untested file module mentioned untested=()
     mentioned=$(find tests -name '*.[ch]' -exec cat {} + 2>/dev/null |
         grep -o '#include "[^"]*"' | cut -d'"' -f2 | sort -u || true)
     while read -r file; do
@@ -72,9 +72,12 @@ warn_untested()
                 echo "warning: $file has a test now: remove it from $listed"
             fi
         elif ! { [[ -f $listed ]] && grep -qxF "$file" "$listed"; }; then
-            echo "warning: $file: no test has its name or includes its header"
+            untested+=("$file")
         fi
     done < <(printf '%s\n' "${c_files[@]}" | grep -E '^(lun|server)/.*\.c$' || true)
+    if [[ ${#untested[@]} != 0 ]]; then
+        echo "warning: ${#untested[@]} modules that no test is named after or includes: ${untested[*]}"
+    fi
 }
 
 {
