@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/sim/oracle.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
+#include "lun/base/invariant.h"
+#include "tests/lib/rng.h"
+
+#define ORACLE_MAGIC "SIMS"
+
+/* ---- sectors */
+
+/* Magic, version, sector number; the rest follows from them. */
+void oracle_fill(uint8_t bytes[ORACLE_SECTOR_BYTES], uint32_t version, uint64_t sector)
+{
+    if (version == 0)
+    {
+        memset(bytes, 0, ORACLE_SECTOR_BYTES);
+        return;
+    }
+    struct rng rng = rng_of(((uint64_t)version << 32) + sector);
+    rng_fill(&rng, bytes, ORACLE_SECTOR_BYTES);
+    memcpy(bytes, ORACLE_MAGIC, 4);
+    memcpy(bytes + 4, &version, sizeof(version));
+    memcpy(bytes + 8, &sector, sizeof(sector));
+}
+
+static bool oracle_is_version(const uint8_t *bytes, uint32_t version, uint64_t sector)
+{
+    uint8_t wanted[ORACLE_SECTOR_BYTES];
+    oracle_fill(wanted, version, sector);
+    return memcmp(bytes, wanted, sizeof(wanted)) == 0;
+}
+
+/* What a sector that nobody expected seems to be. */
+static void oracle_describe(const uint8_t *bytes, char *text, size_t size)
+{
+    uint32_t version;
+    uint64_t sector;
+    memcpy(&version, bytes + 4, sizeof(version));
+    memcpy(&sector, bytes + 8, sizeof(sector));
+    bool is_stamped = memcmp(bytes, ORACLE_MAGIC, 4) == 0;
+    if (is_stamped && oracle_is_version(bytes, version, sector))
+        snprintf(text, size, "version %" PRIu32 " of sector %" PRIu64, version, sector);
+    else if (is_stamped)
+        snprintf(text, size, "a mixture that begins as version %" PRIu32 " of sector %" PRIu64,
+                 version, sector);
+    else if (oracle_is_version(bytes, 0, 0))
+        snprintf(text, size, "zeros");
+    else
+        snprintf(text, size, "foreign bytes %02x %02x %02x %02x %02x %02x %02x %02x", bytes[0],
+                 bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]);
+}
+
+/* ---- objects */
+
+struct oracle_object *oracle_find(struct oracle *oracle, const char *name)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        if (oracle->objects[i].name[0] && strcmp(oracle->objects[i].name, name) == 0)
+            return &oracle->objects[i];
+    }
+    return NULL;
+}
+
+struct oracle_object *oracle_add(struct oracle *oracle, const char *name, uint32_t sectors)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        struct oracle_object *object = &oracle->objects[i];
+        if (object->name[0])
+            continue;
+        *object = (struct oracle_object){.sectors = sectors, .age = oracle->next_age++};
+        snprintf(object->name, sizeof(object->name), "%s", name);
+        return object;
+    }
+    return NULL;
+}
+
+/* Forgets what is pending for an object, from @sector on. */
+static void oracle_forget(struct oracle *oracle, const struct oracle_object *object,
+                          uint32_t sector)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < oracle->pending_count; i++)
+    {
+        const struct oracle_pending *pending = &oracle->pending[i];
+        if (&oracle->objects[pending->object] != object || pending->sector < sector)
+            oracle->pending[kept++] = *pending;
+    }
+    oracle->pending_count = kept;
+}
+
+/* Whether @name is a snapshot of @lun. */
+static bool oracle_is_snapshot_of(const char *name, const char *lun)
+{
+    size_t len = strlen(lun);
+    return strncmp(name, lun, len) == 0 && name[len] == '@';
+}
+
+void oracle_remove(struct oracle *oracle, const char *name)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        struct oracle_object *object = &oracle->objects[i];
+        if (strcmp(object->name, name) != 0 && !oracle_is_snapshot_of(object->name, name))
+            continue;
+        oracle_forget(oracle, object, 0);
+        object->name[0] = '\0';
+    }
+}
+
+void oracle_rename(struct oracle *oracle, const char *name, const char *new_name)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        struct oracle_object *object = &oracle->objects[i];
+        bool is_snapshot = oracle_is_snapshot_of(object->name, name);
+        if (!is_snapshot && strcmp(object->name, name) != 0)
+            continue;
+        char old[ORACLE_NAME_BYTES];
+        memcpy(old, object->name, sizeof(old));
+        snprintf(object->name, sizeof(object->name), "%s%s", new_name,
+                 is_snapshot ? old + strlen(name) : "");
+    }
+}
+
+struct oracle_object *oracle_copy(struct oracle *oracle, const char *source, const char *name)
+{
+    const struct oracle_object *from = oracle_find(oracle, source);
+    INVARIANT(from != NULL);
+    struct oracle_object *copy = oracle_add(oracle, name, from->sectors);
+    if (!copy)
+        return NULL;
+    memcpy(copy->current, from->current, sizeof(copy->current));
+    memcpy(copy->durable, from->current, sizeof(copy->durable));
+    oracle_flush(oracle, source); /* its present state is now in a snapshot, or in a frozen point */
+    return copy;
+}
+
+void oracle_restore(struct oracle *oracle, const char *lun, const char *snapshot)
+{
+    struct oracle_object *to = oracle_find(oracle, lun);
+    const struct oracle_object *from = oracle_find(oracle, snapshot);
+    INVARIANT(to && from);
+    oracle_forget(oracle, to, 0);
+    memcpy(to->current, from->current, sizeof(to->current));
+    memcpy(to->durable, from->durable, sizeof(to->durable));
+    to->sectors = from->sectors;
+}
+
+void oracle_resize(struct oracle *oracle, const char *name, uint32_t sectors)
+{
+    struct oracle_object *object = oracle_find(oracle, name);
+    INVARIANT(object && sectors <= ORACLE_SECTORS_MAX);
+    if (sectors < object->sectors)
+    {
+        oracle_forget(oracle, object, sectors);
+        for (uint32_t i = sectors; i < object->sectors; i++)
+            object->current[i] = object->durable[i] = 0;
+    }
+    object->sectors = sectors;
+}
+
+void oracle_write(struct oracle *oracle, const char *name, uint32_t sector, uint32_t count,
+                  const uint32_t *versions, bool is_atomic)
+{
+    struct oracle_object *object = oracle_find(oracle, name);
+    INVARIANT(object && sector + count <= object->sectors);
+    uint32_t group = is_atomic ? ++oracle->next_group : 0;
+    for (uint32_t i = 0; i < count; i++)
+    {
+        INVARIANT(oracle->pending_count < ORACLE_PENDING_MAX);
+        object->current[sector + i] = versions ? versions[i] : 0;
+        oracle->pending[oracle->pending_count++] = (struct oracle_pending){
+            .object = (uint16_t)(object - oracle->objects),
+            .sector = (uint16_t)(sector + i),
+            .version = object->current[sector + i],
+            .group = group,
+        };
+    }
+}
+
+void oracle_flush(struct oracle *oracle, const char *name)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        struct oracle_object *object = &oracle->objects[i];
+        if (!object->name[0] || (name && strcmp(object->name, name) != 0))
+            continue;
+        memcpy(object->durable, object->current, sizeof(object->durable));
+        if (name)
+            oracle_forget(oracle, object, 0);
+    }
+    if (!name)
+        oracle->pending_count = 0;
+}
+
+void oracle_store_key(unsigned key, char text[16])
+{
+    snprintf(text, 16, "key/%u", key);
+}
+
+/* ---- comparison */
+
+PRINTF_LIKE(2, 3)
+static bool oracle_refuse(struct oracle_verdict *verdict, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(verdict->text, sizeof(verdict->text), format, args);
+    va_end(args);
+    return false;
+}
+
+/* The version in @bytes, if the oracle allows it there. */
+static bool oracle_recognise(const struct oracle *oracle, const struct oracle_object *object,
+                             uint32_t sector, const uint8_t *bytes, bool exactly, uint32_t *version)
+{
+    *version = exactly ? object->current[sector] : object->durable[sector];
+    if (oracle_is_version(bytes, *version, sector))
+        return true;
+    for (uint32_t i = 0; !exactly && i < oracle->pending_count; i++)
+    {
+        const struct oracle_pending *pending = &oracle->pending[i];
+        *version = pending->version;
+        if (&oracle->objects[pending->object] == object && pending->sector == sector &&
+            oracle_is_version(bytes, *version, sector))
+            return true;
+    }
+    return false;
+}
+
+static bool oracle_fits_object(const struct oracle *oracle, struct pool *pool, bool exactly,
+                               const struct oracle_object *object, uint32_t *found,
+                               struct oracle_verdict *verdict)
+{
+    struct lun *lun = NULL;
+    struct reason why;
+    size_t len = (size_t)object->sectors * ORACLE_SECTOR_BYTES;
+    AUTO_FREE uint8_t *bytes = malloc(len + 1);
+    INVARIANT(bytes != NULL);
+    int r = lun_open(pool, object->name, LUN_READ_ONLY, &lun, &why);
+    if (r == 0)
+        r = lun_read(lun, bytes, len, 0);
+    lun_close(lun);
+    if (r < 0)
+        return oracle_refuse(verdict, "%s cannot be read: %s", object->name, strerror(-r));
+    for (uint32_t i = 0; i < object->sectors; i++)
+    {
+        char text[128];
+        const uint8_t *sector = bytes + (size_t)i * ORACLE_SECTOR_BYTES;
+        if (oracle_recognise(oracle, object, i, sector, exactly, &found[i]))
+            continue;
+        oracle_describe(sector, text, sizeof(text));
+        return oracle_refuse(verdict,
+                             "%s: sector %" PRIu32 " holds %s; durable is version %" PRIu32
+                             ", written was version %" PRIu32,
+                             object->name, i, text, object->durable[i], object->current[i]);
+    }
+    return true;
+}
+
+/*
+ * Each atomic write must be there as a whole or not at all. Sectors that were written again behind
+ * it say nothing, nor do those of one that found the same version there.
+ */
+static bool oracle_fits_groups(const struct oracle *oracle, const struct oracle *observed,
+                               struct oracle_verdict *verdict)
+{
+    for (uint32_t first = 0; first < oracle->pending_count; first++)
+    {
+        uint32_t group = oracle->pending[first].group;
+        bool has_new = false;
+        bool has_old = false;
+        if (group == 0 || (first > 0 && oracle->pending[first - 1].group == group))
+            continue;
+        for (uint32_t i = first; i < oracle->pending_count && oracle->pending[i].group == group;
+             i++)
+        {
+            const struct oracle_pending *pending = &oracle->pending[i];
+            const struct oracle_object *object = &observed->objects[pending->object];
+            if (oracle->objects[pending->object].current[pending->sector] != pending->version)
+                continue;
+            has_new |= object->current[pending->sector] == pending->version;
+            has_old |= object->current[pending->sector] != pending->version;
+        }
+        if (has_new && has_old)
+            return oracle_refuse(verdict, "%s: an atomic write at sector %u is there in part",
+                                 oracle->objects[oracle->pending[first].object].name,
+                                 oracle->pending[first].sector);
+    }
+    return true;
+}
+
+static bool oracle_fits_list(const struct oracle *oracle, struct pool *pool,
+                             struct oracle_verdict *verdict)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    size_t count = 0;
+    size_t wanted = 0;
+    int r = lun_list(pool, NULL, &list, &count, NULL);
+    if (r < 0)
+        return oracle_refuse(verdict, "lun_list() gives %d", r);
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *object = &oracle->objects[i];
+        size_t at = 0;
+        if (!object->name[0])
+            continue;
+        wanted++;
+        while (at < count && strcmp(list[at].name, object->name) != 0)
+            at++;
+        if (at == count)
+            return oracle_refuse(verdict, "%s is not there", object->name);
+        if (list[at].size_bytes != (uint64_t)object->sectors * ORACLE_SECTOR_BYTES)
+            return oracle_refuse(verdict, "%s has %" PRIu64 " bytes instead of %" PRIu32 " sectors",
+                                 object->name, list[at].size_bytes, object->sectors);
+    }
+    if (count != wanted)
+        return oracle_refuse(verdict, "there are %zu objects instead of %zu", count, wanted);
+    return true;
+}
+
+static bool oracle_fits_store(const struct oracle *oracle, struct pool *pool,
+                              struct oracle_verdict *verdict)
+{
+    for (unsigned i = 0; i < ORACLE_KEYS; i++)
+    {
+        char key[16];
+        AUTO_FREE void *value = NULL;
+        size_t len = 0;
+        uint32_t found = 0;
+        oracle_store_key(i, key);
+        int r = store_get(pool, key, &value, &len);
+        if (r == 0 && len >= sizeof(found))
+            memcpy(&found, value, sizeof(found));
+        if ((r < 0 && r != -ENOENT) || found != oracle->store[i])
+            return oracle_refuse(verdict, "'%s' is %" PRIu32 " instead of %" PRIu32 " (%d)", key,
+                                 found, oracle->store[i], r);
+    }
+    return true;
+}
+
+bool oracle_fits(const struct oracle *oracle, struct pool *pool, bool exactly,
+                 struct oracle *observed, struct oracle_verdict *verdict)
+{
+    verdict->text[0] = '\0';
+    if (!oracle_fits_list(oracle, pool, verdict) || !oracle_fits_store(oracle, pool, verdict))
+        return false;
+    AUTO_FREE struct oracle *found = malloc(sizeof(*found));
+    INVARIANT(found != NULL);
+    memcpy(found, oracle, sizeof(*found));
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *object = &oracle->objects[i];
+        if (object->name[0] &&
+            !oracle_fits_object(oracle, pool, exactly, object, found->objects[i].current, verdict))
+            return false;
+    }
+    if (!exactly && !oracle_fits_groups(oracle, found, verdict))
+        return false;
+    if (observed)
+    {
+        oracle_flush(found, NULL);
+        memcpy(observed, found, sizeof(*found));
+    }
+    return true;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a pool may show after a power cut.
+ *
+ * Every sector that a test writes has a version, a number that is never used again; its bytes
+ * follow from version and LBA, so that whatever turns up in its place is recognised. Version 0 is
+ * zeros. For each sector the oracle knows the version that is surely durable, and those that were
+ * written since and are not: after a cut, one of them must be there. LUNs, snapshots, sizes and the
+ * store must be as they are here, exactly.
+ *
+ * A command that was cut off is done or not done: the caller keeps two oracles, one for each, and
+ * asks which of them the pool fits.
+ */
+#ifndef TESTS_SIM_ORACLE_H
+#define TESTS_SIM_ORACLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lun/lun.h"
+
+enum
+{
+    ORACLE_SECTOR_BYTES = 512,
+    ORACLE_SECTORS_MAX = 1024, /* of a LUN */
+    ORACLE_OBJECTS_MAX = 40,
+    ORACLE_NAME_BYTES = 24,
+    ORACLE_PENDING_MAX = 1 << 14,
+    ORACLE_KEYS = 8,
+};
+
+/* A LUN, "l3", or a snapshot, "l3@s1". */
+struct oracle_object
+{
+    char name[ORACLE_NAME_BYTES]; /* "": the place is free */
+    uint32_t sectors;
+    uint32_t age; /* snapshots are listed in this order */
+    uint32_t durable[ORACLE_SECTORS_MAX];
+    uint32_t current[ORACLE_SECTORS_MAX];
+};
+
+/* A write that no flush has covered. */
+struct oracle_pending
+{
+    uint16_t object, sector;
+    uint32_t version;
+    uint32_t group; /* of WRITE ATOMIC: all of it or nothing; else 0 */
+};
+
+struct oracle
+{
+    struct oracle_object objects[ORACLE_OBJECTS_MAX];
+    struct oracle_pending pending[ORACLE_PENDING_MAX];
+    uint32_t pending_count;
+    uint32_t next_version, next_group, next_age;
+    uint32_t store[ORACLE_KEYS]; /* value of each key, 0: none */
+    uint64_t pool_bytes;
+};
+
+/* The bytes of a sector. */
+void oracle_fill(uint8_t bytes[ORACLE_SECTOR_BYTES], uint32_t version, uint64_t sector);
+
+struct oracle_object *oracle_find(struct oracle *oracle, const char *name);
+/* NULL when there is no place left. */
+struct oracle_object *oracle_add(struct oracle *oracle, const char *name, uint32_t sectors);
+/* With its snapshots, if it is a LUN. */
+void oracle_remove(struct oracle *oracle, const char *name);
+/* With its snapshots. */
+void oracle_rename(struct oracle *oracle, const char *name, const char *new_name);
+/* A new object with the present content of @source, durable. NULL when there is no place left. */
+struct oracle_object *oracle_copy(struct oracle *oracle, const char *source, const char *name);
+void oracle_restore(struct oracle *oracle, const char *lun, const char *snapshot);
+void oracle_resize(struct oracle *oracle, const char *name, uint32_t sectors);
+
+/* Notes a write of @versions (NULL: zeros), not durable yet. */
+void oracle_write(struct oracle *oracle, const char *name, uint32_t sector, uint32_t count,
+                  const uint32_t *versions, bool is_atomic);
+/* Everything that was written is durable; @name: of this LUN only. */
+void oracle_flush(struct oracle *oracle, const char *name);
+
+/* The value of store key @key: its bytes are @value, repeated. */
+void oracle_store_key(unsigned key, char text[16]);
+
+/* A sentence about the first thing that the oracle does not allow; "" if there is none. */
+struct oracle_verdict
+{
+    char text[512];
+};
+
+/*
+ * Compares the pool with the oracle. @exactly: nothing is pending, what was written is there.
+ * @observed (may be NULL) becomes the oracle of what was found, if all is well.
+ */
+bool oracle_fits(const struct oracle *oracle, struct pool *pool, bool exactly,
+                 struct oracle *observed, struct oracle_verdict *verdict);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/sim/sim.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/invariant.h"
+#include "lun/base/log.h"
+#include "lun/pool/format.h"
+
+enum
+{
+    SIM_RECOVERY_CUTS_MAX = 400
+};
+
+/* ---- opening and closing */
+
+int sim_open(struct sim *sim, struct simdev *disk, struct pool **pool)
+{
+    struct device *device = simdev_open(disk);
+    struct pool_open_options options = {.cache_bytes = 256 << 10, .checkpoint_ms = 3600000};
+    int r = pool_open_device(&sim->env.env, device, &options, pool, &sim->why);
+    if (r < 0)
+        device_close(device);
+    return r;
+}
+
+void sim_begin(struct sim *sim, struct replay *replay)
+{
+    *sim = (struct sim){.replay = replay, .op = "create pool"};
+    log_set_level(replay->trace ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR);
+    rng_env_init(&sim->env, replay->seed);
+    sim->now = calloc(1, sizeof(*sim->now));
+    sim->maybe = calloc(1, sizeof(*sim->maybe));
+    INVARIANT(sim->now && sim->maybe);
+    struct pool_create_options options = {
+        .name = "sim",
+        .size_bytes = 24 << 20,
+        .journal_bytes = 256 << 10,
+        .group_blks = 512,
+    };
+    sim->now->pool_bytes = options.size_bytes;
+    sim->disk = simdev_new(options.size_bytes, UINT64_C(1) << 30, replay->seed);
+    struct device *device = simdev_open(sim->disk);
+    int r = pool_create_on_device(&sim->env.env, device, &options, &sim->why);
+    if (r < 0)
+        replay_fail(replay, "pool_create_on_device() gives %d: %s", r, sim->why.text);
+    device_close(device);
+    r = sim_open(sim, sim->disk, &sim->pool);
+    if (r < 0)
+        replay_fail(replay, "the new pool cannot be opened: %d, %s", r, sim->why.text);
+}
+
+void sim_end(struct sim *sim)
+{
+    int r = pool_close(sim->pool);
+    if (r < 0 && !sim->faults_armed)
+        replay_fail(sim->replay, "pool_close() gives %d", r);
+    simdev_destroy(sim->disk);
+    free(sim->now);
+    free(sim->maybe);
+}
+
+/* ---- what a cut hit */
+
+const char *sim_cut_phase(struct simdev *disk)
+{
+    struct simdev_cut cut = simdev_last_cut(disk);
+    struct disk_header header;
+    if (cut.op == SIMDEV_SYNC)
+        return "sync";
+    memset(&header, 0, sizeof(header));
+    memcpy(&header, cut.head, sizeof(cut.head));
+    switch (le32_get(header.magic))
+    {
+    case DISK_MAGIC_SUPER:
+        return "superblock";
+    case DISK_MAGIC_BITMAP:
+        return "bitmap";
+    case DISK_MAGIC_TABLE:
+        return "table";
+    case DISK_MAGIC_NODE:
+        return "node";
+    case DISK_MAGIC_PAGE:
+        return "page";
+    case DISK_MAGIC_BATCH:
+        return "journal";
+    }
+    return "data";
+}
+
+/* ---- checking */
+
+static void sim_report_cb(void *opaque, bool is_error, const char *text)
+{
+    (void)opaque;
+    if (is_error)
+        fprintf(stderr, "check: %s\n", text);
+}
+
+void sim_check_pool(struct sim *sim, struct pool *pool)
+{
+    struct check_result result;
+    int r = pool_check(pool, sim_report_cb, NULL, &result);
+    if (r < 0 || result.errors > 0)
+        replay_fail(sim->replay, "after '%s', pool_check() gives %d with %" PRIu64 " errors",
+                    sim->op, r, result.errors);
+}
+
+/* What must be true of the pool's size: it grew, or not if that was cut off. */
+static bool sim_fits_size(const struct oracle *oracle, struct pool *pool)
+{
+    struct pool_info info;
+    pool_get_info(pool, &info);
+    return info.size_bytes == oracle->pool_bytes;
+}
+
+bool sim_fits(struct sim *sim, struct pool *pool, bool adopt)
+{
+    struct oracle_verdict first;
+    struct oracle_verdict second = {.text = "no command was cut off"};
+    if (sim_fits_size(sim->now, pool) &&
+        oracle_fits(sim->now, pool, false, adopt ? sim->now : NULL, &first))
+        return true;
+    if (!sim_fits_size(sim->now, pool))
+        snprintf(first.text, sizeof(first.text), "the pool has another size");
+    if (sim->has_maybe && sim_fits_size(sim->maybe, pool) &&
+        oracle_fits(sim->maybe, pool, false, adopt ? sim->now : NULL, &second))
+        return true;
+    fprintf(stderr, "as if '%s' had not been: %s\nas if it had: %s\n", sim->op, first.text,
+            second.text);
+    return false;
+}
+
+void sim_verify_live(struct sim *sim)
+{
+    struct oracle_verdict verdict;
+    if (!oracle_fits(sim->now, sim->pool, true, NULL, &verdict))
+        replay_fail(sim->replay, "while the power is on: %s", verdict.text);
+}
+
+void sim_drain(struct sim *sim)
+{
+    int r = 1;
+    sim->op = "drain";
+    for (uint64_t steps = 0; r > 0; steps++)
+    {
+        r = pool_run_job_step(sim->pool);
+        if (steps > 1000000)
+            replay_fail(sim->replay, "the jobs come to no end");
+    }
+    if (r == 0)
+        r = pool_checkpoint(sim->pool);
+    if (r < 0)
+        replay_fail(sim->replay, "jobs and a checkpoint give %d", r);
+    oracle_flush(sim->now, NULL);
+    struct check_result result;
+    r = pool_check(sim->pool, sim_report_cb, NULL, &result);
+    if (r < 0 || result.errors > 0 || result.blks_leaked > 0)
+        replay_fail(sim->replay,
+                    "after all jobs, pool_check() gives %d, %" PRIu64 " errors, %" PRIu64
+                    " blocks leaked",
+                    r, result.errors, result.blks_leaked);
+}
+
+/* ---- recovery */
+
+/* One more cut at every write and sync of the recovery, each followed by a whole one. */
+static void sim_cut_recovery(struct sim *sim)
+{
+    for (uint64_t k = 1; k < SIM_RECOVERY_CUTS_MAX; k++)
+    {
+        struct pool *pool = NULL;
+        struct simdev *disk = simdev_copy(sim->disk, rng_next(sim->rng));
+        simdev_cut_power_at(disk, k);
+        int r = sim_open(sim, disk, &pool);
+        bool is_cut = simdev_is_off(disk);
+        if (r < 0 && !is_cut)
+            replay_fail(sim->replay, "the pool does not open: %d, %s", r, sim->why.text);
+        if (r == 0)
+            ignore_error(pool_close(pool), "the power may be off");
+        if (is_cut)
+        {
+            struct simdev_crash_policy policy = simdev_random_policy(sim->rng);
+            replay_count(sim->replay, "recovery cut at every k|%s", sim_cut_phase(disk));
+            simdev_restart(disk, sim->rng, &policy);
+            r = sim_open(sim, disk, &pool);
+            if (r < 0)
+                replay_fail(sim->replay,
+                            "after a cut at %" PRIu64 " of recovery the pool does not open: %d, %s",
+                            k, r, sim->why.text);
+            if (!sim_fits(sim, pool, false))
+                replay_fail(sim->replay, "after a cut at %" PRIu64 " of recovery, see above", k);
+            sim_check_pool(sim, pool);
+            ignore_error(pool_close(pool), "this disk is thrown away");
+        }
+        simdev_destroy(disk);
+        if (!is_cut)
+            return;
+    }
+}
+
+void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool in_depth)
+{
+    bool is_open = false;
+    struct simdev_crash_policy again = *policy;
+    ignore_error(pool_close(sim->pool), "the power is off");
+    for (unsigned cuts = 0; !is_open; cuts++)
+    {
+        simdev_restart(sim->disk, sim->rng, &again);
+        if (in_depth && cuts == 0)
+            sim_cut_recovery(sim);
+        if (cuts < 3 && rng_percent(sim->rng, 30))
+            simdev_cut_power_at(sim->disk, rng_between(sim->rng, 1, 24));
+        int r = sim_open(sim, sim->disk, &sim->pool);
+        is_open = !simdev_is_off(sim->disk);
+        if (is_open && r < 0)
+            replay_fail(sim->replay, "after '%s', the pool does not open: %d, %s", sim->op, r,
+                        sim->why.text);
+        if (is_open)
+            break;
+        replay_trace(sim->replay, "cut again in recovery");
+        replay_count(sim->replay, "recovery|%s", sim_cut_phase(sim->disk));
+        if (r == 0)
+            ignore_error(pool_close(sim->pool), "the power is off");
+        again = simdev_random_policy(sim->rng);
+    }
+    simdev_cut_power_at(sim->disk, 0);
+    if (!sim_fits(sim, sim->pool, true))
+        replay_fail(sim->replay, "after a power cut in '%s', see above", sim->op);
+    sim->has_maybe = false;
+    sim_check_pool(sim, sim->pool);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A pool on a simulated disk, the oracle of what it must hold, and operations on both. */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include "tests/lib/replay.h"
+#include "tests/lib/rng.h"
+#include "tests/lib/simdev.h"
+#include "tests/sim/oracle.h"
+
+struct sim
+{
+    struct replay *replay;
+    struct rng *rng; /* of this step */
+    struct rng_env env;
+    struct simdev *disk;
+    struct pool *pool;
+    struct oracle *now;   /* all that was acknowledged */
+    struct oracle *maybe; /* the same and the command that was cut off */
+    bool has_maybe;
+    bool faults_armed; /* an operation may fail although the power is on */
+    const char *op;    /* the name of the operation in hand */
+    struct reason why;
+};
+
+/* sim.c */
+void sim_begin(struct sim *sim, struct replay *replay);
+void sim_end(struct sim *sim);
+/* pool_open_device(); with an error, nothing stays open. */
+MUST_CHECK int sim_open(struct sim *sim, struct simdev *disk, struct pool **pool);
+/* Whether the pool is as it may be after a cut. @adopt: go on with what was found. */
+bool sim_fits(struct sim *sim, struct pool *pool, bool adopt);
+void sim_check_pool(struct sim *sim, struct pool *pool);
+/* Reads everything while the power is on: it must be exactly what was written. */
+void sim_verify_live(struct sim *sim);
+/* After the power went: what survives is drawn, the pool opened and compared. */
+void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool in_depth);
+/* "node", "journal", "data", "sync", ...: what the last cut hit. */
+const char *sim_cut_phase(struct simdev *disk);
+/* Does all background work; then nothing may be leaked. */
+void sim_drain(struct sim *sim);
+
+/* sim_ops.c */
+/* One random operation. Returns what the engine said: 0, or an error that is no failure because
+ * the power is off or a fault is armed. 1: there was nothing to do it on. */
+int sim_random_op(struct sim *sim);
+/* A few LUNs with content. */
+void sim_prepare(struct sim *sim);
+
+#endif

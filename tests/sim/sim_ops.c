@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Random operations, all of them right, so that each must succeed as long as the power is on.
+ *
+ * A command works on a copy of the oracle first. If it succeeds, the copy is the oracle from then
+ * on; if the power goes meanwhile, both are possible.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
+#include "lun/base/invariant.h"
+#include "tests/sim/sim.h"
+
+enum
+{
+    SIM_LUNS = 8,
+    SIM_SNAPSHOTS = 4, /* of a LUN */
+    SIM_IO_SECTORS_MAX = 256,
+    SIM_NOTHING = 1,
+};
+
+/* ---- picking */
+
+static const struct oracle_object *sim_pick(struct sim *sim, bool want_lun, bool want_snapshot)
+{
+    const struct oracle_object *picked = NULL;
+    uint64_t count = 0;
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *object = &sim->now->objects[i];
+        bool is_snapshot = strchr(object->name, '@') != NULL;
+        if (object->name[0] && (is_snapshot ? want_snapshot : want_lun) &&
+            rng_below(sim->rng, ++count) == 0)
+            picked = object;
+    }
+    return picked;
+}
+
+static bool sim_pick_free_lun(struct sim *sim, char name[ORACLE_NAME_BYTES])
+{
+    unsigned first = (unsigned)rng_below(sim->rng, SIM_LUNS);
+    for (unsigned i = 0; i < SIM_LUNS; i++)
+    {
+        snprintf(name, ORACLE_NAME_BYTES, "l%u", (first + i) % SIM_LUNS);
+        if (!oracle_find(sim->now, name))
+            return true;
+    }
+    return false;
+}
+
+static bool sim_pick_free_snapshot(struct sim *sim, const char *lun, char name[ORACLE_NAME_BYTES])
+{
+    for (unsigned i = 0; i < SIM_SNAPSHOTS; i++)
+    {
+        snprintf(name, ORACLE_NAME_BYTES, "%.8s@s%u", lun, i);
+        if (!oracle_find(sim->now, name))
+            return true;
+    }
+    return false;
+}
+
+static void sim_pick_range(struct sim *sim, const struct oracle_object *object, uint32_t align,
+                           uint32_t *sector, uint32_t *count)
+{
+    uint32_t max =
+        (uint32_t)min_u64(object->sectors, rng_percent(sim->rng, 80) ? 32 : SIM_IO_SECTORS_MAX);
+    if (rng_percent(sim->rng, 40))
+        align = 8;
+    *count = (uint32_t)rng_between(sim->rng, 1, max);
+    *sector = (uint32_t)rng_below(sim->rng, object->sectors - *count + 1);
+    *sector -= *sector % align;
+    *count += align - 1;
+    *count -= *count % align;
+    if (*sector + *count > object->sectors)
+        *count = object->sectors - *sector;
+}
+
+static void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char **snapshot)
+{
+    size_t len = strcspn(full, "@");
+    snprintf(lun, ORACLE_NAME_BYTES, "%.*s", (int)len, full);
+    *snapshot = full[len] ? full + len + 1 : "";
+}
+
+/* ---- results */
+
+/* An error is only right when the power is off, or a fault was armed and hit. */
+static int sim_result(struct sim *sim, int r)
+{
+    if (r >= 0)
+        return 0;
+    if (!simdev_is_off(sim->disk) && !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0))
+        replay_fail(sim->replay, "%s gives %d (%s): %s", sim->op, r, strerror(-r), sim->why.text);
+    replay_trace(sim->replay, "  %s: %s", sim->op, strerror(-r));
+    return r;
+}
+
+static struct oracle *sim_begin_command(struct sim *sim, const char *op)
+{
+    sim->op = op;
+    memcpy(sim->maybe, sim->now, sizeof(*sim->maybe));
+    return sim->maybe;
+}
+
+static int sim_end_command(struct sim *sim, int r)
+{
+    sim->has_maybe = r < 0;
+    if (r < 0)
+        return sim_result(sim, r);
+    struct oracle *done = sim->maybe;
+    sim->maybe = sim->now;
+    sim->now = done;
+    return 0;
+}
+
+/* ---- I/O */
+
+static int sim_open_lun(struct sim *sim, const char *name, struct lun **lun)
+{
+    int r = lun_open(sim->pool, name, 0, lun, &sim->why);
+    return r < 0 ? sim_result(sim, r) : 0;
+}
+
+/* FUA or flush returned: all is durable. */
+static void sim_note_durable(struct sim *sim, int r, unsigned flags)
+{
+    if (r >= 0 && (flags & LUN_FUA))
+        oracle_flush(sim->now, NULL);
+}
+
+static void sim_keep_room(struct sim *sim)
+{
+    if (sim->now->pending_count + SIM_IO_SECTORS_MAX < ORACLE_PENDING_MAX)
+        return;
+    if (pool_checkpoint(sim->pool) == 0)
+        oracle_flush(sim->now, NULL);
+    else
+        INVARIANT(simdev_is_off(sim->disk) || sim->faults_armed);
+}
+
+enum sim_write_kind
+{
+    SIM_WRITE_PLAIN,
+    SIM_WRITE_ATOMIC,
+    SIM_WRITE_COMPARE,
+};
+
+static int sim_do_write(struct sim *sim, struct lun *lun, enum sim_write_kind kind,
+                        const uint8_t *old, const uint8_t *bytes, size_t len, uint64_t offset,
+                        unsigned flags)
+{
+    size_t miscompare_at = 0;
+    switch (kind)
+    {
+    case SIM_WRITE_PLAIN:
+        break;
+    case SIM_WRITE_ATOMIC:
+        return lun_write_atomic(lun, bytes, len, offset, flags);
+    case SIM_WRITE_COMPARE:
+        return lun_compare_and_write(lun, old, bytes, len, offset, flags, &miscompare_at);
+    }
+    (void)sim;
+    return lun_write(lun, bytes, len, offset, flags);
+}
+
+static int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
+{
+    const struct oracle_object *object = sim_pick(sim, true, false);
+    uint32_t sector;
+    uint32_t count;
+    struct lun *lun = NULL;
+    sim->op = op;
+    if (!object)
+        return SIM_NOTHING;
+    sim_keep_room(sim);
+    sim_pick_range(sim, object, kind == SIM_WRITE_ATOMIC ? 8 : 1, &sector, &count);
+    if (kind == SIM_WRITE_ATOMIC && ((count % 8) != 0 || (sector % 8) != 0))
+        return SIM_NOTHING;
+    unsigned flags = rng_percent(sim->rng, 20) ? LUN_FUA : 0;
+    replay_trace(sim->replay, "%s %s sector %" PRIu32 "+%" PRIu32 "%s as version %" PRIu32, op,
+                 object->name, sector, count, flags ? " FUA" : "", sim->now->next_version + 1);
+    int r = sim_open_lun(sim, object->name, &lun);
+    if (r < 0)
+        return r;
+    AUTO_FREE uint8_t *bytes = malloc((size_t)count * ORACLE_SECTOR_BYTES);
+    AUTO_FREE uint8_t *old = malloc((size_t)count * ORACLE_SECTOR_BYTES);
+    AUTO_FREE uint32_t *versions = calloc(count, sizeof(*versions));
+    INVARIANT(bytes && old && versions);
+    for (uint32_t i = 0; i < count; i++)
+    {
+        versions[i] = ++sim->now->next_version;
+        oracle_fill(bytes + (size_t)i * ORACLE_SECTOR_BYTES, versions[i], sector + i);
+        oracle_fill(old + (size_t)i * ORACLE_SECTOR_BYTES, object->current[sector + i], sector + i);
+    }
+    oracle_write(sim->now, object->name, sector, count, versions, kind == SIM_WRITE_ATOMIC);
+    r = sim_do_write(sim, lun, kind, old, bytes, (size_t)count * ORACLE_SECTOR_BYTES,
+                     (uint64_t)sector * ORACLE_SECTOR_BYTES, flags);
+    lun_close(lun);
+    sim_note_durable(sim, r, flags);
+    return sim_result(sim, r);
+}
+
+static int sim_op_write(struct sim *sim)
+{
+    return sim_write(sim, SIM_WRITE_PLAIN, "write");
+}
+
+static int sim_op_write_atomic(struct sim *sim)
+{
+    return sim_write(sim, SIM_WRITE_ATOMIC, "write atomic");
+}
+
+static int sim_op_compare_and_write(struct sim *sim)
+{
+    if (sim->faults_armed && simdev_fault_hits(sim->disk) > 0)
+        return SIM_NOTHING; /* what it would have to compare with is not known any more */
+    return sim_write(sim, SIM_WRITE_COMPARE, "compare and write");
+}
+
+static int sim_op_unmap(struct sim *sim)
+{
+    const struct oracle_object *object = sim_pick(sim, true, false);
+    uint32_t sector;
+    uint32_t count;
+    struct lun *lun = NULL;
+    sim->op = "unmap";
+    if (!object)
+        return SIM_NOTHING;
+    sim_keep_room(sim);
+    sim_pick_range(sim, object, 1, &sector, &count);
+    unsigned flags = rng_percent(sim->rng, 20) ? LUN_FUA : 0;
+    unsigned kind = (unsigned)rng_below(sim->rng, 3);
+    replay_trace(sim->replay, "%s %s sector %" PRIu32 "+%" PRIu32 "%s", kind ? "zero" : "unmap",
+                 object->name, sector, count, flags ? " FUA" : "");
+    int r = sim_open_lun(sim, object->name, &lun);
+    if (r < 0)
+        return r;
+    uint64_t len = (uint64_t)count * ORACLE_SECTOR_BYTES;
+    uint64_t offset = (uint64_t)sector * ORACLE_SECTOR_BYTES;
+    oracle_write(sim->now, object->name, sector, count, NULL, false);
+    if (kind == 0)
+        r = lun_unmap(lun, len, offset, flags);
+    else
+        r = lun_zero(lun, len, offset, flags | (kind == 1 ? LUN_MAY_UNMAP : 0));
+    lun_close(lun);
+    sim_note_durable(sim, r, flags);
+    return sim_result(sim, r);
+}
+
+static int sim_op_flush(struct sim *sim)
+{
+    const struct oracle_object *object = sim_pick(sim, true, false);
+    struct lun *lun = NULL;
+    sim->op = "flush";
+    if (!object)
+        return SIM_NOTHING;
+    replay_trace(sim->replay, "flush");
+    int r = sim_open_lun(sim, object->name, &lun);
+    if (r < 0)
+        return r;
+    r = lun_flush(lun);
+    lun_close(lun);
+    sim_note_durable(sim, r, LUN_FUA);
+    return sim_result(sim, r);
+}
+
+/* ---- commands on LUNs */
+
+static int sim_op_create(struct sim *sim)
+{
+    char name[ORACLE_NAME_BYTES];
+    if (!sim_pick_free_lun(sim, name))
+        return SIM_NOTHING;
+    struct oracle *after = sim_begin_command(sim, "create");
+    uint32_t sectors = (uint32_t)rng_between(sim->rng, 8, ORACLE_SECTORS_MAX);
+    if (!oracle_add(after, name, sectors))
+        return SIM_NOTHING;
+    struct lun_create_args args = {.name = name,
+                                   .size_bytes = (uint64_t)sectors * ORACLE_SECTOR_BYTES};
+    replay_trace(sim->replay, "create %s of %" PRIu32 " sectors", name, sectors);
+    return sim_end_command(sim, lun_create(sim->pool, &args, &sim->why));
+}
+
+static int sim_op_clone(struct sim *sim)
+{
+    char name[ORACLE_NAME_BYTES];
+    const struct oracle_object *source = sim_pick(sim, true, rng_percent(sim->rng, 50));
+    if (!source || !sim_pick_free_lun(sim, name))
+        return SIM_NOTHING;
+    struct oracle *after = sim_begin_command(sim, "clone");
+    if (!oracle_copy(after, source->name, name))
+        return SIM_NOTHING;
+    struct lun_clone_args args = {.source = source->name, .name = name};
+    replay_trace(sim->replay, "clone %s as %s", source->name, name);
+    return sim_end_command(sim, lun_clone(sim->pool, &args, &sim->why));
+}
+
+static int sim_op_clone_many(struct sim *sim)
+{
+    const struct oracle_object *source = sim_pick(sim, true, true);
+    uint32_t first = (uint32_t)rng_below(sim->rng, SIM_LUNS);
+    uint32_t count = (uint32_t)rng_between(sim->rng, 2, 4);
+    if (!source)
+        return SIM_NOTHING;
+    struct oracle *after = sim_begin_command(sim, "clone many");
+    for (uint32_t i = 0; i < count; i++)
+    {
+        char name[ORACLE_NAME_BYTES];
+        snprintf(name, sizeof(name), "l%" PRIu32, first + i);
+        if (oracle_find(after, name) || !oracle_copy(after, source->name, name))
+            return SIM_NOTHING;
+    }
+    struct lun_clone_args args = {
+        .source = source->name, .name = "l%d", .count = count, .first_number = first};
+    replay_trace(sim->replay, "clone %s as l%" PRIu32 " to l%" PRIu32, source->name, first,
+                 first + count - 1);
+    return sim_end_command(sim, lun_clone(sim->pool, &args, &sim->why));
+}
+
+static int sim_op_delete(struct sim *sim)
+{
+    const struct oracle_object *object = sim_pick(sim, true, false);
+    if (!object)
+        return SIM_NOTHING;
+    struct oracle *after = sim_begin_command(sim, "delete");
+    replay_trace(sim->replay, "delete %s", object->name);
+    oracle_remove(after, object->name);
+    return sim_end_command(sim, lun_delete(sim->pool, object->name, true, 0, &sim->why));
+}
+
+static int sim_op_rename(struct sim *sim)
+{
+    char name[ORACLE_NAME_BYTES];
+    const struct oracle_object *object = sim_pick(sim, true, false);
+    if (!object || !sim_pick_free_lun(sim, name))
+        return SIM_NOTHING;
+    struct oracle *after = sim_begin_command(sim, "rename");
+    replay_trace(sim->replay, "rename %s to %s", object->name, name);
+    oracle_rename(after, object->name, name);
+    return sim_end_command(sim, lun_rename(sim->pool, object->name, name, &sim->why));
+}
+
+static int sim_op_resize(struct sim *sim)
+{
+    const struct oracle_object *object = sim_pick(sim, true, false);
+    if (!object)
+        return SIM_NOTHING;
+    struct oracle *after = sim_begin_command(sim, "resize");
+    uint32_t sectors = (uint32_t)rng_between(sim->rng, 8, ORACLE_SECTORS_MAX);
+    replay_trace(sim->replay, "resize %s from %" PRIu32 " to %" PRIu32 " sectors", object->name,
+                 object->sectors, sectors);
+    oracle_resize(after, object->name, sectors);
+    return sim_end_command(sim, lun_resize(sim->pool, object->name,
+                                           (uint64_t)sectors * ORACLE_SECTOR_BYTES, LUN_FORCE,
+                                           &sim->why));
+}
+
+/* ---- commands on snapshots */
+
+static int sim_op_snapshot(struct sim *sim)
+{
+    char name[ORACLE_NAME_BYTES];
+    const char *snapshot;
+    char lun[ORACLE_NAME_BYTES];
+    const struct oracle_object *object = sim_pick(sim, true, false);
+    if (!object || !sim_pick_free_snapshot(sim, object->name, name))
+        return SIM_NOTHING;
+    struct oracle *after = sim_begin_command(sim, "snapshot");
+    if (!oracle_copy(after, object->name, name))
+        return SIM_NOTHING;
+    replay_trace(sim->replay, "snapshot %s", name);
+    sim_split(name, lun, &snapshot);
+    return sim_end_command(sim, snapshot_create(sim->pool, lun, snapshot, NULL, &sim->why));
+}
+
+static int sim_op_snapshot_delete(struct sim *sim)
+{
+    char lun[ORACLE_NAME_BYTES];
+    const char *snapshot;
+    const struct oracle_object *object = sim_pick(sim, false, true);
+    if (!object)
+        return SIM_NOTHING;
+    struct oracle *after = sim_begin_command(sim, "snapshot delete");
+    replay_trace(sim->replay, "delete snapshot %s", object->name);
+    sim_split(object->name, lun, &snapshot);
+    oracle_remove(after, object->name);
+    return sim_end_command(sim, snapshot_delete(sim->pool, lun, snapshot, 0, &sim->why));
+}
+
+static int sim_op_restore(struct sim *sim)
+{
+    char lun[ORACLE_NAME_BYTES];
+    const char *snapshot;
+    const struct oracle_object *object = sim_pick(sim, false, true);
+    if (!object)
+        return SIM_NOTHING;
+    struct oracle *after = sim_begin_command(sim, "restore");
+    replay_trace(sim->replay, "restore %s", object->name);
+    sim_split(object->name, lun, &snapshot);
+    oracle_restore(after, lun, object->name);
+    return sim_end_command(sim, snapshot_restore(sim->pool, lun, snapshot, 0, &sim->why));
+}
+
+/* ---- the rest */
+
+static int sim_op_store(struct sim *sim)
+{
+    struct oracle *after = sim_begin_command(sim, "store");
+    struct store_change changes[3];
+    char keys[ARRAY_SIZE(changes)][16];
+    uint32_t values[ARRAY_SIZE(changes)][64];
+    size_t count = (size_t)rng_between(sim->rng, 1, ARRAY_SIZE(changes));
+    for (size_t i = 0; i < count; i++)
+    {
+        unsigned key = (unsigned)rng_below(sim->rng, ORACLE_KEYS);
+        bool is_put = rng_percent(sim->rng, 75);
+        after->store[key] = is_put ? ++after->next_version : 0;
+        oracle_store_key(key, keys[i]);
+        for (unsigned j = 0; j < ARRAY_SIZE(values[i]); j++)
+            values[i][j] = after->store[key];
+        changes[i] = (struct store_change){
+            .key = keys[i], .value = is_put ? values[i] : NULL, .len = sizeof(values[i])};
+    }
+    replay_trace(sim->replay, "store %zu changes", count);
+    return sim_end_command(sim, store_apply(sim->pool, changes, count, &sim->why));
+}
+
+static int sim_op_checkpoint(struct sim *sim)
+{
+    sim->op = "checkpoint";
+    replay_trace(sim->replay, "checkpoint");
+    int r = pool_checkpoint(sim->pool);
+    if (r == 0)
+        oracle_flush(sim->now, NULL);
+    return sim_result(sim, r);
+}
+
+static int sim_op_jobs(struct sim *sim)
+{
+    uint64_t count = rng_between(sim->rng, 1, 12);
+    sim->op = "jobs";
+    replay_trace(sim->replay, "up to %" PRIu64 " job steps", count);
+    int r = 1;
+    while (r > 0 && count-- > 0)
+        r = pool_run_job_step(sim->pool);
+    return sim_result(sim, r);
+}
+
+static int sim_op_grow(struct sim *sim)
+{
+    struct oracle *after = sim_begin_command(sim, "grow");
+    if (after->pool_bytes >= (64 << 20))
+        return SIM_NOTHING;
+    after->pool_bytes += 1 << 20;
+    replay_trace(sim->replay, "grow the pool to %" PRIu64, after->pool_bytes);
+    return sim_end_command(sim, pool_grow(sim->pool, after->pool_bytes, &sim->why));
+}
+
+static const struct
+{
+    int (*op)(struct sim *sim);
+    unsigned weight;
+} sim_ops[] = {
+    {sim_op_write, 50},          {sim_op_write_atomic, 8}, {sim_op_compare_and_write, 4},
+    {sim_op_unmap, 12},          {sim_op_flush, 10},       {sim_op_create, 8},
+    {sim_op_clone, 14},          {sim_op_clone_many, 4},   {sim_op_delete, 9},
+    {sim_op_rename, 3},          {sim_op_resize, 6},       {sim_op_snapshot, 14},
+    {sim_op_snapshot_delete, 9}, {sim_op_restore, 6},      {sim_op_store, 5},
+    {sim_op_checkpoint, 12},     {sim_op_jobs, 25},        {sim_op_grow, 1},
+};
+
+int sim_random_op(struct sim *sim)
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(sim_ops); i++)
+        total += sim_ops[i].weight;
+    uint64_t at = rng_below(sim->rng, total);
+    unsigned kind = 0;
+    while (at >= sim_ops[kind].weight)
+        at -= sim_ops[kind++].weight;
+    sim->why.text[0] = '\0';
+    return sim_ops[kind].op(sim);
+}
+
+void sim_prepare(struct sim *sim)
+{
+    for (unsigned i = 0; i < 3; i++)
+    {
+        if (sim_op_create(sim) < 0)
+            return;
+        for (unsigned j = 0; j < 4; j++)
+        {
+            if (sim_op_write(sim) < 0)
+                return;
+        }
+    }
+}
