@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The n-th read, write, sync fails: for n = 1, 2, ... until a script of operations passes
+ * untouched.
+ *
+ * A seed is a script. After a fault the pool is usable, or says that it is READ_ONLY or FAILED;
+ * nothing that was acknowledged is lost when it is opened again, with or without a power cut. No
+ * step hangs or aborts. A failed data write may have left old or new in each of its sectors.
+ *
+ * Mode "damage": one metadata block of a closed pool is flipped or lost. The pool opens or is
+ * refused; what it serves is right, or an error.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
+#include "lun/base/log.h"
+#include "lun/pool/format.h"
+#include "tests/sim/sim.h"
+
+enum
+{
+    FAULTS_NTH_MAX = 2000
+};
+
+static const struct
+{
+    const char *mode;
+    struct simdev_fault fault;
+} faults_modes[] = {
+    {"read-eio", {.op = SIMDEV_READ, .kind = SIMDEV_FAIL, .error = -EIO}},
+    {"write-eio", {.op = SIMDEV_WRITE, .kind = SIMDEV_FAIL, .error = -EIO}},
+    {"write-enospc", {.op = SIMDEV_WRITE, .kind = SIMDEV_FAIL, .error = -ENOSPC}},
+    {"write-partial", {.op = SIMDEV_WRITE, .kind = SIMDEV_PARTIAL, .error = -EIO}},
+    {"write-eio-all", {.op = SIMDEV_WRITE, .kind = SIMDEV_FAIL, .error = -EIO, .is_sticky = true}},
+    {"sync-eio", {.op = SIMDEV_SYNC, .kind = SIMDEV_FAIL, .error = -EIO}},
+    {"discard-eio", {.op = SIMDEV_DISCARD, .kind = SIMDEV_FAIL, .error = -EIO, .is_sticky = true}},
+    {"grow-enospc", {.op = SIMDEV_GROW, .kind = SIMDEV_FAIL, .error = -ENOSPC, .is_sticky = true}},
+};
+
+/* A healthy pool goes on working after the fault; reads work unless it FAILED. */
+static void faults_probe(struct sim *sim)
+{
+    struct pool_info info;
+    pool_get_info(sim->pool, &info);
+    replay_count(sim->replay, "%s: %s", sim->replay->mode, pool_health_name(info.health));
+    replay_trace(sim->replay, "  the pool is %s", pool_health_name(info.health));
+    if (info.health != POOL_HEALTHY)
+        return;
+    struct lun_create_args args = {.name = "probe", .size_bytes = 1 << 20};
+    struct lun *lun = NULL;
+    char bytes[4096] = "probe";
+    int r = lun_create(sim->pool, &args, &sim->why);
+    if (r == 0)
+        r = lun_open(sim->pool, "probe", 0, &lun, &sim->why);
+    if (r == 0)
+        r = lun_write(lun, bytes, sizeof(bytes), 4096, LUN_FUA);
+    lun_close(lun);
+    if (r == 0)
+        r = lun_delete(sim->pool, "probe", false, 0, &sim->why);
+    if (r < 0)
+        replay_fail(sim->replay, "the pool says it is healthy, and fails: %d, %s", r,
+                    sim->why.text);
+}
+
+/* One run of the script with fault @n. False: it was not reached. */
+static bool faults_run_nth(struct replay *replay, const struct simdev_fault *fault, uint64_t n)
+{
+    struct sim sim;
+    struct rng rng = rng_of(replay->seed);
+    struct simdev_fault armed = *fault;
+    armed.nth = n;
+    sim_begin(&sim, replay);
+    sim.rng = &rng;
+    sim_prepare(&sim);
+    simdev_arm(sim.disk, &armed);
+    sim.faults_armed = true;
+    bool is_hit = false;
+    int r = 0;
+    for (uint64_t step = 0; step < replay->steps; step++)
+    {
+        if (!replay_step(replay, step, &rng))
+            continue;
+        r = sim_random_op(&sim);
+        is_hit = simdev_fault_hits(sim.disk) > 0;
+        /* A command that failed may be there after all, so there is not one oracle any more. */
+        if (is_hit && (r < 0 || rng_percent(&rng, 10)))
+            break;
+    }
+    replay_trace(replay, "n = %" PRIu64 ": %s", n, is_hit ? "hit" : "not reached");
+    simdev_arm(sim.disk, NULL);
+    if (is_hit)
+        faults_probe(&sim);
+    else
+        sim_verify_live(&sim);
+    struct simdev_crash_policy keep = {.keep_percent = 100};
+    struct simdev_crash_policy policy = n % 2 ? keep : simdev_random_policy(&rng);
+    sim.faults_armed = false;
+    sim_recover(&sim, &policy, false);
+    sim_drain(&sim);
+    sim_verify_live(&sim);
+    sim_end(&sim);
+    return is_hit;
+}
+
+static void faults_run_script(struct replay *replay)
+{
+    unsigned mode = 0;
+    while (strcmp(faults_modes[mode].mode, replay->mode) != 0)
+        mode++;
+    for (uint64_t n = 1; n < FAULTS_NTH_MAX; n++)
+    {
+        if (!faults_run_nth(replay, &faults_modes[mode].fault, n))
+            return;
+        replay_count(replay, "%s", replay->mode);
+    }
+    replay_fail(replay, "more than %d calls: give fewer steps", FAULTS_NTH_MAX);
+}
+
+/* ---- damage */
+
+/* A random block whose magic says that it is metadata, and its name; false: none was found. */
+static bool faults_pick_metadata(struct sim *sim, uint64_t *blk, const char **what)
+{
+    static const struct
+    {
+        uint32_t magic;
+        const char *name;
+    } kinds[] = {
+        {DISK_MAGIC_SUPER, "superblock"}, {DISK_MAGIC_BITMAP, "bitmap"},
+        {DISK_MAGIC_TABLE, "table"},      {DISK_MAGIC_NODE, "node"},
+        {DISK_MAGIC_PAGE, "page"},        {DISK_MAGIC_BATCH, "journal"},
+    };
+    unsigned kind = (unsigned)rng_below(sim->rng, ARRAY_SIZE(kinds));
+    uint64_t count = 0;
+    *what = kinds[kind].name;
+    for (uint64_t i = 0; i < sim->now->pool_bytes / BLK_BYTES; i++)
+    {
+        struct disk_header header;
+        simdev_peek(sim->disk, &header, sizeof(header), i * BLK_BYTES);
+        if (le32_get(header.magic) == kinds[kind].magic && rng_below(sim->rng, ++count) == 0)
+            *blk = i;
+    }
+    return count > 0;
+}
+
+/* Every sector that can be read must be right. */
+static void faults_read_all(struct sim *sim)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *object = &sim->now->objects[i];
+        struct lun *lun = NULL;
+        if (!object->name[0] || lun_open(sim->pool, object->name, LUN_READ_ONLY, &lun, NULL) < 0)
+            continue;
+        uint64_t sectors = min_u64(object->sectors, lun_size_bytes(lun) / ORACLE_SECTOR_BYTES);
+        for (uint32_t sector = 0; sector < sectors; sector++)
+        {
+            uint8_t found[ORACLE_SECTOR_BYTES];
+            uint8_t wanted[ORACLE_SECTOR_BYTES];
+            oracle_fill(wanted, object->current[sector], sector);
+            int r = lun_read(lun, found, sizeof(found), (uint64_t)sector * sizeof(found));
+            if (r == 0 && memcmp(found, wanted, sizeof(found)) != 0)
+                replay_fail(sim->replay, "%s: sector %" PRIu32 " is served wrong after damage",
+                            object->name, sector);
+        }
+        lun_close(lun);
+    }
+}
+
+static void faults_report_cb(void *opaque, bool is_error, const char *text)
+{
+    (void)is_error;
+    replay_trace(opaque, "  check: %s", text);
+}
+
+/* Flips a bit, loses the block, or puts another block of metadata in its place. */
+static void faults_damage_block(struct sim *sim, uint64_t blk)
+{
+    uint8_t bytes[BLK_BYTES] = {0};
+    uint64_t other = 0;
+    const char *what;
+    unsigned kind = (unsigned)rng_below(sim->rng, 3);
+    if (kind == 0)
+    {
+        simdev_rot(sim->disk, sim->rng, 1, BLK_BYTES, blk * BLK_BYTES);
+        return;
+    }
+    if (kind == 1 && faults_pick_metadata(sim, &other, &what))
+        simdev_peek(sim->disk, bytes, sizeof(bytes), other * BLK_BYTES);
+    simdev_poke(sim->disk, bytes, sizeof(bytes), blk * BLK_BYTES);
+}
+
+static void faults_run_damage(struct replay *replay)
+{
+    struct sim sim;
+    struct rng rng = rng_of(replay->seed);
+    sim_begin(&sim, replay);
+    sim.rng = &rng;
+    sim_prepare(&sim);
+    for (uint64_t step = 0; step < replay->steps; step++)
+    {
+        if (replay_step(replay, step, &rng))
+            ignore_error(sim_random_op(&sim), "what fails here is a failure of its own");
+    }
+    bool with_journal = rng_percent(&rng, 50);
+    sim.op = "close";
+    if (with_journal)
+        ignore_error(sim_random_op(&sim), "a last change for the journal");
+    int r = pool_checkpoint(sim.pool);
+    if (with_journal && r == 0)
+    {
+        struct store_change change = {.key = "last", .value = "1", .len = 1};
+        ignore_error(store_apply(sim.pool, &change, 1, NULL), "it is only there to be a record");
+        simdev_cut_power(sim.disk);
+    }
+    ignore_error(pool_close(sim.pool), "the power may be off");
+    simdev_restart(sim.disk, &rng, &(struct simdev_crash_policy){.keep_percent = 100});
+    uint64_t blk = 0;
+    const char *what = NULL;
+    if (faults_pick_metadata(&sim, &blk, &what))
+        faults_damage_block(&sim, blk);
+    log_set_level(replay->trace ? LOG_LEVEL_INFO : (enum log_level) - 1);
+    r = sim_open(&sim, sim.disk, &sim.pool);
+    replay_trace(replay, "%s in block %" PRIu64 " was damaged: open gives %d %s", what, blk, r,
+                 r < 0 ? sim.why.text : "");
+    replay_count(replay, "damage: %s: %s", what, r < 0 ? "refused" : "opened");
+    if (r < 0 && sim.why.text[0] == '\0')
+        replay_fail(replay, "the pool is refused (%d) without a reason", r);
+    sim.faults_armed = true;
+    if (r == 0)
+    {
+        struct check_result result;
+        faults_read_all(&sim);
+        ignore_error(pool_check(sim.pool, faults_report_cb, replay, &result), "it may give up");
+        faults_read_all(&sim);
+    }
+    else
+        sim.pool = NULL;
+    sim_end(&sim);
+}
+
+static void faults_run(struct replay *replay)
+{
+    if (strcmp(replay->mode, "damage") == 0)
+        faults_run_damage(replay);
+    else
+        faults_run_script(replay);
+}
+
+static bool faults_summary(const struct replay_stats *stats)
+{
+    for (unsigned i = 0; i < REPLAY_COUNTERS && stats->counters[i].label[0]; i++)
+        printf("%10" PRIu64 " %s\n", stats->counters[i].count, stats->counters[i].label);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *modes[ARRAY_SIZE(faults_modes) + 2];
+    for (unsigned i = 0; i < ARRAY_SIZE(faults_modes); i++)
+        modes[i] = faults_modes[i].mode;
+    modes[ARRAY_SIZE(faults_modes)] = "damage";
+    static const struct replay_program program = {
+        .name = "test_faults",
+        .modes = modes,
+        .runs = 27,
+        .steps = 40,
+        .seeds_path = FAULTS_SEEDS,
+        .run = faults_run,
+        .summary = faults_summary,
+    };
+    return replay_main(&program, argc, argv);
+}
