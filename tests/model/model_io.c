@@ -238,8 +238,8 @@ void model_step_compare_and_write(struct model *model)
     AUTO_FREE uint8_t *bytes = malloc(len + 1);
     rng_fill(model->rng, bytes, len);
     ignore_error(NAIVE->lun_read(slot.naive, compare, len, offset), "a bad range fails below too");
-    if (len > 0 && rng_percent(model->rng, 30))
-        compare[rng_below(model->rng, len)] ^= 1;
+    if (len > 0 && rng_percent(model->rng, 40))
+        compare[rng_below(model->rng, rng_percent(model->rng, 50) ? min_u64(len, 8) : len)] ^= 1;
     size_t real_at = 0;
     size_t naive_at = 0;
     int real = REAL->lun_compare_and_write(slot.real, compare, bytes, len, offset,
