@@ -248,16 +248,19 @@ struct config_reader
     FILE *file;
     const char *path;
     struct config *config;
-    int line;  /* of the line handed out last */
-    int error; /* the first one */
+    int line;       /* of the line handed out last */
+    int error;      /* the first one of a value, */
+    int error_line; /* there */
     bool seen[ARRAY_SIZE(config_keys)];
     struct reason *why;
 };
 
 static int config_fail(struct config_reader *reader, int err, const char *text)
 {
-    if (reader->error == 0)
-        reader->error = reason_set(reader->why, err, "%s:%d: %s", reader->path, reader->line, text);
+    if (reader->error < 0)
+        return 0;
+    reader->error_line = reader->line;
+    reader->error = reason_set(reader->why, err, "%s:%d: %s", reader->path, reader->line, text);
     return 0; /* inih: failed */
 }
 
@@ -334,7 +337,9 @@ int config_load(const char *path, struct config **config, struct reason *why)
         return reason_set(why, -ENOMEM, "no memory");
     struct config_reader reader = {.file = file, .path = path, .config = loaded, .why = why};
     int bad_line = ini_parse_stream(config_read_line, &reader, config_line, &reader);
-    if (reader.error < 0)
+    /* A line that inih itself could not read may come before the one whose value is bad. */
+    bool is_syntax = bad_line > 0 && (reader.error == 0 || bad_line < reader.error_line);
+    if (reader.error < 0 && !is_syntax)
         return reader.error;
     if (ferror(file))
         return reason_set(why, -EIO, "cannot read %s", path);

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The command line without a server: the table of commands is sound, command lines are understood
+ * or refused, listings look right, the manual page and the completion say what the table says.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
+#include "server/ctl/client.h"
+#include "server/ctl/command.h"
+#include "server/ctl/ctl.h"
+#include "server/ctl/table.h"
+#include "server/ctl/uri.h"
+#include "server/mgmt/proto.h"
+#include "server/mgmt/view.h"
+#include "tests/lib/cunit_main.h"
+
+/* ---- the table of commands ----------------------------------------------------------------- */
+
+static void test_commands(void)
+{
+    for (const struct command *command = command_table; command->words; command++)
+    {
+        const struct command_option *options[COMMAND_OPTIONS_MAX];
+        size_t count = command_all_options(command, options);
+        CU_ASSERT_PTR_NOT_NULL(command->run);
+        CU_ASSERT_TRUE(command->summary[0] >= 'a' && command->summary[0] <= 'z');
+        CU_ASSERT_NOT_EQUAL(command->summary[strlen(command->summary) - 1], '.');
+        CU_ASSERT_EQUAL(strncmp(command->example, "lunette ", 8), 0);
+        CU_ASSERT_EQUAL(command->example[strlen(command->example) - 1], '\n');
+        for (size_t a = 0; a < count; a++)
+            for (size_t b = 0; b < a; b++)
+            {
+                CU_ASSERT_STRING_NOT_EQUAL(options[a]->name, options[b]->name);
+                CU_ASSERT_TRUE(options[a]->letter == 0 || options[a]->letter != options[b]->letter);
+            }
+        for (const struct command *other = command_table; other != command; other++)
+            CU_ASSERT_STRING_NOT_EQUAL(other->words, command->words);
+    }
+}
+
+static const struct command *find_words(const char *words)
+{
+    for (const struct command *command = command_table; command->words; command++)
+        if (strcmp(command->words, words) == 0)
+            return command;
+    return NULL;
+}
+
+static void test_aliases(void)
+{
+    for (const struct command_alias *alias = command_aliases; alias->words; alias++)
+    {
+        CU_ASSERT_PTR_NOT_NULL(find_words(alias->target));
+        CU_ASSERT_PTR_NULL(find_words(alias->words));
+    }
+}
+
+/* Splits @line at blanks; quotes are taken off. */
+static int split(char *line, const char **words, int max)
+{
+    int count = 0;
+    for (char *at = line; *at && count < max;)
+    {
+        while (*at == ' ')
+            at++;
+        if (!*at)
+            break;
+        char *end = *at == '\'' ? strchr(at + 1, '\'') : at + strcspn(at, " ");
+        words[count++] = *at == '\'' ? at + 1 : at;
+        at = *end ? end + 1 : end;
+        *end = '\0';
+    }
+    return count;
+}
+
+static int parse(const char *text, struct invocation *in, struct reason *why)
+{
+    static char line[1024];
+    const char *words[64];
+    snprintf(line, sizeof(line), "%s", text);
+    return command_parse(split(line, words, 64), words, in, why);
+}
+
+/* Every example in help and manual is a command line that is understood, of its own command. */
+static void test_examples(void)
+{
+    for (const struct command *command = command_table; command->words; command++)
+        for (const char *at = command->example; *at; at += strcspn(at, "\n") + 1)
+        {
+            char line[512];
+            struct invocation in;
+            struct reason why = {.text = ""};
+            size_t len = strcspn(at, "\n|>");
+            snprintf(line, sizeof(line), "%.*s", (int)len, at);
+            if (command->run == ctl_help || command->run == ctl_complete)
+                continue;
+            int r = parse(line + strlen("lunette "), &in, &why);
+            if (r < 0)
+                printf("\n%s -> %s\n", line, why.text);
+            CU_ASSERT_EQUAL(r, 0);
+            CU_ASSERT_PTR_EQUAL(in.command, command);
+            invocation_destroy(&in);
+        }
+}
+
+static void test_parse(void)
+{
+    struct invocation in;
+    CU_ASSERT_EQUAL(parse("lun create vm1 --size 10G -n --comment=ab", &in, NULL), 0);
+    CU_ASSERT_STRING_EQUAL(option_text(&in, "size"), "10G");
+    CU_ASSERT_TRUE(option_flag(&in, "dry-run"));
+    CU_ASSERT_FALSE(option_flag(&in, "json"));
+    CU_ASSERT_PTR_NULL(option_text(&in, "sector"));
+    CU_ASSERT_EQUAL(in.arg_count, 1);
+    invocation_destroy(&in);
+
+    CU_ASSERT_EQUAL(parse("volume file clone create -source-path a -destination-path b", &in, NULL),
+                    0);
+    CU_ASSERT_STRING_EQUAL(in.command->words, "lun clone");
+    CU_ASSERT_STRING_EQUAL(option_text(&in, "source-path"), "a");
+    CU_ASSERT_STRING_EQUAL(option_text(&in, "destination-path"), "b");
+    invocation_destroy(&in);
+
+    CU_ASSERT_EQUAL(parse("lun clone create a b", &in, NULL), 0);
+    CU_ASSERT_EQUAL(in.arg_count, 2);
+    CU_ASSERT_STRING_EQUAL(in.args[0], "a");
+    invocation_destroy(&in);
+
+    CU_ASSERT_EQUAL(parse("--socket /x --json pool show", &in, NULL), 0);
+    CU_ASSERT_STRING_EQUAL(option_text(&in, "socket"), "/x");
+    CU_ASSERT_TRUE(option_flag(&in, "json"));
+    invocation_destroy(&in);
+
+    CU_ASSERT_EQUAL(
+        parse("serve --pool /p --iscsi a:1 --iscsi b:2 -- --filter=rate rate=1G", &in, NULL), 0);
+    size_t count;
+    char *const *portals = option_texts(&in, "iscsi", &count);
+    CU_ASSERT_EQUAL(count, 2);
+    CU_ASSERT_STRING_EQUAL(portals[1], "b:2");
+    CU_ASSERT_EQUAL(in.arg_count, 2);
+    CU_ASSERT_STRING_EQUAL(in.args[0], "--filter=rate");
+    invocation_destroy(&in);
+
+    /* --help needs no arguments. */
+    CU_ASSERT_EQUAL(parse("lun create --help", &in, NULL), 0);
+    CU_ASSERT_TRUE(option_flag(&in, "help"));
+    invocation_destroy(&in);
+}
+
+static void test_usage(void)
+{
+    static const struct
+    {
+        const char *line, *says;
+    } cases[] = {
+        {"", "no command given"},
+        {"--json", "no command given"},
+        {"fly", "\"fly\" is no command"},
+        {"lun", "\"lun\" needs a word behind it"},
+        {"lun fly", "\"lun fly\" is no command"},
+        {"lun create", "needs NAME SIZE"},
+        {"lun rename a", "needs NAME NEW-NAME"},
+        {"lun rename a b c", "no use for \"c\""},
+        {"lun create a --size", "missing argument"},
+        {"lun create a --sise 1", "--sise: no such option"},
+        {"lun create a --json=1 --size 1G", "--json=1"},
+        {"lun create a --size 1 --size 2", "--size is given twice"},
+        {"tree x", "no use for \"x\""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+    {
+        struct invocation in;
+        struct reason why = {.text = ""};
+        int r = parse(cases[i].line, &in, &why);
+        if (r != -EINVAL || !strstr(why.text, cases[i].says))
+            printf("\n%s -> %d %s\n", cases[i].line, r, why.text);
+        CU_ASSERT_EQUAL(r, -EINVAL);
+        CU_ASSERT_PTR_NOT_NULL(strstr(why.text, cases[i].says));
+        invocation_destroy(&in);
+    }
+}
+
+/* ---- manual and completion ----------------------------------------------------------------- */
+
+static char *read_whole(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return NULL;
+    char *text = calloc(1, 1 << 20);
+    size_t len = text ? fread(text, 1, (1 << 20) - 1, file) : 0;
+    fclose(file);
+    if (text)
+        text[len] = '\0';
+    return text;
+}
+
+/* conf/lunette.1 is what the table makes today. */
+static void test_manual_is_current(void)
+{
+    char path[4096], *made = NULL;
+    size_t size;
+    const char *source = getenv("LUNETTE_SOURCE");
+    snprintf(path, sizeof(path), "%s/conf/lunette.1", source ? source : ".");
+    AUTO_FREE char *kept = read_whole(path);
+    FILE *file = open_memstream(&made, &size);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    command_print_manual(file);
+    fclose(file);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(kept);
+    if (strcmp(kept, made) != 0)
+        printf("\n%s is old: lunette __manual >conf/lunette.1\n", path);
+    CU_ASSERT_STRING_EQUAL(kept, made);
+    free(made);
+}
+
+/* Each command and option is in the page, in the section of its command. */
+static void test_manual_is_complete(void)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    command_print_manual(file);
+    fclose(file);
+    for (const struct command *command = command_table; command->words; command++)
+    {
+        const struct command_option *options[COMMAND_OPTIONS_MAX];
+        size_t count = command_all_options(command, options);
+        char heading[64], option[64];
+        snprintf(heading, sizeof(heading), ".SS \"%s\"\n", command->words);
+        char *at = strstr(text, heading);
+        CU_ASSERT_EQUAL(at != NULL, !(command->flags & COMMAND_HIDDEN));
+        char *end = at ? strstr(at + 1, ".SS ") : NULL;
+        for (size_t i = 0; at && i < count; i++)
+        {
+            char *to = stpcpy(option, "\\-\\-");
+            for (const char *from = options[i]->name; *from; from++)
+                to = stpcpy(to, *from == '-' ? "\\-" : (char[]){*from, '\0'});
+            const char *found = strstr(at, option);
+            bool is_common = strstr(text, ".SH COMMANDS") > strstr(text, option);
+            CU_ASSERT_TRUE(is_common || (found && (!end || found < end)));
+        }
+    }
+    free(text);
+}
+
+static void complete(const char *words, const char *expected)
+{
+    char line[256], *made = NULL;
+    const char *argv[16];
+    size_t size;
+    snprintf(line, sizeof(line), "%s", words);
+    int argc = split(line, argv, 15);
+    if (!*words || words[strlen(words) - 1] == ' ')
+        argv[argc++] = "";
+    FILE *file = open_memstream(&made, &size);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    command_print_completions(file, argc, argv);
+    fclose(file);
+    if (strcmp(made, expected) != 0)
+        printf("\n\"%s\" -> %s", words, made);
+    CU_ASSERT_STRING_EQUAL(made, expected);
+    free(made);
+}
+
+static void test_completion(void)
+{
+    complete("", "pool\nserve\nlun\nsnapshot\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
+    complete("s", "serve\nsnapshot\nserver\n");
+    complete("snapshot ", "create\nshow\ndelete\nrename\nrestore\n");
+    complete("snapshot re", "rename\nrestore\n");
+    complete("snapshot fly", "");
+    complete("lun clone --d", "--destination-path=\n--dry-run\n");
+    complete("tree --", "--dot\n--json\n--socket=\n--help\n");
+    complete("tree --j", "--json\n");
+}
+
+/* ---- listings ------------------------------------------------------------------------------ */
+
+static const struct field fields[] = {
+    {"name", "Name", FIELD_TEXT, false},
+    {"size_bytes", "Size", FIELD_BYTES, false},
+    {"ratio", "Ratio", FIELD_RATIO, false},
+    {"open", "Open", FIELD_COUNT, true},
+    {"part", "Part", FIELD_PERCENT, true},
+    {"there", "There", FIELD_TEXT, true},
+    {0},
+};
+
+static char *print(const char *json, const struct table_options *options, int *r)
+{
+    char *text = NULL;
+    size_t size;
+    AUTO_JSON json_t *result = json_loads(json, 0, NULL);
+    FILE *file = open_memstream(&text, &size);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(result);
+    *r = table_print(file, result, "rows", fields, options, NULL);
+    fclose(file);
+    return text;
+}
+
+static void test_table(void)
+{
+    static const char rows[] = "{\"rows\":[{\"name\":\"a\",\"size_bytes\":1536,\"ratio\":2.5,"
+                               "\"open\":3,\"part\":12.34,\"there\":true},"
+                               "{\"name\":\"bbbbbb\\u001b[2J\",\"size_bytes\":0,\"ratio\":10,"
+                               "\"there\":null}],\"count\":2}";
+    int r;
+    AUTO_FREE char *plain = print(rows, &(struct table_options){.unit = 'h'}, &r);
+    CU_ASSERT_EQUAL(r, 0);
+    CU_ASSERT_STRING_EQUAL(plain, "Name           Size    Ratio\n"
+                                  "a           1.50KiB   2.50:1\n"
+                                  "bbbbbb?[2J       0B  10.00:1\n"
+                                  "2 entries were displayed.\n");
+    AUTO_FREE char *chosen =
+        print(rows, &(struct table_options){.unit = 'B', .fields = "there,size,open,part"}, &r);
+    CU_ASSERT_STRING_EQUAL(chosen, "There   Size  Open   Part\n"
+                                   "yes    1536B     3  12.3%\n"
+                                   "-         0B     -      -\n"
+                                   "2 entries were displayed.\n");
+    AUTO_FREE char *json =
+        print(rows, &(struct table_options){.fields = "open,name", .json = true}, &r);
+    AUTO_JSON json_t *parsed = json_loads(json, 0, NULL);
+    const json_t *first = json_array_get(json_object_get(parsed, "rows"), 0);
+    CU_ASSERT_EQUAL(json_object_size(first), 2);
+    CU_ASSERT_EQUAL(json_integer_value(json_object_get(parsed, "count")), 2);
+    AUTO_FREE char *none = print("{\"rows\":[]}", &(struct table_options){.unit = 'h'}, &r);
+    CU_ASSERT_STRING_EQUAL(none, "0 entries were displayed.\n");
+    AUTO_FREE char *one = print("{\"rows\":[{\"name\":\"x\"}]}",
+                                &(struct table_options){.unit = 'h', .fields = "name"}, &r);
+    CU_ASSERT_STRING_EQUAL(one, "Name\nx\n1 entry was displayed.\n");
+}
+
+static void test_fields(void)
+{
+    struct reason why = {.text = ""};
+    CU_ASSERT_EQUAL(table_check_fields("name,size_bytes,size", fields, &why), 0);
+    CU_ASSERT_EQUAL(table_check_fields("name,sise", fields, &why), -EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "\"sise\""));
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "name,size_bytes,ratio,open,part,there"));
+    CU_ASSERT_EQUAL(table_check_fields("", fields, &why), -EINVAL);
+    CU_ASSERT_EQUAL(table_check_fields("nam", fields, &why), -EINVAL);
+    CU_ASSERT_EQUAL(table_check_fields(",", fields, &why), -EINVAL);
+}
+
+static void test_savings(void)
+{
+    CU_ASSERT_EQUAL(view_savings_ratio(0, 0), 1.0);
+    CU_ASSERT_EQUAL(view_savings_ratio(800, 260), 3.07);
+    CU_ASSERT_EQUAL(view_savings_ratio(100, 200), 1.0);
+    CU_ASSERT_EQUAL(view_savings_ratio(100, 0), 1.0);
+}
+
+/* ---- addresses ----------------------------------------------------------------------------- */
+
+static void test_uris(void)
+{
+    struct nbd_address address;
+    AUTO_FREE char *server = uri_of_socket("/run/a b/nbd?.sock");
+    CU_ASSERT_STRING_EQUAL(server, "nbd+unix:///?socket=/run/a%20b/nbd%3F.sock");
+    AUTO_FREE char *export = uri_of_export(server, "vm1@s");
+    CU_ASSERT_STRING_EQUAL(export, "nbd+unix:///vm1@s?socket=/run/a%20b/nbd%3F.sock");
+    CU_ASSERT_EQUAL(uri_parse(server, &address), 0);
+    CU_ASSERT_STRING_EQUAL(address.socket, "/run/a b/nbd?.sock");
+    uri_free_address(&address);
+
+    AUTO_FREE char *tcp = uri_of_address("::1", "10810", true);
+    CU_ASSERT_STRING_EQUAL(tcp, "nbds://[::1]:10810/");
+    CU_ASSERT_EQUAL(uri_parse(tcp, &address), 0);
+    CU_ASSERT_TRUE(address.is_tls);
+    CU_ASSERT_STRING_EQUAL(address.host, "::1");
+    CU_ASSERT_STRING_EQUAL(address.port, "10810");
+    uri_free_address(&address);
+    AUTO_FREE char *no_slash = uri_of_export("nbd://host", "a");
+    CU_ASSERT_STRING_EQUAL(no_slash, "nbd://host/a");
+    CU_ASSERT_EQUAL(uri_parse("nbd://host", &address), 0);
+    CU_ASSERT_STRING_EQUAL(address.port, "10809");
+    uri_free_address(&address);
+    CU_ASSERT_EQUAL(uri_parse("http://host", &address), -EINVAL);
+    CU_ASSERT_EQUAL(uri_parse("nbd+unix:///", &address), -EINVAL);
+    CU_ASSERT_EQUAL(uri_parse("", &address), -EINVAL);
+}
+
+static CU_TestInfo ctl_tests[] = {
+    {"the table of commands is sound", test_commands},
+    {"aliases", test_aliases},
+    {"every example is understood", test_examples},
+    {"command lines", test_parse},
+    {"usage errors", test_usage},
+    {"the manual page is current", test_manual_is_current},
+    {"the manual page is complete", test_manual_is_complete},
+    {"completion", test_completion},
+    {"tables", test_table},
+    {"fields", test_fields},
+    {"savings", test_savings},
+    {"NBD addresses", test_uris},
+    CU_TEST_INFO_NULL,
+};
+
+int main(int argc, char **argv)
+{
+    CU_SuiteInfo suites[] = {
+        {"ctl", NULL, NULL, NULL, NULL, ctl_tests},
+        CU_SUITE_INFO_NULL,
+    };
+    return cunit_main(suites, argc, argv);
+}
