@@ -17,19 +17,34 @@
 
 static volatile sig_atomic_t tool_cancel;
 static uint64_t tool_cancel_at = UINT64_MAX;
-static const char *tool_touch_at_first_flush;
+static const char *tool_pause_at_first_flush;
+
+/* Says in the FIFO @prefix.here what is durable, then waits until somebody opens @prefix.go. */
+static void tool_pause(const char *prefix, uint64_t durable_bytes)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s.here", prefix);
+    FILE *file = fopen(path, "w");
+    if (file)
+    {
+        fprintf(file, "%" PRIu64 "\n", durable_bytes);
+        fclose(file);
+    }
+    snprintf(path, sizeof(path), "%s.go", prefix);
+    file = fopen(path, "r");
+    if (file)
+        fclose(file);
+}
 
 static void tool_progress_cb(void *opaque, const struct transfer_progress *progress)
 {
     (void)opaque;
     if (progress->done_bytes >= tool_cancel_at)
         tool_cancel = 1;
-    if (tool_touch_at_first_flush && progress->durable_bytes > 0)
+    if (tool_pause_at_first_flush && progress->durable_bytes > 0)
     {
-        FILE *file = fopen(tool_touch_at_first_flush, "w");
-        if (file)
-            fclose(file);
-        tool_touch_at_first_flush = NULL;
+        tool_pause(tool_pause_at_first_flush, progress->durable_bytes);
+        tool_pause_at_first_flush = NULL;
     }
 }
 
@@ -65,7 +80,7 @@ enum
     OPT_FLUSH,
     OPT_CONNECTIONS,
     OPT_CANCEL_AT,
-    OPT_TOUCH,
+    OPT_PAUSE,
     OPT_SIZE,
 };
 
@@ -83,7 +98,7 @@ static const struct option tool_options[] = {
     {"flush", required_argument, NULL, OPT_FLUSH},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
     {"cancel-at", required_argument, NULL, OPT_CANCEL_AT},
-    {"touch-at-first-flush", required_argument, NULL, OPT_TOUCH},
+    {"pause-at-first-flush", required_argument, NULL, OPT_PAUSE},
     {"size", no_argument, NULL, OPT_SIZE},
     {NULL, 0, NULL, 0},
 };
@@ -127,8 +142,8 @@ static bool tool_take_option(int option, struct transfer_options *to)
     case OPT_CANCEL_AT:
         tool_cancel_at = number;
         return true;
-    case OPT_TOUCH:
-        tool_touch_at_first_flush = optarg;
+    case OPT_PAUSE:
+        tool_pause_at_first_flush = optarg;
         return true;
     default:
         return false;
