@@ -3,9 +3,9 @@
  * The naive engine: every function of lun.h, in memory, in the simplest way that is right.
  *
  * It stands in for the real engine while a front end is developed, and is the oracle of the model
- * test. A clone copies the array of page pointers, one lock covers everything, all work is done when
- * a call returns. A pool keeps what it held from close to open within one process; across processes
- * only that the pool exists, its name and size, which are in a small file at its path.
+ * test. A clone copies the array of page pointers, one lock covers everything, all work is done
+ * when a call returns. A pool keeps what it held from close to open within one process; across
+ * processes only that the pool exists, its name and size, which are in a small file at its path.
  *
  * Here: names, objects, pools. Commands on LUNs and snapshots are in naive_manage.c, content in
  * naive_content.c, handles and I/O in naive_io.c, everything else in naive_store.c.
@@ -105,7 +105,9 @@ int nv_require(struct pool *pool, const char *name, struct nv_object **object, s
 
 int nv_require_lun(struct pool *pool, const char *name, struct nv_object **lun, struct reason *why)
 {
-    *lun = strchr(name, '@') ? NULL : nv_find(pool, name);
+    *lun = nv_find(pool, name);
+    if (*lun && (*lun)->lun)
+        return reason_set(why, -EINVAL, "'%s' is a snapshot, not a LUN.", name);
     return *lun ? 0 : reason_set(why, -ENOENT, "There is no LUN '%s'.", name);
 }
 
@@ -113,7 +115,9 @@ int nv_require_snapshot(struct pool *pool, const char *lun_name, const char *sna
                         struct nv_object **object, struct reason *why)
 {
     struct nv_object *lun = NULL;
-    int r = nv_require_lun(pool, lun_name, &lun, why);
+    int r = nv_check_name(snapshot, "snapshot", why);
+    if (r == 0)
+        r = nv_require_lun(pool, lun_name, &lun, why);
     if (r < 0)
         return r;
     char name[2 * LUN_NAME_MAX + 2];

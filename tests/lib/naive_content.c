@@ -259,13 +259,12 @@ static int nv_content_zero_mapped(struct pool *pool, struct nv_content *content,
     return 0;
 }
 
-/* @unmap: whole pages become holes; else mapped pages stay mapped. */
-int nv_content_zero(struct pool *pool, struct nv_content *content, uint64_t len, uint64_t offset,
-                    bool unmap)
+/* Whole pages become holes. */
+int nv_content_zero(struct pool *pool, struct nv_content *content, uint64_t len, uint64_t offset)
 {
     uint64_t first = div_round_up(offset, LUN_BLK_BYTES);
     uint64_t end = (offset + len) / LUN_BLK_BYTES;
-    if (!unmap || first >= end)
+    if (first >= end)
         return nv_content_zero_mapped(pool, content, len, offset);
     int r = nv_content_zero_mapped(pool, content, first * LUN_BLK_BYTES - offset, offset);
     if (r == 0)

@@ -103,7 +103,7 @@ void nv_content_read(const struct nv_content *content, void *buf, size_t len, ui
 MUST_CHECK int nv_content_write(struct pool *pool, struct nv_content *content, const void *buf,
                                 size_t len, uint64_t offset);
 MUST_CHECK int nv_content_zero(struct pool *pool, struct nv_content *content, uint64_t len,
-                               uint64_t offset, bool unmap);
+                               uint64_t offset);
 uint64_t nv_content_next_chunk(const struct nv_content *content, uint64_t page);
 
 /* naive.c */

@@ -48,12 +48,12 @@ int lun_open(struct pool *pool, const char *name, unsigned flags, struct lun **o
     AUTO_LOCK(&pool->lock);
     if (flags & ~(unsigned)LUN_READ_ONLY)
         return reason_set(why, -EINVAL, "Unknown flags 0x%x for opening '%s'.", flags, name);
+    bool can_write = !strstr(name, "..") && !strchr(name, '@') && !pool->is_read_only;
+    if (!can_write && !(flags & LUN_READ_ONLY))
+        return reason_set(why, -EROFS, "'%s' can only be opened for reading.", name);
     int r = nv_open_objects(pool, name, lun, why);
     if (r < 0)
         return r;
-    bool can_write = !lun->base && !lun->object->lun && !pool->is_read_only;
-    if (!can_write && !(flags & LUN_READ_ONLY))
-        return reason_set(why, -EROFS, "'%s' can only be opened for reading.", name);
     lun->pool = pool;
     lun->is_read_only = flags & LUN_READ_ONLY;
     lun->object->open_handles++;
@@ -124,11 +124,11 @@ static int nv_check_range(const struct lun *lun, uint64_t len, uint64_t offset)
 
 static int nv_check_change(const struct lun *lun, uint64_t len, uint64_t offset, uint64_t max)
 {
+    if (lun->is_read_only || lun->pool->is_read_only)
+        return -EROFS;
     int r = nv_check_range(lun, len, offset);
     if (r < 0)
         return r;
-    if (lun->is_read_only || lun->pool->is_read_only)
-        return -EROFS;
     return len > max ? -EINVAL : 0;
 }
 
@@ -190,37 +190,38 @@ int lun_write_atomic(struct lun *lun, const void *buf, size_t len, uint64_t offs
     return nv_note_full(lun->pool, nv_write(lun, buf, len, offset, NV_SMALL_MAX_BYTES));
 }
 
-static int nv_zero(struct lun *lun, uint64_t len, uint64_t offset, bool unmap)
+static int nv_zero(struct lun *lun, uint64_t len, uint64_t offset)
 {
     AUTO_LOCK(&lun->pool->lock);
     int r = nv_check_change(lun, len, offset, UINT64_MAX);
     if (r < 0)
         return r;
-    return nv_content_zero(lun->pool, &lun->object->content, len, offset, unmap);
+    /* The last block of a LUN that ends inside it is whole when all that there is of it goes. */
+    if (len > 0 && offset + len == lun->object->size_bytes)
+        len = round_up(offset + len, LUN_BLK_BYTES) - offset;
+    return nv_content_zero(lun->pool, &lun->object->content, len, offset);
 }
 
 int lun_unmap(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
 {
     if (flags & ~(unsigned)LUN_FUA)
         return -EINVAL;
-    return nv_note_full(lun->pool, nv_zero(lun, len, offset, true));
+    return nv_note_full(lun->pool, nv_zero(lun, len, offset));
 }
 
+/* Every LUN is thin here: zeros are holes, whatever the flags allow. */
 int lun_zero(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
 {
     if (flags & ~(unsigned)(LUN_FUA | LUN_MAY_UNMAP | LUN_FAST_ONLY))
         return -EINVAL;
-    bool unmap = flags & LUN_MAY_UNMAP;
-    if ((flags & LUN_FAST_ONLY) && !unmap)
-        return -ENOTSUP;
-    return nv_note_full(lun->pool, nv_zero(lun, len, offset, unmap));
+    return nv_note_full(lun->pool, nv_zero(lun, len, offset));
 }
 
 int lun_flush(struct lun *lun)
 {
     AUTO_LOCK(&lun->pool->lock);
     lun->pool->flushes++;
-    return nv_is_stale(lun) ? -ESTALE : 0;
+    return 0;
 }
 
 int lun_cache(struct lun *lun, uint64_t len, uint64_t offset)

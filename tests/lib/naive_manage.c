@@ -108,9 +108,6 @@ static int nv_clone_name(const struct lun_clone_args *args, uint32_t i, char nam
 
 static int nv_clone_check(struct pool *pool, const struct lun_clone_args *args, struct reason *why)
 {
-    int r = nv_check_writable(pool, why);
-    if (r < 0)
-        return r;
     if (args->count > LUN_CLONES_AT_ONCE_MAX)
         return reason_set(why, -EINVAL, "At most %d clones are made at once, not %" PRIu32 ".",
                           LUN_CLONES_AT_ONCE_MAX, args->count);
@@ -120,7 +117,7 @@ static int nv_clone_check(struct pool *pool, const struct lun_clone_args *args, 
     for (uint32_t i = 0; i < count; i++)
     {
         char name[LUN_NAME_MAX + 2];
-        r = nv_clone_name(args, i, name, why);
+        int r = nv_clone_name(args, i, name, why);
         if (r == 0)
             r = nv_check_new_lun(pool, name, args->comment, why);
         if (r < 0)
@@ -134,9 +131,13 @@ static int nv_lun_clone(struct pool *pool, const struct lun_clone_args *args, ui
 {
     AUTO_LOCK(&pool->lock);
     struct nv_object *source = NULL;
-    int r = nv_clone_check(pool, args, why);
+    int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_check_comment(args->comment, why);
     if (r == 0)
         r = nv_require(pool, args->source, &source, why);
+    if (r == 0)
+        r = nv_clone_check(pool, args, why);
     if (r < 0)
         return r;
     *first_id = pool->next_id;
@@ -241,6 +242,8 @@ static int nv_lun_rename(struct pool *pool, const char *name, const char *new_na
     struct nv_object *lun = NULL;
     int r = nv_check_writable(pool, why);
     if (r == 0)
+        r = nv_check_name(new_name, "LUN", why);
+    if (r == 0)
         r = nv_require_lun(pool, name, &lun, why);
     if (r == 0)
         r = nv_check_new_lun(pool, new_name, NULL, why);
@@ -270,9 +273,8 @@ static void nv_set_size(struct pool *pool, struct nv_object *lun, uint64_t size_
     {
         nv_content_cut(pool, &lun->content, div_round_up(size_bytes, LUN_BLK_BYTES), UINT64_MAX);
         if (tail > 0)
-            ignore_error(
-                nv_content_zero(pool, &lun->content, LUN_BLK_BYTES - tail, size_bytes, true),
-                "on a full pool the tail of a shared page cannot be zeroed");
+            ignore_error(nv_content_zero(pool, &lun->content, LUN_BLK_BYTES - tail, size_bytes),
+                         "on a full pool the tail of a shared page cannot be zeroed");
     }
     lun->size_bytes = size_bytes;
 }
@@ -288,7 +290,7 @@ static int nv_lun_resize(struct pool *pool, const char *name, uint64_t size_byte
     if (r == 0)
         r = nv_check_size(size_bytes, lun->sector_bytes, why);
     if (r == 0 && size_bytes < lun->size_bytes && !(flags & LUN_FORCE))
-        r = reason_set(why, -EINVAL,
+        r = reason_set(why, -EPERM,
                        "Shrinking '%s' from %" PRIu64 " to %" PRIu64
                        " bytes cuts data off; use --force.",
                        name, lun->size_bytes, size_bytes);
@@ -317,9 +319,9 @@ int lun_set_comment(struct pool *pool, const char *name, const char *comment, st
     struct nv_object *object = NULL;
     int r = nv_check_writable(pool, why);
     if (r == 0)
-        r = nv_require(pool, name, &object, why);
-    if (r == 0)
         r = nv_check_comment(comment, why);
+    if (r == 0)
+        r = nv_require(pool, name, &object, why);
     if (r == 0)
         snprintf(object->comment, sizeof(object->comment), "%s", comment ? comment : "");
     return r;
@@ -352,11 +354,13 @@ static int nv_snapshot_create(struct pool *pool, const char *lun_name, const cha
     struct nv_object *lun = NULL;
     int r = nv_check_writable(pool, why);
     if (r == 0)
+        r = nv_check_name(snapshot, "snapshot", why);
+    if (r == 0)
+        r = nv_check_comment(comment, why);
+    if (r == 0)
         r = nv_require_lun(pool, lun_name, &lun, why);
     if (r == 0)
         r = nv_check_new_snapshot(lun, snapshot, why);
-    if (r == 0)
-        r = nv_check_comment(comment, why);
     if (r < 0)
         return r;
     pool->generation++;
@@ -417,6 +421,8 @@ static int nv_snapshot_rename(struct pool *pool, const char *lun_name, const cha
     AUTO_LOCK(&pool->lock);
     struct nv_object *object = NULL;
     int r = nv_check_writable(pool, why);
+    if (r == 0)
+        r = nv_check_name(new_snapshot, "snapshot", why);
     if (r == 0)
         r = nv_require_snapshot(pool, lun_name, snapshot, &object, why);
     if (r == 0)

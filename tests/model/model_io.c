@@ -293,7 +293,7 @@ void model_step_read_modify_write(struct model *model)
                         NAIVE->lun_read_modify_write(slot.naive, len, offset, 0, model_edit_cb,
                                                      &naive_edit),
                         "lun_read_modify_write") &&
-             real_edit.calls != 1 && len > 0)
+             real_edit.calls == 0 && len > 0)
         replay_fail(model->replay, "lun_read_modify_write() called back %u times", real_edit.calls);
     model_put_handle(&slot, own);
 }
