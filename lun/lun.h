@@ -305,7 +305,8 @@ MUST_CHECK int lun_write_atomic(struct lun *lun, const void *buf, size_t len, ui
                                 unsigned flags);
 
 /* ORWRITE and the like: @change edits the present content in place, atomically towards other I/O.
- * It is called once, with the range locked; it must not call the engine. At most 1 MiB. */
+ * It is called with the range locked, again with fresh content if the write had to begin anew: the
+ * last call counts. It must not call the engine. At most 1 MiB. */
 typedef void lun_change_fn(void *opaque, uint8_t *content, size_t len);
 MUST_CHECK int lun_read_modify_write(struct lun *lun, size_t len, uint64_t offset, unsigned flags,
                                      lun_change_fn *change, void *opaque);

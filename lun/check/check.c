@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Proving the invariants of a pool: everything is counted again from the roots.
+ *
+ * Two bitmaps over all blocks: *expected* (somebody has a reason to hold it) and *own* (a line or a
+ * private tree holds it alone). Expected are the maps of visible
+ * lines and of leaves that have not begun their walk, what a walk has still to free, every drop
+ * list's entries (the predecessor holds them until they are settled), and private trees. The map of a
+ * hidden point is dead and is not read.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/reader.h"
+#include "lun/check/walk.h"
+#include "lun/map/lineage.h"
+#include "lun/volume/catalog.h"
+
+enum { CHECK_ERRORS_TOLD = 1000 };
+
+struct check
+{
+    struct pool *pool;
+    struct writer said; /* findings: a byte for is_error, the text, a NUL */
+    struct check_result *result;
+    uint64_t *expected, *own;
+    uint64_t bits;
+    /* Of the line at hand: */
+    const struct line *line;
+    uint64_t mapped, own_data, dropped_data, dropped_nodes;
+    struct tree_key end;
+    bool private_tree;
+    uint64_t data_blks, node_blks;
+};
+
+static void check_say(struct check *check, bool is_error, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+static void check_say(struct check *check, bool is_error, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    check->result->errors += is_error;
+    if (check->result->errors > CHECK_ERRORS_TOLD)
+        return;
+    writer_u8(&check->said, is_error);
+    writer_bytes(&check->said, text, strlen(text) + 1);
+}
+
+/* Once no lock is held any more: whoever listens may be slow. */
+static void check_tell(struct check *check, check_report_fn *report, void *opaque)
+{
+    struct reader reader = reader_of(check->said.bytes, check->said.len);
+    while (report && reader_left(&reader) > 0)
+    {
+        bool is_error = reader_u8(&reader) != 0;
+        const char *text = (const char *)reader.at;
+        report(opaque, is_error, text);
+        ignore_error(!reader_bytes(&reader, strlen(text) + 1), "we wrote it");
+    }
+}
+
+static bool mark_get(const uint64_t *bits, uint64_t bit)
+{
+    return bits[bit / 64] >> (bit % 64) & 1;
+}
+
+static void mark_set(uint64_t *bits, uint64_t bit)
+{
+    bits[bit / 64] |= UINT64_C(1) << (bit % 64);
+}
+
+static const char *line_name(const struct line *line)
+{
+    if (!line)
+        return "the pool";
+    if (line->lun)
+        return line->lun->name;
+    if (line->snapshot_count > 0)
+        return container_of(line->snapshots.next, struct lun_object, point_link)->name;
+    return line->is_dying ? "a deleted LUN" : "a hidden point";
+}
+
+/* Every block a map, list or tree names passes here. */
+static void check_block(struct check *check, uint64_t blk, bool is_own, bool is_node)
+{
+    struct check_result *result = check->result;
+    result->blks_checked++;
+    if (blk >= check->bits)
+    {
+        check_say(check, true, "%s refers to block %" PRIu64 ", which is outside the pool",
+                  line_name(check->line), blk);
+        return;
+    }
+    if (!mark_get(check->expected, blk))
+    {
+        mark_set(check->expected, blk);
+        result->blks_reachable++;
+        *(is_node ? &check->node_blks : &check->data_blks) += 1;
+    }
+    if (!is_own)
+        return;
+    if (mark_get(check->own, blk))
+        check_say(check, true, "block %" PRIu64 " is private to %s and to something else", blk,
+                  line_name(check->line));
+    mark_set(check->own, blk);
+}
+
+static void check_order(struct check *check, enum disk_tree_kind kind,
+                        const union disk_entry *entry, struct tree_key low, struct tree_key high)
+{
+    struct tree_key key = tree_entry_key(kind, entry);
+    uint64_t len = tree_entry_len(kind, entry);
+    struct tree_key last = {.hi = key.hi, .lo = key.lo + len - 1};
+    if (tree_key_compare(key, check->end) < 0 || tree_key_compare(key, low) < 0 ||
+        tree_key_compare(last, high) >= 0)
+        check_say(check, true,
+                  "a tree of %s is out of order at key (%u, %" PRIu64 ") of length %" PRIu64,
+                  line_name(check->line), key.hi, key.lo, len);
+    check->end = (struct tree_key){.hi = key.hi, .lo = key.lo + len};
+}
+
+/* ---- maps ---------------------------------------------------------------------------------- */
+
+static int check_map_node(void *opaque, const struct node *node, unsigned level,
+                          struct tree_key low, struct tree_key high)
+{
+    (void)level, (void)low, (void)high;
+    struct check *check = opaque;
+    check->result->nodes_checked++;
+    bool is_own = line_owns(check->line, node->ref.birth);
+    check_block(check, node->ref.blk, is_own, true);
+    return 0;
+}
+
+static int check_map_entry(void *opaque, const union disk_entry *entry, struct tree_key low,
+                           struct tree_key high)
+{
+    struct check *check = opaque;
+    check_order(check, DISK_TREE_MAP, entry, low, high);
+    uint64_t blk = le40_get(entry->map.blk), len = le16_get(entry->map.len_blks);
+    bool is_own = line_owns(check->line, le32_get(entry->map.birth));
+    check->result->extents_checked++;
+    check->mapped += len;
+    check->own_data += is_own ? len : 0;
+    for (uint64_t i = 0; i < len; i++)
+        check_block(check, blk + i, is_own, false);
+    return 0;
+}
+
+/* What a begun walk has still to free: own nodes at or above the level of its phase, at that level
+ * only those beyond its cursor. */
+static int check_walk_children(struct check *check, const struct tree *tree, struct node_ref ref,
+                               unsigned level, struct tree_key low, struct tree_key high,
+                               unsigned phase);
+
+static int check_walk_child_nodes(struct check *check, const struct tree *tree,
+                                  const struct disk_node *disk, unsigned level,
+                                  struct tree_key low, struct tree_key high, unsigned phase)
+{
+    unsigned count = le16_get(disk->count);
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < count; i++)
+    {
+        struct tree_key from = i == 0 ? low : tree_child_key(&disk->children[i]);
+        struct tree_key to = i + 1 < count ? tree_child_key(&disk->children[i + 1]) : high;
+        r = check_walk_children(check, tree, tree_child_ref(&disk->children[i]), level - 1, from,
+                                to, phase);
+    }
+    return r;
+}
+
+static int check_walk_children(struct check *check, const struct tree *tree, struct node_ref ref,
+                               unsigned level, struct tree_key low, struct tree_key high,
+                               unsigned phase)
+{
+    const struct line *line = check->line;
+    if (level < phase || (!check->private_tree && !line_owns(line, ref.birth)))
+        return 0;
+    /* The walk's cursor is the first key of the next node at its level. */
+    if (level == phase && tree_key_compare(high, line->walk_key) <= 0 &&
+        tree_key_compare(high, TREE_KEY_END) != 0)
+        return 0;
+    struct node *node;
+    int r = cache_load(check->pool->cache, ref, tree->kind, &node);
+    if (r < 0)
+        return r;
+    check->result->nodes_checked++;
+    check_block(check, ref.blk, true, true);
+    if (level > 0)
+    {
+        r = check_walk_child_nodes(check, tree, node->disk, level, low, high, phase);
+    }
+    else if (tree->kind == DISK_TREE_MAP)
+    {
+        for (unsigned i = 0; i < le16_get(node->disk->count); i++)
+        {
+            const struct disk_map_entry *entry = &node->disk->entries[i].map;
+            bool is_own = line_owns(line, le32_get(entry->birth));
+            for (uint64_t n = 0; is_own && n < le16_get(entry->len_blks); n++)
+                check_block(check, le40_get(entry->blk) + n, true, false);
+        }
+    }
+    cache_unpin(check->pool->cache, node);
+    return r;
+}
+
+static int check_walking_map(struct check *check)
+{
+    const struct line *line = check->line;
+    if (line->map.root.blk == 0 || line->walk_phase >= line->map.levels)
+        return 0;
+    return check_walk_children(check, &line->map, line->map.root, line->map.levels - 1u,
+                               (struct tree_key){0}, TREE_KEY_END, line->walk_phase);
+}
+
+static int check_map(struct check *check, const struct line *line)
+{
+    check->mapped = check->own_data = 0;
+    check->end = (struct tree_key){0};
+    check->private_tree = false;
+    if (line->is_walking)
+        return check_walking_map(check);
+    struct tree_visit visit = {
+        .node = check_map_node, .entry = check_map_entry, .opaque = check};
+    int r = tree_visit(check->pool, &line->map, &visit);
+    if (r < 0)
+        return r;
+    uint64_t mapped = atomic_load(&line->mapped_blks), own = atomic_load(&line->own_blks);
+    if (mapped != check->mapped)
+        check_say(check, true, "%s counts %" PRIu64 " mapped blocks, there are %" PRIu64,
+                  line_name(line), mapped, check->mapped);
+    if (own != check->own_data)
+        check_say(check, true, "%s counts %" PRIu64 " own blocks, there are %" PRIu64,
+                  line_name(line), own, check->own_data);
+    return 0;
+}
+
+/* ---- drop lists ---------------------------------------------------------------------------- */
+
+static int check_private_node(void *opaque, const struct node *node, unsigned level,
+                              struct tree_key low, struct tree_key high)
+{
+    (void)level, (void)low, (void)high;
+    struct check *check = opaque;
+    check->result->nodes_checked++;
+    check_block(check, node->ref.blk, true, true);
+    return 0;
+}
+
+static int check_drop_entry(void *opaque, const union disk_entry *entry, struct tree_key low,
+                            struct tree_key high)
+{
+    struct check *check = opaque;
+    check_order(check, DISK_TREE_DROPS, entry, low, high);
+    uint64_t blk = le40_get(entry->drop.blk), len = le16_get(entry->drop.len_blks);
+    uint64_t count = le32_get(entry->drop.count);
+    bool is_node = entry->drop.is_node != 0;
+    *(is_node ? &check->dropped_nodes : &check->dropped_data) += len * count;
+    if (line_owns(check->line, le32_get(entry->drop.birth)))
+        check_say(check, true, "%s has dropped block %" PRIu64 ", which was its own",
+                  line_name(check->line), blk);
+    for (uint64_t i = 0; i < len; i++)
+        check_block(check, blk + i, false, is_node);
+    return 0;
+}
+
+static int check_drops(struct check *check, const struct line *line)
+{
+    check->dropped_data = check->dropped_nodes = 0;
+    check->end = (struct tree_key){0};
+    check->private_tree = true;
+    if (line->is_walking && line->walk_phase > line->map.levels)
+    {
+        /* Part of the list is freed: the rest are its nodes. */
+        if (line->drops.root.blk == 0 || line->walk_phase >= lineage_walk_phases(line))
+            return 0;
+        return check_walk_children(check, &line->drops, line->drops.root, line->drops.levels - 1u,
+                                   (struct tree_key){0}, TREE_KEY_END,
+                                   line->walk_phase - line->map.levels);
+    }
+    if (line->is_walking && line->walk_phase == line->map.levels &&
+        tree_key_compare(line->walk_key, (struct tree_key){0}) != 0)
+        return check_walk_children(check, &line->drops, line->drops.root, line->drops.levels - 1u,
+                                   (struct tree_key){0}, TREE_KEY_END, 0);
+    struct tree_visit visit = {
+        .node = check_private_node, .entry = check_drop_entry, .opaque = check};
+    int r = tree_visit(check->pool, &line->drops, &visit);
+    if (r < 0)
+        return r;
+    if (atomic_load(&line->dropped_data_blks) != check->dropped_data ||
+        atomic_load(&line->dropped_node_blks) != check->dropped_nodes)
+        check_say(check, true,
+                  "%s counts %" PRIu64 " + %" PRIu64 " dropped blocks, there are %" PRIu64
+                  " + %" PRIu64,
+                  line_name(line), atomic_load(&line->dropped_data_blks),
+                  atomic_load(&line->dropped_node_blks), check->dropped_data,
+                  check->dropped_nodes);
+    return 0;
+}
+
+/* ---- lines --------------------------------------------------------------------------------- */
+
+static void check_line_counts(struct check *check, const struct line *line)
+{
+    uint32_t children = 0, undropped = 0, walking = 0;
+    list_for_each(child, &line->children, struct line, child_link)
+    {
+        children++;
+        undropped += atomic_load(&child->dropped_data_blks) +
+                         atomic_load(&child->dropped_node_blks) == 0;
+        walking += child->is_walking;
+        if (atomic_load(&child->own_after) != line->frozen_at)
+            check_say(check, true, "%s takes its predecessor to be frozen at another time",
+                      line_name(child));
+    }
+    if (children != line->child_count || undropped != atomic_load(&line->undropped_children) ||
+        walking != line->walking_children)
+        check_say(check, true, "%s counts its children wrongly", line_name(line));
+    if (walking == children && children > 0 && line_is_hidden_point(line))
+        check_say(check, true, "every child of a hidden point walks: nobody frees what it holds");
+}
+
+static int check_lines(struct check *check)
+{
+    list_for_each(line, &check->pool->lines, struct line, all_link)
+    {
+        check->line = line;
+        check->result->lines_checked++;
+        check_line_counts(check, line);
+        /* A hidden point that is about to be walked was never reclaimed from: its map is whole. */
+        bool is_dead = line_is_hidden_point(line) && line->child_count > 0;
+        int r = is_dead ? 0 : check_map(check, line);
+        if (r == 0)
+            r = check_drops(check, line);
+        if (r < 0)
+            check_say(check, true, "a tree of %s cannot be read: %s", line_name(line),
+                      strerror(-r));
+    }
+    check->line = NULL;
+    return 0;
+}
+
+static int check_page_entry(void *opaque, const union disk_entry *entry, struct tree_key low,
+                            struct tree_key high)
+{
+    struct check *check = opaque;
+    check_order(check, DISK_TREE_PAGES, entry, low, high);
+    check_block(check, le40_get(entry->page.blk), true, true);
+    return 0;
+}
+
+static int check_objects(struct check *check)
+{
+    check->end = (struct tree_key){0};
+    struct tree_visit visit = {
+        .node = check_private_node, .entry = check_page_entry, .opaque = check};
+    check->result->objects_checked = check->pool->objects_by_id.count;
+    return tree_visit(check->pool, &check->pool->pages_tree, &visit);
+}
+
+/* ---- bitmaps ------------------------------------------------------------------------------- */
+
+static bool check_is_fixed(const struct pool *pool, uint64_t blk)
+{
+    uint64_t in_group = blk % pool->group_blks;
+    uint64_t journal = 2 * le64_get(pool->super.journal_half_blks);
+    return in_group < DISK_GROUP_HEAD_BLKS ||
+           (blk < pool->group_blks && in_group < DISK_GROUP_HEAD_BLKS + journal);
+}
+
+static int check_bitmaps(struct check *check)
+{
+    struct pool *pool = check->pool;
+    uint64_t lost = 0, leaked = 0, first_lost = 0, first_leaked = 0;
+    for (uint64_t blk = 0; blk < check->bits; blk++)
+    {
+        bool is_allocated;
+        int r = space_is_allocated(pool->space, blk, &is_allocated);
+        if (r < 0)
+            return r;
+        check->result->blks_allocated += is_allocated;
+        bool is_expected = mark_get(check->expected, blk) || check_is_fixed(pool, blk);
+        if (is_expected && !is_allocated && lost++ == 0)
+            first_lost = blk;
+        if (!is_expected && is_allocated && leaked++ == 0)
+            first_leaked = blk;
+    }
+    check->result->blks_leaked = leaked;
+    if (lost)
+        check_say(check, true,
+                  "%" PRIu64 " blocks are in use but marked free, the first is %" PRIu64, lost,
+                  first_lost);
+    if (leaked)
+        check_say(check, true,
+                  "%" PRIu64 " blocks are marked used but nothing refers to them, the first is "
+                  "%" PRIu64,
+                  leaked, first_leaked);
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    if (stats.data_blks != check->data_blks || stats.node_blks != check->node_blks)
+        check_say(check, true,
+                  "the pool counts %" PRIu64 " data and %" PRIu64 " metadata blocks, there are "
+                  "%" PRIu64 " and %" PRIu64,
+                  stats.data_blks, stats.node_blks, check->data_blks, check->node_blks);
+    return 0;
+}
+
+static void check_conclude(struct check *check)
+{
+    const struct check_result *result = check->result;
+    if (result->errors)
+        return;
+    check_say(check, false,
+              "every allocated block is reached from a LUN, a snapshot, metadata or a pending job "
+              "(%" PRIu64 " blocks)",
+              result->blks_reachable);
+    check_say(check, false, "no private block is held twice (%" PRIu64 " extents, %" PRIu64 " nodes)",
+              result->extents_checked, result->nodes_checked);
+    check_say(check, false, "counters of %" PRIu64 " lines equal a recount",
+              result->lines_checked);
+    check_say(check, false, "%" PRIu64 " objects, trees in order, checksums right",
+              result->objects_checked);
+}
+
+static int check_run(struct check *check)
+{
+    int r = check_lines(check);
+    if (r == 0)
+        r = check_objects(check);
+    if (r == 0)
+        r = check_bitmaps(check);
+    check_conclude(check);
+    return r;
+}
+
+static int check_run_locked(struct check *check)
+{
+    struct pool *pool = check->pool;
+    AUTO_LOCK(&pool->management);
+    rwlock_take_exclusive(&pool->cp_gate);
+    check->bits = atomic_load(&pool->size_blks);
+    size_t words = (size_t)div_round_up(check->bits, 64);
+    AUTO_FREE uint64_t *expected = calloc(words, 8);
+    AUTO_FREE uint64_t *own = calloc(words, 8);
+    check->expected = expected;
+    check->own = own;
+    int r = expected && own ? check_run(check) : -ENOMEM;
+    rwlock_release(&pool->cp_gate);
+    return r;
+}
+
+int pool_check(struct pool *pool, check_report_fn *report, void *opaque,
+               struct check_result *result)
+{
+    *result = (struct check_result){0};
+    struct check check = {.pool = pool, .result = result};
+    int r = check_run_locked(&check);
+    check_tell(&check, report, opaque);
+    writer_destroy(&check.said);
+    return r;
+}

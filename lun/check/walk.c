@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lun/check/walk.h"
+
+#include <errno.h>
+
+static int visit_leaf(const struct tree_visit *visit, const struct disk_node *disk,
+                      struct tree_key low, struct tree_key high)
+{
+    for (unsigned i = 0; visit->entry && i < le16_get(disk->count); i++)
+    {
+        int r = visit->entry(visit->opaque, &disk->entries[i], low, high);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The depth is bounded by DISK_LEVELS_MAX. */
+static int visit_node(struct pool *pool, const struct tree *tree, struct node_ref ref,
+                      unsigned level, struct tree_key low, struct tree_key high,
+                      const struct tree_visit *visit)
+{
+    struct node *node;
+    int r = cache_load(pool->cache, ref, tree->kind, &node);
+    if (r < 0)
+        return r;
+    const struct disk_node *disk = node->disk;
+    r = disk->level == level ? 0 : -EBADMSG;
+    if (r == 0 && visit->node)
+        r = visit->node(visit->opaque, node, level, low, high);
+    if (r == 0 && level == 0)
+        r = visit_leaf(visit, disk, low, high);
+    unsigned count = le16_get(disk->count);
+    for (unsigned i = 0; r == 0 && level > 0 && i < count; i++)
+    {
+        struct tree_key from = i == 0 ? low : tree_child_key(&disk->children[i]);
+        struct tree_key to = i + 1 < count ? tree_child_key(&disk->children[i + 1]) : high;
+        r = visit_node(pool, tree, tree_child_ref(&disk->children[i]), level - 1, from, to, visit);
+    }
+    cache_unpin(pool->cache, node);
+    return r == 1 ? 0 : r;
+}
+
+int tree_visit(struct pool *pool, const struct tree *tree, const struct tree_visit *visit)
+{
+    if (tree->root.blk == 0)
+        return 0;
+    if (tree->levels == 0 || tree->levels > DISK_LEVELS_MAX)
+        return -EBADMSG;
+    return visit_node(pool, tree, tree->root, tree->levels - 1u, (struct tree_key){0}, TREE_KEY_END,
+                      visit);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Visiting whole trees, for check, dump and the freed-if-deleted question. */
+#ifndef LUN_CHECK_WALK_H
+#define LUN_CHECK_WALK_H
+
+#include "lun/base/err.h"
+#include "lun/pool/pool_internal.h"
+
+struct tree_visit
+{
+    /* A node, before what is below it. 0: go on; 1: leave out what is below; < 0: stop with it. */
+    int (*node)(void *opaque, const struct node *node, unsigned level, struct tree_key low,
+                struct tree_key high);
+    /* An entry of a leaf. */
+    int (*entry)(void *opaque, const union disk_entry *entry, struct tree_key low,
+                 struct tree_key high);
+    void *opaque;
+};
+
+/* Nobody may change the tree meanwhile. Loads what is not in memory. */
+MUST_CHECK int tree_visit(struct pool *pool, const struct tree *tree,
+                          const struct tree_visit *visit);
+
+#endif

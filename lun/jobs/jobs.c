@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lun/jobs/jobs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/log.h"
+#include "lun/map/drops.h"
+#include "lun/map/lineage.h"
+#include "lun/pool/checkpoint.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/pool/record.h"
+#include "lun/volume/catalog.h"
+#include "lun/volume/lun_internal.h"
+
+enum
+{
+    JOBS_WALK_NODES = 8,       /* of one record */
+    JOBS_SETTLE_RANGES = 32,   /* likewise, divided by the number of children */
+    JOBS_SCAN_RANGES = 512,    /* looked at in one step of reclaim */
+    JOBS_PAUSE_MS = 20,        /* after an error */
+    JOBS_LAZY_MS = 500,
+};
+
+/* ---- the queue ----------------------------------------------------------------------------- */
+
+void jobs_kick(struct pool *pool, struct line *line)
+{
+    AUTO_LOCK(&pool->job_lock);
+    list_remove(&line->job_link); /* perhaps it was among the lazy ones */
+    list_add_tail(&pool->job_lines, &line->job_link);
+    condition_wake_all(&pool->job_wake);
+}
+
+void jobs_kick_lazily(struct pool *pool, struct line *line)
+{
+    AUTO_LOCK(&pool->job_lock);
+    if (list_is_empty(&line->job_link))
+        list_add_tail(&pool->job_lazy, &line->job_link);
+}
+
+void jobs_forget(struct pool *pool, struct line *line)
+{
+    AUTO_LOCK(&pool->job_lock);
+    list_remove(&line->job_link);
+}
+
+void jobs_kick_all(struct pool *pool)
+{
+    list_for_each(line, &pool->lines, struct line, all_link)
+    {
+        if (lineage_is_leaf(line) || line_is_hidden_point(line))
+            jobs_kick(pool, line);
+    }
+    atomic_store(&pool->job_trims, true);
+}
+
+static struct line *jobs_take(struct pool *pool, bool with_lazy)
+{
+    AUTO_LOCK(&pool->job_lock);
+    if (with_lazy && list_is_empty(&pool->job_lines))
+        list_splice_tail(&pool->job_lines, &pool->job_lazy);
+    if (list_is_empty(&pool->job_lines))
+        return NULL;
+    struct line *line = container_of(pool->job_lines.next, struct line, job_link);
+    list_remove(&line->job_link);
+    return line;
+}
+
+/* ---- walking ------------------------------------------------------------------------------- */
+
+/* Where the step after (phase, key) begins; like lineage_apply_walk(), but without changing. */
+static int jobs_walk(struct pool *pool, struct line *line)
+{
+    AUTO_WRITER struct writer writer = {0};
+    if (line->walk_phase >= lineage_walk_phases(line))
+    {
+        action_gone(&writer, line->object.id);
+        return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+    }
+    uint64_t id = line->object.id;
+    for (unsigned i = 0; i < JOBS_WALK_NODES; i++)
+    {
+        writer.len = 0;
+        action_walk(&writer, id, line->walk_phase, line->walk_key);
+        int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+        if (r < 0 || line->walk_phase >= lineage_walk_phases(line))
+            return r;
+    }
+    return 0;
+}
+
+/* ---- settling ------------------------------------------------------------------------------ */
+
+/* A tree_op that loads what is missing at once: for looking, with the gate held exclusively only
+ * while it looks. */
+static int jobs_next_drop(struct pool *pool, struct tree_op *op, struct line *line, uint32_t birth,
+                          uint64_t blk, struct drop *drop, bool *found)
+{
+    for (;;)
+    {
+        /* Drop lists of heads change under the gate: hold it so that they stand still. */
+        rwlock_take_exclusive(&pool->cp_gate);
+        int r = drops_next(op, line, birth, blk, drop, found);
+        rwlock_release(&pool->cp_gate);
+        if (r != -EAGAIN)
+            return r;
+        r = tree_op_load(op);
+        if (r < 0)
+            return r;
+    }
+}
+
+static uint64_t line_dropped(const struct line *line)
+{
+    return atomic_load(&line->dropped_data_blks) + atomic_load(&line->dropped_node_blks);
+}
+
+static struct line *jobs_smallest_child(struct line *point)
+{
+    struct line *smallest = NULL;
+    list_for_each(child, &point->children, struct line, child_link)
+    {
+        if (!smallest || line_dropped(child) < line_dropped(smallest))
+            smallest = child;
+    }
+    return smallest;
+}
+
+/* Cuts @drop down to its first part that every child has dropped; false: not even its beginning, and
+ * *skip_blks of it are surely not common. */
+static int jobs_common_part(struct pool *pool, struct tree_op *op, struct line *point,
+                            const struct line *smallest, struct drop *drop, uint64_t *skip_blks,
+                            bool *is_common)
+{
+    *is_common = true;
+    list_for_each(child, &point->children, struct line, child_link)
+    {
+        if (child == smallest)
+            continue;
+        struct drop other;
+        bool found;
+        int r = jobs_next_drop(pool, op, child, drop->birth, drop->blk, &other, &found);
+        if (r < 0)
+            return r;
+        if (!found || other.birth != drop->birth || other.blk >= drop->blk + drop->len_blks)
+        {
+            *skip_blks = drop->len_blks;
+            *is_common = false;
+            return 0;
+        }
+        if (other.blk > drop->blk)
+        {
+            *skip_blks = other.blk - drop->blk;
+            *is_common = false;
+            return 0;
+        }
+        drop->len_blks = min_u64(drop->len_blks, other.blk + other.len_blks - drop->blk);
+    }
+    *skip_blks = drop->len_blks;
+    return 0;
+}
+
+/* Collects SETTLE actions of one step. *scanned_all: the smallest list was looked at to its end. */
+static int jobs_collect(struct pool *pool, struct line *point, struct writer *writer,
+                        bool *scanned_all)
+{
+    AUTO_TREE_OP struct tree_op op;
+    tree_op_init(&op, pool);
+    struct line *smallest = jobs_smallest_child(point);
+    uint32_t birth = point->scan_birth;
+    uint64_t blk = point->scan_blk;
+    unsigned budget = (unsigned)max_u64(1, JOBS_SETTLE_RANGES / point->child_count);
+    *scanned_all = false;
+    for (unsigned scanned = 0; scanned < JOBS_SCAN_RANGES && budget > 0; scanned++)
+    {
+        struct drop drop;
+        bool found, is_common;
+        uint64_t skip;
+        int r = jobs_next_drop(pool, &op, smallest, birth, blk, &drop, &found);
+        if (r < 0)
+            return r;
+        if (!found)
+        {
+            *scanned_all = true;
+            point->scan_birth = 0;
+            point->scan_blk = 0;
+            return 0;
+        }
+        if (drop.birth == birth && drop.blk < blk)
+        {
+            drop.len_blks -= blk - drop.blk;
+            drop.blk = blk;
+        }
+        r = jobs_common_part(pool, &op, point, smallest, &drop, &skip, &is_common);
+        if (r < 0)
+            return r;
+        if (is_common)
+        {
+            action_settle(writer, point->object.id, drop.birth, drop.blk, (uint32_t)drop.len_blks,
+                          drop.is_node);
+            budget--;
+        }
+        birth = drop.birth;
+        blk = drop.blk + skip;
+    }
+    point->scan_birth = birth;
+    point->scan_blk = blk;
+    return 0;
+}
+
+/* One step on a hidden point. *more: look again at once. */
+static int jobs_settle(struct pool *pool, struct line *point, bool *more)
+{
+    *more = false;
+    AUTO_WRITER struct writer writer = {0};
+    if (atomic_load(&point->undropped_children) == 0)
+    {
+        bool scanned_all;
+        int r = jobs_collect(pool, point, &writer, &scanned_all);
+        if (r == 0 && writer.len > 0)
+            r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+        *more = !scanned_all || writer.len > 0;
+        return r;
+    }
+    if (point->child_count != 1)
+        return 0;
+    action_hand_over(&writer, point->object.id);
+    return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+}
+
+/* ---- steps --------------------------------------------------------------------------------- */
+
+/* With pool->management. 1: did something. */
+static int jobs_step_line(struct pool *pool, struct line *line)
+{
+    if (lineage_is_leaf(line))
+    {
+        if (!lineage_may_walk(line))
+            return 0; /* kicked again when its neighbours change */
+        bool is_last = line->walk_phase >= lineage_walk_phases(line);
+        int r = jobs_walk(pool, line);
+        if (r < 0 || !is_last)
+            jobs_kick(pool, line);
+        return r < 0 ? r : 1;
+    }
+    if (!lineage_may_settle(line))
+        return 0;
+    /* A single child ends the point; several share one only when all have dropped something. */
+    if (atomic_load(&line->undropped_children) > 0 && line->child_count != 1)
+        return 0;
+    bool is_merge = line->child_count == 1 && atomic_load(&line->undropped_children) > 0;
+    bool more;
+    int r = jobs_settle(pool, line, &more);
+    if (r < 0 || more)
+        jobs_kick(pool, line);
+    return r < 0 ? r : is_merge || more;
+}
+
+static int jobs_step_trim(struct pool *pool)
+{
+    struct lun_object *found = NULL;
+    list_for_each(lun, &pool->luns, struct lun_object, all_link)
+    {
+        if (lun->trim_end_bytes != 0)
+        {
+            found = lun;
+            break;
+        }
+    }
+    atomic_store(&pool->job_trims, found != NULL);
+    return found ? lun_trim_tail_step(pool, found) : 0;
+}
+
+static int jobs_step(struct pool *pool, bool with_lazy)
+{
+    int r = pool_may_change(pool);
+    if (r < 0)
+        return r;
+    AUTO_LOCK(&pool->management);
+    if (atomic_load(&pool->job_trims))
+    {
+        r = jobs_step_trim(pool);
+        if (r != 0)
+            return r;
+    }
+    for (;;)
+    {
+        struct line *line = jobs_take(pool, with_lazy);
+        if (!line)
+            return 0;
+        r = jobs_step_line(pool, line);
+        if (r != 0)
+            return r;
+    }
+}
+
+int pool_run_job_step(struct pool *pool)
+{
+    return jobs_step(pool, true);
+}
+
+/* Waits for work; lazy work becomes due after a while without any other. False: stop. */
+static bool jobs_wait_for_work(struct pool *pool)
+{
+    AUTO_LOCK(&pool->job_lock);
+    while (!pool->job_stop && list_is_empty(&pool->job_lines) && !atomic_load(&pool->job_trims))
+    {
+        pool->job_is_idle = true;
+        condition_wake_all(&pool->job_idle);
+        if (!condition_wait_ms(&pool->job_wake, &pool->job_lock, JOBS_LAZY_MS))
+            list_splice_tail(&pool->job_lines, &pool->job_lazy);
+    }
+    pool->job_is_idle = false;
+    return !pool->job_stop;
+}
+
+void *jobs_thread(void *opaque)
+{
+    struct pool *pool = opaque;
+    while (jobs_wait_for_work(pool))
+    {
+        int r = jobs_step(pool, false);
+        if (r >= 0)
+            continue;
+        if (r != -ENOSPC && r != -EAGAIN)
+            log_warning("background work stopped for now: %s", strerror(-r));
+        AUTO_LOCK(&pool->job_lock);
+        if (!pool->job_stop)
+            ignore_error(!condition_wait_ms(&pool->job_stop_wake, &pool->job_lock,
+                                            r == -ENOSPC ? JOBS_PAUSE_MS : 1000),
+                         "only a pause");
+    }
+    return NULL;
+}
+
+/* ---- listing, waiting ---------------------------------------------------------------------- */
+
+static const char *jobs_kind(const struct line *line)
+{
+    if (lineage_is_leaf(line))
+        return "delete";
+    return line->child_count == 1 ? "merge" : "reclaim";
+}
+
+/* Whether there is work on the line that will end by itself. */
+static bool jobs_has_work(const struct line *line)
+{
+    if (lineage_is_leaf(line))
+        return true;
+    return line_is_hidden_point(line) && line->child_count == 1;
+}
+
+int job_list(struct pool *pool, struct job_info **list, size_t *count)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    struct job_info *jobs = calloc(pool->line_count + 1, sizeof(*jobs));
+    size_t n = 0;
+    list_for_each(line, &pool->lines, struct line, all_link)
+    {
+        if (!jobs || !jobs_has_work(line))
+            continue;
+        struct job_info *job = &jobs[n++];
+        job->id = line->object.id;
+        strncpy(job->kind, jobs_kind(line), sizeof(job->kind) - 1);
+        strncpy(job->state, lineage_is_leaf(line) && !lineage_may_walk(line) ? "waiting" : "running",
+                sizeof(job->state) - 1);
+        job->total_blks = atomic_load(&line->own_blks);
+    }
+    rwlock_release(&pool->catalog_lock);
+    if (!jobs)
+        return -ENOMEM;
+    *list = jobs;
+    *count = n;
+    return 0;
+}
+
+static bool jobs_is_there(struct pool *pool, uint64_t id)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    bool is_there = false;
+    list_for_each(line, &pool->lines, struct line, all_link)
+        is_there |= jobs_has_work(line) && (id == 0 || line->object.id == id);
+    rwlock_release(&pool->catalog_lock);
+    return is_there;
+}
+
+static int jobs_run_inline(struct pool *pool, uint64_t id)
+{
+    while (jobs_is_there(pool, id))
+    {
+        int r = pool_run_job_step(pool);
+        if (r <= 0)
+            return r;
+    }
+    return 0;
+}
+
+int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
+{
+    if (!atomic_load(&pool->threads_running))
+        return jobs_run_inline(pool, id);
+    enum { POLL_MS = 10 };
+    for (uint64_t waited = 0;; waited += POLL_MS)
+    {
+        int r = pool_may_change(pool);
+        if (r < 0 || !jobs_is_there(pool, id))
+            return r;
+        if (timeout_ms && waited >= timeout_ms)
+            return -ETIMEDOUT;
+        AUTO_LOCK(&pool->job_lock);
+        if (pool->job_is_idle && id == 0)
+            return 0; /* what is left waits for other things than time */
+        ignore_error(!condition_wait_ms(&pool->job_idle, &pool->job_lock, POLL_MS), "a pause");
+    }
+}

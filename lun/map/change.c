@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lun/map/change.h"
+
+#include <errno.h>
+
+#include "lun/base/invariant.h"
+#include "lun/pool/checkpoint.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/pool/record.h"
+
+enum
+{
+    CHANGE_NODES_FIRST = 48, /* room asked for before it is known what is needed */
+    CHANGE_CHECKPOINTS = 4,  /* after so many without room, there is none */
+};
+
+void change_init(struct change *change, struct pool *pool)
+{
+    *change = (struct change){.pool = pool};
+    tree_op_init(&change->map, pool);
+    tree_op_init(&change->drops, pool);
+}
+
+void change_finish(struct change *change)
+{
+    tree_op_finish(&change->map);
+    tree_op_finish(&change->drops);
+}
+
+static void change_lock(struct pool *pool, enum change_mode mode, struct lun_object *lun)
+{
+    if (mode == CHANGE_IO)
+        rwlock_take_shared(&pool->cp_gate);
+    else
+        rwlock_take_exclusive(&pool->cp_gate);
+    if (lun)
+        rwlock_take_exclusive(&lun->map_lock);
+    if (mode == CHANGE_MANAGEMENT)
+        rwlock_take_exclusive(&pool->catalog_lock);
+}
+
+static void change_unlock(struct pool *pool, enum change_mode mode, struct lun_object *lun)
+{
+    if (mode == CHANGE_MANAGEMENT)
+        rwlock_release(&pool->catalog_lock);
+    if (lun)
+        rwlock_release(&lun->map_lock);
+    rwlock_release(&pool->cp_gate);
+}
+
+/* With the locks: 0 applied; -EAGAIN with a missing node; -EOVERFLOW: more room is needed. */
+static int change_try(struct change *change, const void *actions, size_t len, uint64_t admitted)
+{
+    struct pool *pool = change->pool;
+    int r = pool_may_change(pool);
+    if (r == 0)
+        r = record_prepare(change, actions, len);
+    if (r < 0)
+        return r;
+    if (change->nodes > admitted)
+        return -EOVERFLOW;
+    r = record_apply(change, actions, len);
+    INVARIANT(r == 0); /* prepared by us for this state */
+    journal_append(pool->journal, actions, len);
+    return 0;
+}
+
+static int change_load_missing(struct change *change)
+{
+    struct tree_op *op = change->map.missing.blk ? &change->map : &change->drops;
+    INVARIANT(op->missing.blk != 0);
+    return tree_op_load(op);
+}
+
+static int change_run_admitted(struct change *change, enum change_mode mode,
+                               struct lun_object *lun, const void *actions, size_t len,
+                               bool is_freeing, uint64_t *admitted)
+{
+    struct pool *pool = change->pool;
+    for (;;)
+    {
+        change_lock(pool, mode, lun);
+        int r = change_try(change, actions, len, *admitted);
+        change_unlock(pool, mode, lun);
+        if (r == -EOVERFLOW)
+        {
+            uint64_t more = change->nodes - *admitted;
+            r = space_admit(pool->space, more, is_freeing);
+            if (r < 0)
+                return r;
+            *admitted += more;
+        }
+        else if (r == -EAGAIN)
+        {
+            r = change_load_missing(change);
+            if (r < 0)
+                return r;
+        }
+        else
+        {
+            return r;
+        }
+    }
+}
+
+int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
+               const void *actions, size_t len, bool is_freeing)
+{
+    int r = cache_reserve(pool->cache, 16);
+    if (r == 0)
+        r = journal_admit(pool->journal, len);
+    if (r < 0)
+        return r;
+    uint64_t admitted = CHANGE_NODES_FIRST;
+    r = space_admit(pool->space, admitted, is_freeing);
+    if (r < 0)
+    {
+        journal_leave(pool->journal, len);
+        return r;
+    }
+    AUTO_CHANGE struct change change;
+    change_init(&change, pool);
+    r = change_run_admitted(&change, mode, lun, actions, len, is_freeing, &admitted);
+    space_leave(pool->space, admitted);
+    if (r < 0)
+        journal_leave(pool->journal, len);
+    else
+        checkpoint_hint(pool);
+    return r;
+}
+
+int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_object *lun,
+                       const void *actions, size_t len, bool is_freeing)
+{
+    for (unsigned i = 0; i < CHANGE_CHECKPOINTS; i++)
+    {
+        int r = checkpoint_throttle(pool);
+        if (r == 0)
+            r = change_run(pool, mode, lun, actions, len, is_freeing);
+        if (r != -EAGAIN)
+            return r;
+        r = checkpoint_wait(pool);
+        if (r < 0)
+            return r;
+    }
+    return -ENOSPC;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One change of metadata on its way: what is pinned for it, and how it is carried out.
+ *
+ * Everything that changes metadata is a *record*: a list of actions (pool/record.h). It is prepared
+ * (nodes are found and pinned, room is counted; this may fail and changes nothing), then applied
+ * (cannot fail), then appended to the journal. change_run() does all three, with the right locks.
+ */
+#ifndef LUN_MAP_CHANGE_H
+#define LUN_MAP_CHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lun/base/err.h"
+#include "lun/pool/tree.h"
+
+struct lun_object;
+struct pool;
+
+struct change
+{
+    struct pool *pool;
+    struct tree_op map;   /* pins of extent maps */
+    struct tree_op drops; /* pins of drop lists; its nodes are all own */
+    uint64_t nodes;       /* how many nodes applying may make */
+    uint64_t drop_inserts;
+    bool is_replay;
+};
+
+void change_init(struct change *change, struct pool *pool);
+void change_finish(struct change *change);
+#define AUTO_CHANGE CLEANUP(change_finish)
+
+enum change_mode
+{
+    CHANGE_IO,         /* a host's write or unmap on one LUN: gate shared, the LUN's map_lock */
+    CHANGE_MANAGEMENT, /* gate exclusive; management and the ranges concerned are the caller's */
+};
+
+/*
+ * Prepares, applies and appends @actions. @lun: with CHANGE_IO the LUN whose map changes.
+ * @is_freeing: it gives space back and may use the reserve.
+ * -EAGAIN: the caller lets go of its ranges, waits for a checkpoint (checkpoint_wait()), decides
+ * anew. -ENOSPC. Errors leave everything as it was.
+ */
+MUST_CHECK int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
+                          const void *actions, size_t len, bool is_freeing);
+
+/* change_run() for commands and jobs: waits for checkpoints by itself. Holding ranges is allowed
+ * here: a checkpoint never waits for one. */
+MUST_CHECK int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_object *lun,
+                                  const void *actions, size_t len, bool is_freeing);
+
+#endif

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Writing, unmapping, and what is built of them.
+ *
+ * A range is locked from the look at the map until data and record are through. What the LUN owns is
+ * overwritten in place, no metadata changes. All else goes to new blocks, whole and zero filled or
+ * completed from the old ones, and then a record maps them: so an unflushed write that is lost leaves
+ * the old content, and nobody ever sees what was in a block before.
+ *
+ * Without room for a moment (-EAGAIN inside), the range is let go, a checkpoint awaited, and the piece
+ * begun anew.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/invariant.h"
+#include "lun/map/change.h"
+#include "lun/map/emap.h"
+#include "lun/pool/checkpoint.h"
+#include "lun/pool/record.h"
+#include "lun/volume/lun_internal.h"
+
+enum
+{
+    IO_PIECE_BLKS = 256,       /* one look-up and record at a time */
+    IO_PIECE_RUNS = IO_PIECE_BLKS + 2,
+    IO_WINDOW_BLKS = 256,      /* data of one LUN is kept together in such stretches */
+    IO_CHECKPOINTS = 4,
+    IO_ATOMIC_MAX_BYTES = 1 << 20,
+    IO_EDIT_MAX_BYTES = 1 << 20,
+    IO_RECORD_BYTES = 64,
+};
+
+/* One piece of a write in progress: bytes [offset, offset + len) of @buf. */
+struct piece
+{
+    struct pool *pool;
+    struct lun_object *object;
+    const uint8_t *buf;
+    size_t len;
+    uint64_t offset;
+};
+
+/* ---- new blocks ---------------------------------------------------------------------------- */
+
+/* Takes up to @want blocks where this LUN's data goes. */
+static int io_take(struct pool *pool, struct line *line, uint64_t want, uint64_t *blk,
+                   uint64_t *got)
+{
+    uint64_t hint = atomic_load_explicit(&line->window_blk, memory_order_relaxed);
+    uint64_t end = atomic_load_explicit(&line->window_end, memory_order_relaxed);
+    if (hint >= end)
+        hint = 0;
+    int r = space_take(pool->space, hint, want, blk, got);
+    if (r < 0)
+        return r;
+    uint64_t next = *blk + *got;
+    if (hint == 0 || *blk >= end || *blk < hint)
+    {
+        end = *blk + max_u64(IO_WINDOW_BLKS, *got);
+        space_advance(pool->space, end);
+    }
+    atomic_store_explicit(&line->window_blk, next, memory_order_relaxed);
+    atomic_store_explicit(&line->window_end, end, memory_order_relaxed);
+    return 0;
+}
+
+/* Fills @block with what @lba holds now. */
+static int io_read_block(struct piece *piece, uint64_t lba, uint8_t *block)
+{
+    return io_read(piece->pool, piece->object, block, BLK_BYTES, lba * BLK_BYTES);
+}
+
+/* The whole blocks [lba, lba + n) as they must become: the piece's bytes, completed at its ends by
+ * what is there now. */
+struct whole
+{
+    uint8_t *first, *last; /* completed blocks, or NULL where the piece covers them */
+    struct iovec iov[3];
+    int iov_count;
+};
+
+static void whole_destroy(struct whole *whole)
+{
+    free(whole->first);
+    free(whole->last);
+}
+
+static int whole_complete(struct piece *piece, uint64_t lba, uint8_t **block)
+{
+    *block = malloc(BLK_BYTES);
+    if (!*block)
+        return -ENOMEM;
+    int r = io_read_block(piece, lba, *block);
+    if (r < 0)
+        return r;
+    uint64_t start = lba * BLK_BYTES, end = start + BLK_BYTES;
+    uint64_t from = max_u64(start, piece->offset), to = min_u64(end, piece->offset + piece->len);
+    memcpy(*block + (from - start), piece->buf + (from - piece->offset), to - from);
+    return 0;
+}
+
+static void whole_add(struct whole *whole, const void *bytes, size_t len)
+{
+    whole->iov[whole->iov_count++] =
+        (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+}
+
+static int whole_make(struct whole *whole, struct piece *piece, uint64_t lba, uint64_t n)
+{
+    uint64_t end = piece->offset + piece->len;
+    bool cut_first = lba * BLK_BYTES < piece->offset || (lba + 1) * BLK_BYTES > end;
+    bool cut_last = n > 1 && (lba + n) * BLK_BYTES > end;
+    int r = 0;
+    if (cut_first)
+        r = whole_complete(piece, lba, &whole->first);
+    if (r == 0 && cut_last)
+        r = whole_complete(piece, lba + n - 1, &whole->last);
+    if (r < 0)
+        return r;
+    uint64_t from = lba + cut_first, to = lba + n - cut_last;
+    if (cut_first)
+        whole_add(whole, whole->first, BLK_BYTES);
+    if (to > from)
+        whole_add(whole, piece->buf + (from * BLK_BYTES - piece->offset), (to - from) * BLK_BYTES);
+    if (cut_last)
+        whole_add(whole, whole->last, BLK_BYTES);
+    return 0;
+}
+
+/* Writes blocks [lba, lba + n) of the piece to new blocks and maps them. */
+static int io_write_new_run(struct piece *piece, uint64_t lba, uint64_t n, uint64_t blk)
+{
+    CLEANUP(whole_destroy) struct whole whole = {0};
+    int r = whole_make(&whole, piece, lba, n);
+    if (r == 0)
+        r = device_writev(piece->pool->device, whole.iov, whole.iov_count, blk * BLK_BYTES);
+    if (r < 0)
+        return r;
+    uint8_t bytes[IO_RECORD_BYTES];
+    struct writer writer = {.bytes = bytes, .capacity = sizeof(bytes)};
+    action_write(&writer, piece->object->line->object.id, lba, blk, (uint32_t)n, false, 0);
+    return change_run(piece->pool, CHANGE_IO, piece->object, bytes, writer.len, false);
+}
+
+static int io_write_new(struct piece *piece, uint64_t lba, uint64_t n)
+{
+    while (n > 0)
+    {
+        uint64_t blk, got;
+        int r = io_take(piece->pool, piece->object->line, n, &blk, &got);
+        if (r < 0)
+            return r;
+        r = io_write_new_run(piece, lba, got, blk);
+        if (r < 0)
+        {
+            space_cancel(piece->pool->space, blk, got);
+            return r;
+        }
+        lba += got;
+        n -= got;
+    }
+    return 0;
+}
+
+/* ---- pieces -------------------------------------------------------------------------------- */
+
+/* The part of the piece in blocks [lba, lba + n), which the LUN owns at @blk. */
+static int io_write_in_place(struct piece *piece, uint64_t lba, uint64_t n, uint64_t blk)
+{
+    uint64_t from = max_u64(lba * BLK_BYTES, piece->offset);
+    uint64_t to = min_u64((lba + n) * BLK_BYTES, piece->offset + piece->len);
+    return device_write(piece->pool->device, piece->buf + (from - piece->offset), to - from,
+                        blk * BLK_BYTES + (from - lba * BLK_BYTES));
+}
+
+/* With the range locked, so that neither map nor line change under it. */
+static int io_write_piece(struct piece *piece)
+{
+    struct emap_run runs[IO_PIECE_RUNS];
+    unsigned count;
+    uint64_t lba = piece->offset / BLK_BYTES;
+    uint64_t end = div_round_up(piece->offset + piece->len, BLK_BYTES);
+    int r = io_lookup(piece->pool, piece->object, lba, end, runs, IO_PIECE_RUNS, &count);
+    for (unsigned i = 0; r == 0 && i < count;)
+    {
+        if (runs[i].is_own)
+        {
+            r = io_write_in_place(piece, runs[i].lba, runs[i].len_blks, runs[i].blk);
+            i++;
+            continue;
+        }
+        uint64_t first = runs[i].lba, n = 0;
+        while (i < count && !runs[i].is_own)
+            n += runs[i++].len_blks;
+        r = io_write_new(piece, first, n);
+    }
+    return r;
+}
+
+/* Runs @work under the lock of the range, again after a checkpoint where there was no room. */
+typedef int io_work_fn(void *opaque);
+
+static int io_with_range(struct pool *pool, struct lun_object *object, uint64_t len,
+                         uint64_t offset, io_work_fn *work, void *opaque)
+{
+    for (unsigned i = 0; i < IO_CHECKPOINTS; i++)
+    {
+        int r = checkpoint_throttle(pool);
+        if (r < 0)
+            return r;
+        struct range range;
+        range_lock(object->ranges, &range, offset / BLK_BYTES, div_round_up(offset + len, BLK_BYTES));
+        /* A delete or a shrink may have gone through while this waited. */
+        r = atomic_load(&object->is_dead) ||
+                    !range_ok(offset, len, atomic_load(&object->size_bytes))
+                ? -ESTALE
+                : work(opaque);
+        range_unlock(&range);
+        if (r != -EAGAIN)
+            return r;
+        r = checkpoint_wait(pool);
+        if (r < 0)
+            return r;
+    }
+    pool_note_full(pool, object);
+    return -ENOSPC;
+}
+
+static int io_write_piece_work(void *opaque)
+{
+    return io_write_piece(opaque);
+}
+
+static int io_finish(struct pool *pool, int r, struct lun_object *object, unsigned flags)
+{
+    if (r == -ENOSPC)
+        pool_note_full(pool, object);
+    if (r == 0 && (flags & LUN_FUA))
+        r = journal_commit(pool->journal);
+    return r;
+}
+
+int lun_write(struct lun *lun, const void *buf, size_t len, uint64_t offset, unsigned flags)
+{
+    int r = lun_check_io(lun, len, offset, true);
+    const uint8_t *at = buf;
+    while (r == 0 && len > 0)
+    {
+        uint64_t piece_end = (offset / BLK_BYTES + IO_PIECE_BLKS) * BLK_BYTES;
+        size_t part = (size_t)min_u64(len, piece_end - offset);
+        struct piece piece = {.pool = lun->pool,
+                              .object = lun->object,
+                              .buf = at,
+                              .len = part,
+                              .offset = offset};
+        r = io_with_range(lun->pool, lun->object, part, offset, io_write_piece_work, &piece);
+        at += part;
+        offset += part;
+        len -= part;
+    }
+    return io_finish(lun->pool, r, lun->object, flags);
+}
+
+int lun_flush(struct lun *lun)
+{
+    if (lun->is_read_only)
+        return 0;
+    int r = pool_may_change(lun->pool);
+    return r < 0 ? r : journal_commit(lun->pool->journal);
+}
+
+/* ---- unmapping ----------------------------------------------------------------------------- */
+
+static int io_plan_unmap(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end,
+                         uint64_t *stop, bool *has_shared)
+{
+    AUTO_TREE_OP struct tree_op op;
+    tree_op_init(&op, pool);
+    for (;;)
+    {
+        rwlock_take_shared(&object->map_lock);
+        int r = emap_plan_unmap(&op, object->line, lba, end, stop, has_shared);
+        rwlock_release(&object->map_lock);
+        if (r == -EAGAIN)
+            r = tree_op_load(&op);
+        else
+            return r;
+        if (r < 0)
+            return r;
+    }
+}
+
+int io_unmap_blks(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end,
+                  uint64_t *stop)
+{
+    struct emap_run hole;
+    unsigned count;
+    *stop = lba;
+    int r = io_lookup(pool, object, lba, end, &hole, 1, &count);
+    if (r < 0 || count == 0)
+        return r;
+    if (hole.blk == 0)
+    {
+        *stop = hole.lba + hole.len_blks;
+        return 0;
+    }
+    bool has_shared;
+    r = io_plan_unmap(pool, object, lba, end, stop, &has_shared);
+    if (r < 0)
+        return r;
+    uint8_t bytes[IO_RECORD_BYTES];
+    struct writer writer = {.bytes = bytes, .capacity = sizeof(bytes)};
+    action_unmap(&writer, object->line->object.id, lba, *stop - lba);
+    r = change_run(pool, CHANGE_IO, object, bytes, writer.len, !has_shared);
+    if (r < 0)
+        *stop = lba;
+    return r;
+}
+
+struct unmap_work
+{
+    struct pool *pool;
+    struct lun_object *object;
+    uint64_t lba, end;
+};
+
+/* As far as it comes in one go; goes on where it stopped. */
+static int io_unmap_work(void *opaque)
+{
+    struct unmap_work *work = opaque;
+    int r = 0;
+    for (unsigned i = 0; i < 16 && r == 0 && work->lba < work->end; i++)
+        r = io_unmap_blks(work->pool, work->object, work->lba, work->end, &work->lba);
+    return r;
+}
+
+static int io_unmap_range(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end)
+{
+    struct unmap_work work = {.pool = pool, .object = object, .lba = lba, .end = end};
+    int r = 0;
+    while (r == 0 && work.lba < end)
+    {
+        uint64_t offset = work.lba * BLK_BYTES;
+        uint64_t len = min_u64(end * BLK_BYTES, atomic_load(&object->size_bytes));
+        if (len <= offset)
+            return -ESTALE;
+        r = io_with_range(pool, object, len - offset, offset, io_unmap_work, &work);
+    }
+    return r;
+}
+
+/* Zeros in a part of one block: nothing to do on a hole. */
+static int io_zero_part_work(void *opaque)
+{
+    struct piece *piece = opaque;
+    struct emap_run run;
+    unsigned count;
+    uint64_t lba = piece->offset / BLK_BYTES;
+    int r = io_lookup(piece->pool, piece->object, lba, lba + 1, &run, 1, &count);
+    if (r < 0 || run.blk == 0)
+        return r;
+    return io_write_piece(piece);
+}
+
+int io_zero_part(struct pool *pool, struct lun_object *object, size_t len, uint64_t offset)
+{
+    static const uint8_t zeros[BLK_BYTES];
+    struct piece piece = {
+        .pool = pool, .object = object, .buf = zeros, .len = len, .offset = offset};
+    return io_zero_part_work(&piece);
+}
+
+static int io_zero_part_locked(struct lun *lun, size_t len, uint64_t offset)
+{
+    static const uint8_t zeros[BLK_BYTES];
+    struct piece piece = {
+        .pool = lun->pool, .object = lun->object, .buf = zeros, .len = len, .offset = offset};
+    if (len == 0)
+        return 0;
+    return io_with_range(lun->pool, lun->object, len, offset, io_zero_part_work, &piece);
+}
+
+int lun_unmap(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
+{
+    int r = lun_check_io(lun, len, offset, true);
+    if (r < 0 || len == 0)
+        return r;
+    uint64_t end = offset + len;
+    uint64_t size_bytes = atomic_load(&lun->object->size_bytes);
+    uint64_t first = div_round_up(offset, BLK_BYTES), last = end / BLK_BYTES;
+    /* The last block of a LUN that ends inside it is whole when all that there is of it goes. */
+    if (end == size_bytes)
+        last = div_round_up(end, BLK_BYTES);
+    if (first >= last) /* inside one block, or across the border of two */
+    {
+        uint64_t middle = min_u64(end, max_u64(offset, first * BLK_BYTES));
+        r = io_zero_part_locked(lun, (size_t)(middle - offset), offset);
+        if (r == 0)
+            r = io_zero_part_locked(lun, (size_t)(end - middle), middle);
+        return io_finish(lun->pool, r, lun->object, flags);
+    }
+    r = io_zero_part_locked(lun, (size_t)(first * BLK_BYTES - offset), offset);
+    if (r == 0)
+        r = io_unmap_range(lun->pool, lun->object, first, last);
+    if (r == 0 && end > last * BLK_BYTES)
+        r = io_zero_part_locked(lun, (size_t)(end - last * BLK_BYTES), last * BLK_BYTES);
+    return io_finish(lun->pool, r, lun->object, flags);
+}
+
+int lun_zero(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
+{
+    /* A thin LUN stores zeros as holes; allocation on request comes with space reservations. */
+    return lun_unmap(lun, len, offset, flags);
+}
+
+/* ---- compare and write, atomic write, read-modify-write ------------------------------------ */
+
+struct edit_work
+{
+    struct piece piece;
+    uint8_t *content;
+    const uint8_t *compare;
+    size_t *miscompare_at;
+    lun_change_fn *change;
+    void *opaque;
+};
+
+static int io_edit_work(void *opaque)
+{
+    struct edit_work *work = opaque;
+    struct piece *piece = &work->piece;
+    int r = io_read(piece->pool, piece->object, work->content, piece->len, piece->offset);
+    if (r < 0)
+        return r;
+    if (work->compare)
+    {
+        if (memcmp(work->content, work->compare, piece->len) == 0)
+            return io_write_piece(piece);
+        *work->miscompare_at = 0;
+        while (work->content[*work->miscompare_at] == work->compare[*work->miscompare_at])
+            ++*work->miscompare_at;
+        return -EILSEQ;
+    }
+    work->change(work->opaque, work->content, piece->len);
+    return io_write_piece(piece);
+}
+
+static int io_edit(struct lun *lun, struct edit_work *work, size_t len, uint64_t offset,
+                   unsigned flags)
+{
+    int r = lun_check_io(lun, len, offset, true);
+    if (r < 0 || len == 0)
+        return r;
+    if (len > IO_EDIT_MAX_BYTES)
+        return -EINVAL;
+    AUTO_FREE uint8_t *content = malloc(len);
+    if (!content)
+        return -ENOMEM;
+    work->content = content;
+    work->piece.pool = lun->pool;
+    work->piece.object = lun->object;
+    work->piece.len = len;
+    work->piece.offset = offset;
+    if (!work->piece.buf)
+        work->piece.buf = content;
+    r = io_with_range(lun->pool, lun->object, len, offset, io_edit_work, work);
+    return io_finish(lun->pool, r, lun->object, flags);
+}
+
+int lun_compare_and_write(struct lun *lun, const void *compare, const void *write, size_t len,
+                          uint64_t offset, unsigned flags, size_t *miscompare_at)
+{
+    struct edit_work work = {
+        .piece = {.buf = write}, .compare = compare, .miscompare_at = miscompare_at};
+    return io_edit(lun, &work, len, offset, flags);
+}
+
+int lun_read_modify_write(struct lun *lun, size_t len, uint64_t offset, unsigned flags,
+                          lun_change_fn *change, void *opaque)
+{
+    struct edit_work work = {.change = change, .opaque = opaque};
+    return io_edit(lun, &work, len, offset, flags);
+}
+
+/* All blocks first, then one record for all of them. */
+static int io_write_atomic_work(void *opaque)
+{
+    struct piece *piece = opaque;
+    struct pool *pool = piece->pool;
+    uint64_t lba = piece->offset / BLK_BYTES, n = piece->len / BLK_BYTES, done = 0;
+    AUTO_WRITER struct writer writer = {0};
+    int r = 0;
+    while (r == 0 && done < n)
+    {
+        uint64_t blk, got;
+        r = io_take(pool, piece->object->line, n - done, &blk, &got);
+        if (r < 0)
+            break;
+        action_write(&writer, piece->object->line->object.id, lba + done, blk, (uint32_t)got, false,
+                     0);
+        r = device_write(pool->device, piece->buf + done * BLK_BYTES, got * BLK_BYTES,
+                         blk * BLK_BYTES);
+        done += got;
+    }
+    if (r == 0 && writer.failed)
+        r = -ENOMEM;
+    if (r == 0)
+        r = change_run(pool, CHANGE_IO, piece->object, writer.bytes, writer.len, false);
+    if (r < 0)
+        ignore_error(record_each_block(writer.bytes, writer.len, space_cancel_cb, pool->space),
+                     "we made the record ourselves");
+    return r;
+}
+
+int lun_write_atomic(struct lun *lun, const void *buf, size_t len, uint64_t offset, unsigned flags)
+{
+    int r = lun_check_io(lun, len, offset, true);
+    if (r < 0 || len == 0)
+        return r;
+    if (len > IO_ATOMIC_MAX_BYTES || len % BLK_BYTES || offset % BLK_BYTES)
+        return -EINVAL;
+    struct piece piece = {
+        .pool = lun->pool, .object = lun->object, .buf = buf, .len = len, .offset = offset};
+    r = io_with_range(lun->pool, lun->object, len, offset, io_write_atomic_work, &piece);
+    return io_finish(lun->pool, r, lun->object, flags);
+}

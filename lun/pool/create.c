@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Making a pool: one superblock is all that an empty one needs. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
+#include "lun/pool/checkpoint.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/volume/names.h"
+
+enum
+{
+    CREATE_GROUPS_MIN = 8,           /* a small pool gets smaller groups */
+    CREATE_JOURNAL_HALF_BLKS = 4096, /* 16 MiB */
+    CREATE_PROBE_BYTES = 128 << 10,  /* where signatures of other things are looked for */
+};
+
+#define CREATE_SIZE_MIN_BYTES (UINT64_C(8) << 20)
+
+static uint32_t create_group_blks(uint64_t size_blks)
+{
+    uint64_t group = size_blks / CREATE_GROUPS_MIN / 64 * 64;
+    group = max_u64(group, DISK_GROUP_BLKS_MIN);
+    return (uint32_t)min_u64(group, DISK_GROUP_BLKS_MAX);
+}
+
+static uint64_t create_journal_half_blks(uint64_t journal_bytes, uint32_t group_blks)
+{
+    uint64_t most = (group_blks - DISK_GROUP_HEAD_BLKS) / 4;
+    uint64_t wanted = journal_bytes ? journal_bytes / 2 / BLK_BYTES : CREATE_JOURNAL_HALF_BLKS;
+    return max_u64(2, min_u64(wanted, most));
+}
+
+/* Whether there is anything but zeros where pools, file systems and tables have their signatures. */
+static int create_check_empty(struct device *device, uint64_t device_bytes, struct reason *why)
+{
+    size_t len = (size_t)min_u64(CREATE_PROBE_BYTES, device_bytes);
+    AUTO_FREE uint8_t *bytes = malloc(len ? len : 1);
+    if (!bytes)
+        return -ENOMEM;
+    int r = device_read(device, bytes, len, 0);
+    for (size_t i = 0; r == 0 && i < len; i++)
+    {
+        if (bytes[i] == 0)
+            continue;
+        bool is_pool = le32_get(((struct disk_header *)bytes)->magic) == DISK_MAGIC_SUPER;
+        return reason_set(why, -EEXIST,
+                          "'%s' holds %s; --overwrite makes a new pool over it, and destroys that",
+                          device->path ? device->path : "the device",
+                          is_pool ? "a Lunette pool" : "data");
+    }
+    return r;
+}
+
+static int create_fill_super(struct env *env, const struct pool_create_options *options,
+                             uint64_t size_bytes, const char *path, struct disk_super *super,
+                             struct reason *why)
+{
+    uint64_t size_blks = size_bytes / BLK_BYTES;
+    uint32_t group = options->group_blks ? options->group_blks : create_group_blks(size_blks);
+    if (group < DISK_GROUP_BLKS_MIN || group > DISK_GROUP_BLKS_MAX)
+        return reason_set(why, -EINVAL, "an allocation group has %d to %d blocks, not %u",
+                          DISK_GROUP_BLKS_MIN, DISK_GROUP_BLKS_MAX, group);
+    size_blks = size_blks / group * group;
+    if (size_bytes < CREATE_SIZE_MIN_BYTES && !options->group_blks)
+        return reason_set(why, -EINVAL, "a pool needs at least 8 MiB, '%s' would have %" PRIu64 " bytes",
+                          path, size_bytes);
+    if (size_blks < 2 * (uint64_t)group || size_blks >> DISK_BLK_BITS)
+        return reason_set(why, -EINVAL, "a pool of %" PRIu64 " bytes is too %s", size_bytes,
+                          size_blks >> DISK_BLK_BITS ? "large" : "small");
+    memset(super, 0, sizeof(*super));
+    super->version = le32_put(DISK_VERSION);
+    super->created_ns = le64_put(env->now_ns(env));
+    super->size_blks = le64_put(size_blks);
+    super->group_blks = le32_put(group);
+    super->flags = le32_put(DISK_SUPER_CLEAN);
+    super->journal_blk = le64_put(space_journal_first_blk());
+    super->journal_half_blks =
+        le64_put(create_journal_half_blks(options->journal_bytes, group));
+    super->generation = le32_put(1);
+    super->next_id = le64_put(1);
+    uint64_t journal_id;
+    env->random_bytes(env, super->uuid, sizeof(super->uuid));
+    env->random_bytes(env, &journal_id, sizeof(journal_id));
+    super->journal_id = le64_put(journal_id);
+    const char *slash = strrchr(path, '/');
+    snprintf((char *)super->name, sizeof(super->name), "%s",
+             options->name ? options->name : slash ? slash + 1 : path);
+    return 0;
+}
+
+/* Space below for what must always be writable: heads of groups and journal. */
+static int create_allocate(struct device *device, const struct disk_super *super, bool all,
+                           struct reason *why)
+{
+    uint64_t group_bytes = (uint64_t)le32_get(super->group_blks) * BLK_BYTES;
+    uint64_t size_bytes = le64_get(super->size_blks) * BLK_BYTES;
+    uint64_t journal_bytes = 2 * le64_get(super->journal_half_blks) * BLK_BYTES;
+    int r = 0;
+    if (all)
+        r = device->ops->allocate(device, size_bytes, 0);
+    for (uint64_t at = 0; !all && r == 0 && at < size_bytes; at += group_bytes)
+        r = device->ops->allocate(device,
+                                  DISK_GROUP_HEAD_BLKS * BLK_BYTES + (at == 0 ? journal_bytes : 0),
+                                  at);
+    if (r < 0)
+        return reason_set(why, r, "the file system below has no room for pool '%s': %s",
+                          device->path ? device->path : "", strerror(-r));
+    return 0;
+}
+
+/* Old copies elsewhere must not outlive the new pool's. */
+static int create_write(struct pool *pool, struct disk_super *super)
+{
+    AUTO_FREE uint8_t *zeros = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (!zeros)
+        return -ENOMEM;
+    memset(zeros, 0, BLK_BYTES);
+    uint64_t journal = 2 * le64_get(super->journal_half_blks);
+    int r = 0;
+    for (uint64_t blk = 0; r == 0 && blk < DISK_GROUP_HEAD_BLKS + journal; blk++)
+        r = device_write(pool->device, zeros, BLK_BYTES, blk * BLK_BYTES);
+    for (uint64_t blk = pool->group_blks; r == 0 && blk < pool->group_blks + DISK_GROUP_HEAD_BLKS;
+         blk++)
+        r = device_write(pool->device, zeros, BLK_BYTES, blk * BLK_BYTES);
+    /* Two ids, so that all four copies are there from the first. */
+    for (uint64_t cp_id = 1; r == 0 && cp_id <= 2; cp_id++)
+    {
+        super->header.cp_id = le64_put(cp_id);
+        r = checkpoint_write_super(pool, super);
+    }
+    return r;
+}
+
+int pool_create_on_device(struct env *env, struct device *device,
+                          const struct pool_create_options *options, struct reason *why)
+{
+    reason_clear(why);
+    const char *path = device->path ? device->path : "(device)";
+    uint64_t device_bytes;
+    int r = device->ops->size(device, &device_bytes);
+    if (r == 0 && options->size_bytes > device_bytes)
+        r = device->ops->grow(device, options->size_bytes);
+    if (r < 0)
+        return reason_set(why, r, "'%s' cannot be made %" PRIu64 " bytes large: %s", path,
+                          options->size_bytes, strerror(-r));
+    if (options->name)
+        r = name_check(options->name, "pool", why);
+    if (r == 0 && !options->overwrite)
+        r = create_check_empty(device, max_u64(device_bytes, options->size_bytes), why);
+    AUTO_FREE struct disk_super *super = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    AUTO_FREE struct pool *pool = calloc(1, sizeof(*pool));
+    if (!super || !pool)
+        return -ENOMEM;
+    if (r == 0)
+        r = create_fill_super(env, options,
+                              options->size_bytes ? options->size_bytes : device_bytes, path,
+                              super, why);
+    if (r == 0)
+        r = create_allocate(device, super, options->preallocate, why);
+    if (r < 0)
+        return r;
+    pool->env = env;
+    pool->device = device;
+    pool->path = (char *)(uintptr_t)path;
+    pool->group_blks = le32_get(super->group_blks);
+    env->random_bytes(env, &pool->pool_id, sizeof(pool->pool_id));
+    r = create_write(pool, super);
+    if (r < 0)
+        return reason_set(why, r, "pool '%s' could not be written: %s", path, strerror(-r));
+    return 0;
+}
+
+int pool_create(struct env *env, const char *path, const struct pool_create_options *options,
+                struct reason *why)
+{
+    reason_clear(why);
+    struct stat st;
+    bool is_new = stat(path, &st) < 0;
+    if (is_new && options->size_bytes == 0)
+        return reason_set(why, -EINVAL, "a pool in the new file '%s' needs a size", path);
+    struct device_file_options device_options = {.create = true};
+    struct device *device;
+    int r = device_file_open(path, &device_options, &device, why);
+    if (r < 0)
+        return r;
+    r = pool_create_on_device(env, device, options, why);
+    device_close(device);
+    if (r < 0 && is_new)
+        ignore_error(remove(path), "what could not become a pool is not left behind");
+    return r;
+}

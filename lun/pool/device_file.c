@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The real device: a file or a block device, through the page cache.
+ *
+ * The page cache is the data cache of the pool, keyed by physical address: a thousand clones that
+ * read one golden block share one page. The lock is flock(2): a classic fcntl lock would be lost
+ * when nbdkit forks into the background.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
+#include "lun/pool/device.h"
+
+struct device_file
+{
+    struct device device;
+    int fd;
+    bool is_block_device;
+    char *path;
+};
+
+static struct device_file *device_file_of(struct device *device)
+{
+    return (struct device_file *)device;
+}
+
+static int device_file_read(struct device *device, void *buf, size_t len, uint64_t offset)
+{
+    struct device_file *file = device_file_of(device);
+    uint8_t *at = buf;
+    while (len > 0)
+    {
+        ssize_t got = pread(file->fd, at, len, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0) /* the file is shorter than the pool: somebody cut it */
+            return -EIO;
+        at += got;
+        offset += (uint64_t)got;
+        len -= (size_t)got;
+    }
+    return 0;
+}
+
+static int device_file_writev(struct device *device, struct iovec *iov, int iov_count,
+                              uint64_t offset)
+{
+    struct device_file *file = device_file_of(device);
+    while (iov_count > 0)
+    {
+        ssize_t done = iov_count == 1 ? pwrite(file->fd, iov->iov_base, iov->iov_len, (off_t)offset)
+                                      : pwritev(file->fd, iov, iov_count, (off_t)offset);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return errno == EDQUOT ? -ENOSPC : -errno;
+        if (done == 0)
+            return -EIO;
+        offset += (uint64_t)done;
+        while (iov_count > 0 && (size_t)done >= iov->iov_len)
+        {
+            done -= (ssize_t)iov->iov_len;
+            iov++;
+            iov_count--;
+        }
+        if (iov_count > 0)
+        {
+            iov->iov_base = (uint8_t *)iov->iov_base + done;
+            iov->iov_len -= (size_t)done;
+        }
+    }
+    return 0;
+}
+
+static int device_file_sync(struct device *device)
+{
+    return fdatasync(device_file_of(device)->fd) < 0 ? -errno : 0;
+}
+
+static int device_file_size(struct device *device, uint64_t *size_bytes)
+{
+    struct device_file *file = device_file_of(device);
+    if (file->is_block_device)
+        return ioctl(file->fd, BLKGETSIZE64, size_bytes) < 0 ? -errno : 0;
+    struct stat st;
+    if (fstat(file->fd, &st) < 0)
+        return -errno;
+    *size_bytes = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int device_file_grow(struct device *device, uint64_t size_bytes)
+{
+    struct device_file *file = device_file_of(device);
+    if (file->is_block_device)
+        return -ENOTSUP;
+    uint64_t present;
+    int r = device_file_size(device, &present);
+    if (r < 0 || present >= size_bytes)
+        return r;
+    if (ftruncate(file->fd, (off_t)size_bytes) < 0)
+        return -errno;
+    return fsync(file->fd) < 0 ? -errno : 0;
+}
+
+static int device_file_allocate(struct device *device, uint64_t len, uint64_t offset)
+{
+    struct device_file *file = device_file_of(device);
+    if (file->is_block_device)
+        return 0;
+    if (fallocate(file->fd, 0, (off_t)offset, (off_t)len) == 0)
+        return 0;
+    /* A file system without fallocate(2) makes its promise when the block is first written. */
+    return errno == EOPNOTSUPP ? 0 : -errno;
+}
+
+static int device_file_discard(struct device *device, uint64_t len, uint64_t offset)
+{
+    struct device_file *file = device_file_of(device);
+    if (file->is_block_device)
+    {
+        uint64_t range[2] = {offset, len};
+        if (ioctl(file->fd, BLKDISCARD, range) < 0)
+            return errno == EOPNOTSUPP ? 0 : -errno;
+        return 0;
+    }
+    if (fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  (off_t)len) < 0)
+        return errno == EOPNOTSUPP ? 0 : -errno;
+    return 0;
+}
+
+static int device_file_prefetch(struct device *device, uint64_t len, uint64_t offset)
+{
+    return -posix_fadvise(device_file_of(device)->fd, (off_t)offset, (off_t)len,
+                          POSIX_FADV_WILLNEED);
+}
+
+static void device_file_close(struct device *device)
+{
+    struct device_file *file = device_file_of(device);
+    if (file->fd >= 0)
+        close(file->fd);
+    free(file->path);
+    free(file);
+}
+
+static const struct device_ops device_file_ops = {
+    .read = device_file_read,
+    .writev = device_file_writev,
+    .sync = device_file_sync,
+    .size = device_file_size,
+    .grow = device_file_grow,
+    .allocate = device_file_allocate,
+    .discard = device_file_discard,
+    .prefetch = device_file_prefetch,
+    .close = device_file_close,
+};
+
+static void cleanup_device_file(struct device_file **file)
+{
+    if (*file)
+        device_file_close(&(*file)->device);
+}
+
+int device_file_open(const char *path, const struct device_file_options *options,
+                     struct device **device, struct reason *why)
+{
+    CLEANUP(cleanup_device_file) struct device_file *file = calloc(1, sizeof(*file));
+    if (!file)
+        return -ENOMEM;
+    file->fd = -1;
+    file->device.ops = &device_file_ops;
+    file->path = strdup(path);
+    if (!file->path)
+        return -ENOMEM;
+    file->device.path = file->path;
+    int flags = options->read_only ? O_RDONLY : O_RDWR;
+    file->fd = open(path, flags | O_CLOEXEC | (options->create ? O_CREAT : 0), 0600);
+    if (file->fd < 0)
+        return reason_set(why, -errno, "cannot open pool '%s': %s", path, strerror(errno));
+    struct stat st;
+    if (fstat(file->fd, &st) < 0)
+        return reason_set(why, -errno, "cannot look at pool '%s': %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return reason_set(why, -EINVAL, "'%s' is neither a file nor a block device", path);
+    file->is_block_device = S_ISBLK(st.st_mode);
+    if (flock(file->fd, (options->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
+        return reason_set(why, errno == EWOULDBLOCK ? -EBUSY : -errno,
+                          "pool '%s' is in use by another process", path);
+    if (options->create && options->size_bytes > 0 && !file->is_block_device)
+    {
+        int r = device_file_grow(&file->device, options->size_bytes);
+        if (r < 0)
+            return reason_set(why, r, "cannot make '%s' %llu bytes large: %s", path,
+                              (unsigned long long)options->size_bytes, strerror(-r));
+    }
+    *device = &take_ptr(&file)->device;
+    return 0;
+}

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lun/pool/journal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/crc32c.h"
+#include "lun/base/invariant.h"
+#include "lun/base/log.h"
+#include "lun/base/reader.h"
+#include "lun/pool/checkpoint.h"
+#include "lun/pool/pool_internal.h"
+
+struct half
+{
+    uint64_t journal_id;
+    uint64_t used_bytes; /* written batches, whole sectors */
+    uint32_t chain;      /* checksum of the last batch; 0: none */
+    bool has_gap;        /* records were left out: nothing behind them can be replayed from here */
+};
+
+/* Records in memory, in order, that belong to one half. */
+struct pending
+{
+    struct writer writer;
+    uint64_t first_seq, last_seq; /* first_seq 0: empty */
+};
+
+struct journal
+{
+    struct pool *pool;
+    struct lock lock;      /* LOCK_RANK_JOURNAL; guards all but what the leader alone uses */
+    uint64_t half_bytes;
+    uint64_t first_blk;
+    struct half halves[2]; /* used_bytes and chain: written by the leader, or at a switch */
+    unsigned current;      /* half of new records */
+    bool switching;        /* a checkpoint is on its way: the other half still counts */
+    bool linked;           /* ... and its last batch has been written, leading to current */
+    struct pending pending[2]; /* by half */
+    uint64_t admitted;
+    uint64_t last_seq, durable_seq, switch_seq;
+
+    struct lock commit_lock; /* LOCK_RANK_COMMIT; guards the group commit */
+    struct condition commit_done;
+    uint64_t tickets_asked, tickets_done;
+    bool has_leader;
+    int leader_error;
+    uint64_t commits;
+};
+
+int journal_create(struct pool *pool, struct journal **out)
+{
+    struct journal *journal = calloc(1, sizeof(*journal));
+    if (!journal)
+        return -ENOMEM;
+    const struct disk_super *super = &pool->super;
+    journal->pool = pool;
+    journal->first_blk = le64_get(super->journal_blk);
+    journal->half_bytes = le64_get(super->journal_half_blks) * BLK_BYTES;
+    journal->current = le32_get(super->journal_half) & 1;
+    journal->halves[journal->current].journal_id = le64_get(super->journal_id);
+    journal->last_seq = journal->durable_seq = le64_get(super->last_seq);
+    lock_init(&journal->lock, LOCK_RANK_JOURNAL);
+    lock_init(&journal->commit_lock, LOCK_RANK_COMMIT);
+    condition_init(&journal->commit_done);
+    *out = journal;
+    return 0;
+}
+
+void journal_destroy(struct journal *journal)
+{
+    if (!journal)
+        return;
+    writer_destroy(&journal->pending[0].writer);
+    writer_destroy(&journal->pending[1].writer);
+    condition_destroy(&journal->commit_done);
+    lock_destroy(&journal->commit_lock);
+    lock_destroy(&journal->lock);
+    free(journal);
+}
+
+/* ---- appending ----------------------------------------------------------------------------- */
+
+/* What two batches more take beyond their records. */
+enum { JOURNAL_SLACK_BYTES = 4 * (DISK_SECTOR + (int)sizeof(struct disk_batch)) };
+
+static uint64_t journal_filled_locked(const struct journal *journal)
+{
+    unsigned half = journal->current;
+    return journal->halves[half].used_bytes + journal->pending[half].writer.len;
+}
+
+int journal_admit(struct journal *journal, size_t len)
+{
+    uint64_t need = len + sizeof(struct disk_record);
+    AUTO_LOCK(&journal->lock);
+    if (need + JOURNAL_SLACK_BYTES > journal->half_bytes)
+        return -EMSGSIZE;
+    if (journal_filled_locked(journal) + journal->admitted + need + JOURNAL_SLACK_BYTES >
+        journal->half_bytes)
+        return -EAGAIN;
+    journal->admitted += need;
+    return 0;
+}
+
+void journal_leave(struct journal *journal, size_t len)
+{
+    AUTO_LOCK(&journal->lock);
+    journal->admitted -= len + sizeof(struct disk_record);
+}
+
+bool journal_wants_checkpoint(struct journal *journal)
+{
+    AUTO_LOCK(&journal->lock);
+    return journal_filled_locked(journal) > journal->half_bytes / 2;
+}
+
+uint64_t journal_append(struct journal *journal, const void *actions, size_t len)
+{
+    AUTO_LOCK(&journal->lock);
+    struct pending *pending = &journal->pending[journal->current];
+    uint64_t seq = ++journal->last_seq;
+    struct disk_record record = {.len = le32_put(len), .seq = le64_put(seq)};
+    writer_bytes(&pending->writer, &record, sizeof(record));
+    writer_bytes(&pending->writer, actions, len);
+    INVARIANT(!pending->writer.failed); /* applied, so it must get there */
+    if (pending->first_seq == 0)
+        pending->first_seq = seq;
+    pending->last_seq = seq;
+    journal->admitted -= len + sizeof(record);
+    return seq;
+}
+
+uint64_t journal_last_seq(struct journal *journal)
+{
+    AUTO_LOCK(&journal->lock);
+    return journal->last_seq;
+}
+
+/* ---- committing ---------------------------------------------------------------------------- */
+
+static uint64_t batch_bytes(uint64_t payload_bytes)
+{
+    return round_up(sizeof(struct disk_batch) + payload_bytes, DISK_SECTOR);
+}
+
+/* Writes one batch to @half; -EMSGSIZE if it does not fit. Only the leader calls this. */
+static int journal_write_batch(struct journal *journal, unsigned index,
+                               const struct pending *pending, uint64_t prev_seq, uint32_t flags,
+                               uint64_t next_id)
+{
+    struct half *half = &journal->halves[index];
+    uint64_t bytes = batch_bytes(pending->writer.len);
+    if (half->has_gap || half->used_bytes + bytes > journal->half_bytes)
+        return -EMSGSIZE;
+    AUTO_FREE uint8_t *buf = calloc(1, bytes);
+    if (!buf)
+        return -ENOMEM;
+    bool is_empty = pending->first_seq == 0;
+    struct disk_batch batch = {
+        .magic = le32_put(DISK_MAGIC_BATCH),
+        .journal_id = le64_put(half->journal_id),
+        .first_seq = le64_put(is_empty ? prev_seq + 1 : pending->first_seq),
+        .last_seq = le64_put(is_empty ? prev_seq : pending->last_seq),
+        .synced_seq = le64_put(prev_seq),
+        .chain = le32_put(half->chain),
+        .payload_bytes = le32_put(pending->writer.len),
+        .flags = le32_put(flags),
+        .next_journal_id = le64_put(next_id),
+    };
+    memcpy(buf, &batch, sizeof(batch));
+    if (pending->writer.len > 0)
+        memcpy(buf + sizeof(batch), pending->writer.bytes, pending->writer.len);
+    uint32_t crc = crc32c(0, buf, sizeof(batch) + pending->writer.len);
+    ((struct disk_batch *)buf)->crc32c = le32_put(crc);
+    uint64_t offset = journal->first_blk * BLK_BYTES + index * journal->half_bytes +
+                      half->used_bytes;
+    int r = device_write(journal->pool->device, buf, bytes, offset);
+    if (r < 0)
+        return r;
+    AUTO_LOCK(&journal->lock);
+    half->used_bytes += bytes;
+    half->chain = crc;
+    return 0;
+}
+
+/* What a leader takes out of the journal to commit it. */
+struct commit
+{
+    struct pending old, new;
+    unsigned current;
+    bool with_old; /* a checkpoint is on its way, and current's batches need the old half's chain */
+    uint64_t durable_seq, last_seq;
+};
+
+static void journal_take(struct journal *journal, struct commit *commit)
+{
+    AUTO_LOCK(&journal->lock);
+    commit->current = journal->current;
+    commit->new = journal->pending[journal->current];
+    commit->old = journal->pending[journal->current ^ 1];
+    memset(journal->pending, 0, sizeof(journal->pending));
+    commit->with_old = journal->switching && !journal->linked;
+    commit->durable_seq = journal->durable_seq;
+    commit->last_seq = journal->last_seq;
+}
+
+/* Writes what was taken. -EMSGSIZE: only a checkpoint can make it durable. */
+static int journal_write(struct journal *journal, struct commit *commit)
+{
+    uint64_t prev_seq = commit->durable_seq;
+    if (commit->with_old)
+    {
+        bool link = commit->new.first_seq != 0;
+        if (link || commit->old.first_seq != 0)
+        {
+            int r = journal_write_batch(journal, commit->current ^ 1, &commit->old, prev_seq,
+                                        link ? DISK_BATCH_OTHER_HALF : 0,
+                                        journal->halves[commit->current].journal_id);
+            if (r < 0)
+                return r;
+        }
+        AUTO_LOCK(&journal->lock);
+        if (journal->current == commit->current)
+            journal->linked |= link;
+        if (commit->old.first_seq != 0)
+            prev_seq = commit->old.last_seq;
+    }
+    if (commit->new.first_seq == 0)
+        return 0;
+    return journal_write_batch(journal, commit->current, &commit->new, prev_seq, 0, 0);
+}
+
+/* The records taken are in no batch: from now until a checkpoint has them, only checkpoints can make
+ * anything durable. */
+static void journal_leave_gap(struct journal *journal, const struct commit *commit)
+{
+    AUTO_LOCK(&journal->lock);
+    if (commit->new.first_seq != 0)
+        journal->halves[commit->current].has_gap = true;
+    if (commit->old.first_seq != 0)
+        journal->halves[commit->current ^ 1].has_gap = true;
+}
+
+/* One group commit, by its leader. -EMSGSIZE: it takes a checkpoint. */
+static int journal_commit_once(struct journal *journal)
+{
+    struct pool *pool = journal->pool;
+    int r = pool_may_change(pool);
+    if (r < 0)
+        return r;
+    struct commit commit;
+    journal_take(journal, &commit);
+    r = pool_sync(pool);
+    bool has_records = commit.new.first_seq != 0 || commit.old.first_seq != 0;
+    if (r == 0 && has_records)
+    {
+        r = journal_write(journal, &commit);
+        if (r == 0)
+            r = pool_sync(pool);
+        else if (r == -EMSGSIZE)
+            journal_leave_gap(journal, &commit);
+        else
+            pool_degrade(pool, POOL_READ_ONLY, "the journal could not be written", r);
+    }
+    writer_destroy(&commit.old.writer);
+    writer_destroy(&commit.new.writer);
+    if (r < 0)
+        return r;
+    AUTO_LOCK(&journal->lock);
+    journal->durable_seq = max_u64(journal->durable_seq, commit.last_seq);
+    return 0;
+}
+
+int journal_commit(struct journal *journal)
+{
+    int r = journal_commit_group(journal);
+    return r == -EMSGSIZE ? checkpoint_wait(journal->pool) : r;
+}
+
+int journal_commit_group(struct journal *journal)
+{
+    AUTO_LOCK(&journal->commit_lock);
+    uint64_t ticket = ++journal->tickets_asked;
+    int r = 0;
+    while (journal->tickets_done < ticket)
+    {
+        if (journal->has_leader)
+        {
+            condition_wait(&journal->commit_done, &journal->commit_lock);
+            if (journal->tickets_done >= ticket)
+                r = journal->leader_error;
+            continue;
+        }
+        journal->has_leader = true;
+        uint64_t covered = journal->tickets_asked;
+        lock_release(&journal->commit_lock);
+        r = journal_commit_once(journal);
+        lock_take(&journal->commit_lock);
+        journal->has_leader = false;
+        journal->tickets_done = covered;
+        journal->leader_error = r;
+        journal->commits++;
+        condition_wake_all(&journal->commit_done);
+    }
+    return r;
+}
+
+/* ---- checkpoints --------------------------------------------------------------------------- */
+
+void journal_switch(struct journal *journal, struct disk_super *super)
+{
+    struct pool *pool = journal->pool;
+    AUTO_LOCK(&journal->lock);
+    unsigned next = journal->current ^ 1;
+    journal->current = next;
+    journal->switching = true;
+    journal->linked = false;
+    struct half *half = &journal->halves[next];
+    *half = (struct half){0};
+    pool->env->random_bytes(pool->env, &half->journal_id, sizeof(half->journal_id));
+    super->journal_id = le64_put(half->journal_id);
+    super->journal_half = le32_put(next);
+    super->last_seq = le64_put(journal->last_seq);
+    journal->switch_seq = journal->last_seq;
+}
+
+void journal_switch_done(struct journal *journal)
+{
+    AUTO_LOCK(&journal->lock);
+    journal->switching = false;
+    journal->durable_seq = max_u64(journal->durable_seq, journal->switch_seq);
+    struct pending *old = &journal->pending[journal->current ^ 1];
+    writer_destroy(&old->writer);
+    *old = (struct pending){0};
+}
+
+void journal_get_stats(struct journal *journal, struct journal_stats *stats)
+{
+    AUTO_LOCK(&journal->lock);
+    *stats = (struct journal_stats){
+        .used_bytes = journal_filled_locked(journal),
+        .half_bytes = journal->half_bytes,
+        .commits = journal->commits,
+        .last_seq = journal->last_seq,
+        .durable_seq = journal->durable_seq,
+    };
+}
+
+/* ---- replaying ----------------------------------------------------------------------------- */
+
+struct replay
+{
+    struct journal *journal;
+    journal_replay_fn *each;
+    void *opaque;
+    uint8_t *half;  /* the bytes of the half being read */
+    unsigned index;
+    uint64_t offset;
+    uint64_t journal_id;
+    uint32_t chain;
+    uint64_t seq; /* last one replayed */
+};
+
+/* The batch at the replay's place if it is one, else NULL. */
+static const struct disk_batch *replay_batch(const struct replay *replay, uint64_t offset,
+                                             uint32_t *crc_out)
+{
+    uint64_t half_bytes = replay->journal->half_bytes;
+    if (!range_ok(offset, sizeof(struct disk_batch), half_bytes))
+        return NULL;
+    const struct disk_batch *batch = (const void *)(replay->half + offset);
+    uint64_t payload = le32_get(batch->payload_bytes);
+    if (le32_get(batch->magic) != DISK_MAGIC_BATCH ||
+        le64_get(batch->journal_id) != replay->journal_id ||
+        !range_ok(offset, batch_bytes(payload), half_bytes))
+        return NULL;
+    struct disk_batch zeroed = *batch;
+    zeroed.crc32c = le32_put(0);
+    uint32_t crc = crc32c(0, &zeroed, sizeof(zeroed));
+    crc = crc32c(crc, (const uint8_t *)batch + sizeof(zeroed), payload);
+    if (crc != le32_get(batch->crc32c))
+        return NULL;
+    *crc_out = crc;
+    return batch;
+}
+
+static int replay_records(struct replay *replay, const struct disk_batch *batch)
+{
+    struct reader reader = reader_of((const uint8_t *)batch + sizeof(*batch),
+                                     le32_get(batch->payload_bytes));
+    while (reader_left(&reader) > 0)
+    {
+        const struct disk_record *record = reader_bytes(&reader, sizeof(*record));
+        if (!record)
+            return -EBADMSG;
+        size_t len = le32_get(record->len);
+        const uint8_t *actions = reader_bytes(&reader, len);
+        if (!actions || le64_get(record->seq) != replay->seq + 1)
+            return -EBADMSG;
+        int r = replay->each(replay->opaque, replay->seq + 1, actions, len);
+        if (r < 0)
+            return r;
+        replay->seq++;
+    }
+    return replay->seq == le64_get(batch->last_seq) ? 0 : -EBADMSG;
+}
+
+static int replay_load_half(struct replay *replay)
+{
+    struct journal *journal = replay->journal;
+    replay->offset = 0;
+    replay->chain = 0;
+    return device_read(journal->pool->device, replay->half, journal->half_bytes,
+                       journal->first_blk * BLK_BYTES + replay->index * journal->half_bytes);
+}
+
+/*
+ * A batch says up to where everything was synced before it was written. If one of this journal
+ * stands beyond a hole and says so of what the hole held, the hole is damage, not a power cut.
+ */
+static int replay_check_tail(const struct replay *replay)
+{
+    for (uint64_t at = replay->offset; at < replay->journal->half_bytes; at += DISK_SECTOR)
+    {
+        uint32_t crc;
+        const struct disk_batch *batch = replay_batch(replay, at, &crc);
+        if (!batch || le64_get(batch->synced_seq) <= replay->seq)
+            continue;
+        log_error("the journal is damaged: records %" PRIu64 " to %" PRIu64
+                  " were durable and cannot be read",
+                  replay->seq + 1, le64_get(batch->synced_seq));
+        return -EBADMSG;
+    }
+    return 0;
+}
+
+static int replay_run(struct replay *replay)
+{
+    int r = replay_load_half(replay);
+    while (r == 0)
+    {
+        uint32_t crc;
+        const struct disk_batch *batch = replay_batch(replay, replay->offset, &crc);
+        if (!batch || le32_get(batch->chain) != replay->chain ||
+            le64_get(batch->first_seq) != replay->seq + 1)
+            return replay_check_tail(replay);
+        uint32_t flags = le32_get(batch->flags);
+        uint64_t next_id = le64_get(batch->next_journal_id);
+        r = replay_records(replay, batch);
+        if (r < 0)
+            return r;
+        struct half *half = &replay->journal->halves[replay->index];
+        replay->chain = half->chain = crc;
+        replay->offset += batch_bytes(le32_get(batch->payload_bytes));
+        half->used_bytes = replay->offset;
+        if (flags & DISK_BATCH_OTHER_HALF)
+        {
+            replay->index ^= 1;
+            replay->journal_id = next_id;
+            r = replay_load_half(replay);
+        }
+    }
+    return r;
+}
+
+int journal_replay(struct journal *journal, const struct disk_super *super,
+                   journal_replay_fn *each, void *opaque)
+{
+    AUTO_FREE uint8_t *half = malloc(journal->half_bytes);
+    if (!half)
+        return -ENOMEM;
+    struct replay replay = {
+        .journal = journal,
+        .each = each,
+        .opaque = opaque,
+        .half = half,
+        .index = le32_get(super->journal_half) & 1,
+        .journal_id = le64_get(super->journal_id),
+        .seq = le64_get(super->last_seq),
+    };
+    int r = replay_run(&replay);
+    AUTO_LOCK(&journal->lock);
+    journal->last_seq = journal->durable_seq = replay.seq;
+    return r;
+}

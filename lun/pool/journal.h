@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The journal: records that were applied since the last checkpoint, made durable in groups.
+ *
+ * Records are appended to memory under the CP gate. A commit syncs the data they speak of, writes
+ * them as one batch, and syncs again; many callers share one commit. The journal has two halves. The
+ * switch of a checkpoint sends later records to the other half, so that the half before it can be
+ * forgotten as a whole when the checkpoint is durable.
+ */
+#ifndef LUN_POOL_JOURNAL_H
+#define LUN_POOL_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lun/base/err.h"
+#include "lun/pool/format.h"
+
+struct pool;
+struct journal;
+
+MUST_CHECK int journal_create(struct pool *pool, struct journal **journal);
+void journal_destroy(struct journal *journal);
+
+/*
+ * Asks for room for a record of @len bytes, before the gate is taken. -EAGAIN: after a checkpoint.
+ * -EMSGSIZE: it would not fit into an empty half. journal_append() or journal_leave() gives it back.
+ */
+MUST_CHECK int journal_admit(struct journal *journal, size_t len);
+void journal_leave(struct journal *journal, size_t len);
+
+/*
+ * Adds a record and gives back its room. Under the gate and the locks that ordered its change, which
+ * has been applied. @verifiable: all its data carries checksums. Returns its sequence number.
+ */
+uint64_t journal_append(struct journal *journal, const void *actions, size_t len);
+
+/* Makes all that was appended, and all data written, before the call durable. No locks held. */
+MUST_CHECK int journal_commit(struct journal *journal);
+
+/* The same for a checkpoint's own use: -EMSGSIZE where only a checkpoint can make records durable. */
+MUST_CHECK int journal_commit_group(struct journal *journal);
+
+/* Whether the half in use is so full that a checkpoint should begin. */
+bool journal_wants_checkpoint(struct journal *journal);
+
+/* The switch of a checkpoint: fills in @super's journal fields. Under the gate, exclusive. */
+void journal_switch(struct journal *journal, struct disk_super *super);
+/* The checkpoint is durable: the old half is empty. */
+void journal_switch_done(struct journal *journal);
+
+/* The last sequence number given out; the state after open. */
+uint64_t journal_last_seq(struct journal *journal);
+
+typedef int journal_replay_fn(void *opaque, uint64_t seq, const uint8_t *actions, size_t len);
+
+/* Calls @each for all valid records behind @super, in order. -EBADMSG, logged, for damage. */
+MUST_CHECK int journal_replay(struct journal *journal, const struct disk_super *super,
+                              journal_replay_fn *each, void *opaque);
+
+struct journal_stats
+{
+    uint64_t used_bytes, half_bytes, commits;
+    uint64_t last_seq, durable_seq;
+};
+void journal_get_stats(struct journal *journal, struct journal_stats *stats);
+
+#endif

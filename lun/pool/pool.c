@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A pool's life: open, recover, serve, close. format.c makes new ones. */
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/invariant.h"
+#include "lun/base/log.h"
+#include "lun/jobs/jobs.h"
+#include "lun/map/change.h"
+#include "lun/pool/checkpoint.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/pool/record.h"
+#include "lun/pool/super.h"
+#include "lun/volume/catalog.h"
+#include "lun/volume/event.h"
+
+enum
+{
+    POOL_CACHE_BYTES = 64 << 20,
+    POOL_CHECKPOINT_MS = 5000,
+    POOL_FULL_EVENT_MS = 10000,
+};
+
+/* ---- health -------------------------------------------------------------------------------- */
+
+const char *pool_health_name(enum pool_health health)
+{
+    static const char *const names[] = {"healthy", "out of space", "read-only after an error",
+                                        "failed"};
+    return names[health];
+}
+
+int pool_may_change(const struct pool *pool)
+{
+    if (pool->is_read_only && !pool->is_recovering)
+        return -EROFS;
+    enum pool_health health = (enum pool_health)atomic_load(&pool->health);
+    if (health == POOL_FAILED)
+        return -EIO;
+    return health == POOL_READ_ONLY ? -EROFS : 0;
+}
+
+void pool_degrade(struct pool *pool, enum pool_health health, const char *what, int err)
+{
+    int present = atomic_load(&pool->health);
+    while (present < (int)health &&
+           !atomic_compare_exchange_weak(&pool->health, &present, (int)health))
+        continue;
+    if (present >= (int)health)
+        return;
+    log_error("pool '%s' is %s now: %s: %s", pool->path, pool_health_name(health), what,
+              strerror(-err));
+    event_add(pool, "error", health == POOL_FAILED ? "pool.failed" : "pool.read-only", NULL,
+              "%s: %s; data is served as far as it can be read", what, strerror(-err));
+}
+
+int pool_sync(struct pool *pool)
+{
+    if (pool->is_read_only)
+        return 0;
+    int r = device_sync(pool->device);
+    atomic_fetch_add_explicit(&pool->sync_count, 1, memory_order_relaxed);
+    if (r < 0)
+    {
+        /* The kernel may have dropped what it could not write: asking again would get a lie. */
+        pool_degrade(pool, POOL_FAILED, "a sync of the device failed", r);
+        return -EIO;
+    }
+    return 0;
+}
+
+void pool_note_full(struct pool *pool, const struct lun_object *lun)
+{
+    int healthy = POOL_HEALTHY;
+    atomic_compare_exchange_strong(&pool->health, &healthy, POOL_OUT_OF_SPACE);
+    uint64_t now_ms = pool->env->now_ns(pool->env) / 1000000;
+    uint64_t last_ms = atomic_load(&pool->full_event_ms);
+    if (now_ms < last_ms + POOL_FULL_EVENT_MS ||
+        !atomic_compare_exchange_strong(&pool->full_event_ms, &last_ms, now_ms))
+        return;
+    event_add(pool, "error", "pool.full", lun->name,
+              "a write to '%s' found no space; 'lunette df' shows what uses it, 'lunette pool grow' "
+              "enlarges the pool, 'lunette freed' shows what a delete would bring",
+              lun->name);
+}
+
+/* The one health that is left again. */
+static void pool_note_space(struct pool *pool)
+{
+    int full = POOL_OUT_OF_SPACE;
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    if (atomic_load(&pool->health) != POOL_OUT_OF_SPACE ||
+        stats.free_blks <= stats.reserve_blks + 64)
+        return;
+    if (atomic_compare_exchange_strong(&pool->health, &full, POOL_HEALTHY))
+        event_add(pool, "info", "pool.has-space", NULL, "the pool has space again");
+}
+
+void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name)
+{
+    if (pool->change_hook)
+        pool->change_hook(pool->change_opaque, change, lun_id, name);
+}
+
+void pool_set_change_hook(struct pool *pool, lun_change_hook *hook, void *opaque)
+{
+    pool->change_opaque = opaque;
+    pool->change_hook = hook;
+}
+
+void epoch_drain(struct pool *pool)
+{
+    uint32_t old = atomic_fetch_add(&pool->epoch, 1);
+    while (atomic_load(&pool->epochs[old & 1]) != 0)
+        sched_yield();
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+static struct pool *pool_alloc(struct env *env, struct device *device)
+{
+    struct pool *pool = aligned_alloc(64, round_up(sizeof(*pool), 64));
+    if (!pool)
+        return NULL;
+    memset(pool, 0, sizeof(*pool));
+    pool->env = env;
+    pool->device = device;
+    lock_init(&pool->management, LOCK_RANK_MANAGEMENT);
+    lock_init(&pool->cp_lock, LOCK_RANK_CP);
+    rwlock_init(&pool->cp_gate, LOCK_RANK_CP_GATE);
+    rwlock_init(&pool->catalog_lock, LOCK_RANK_CATALOG);
+    lock_init(&pool->dirty_lock, LOCK_RANK_SHARED_TREE);
+    lock_init(&pool->handle_lock, LOCK_RANK_LEAF);
+    lock_init(&pool->job_lock, LOCK_RANK_LEAF);
+    lock_init(&pool->cp_wait_lock, LOCK_RANK_LEAF);
+    condition_init(&pool->job_wake);
+    condition_init(&pool->job_idle);
+    condition_init(&pool->job_stop_wake);
+    condition_init(&pool->cp_wake);
+    condition_init(&pool->cp_done);
+    struct list *lists[] = {&pool->lines,         &pool->luns,        &pool->pages_free[0],
+                            &pool->pages_free[1], &pool->dirty_pages, &pool->dirty_objects,
+                            &pool->job_lines,     &pool->job_lazy};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        list_init(lists[i]);
+    return pool;
+}
+
+/* Everything but the device. */
+static void pool_free(struct pool *pool)
+{
+    journal_destroy(pool->journal);
+    if (pool->objects_by_id.buckets)
+        catalog_destroy(pool);
+    space_destroy(pool->space);
+    cache_destroy(pool->cache);
+    event_ring_destroy(pool->events);
+    struct lock *locks[] = {&pool->management, &pool->cp_lock,  &pool->dirty_lock,
+                            &pool->handle_lock, &pool->job_lock, &pool->cp_wait_lock};
+    for (size_t i = 0; i < ARRAY_SIZE(locks); i++)
+        lock_destroy(locks[i]);
+    rwlock_destroy(&pool->cp_gate);
+    rwlock_destroy(&pool->catalog_lock);
+    struct condition *conditions[] = {&pool->job_wake, &pool->job_idle, &pool->job_stop_wake,
+                                      &pool->cp_wake, &pool->cp_done};
+    for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
+        condition_destroy(conditions[i]);
+    free(pool->path);
+    free(pool);
+}
+
+static void cleanup_pool(struct pool **pool)
+{
+    if (*pool)
+        pool_free(*pool);
+}
+
+static int pool_replay_pin(void *opaque, uint64_t blk, uint64_t len)
+{
+    return space_pin_replayed(opaque, blk, len);
+}
+
+static int pool_replay_pin_record(void *opaque, uint64_t seq, const uint8_t *actions, size_t len)
+{
+    (void)seq;
+    struct pool *pool = opaque;
+    return record_each_block(actions, len, pool_replay_pin, pool->space);
+}
+
+/* Loads until it is prepared; there is nobody else. */
+static int pool_replay_record(void *opaque, uint64_t seq, const uint8_t *actions, size_t len)
+{
+    (void)seq;
+    struct pool *pool = opaque;
+    AUTO_CHANGE struct change change;
+    change_init(&change, pool);
+    change.is_replay = true;
+    int r;
+    while ((r = record_prepare(&change, actions, len)) == -EAGAIN)
+    {
+        r = tree_op_load(change.map.missing.blk ? &change.map : &change.drops);
+        if (r < 0)
+            return r;
+    }
+    if (r == 0)
+        r = space_admit(pool->space, change.nodes, true);
+    if (r < 0)
+        return r == -EAGAIN ? -ENOSPC : r;
+    r = record_apply(&change, actions, len);
+    space_leave(pool->space, change.nodes);
+    return r;
+}
+
+/*
+ * The state of the last checkpoint, and on top of it what the journal has. Blocks that any record
+ * names are pinned first: no tree node may go there.
+ */
+static int pool_load(struct pool *pool, struct reason *why)
+{
+    const struct disk_super *super = &pool->super;
+    int r = space_load(pool->space, super);
+    if (r == 0)
+    {
+        tree_from_disk(&pool->pages_tree, DISK_TREE_PAGES, &super->pages);
+        r = catalog_load(pool);
+    }
+    if (r < 0)
+        return reason_set(why, r, "pool '%s' cannot be opened: its metadata is damaged (%s); "
+                          "'lunette pool check --pool %s' tells more",
+                          pool->path, strerror(-r), pool->path);
+    r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
+    if (r == 0)
+        r = journal_replay(pool->journal, super, pool_replay_record, pool);
+    if (r < 0)
+        return reason_set(why, r, "pool '%s' cannot be recovered from its journal: %s", pool->path,
+                          strerror(-r));
+    return 0;
+}
+
+static int pool_make_parts(struct pool *pool, const struct pool_open_options *options)
+{
+    pool->options = options ? *options : (struct pool_open_options){0};
+    if (pool->options.cache_bytes == 0)
+        pool->options.cache_bytes = POOL_CACHE_BYTES;
+    if (pool->options.checkpoint_ms == 0)
+        pool->options.checkpoint_ms = POOL_CHECKPOINT_MS;
+    pool->is_read_only = pool->options.read_only;
+    pool->opened_ns = pool->env->now_ns(pool->env);
+    pool->events = event_ring_create();
+    pool->path = strdup(pool->device->path ? pool->device->path : "(device)");
+    if (!pool->events || !pool->path)
+        return -ENOMEM;
+    int r = hash_init(&pool->objects_by_id, 1024);
+    if (r == 0)
+        r = hash_init(&pool->luns_by_name, 1024);
+    if (r == 0)
+        r = hash_init(&pool->store_by_key, 64);
+    return r == 0 ? cache_create(pool, pool->options.cache_bytes, &pool->cache) : r;
+}
+
+static void pool_take_super(struct pool *pool)
+{
+    const struct disk_super *super = &pool->super;
+    pool->pool_id = le64_get(super->header.pool_id);
+    pool->group_blks = le32_get(super->group_blks);
+    atomic_store(&pool->size_blks, le64_get(super->size_blks));
+    pool->generation = le32_get(super->generation);
+    pool->next_id = le64_get(super->next_id);
+    atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
+}
+
+/* Makes this opening known on disk: nodes that a crashed one before it wrote have other numbers. */
+static int pool_claim(struct pool *pool)
+{
+    struct disk_super *super = &pool->super;
+    super->header.cp_id = le64_put(le64_get(super->header.cp_id) + 1);
+    super->opens = le64_put(le64_get(super->opens) + 1);
+    super_set_holder(super);
+    int r = checkpoint_write_super(pool, super);
+    atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
+    return r;
+}
+
+/* What replaying found out. */
+static int pool_may_change_recovered(const struct pool *pool)
+{
+    return atomic_load(&pool->health) >= POOL_READ_ONLY ? -EBADMSG : 0;
+}
+
+static int pool_open_parts(struct pool *pool, const struct pool_open_options *options,
+                           struct reason *why)
+{
+    int r = pool_make_parts(pool, options);
+    if (r < 0)
+        return r;
+    r = super_read(pool, &pool->super, why);
+    if (r == 0 && !pool->is_read_only)
+        r = super_check_holder(&pool->super, pool->options.take_over, why);
+    if (r < 0)
+        return r;
+    pool_take_super(pool);
+    if (!pool->is_read_only)
+        r = pool_claim(pool);
+    if (r == 0)
+        r = space_create(pool, atomic_load(&pool->size_blks), &pool->space);
+    if (r == 0)
+        r = journal_create(pool, &pool->journal);
+    if (r < 0)
+        return reason_set(why, r, "pool '%s' cannot be opened: %s", pool->path, strerror(-r));
+    pool->is_recovering = true;
+    r = pool_load(pool, why);
+    pool->is_recovering = false;
+    if (r == 0 && pool_may_change_recovered(pool) < 0)
+        r = reason_set(why, -EBADMSG, "pool '%s' is damaged: replaying its journal met a contradiction",
+                       pool->path);
+    if (r < 0 || pool->is_read_only)
+        return r;
+    r = checkpoint_run(pool);
+    if (r < 0)
+        return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));
+    jobs_kick_all(pool);
+    return 0;
+}
+
+int pool_open_device(struct env *env, struct device *device,
+                     const struct pool_open_options *options, struct pool **out, struct reason *why)
+{
+    reason_clear(why);
+    CLEANUP(cleanup_pool) struct pool *pool = pool_alloc(env, device);
+    if (!pool)
+        return -ENOMEM;
+    int r = pool_open_parts(pool, options, why);
+    if (r < 0)
+        return r;
+    *out = take_ptr(&pool);
+    return 0;
+}
+
+int pool_open(struct env *env, const char *path, const struct pool_open_options *options,
+              struct pool **pool, struct reason *why)
+{
+    reason_clear(why);
+    struct device_file_options device_options = {.read_only = options && options->read_only};
+    struct device *device;
+    int r = device_file_open(path, &device_options, &device, why);
+    if (r == -EBUSY)
+        return super_explain_busy(path, why);
+    if (r < 0)
+        return r;
+    r = pool_open_device(env, device, options, pool, why);
+    if (r < 0)
+        device_close(device);
+    return r;
+}
+
+/* ---- threads, closing ---------------------------------------------------------------------- */
+
+static void pool_stop_checkpoints(struct pool *pool)
+{
+    {
+        AUTO_LOCK(&pool->cp_wait_lock);
+        pool->threads_stop = true;
+        condition_wake_all(&pool->cp_wake);
+    }
+    pthread_join(pool->cp_thread, NULL);
+    atomic_store(&pool->threads_running, false);
+}
+
+int pool_start(struct pool *pool)
+{
+    if (pool->is_read_only)
+        return 0;
+    atomic_store(&pool->threads_running, true);
+    int r = pthread_create(&pool->cp_thread, NULL, checkpoint_thread, pool);
+    if (r != 0)
+    {
+        atomic_store(&pool->threads_running, false);
+        return -r;
+    }
+    r = pthread_create(&pool->job_thread, NULL, jobs_thread, pool);
+    if (r == 0)
+        return 0;
+    pool_stop_checkpoints(pool);
+    return -r;
+}
+
+static void pool_stop(struct pool *pool)
+{
+    if (!atomic_load(&pool->threads_running))
+        return;
+    {
+        AUTO_LOCK(&pool->job_lock);
+        pool->job_stop = true;
+        condition_wake_all(&pool->job_wake);
+        condition_wake_all(&pool->job_stop_wake);
+    }
+    pthread_join(pool->job_thread, NULL);
+    pool_stop_checkpoints(pool);
+}
+
+/* Writes that the pool was closed in order and that nobody holds it. */
+static int pool_release_claim(struct pool *pool)
+{
+    struct disk_super *super = &pool->super;
+    super->header.cp_id = le64_put(le64_get(super->header.cp_id) + 1);
+    super->flags = le32_put(DISK_SUPER_CLEAN);
+    super_clear_holder(super);
+    return checkpoint_write_super(pool, super);
+}
+
+int pool_close(struct pool *pool)
+{
+    if (!pool)
+        return 0;
+    pool_stop(pool);
+    int r = 0;
+    if (pool_may_change(pool) == 0)
+    {
+        r = checkpoint_run(pool);
+        if (r == 0)
+            r = pool_release_claim(pool);
+    }
+    device_close(pool->device);
+    pool_free(pool);
+    return r;
+}
+
+int pool_checkpoint(struct pool *pool)
+{
+    int r = pool_may_change(pool);
+    if (r == 0)
+        r = checkpoint_wait(pool);
+    pool_note_space(pool);
+    return r;
+}
+
+/* ---- growing ------------------------------------------------------------------------------- */
+
+static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reason *why)
+{
+    uint64_t present_bytes;
+    int r = pool->device->ops->size(pool->device, &present_bytes);
+    if (r == 0 && size_bytes > present_bytes)
+        r = pool->device->ops->grow(pool->device, size_bytes);
+    if (r < 0)
+        return reason_set(why, r, "pool '%s' cannot be grown to %" PRIu64 " bytes: %s", pool->path,
+                          size_bytes, strerror(-r));
+    uint64_t bytes = size_bytes ? size_bytes : present_bytes;
+    uint64_t usable = space_usable_blks(bytes / BLK_BYTES, pool->group_blks);
+    uint64_t old = atomic_load(&pool->size_blks);
+    if (usable <= old)
+        return reason_set(why, -EINVAL,
+                          "pool '%s' has %" PRIu64 " bytes; growing it to %" PRIu64
+                          " adds no allocation group (of %" PRIu64 " bytes)",
+                          pool->path, old * BLK_BYTES, bytes,
+                          (uint64_t)pool->group_blks * BLK_BYTES);
+    {
+        /* Groups move in memory: nobody may look at them meanwhile. */
+        AUTO_LOCK(&pool->cp_lock);
+        rwlock_take_exclusive(&pool->cp_gate);
+        r = space_grow(pool->space, usable);
+        if (r == 0)
+            atomic_store(&pool->size_blks, usable);
+        rwlock_release(&pool->cp_gate);
+    }
+    if (r == 0)
+        r = checkpoint_wait(pool);
+    if (r < 0)
+        return reason_set(why, r, "pool '%s' could not be grown: %s", pool->path, strerror(-r));
+    space_grow_done(pool->space);
+    pool_note_space(pool);
+    return 0;
+}
+
+int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
+{
+    reason_clear(why);
+    int r = pool_may_change(pool);
+    if (r < 0)
+        return r;
+    {
+        AUTO_LOCK(&pool->management);
+        r = pool_grow_locked(pool, size_bytes, why);
+    }
+    if (r == 0)
+        event_add(pool, "info", "pool.grown", NULL, "the pool has %" PRIu64 " bytes now",
+                  atomic_load(&pool->size_blks) * BLK_BYTES);
+    return r;
+}
+
+/* ---- figures ------------------------------------------------------------------------------- */
+
+static void pool_info_sum_luns(struct pool *pool, struct pool_info *info)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    list_for_each(lun, &pool->luns, struct lun_object, all_link)
+    {
+        info->logical_bytes += atomic_load(&lun->size_bytes);
+        info->mapped_bytes += atomic_load(&lun->line->mapped_blks) * BLK_BYTES;
+    }
+    list_for_each(line, &pool->lines, struct line, all_link)
+    {
+        info->hidden_point_count += line_is_hidden_point(line);
+        info->dying_count += line->is_dying;
+    }
+    info->lun_count = pool->lun_count;
+    info->snapshot_count = pool->snapshot_count;
+    info->line_count = pool->line_count;
+    rwlock_release(&pool->catalog_lock);
+}
+
+void pool_get_info(struct pool *pool, struct pool_info *info)
+{
+    pool_note_space(pool);
+    struct space_stats space;
+    struct journal_stats journal;
+    struct cache_stats cache;
+    space_get_stats(pool->space, &space);
+    journal_get_stats(pool->journal, &journal);
+    cache_get_stats(pool->cache, &cache);
+    uint64_t usable = space.free_blks > space.reserve_blks ? space.free_blks - space.reserve_blks : 0;
+    *info = (struct pool_info){
+        .health = (enum pool_health)atomic_load(&pool->health),
+        .read_only = pool->is_read_only,
+        .size_bytes = atomic_load(&pool->size_blks) * BLK_BYTES,
+        .free_bytes = usable * BLK_BYTES,
+        .deferred_bytes = space.deferred_blks * BLK_BYTES,
+        .metadata_bytes = (space.fixed_blks + space.node_blks) * BLK_BYTES,
+        .data_bytes = space.data_blks * BLK_BYTES,
+        .reserve_bytes = space.reserve_blks * BLK_BYTES,
+        .available_bytes = usable * BLK_BYTES,
+        .checkpoint_id = atomic_load(&pool->cp_id) - 1,
+        .journal_used_bytes = journal.used_bytes,
+        .journal_size_bytes = journal.half_bytes,
+        .dirty_nodes = cache.dirty + cache.writing,
+        .cached_nodes = cache.total,
+        .cache_hits = cache.hits,
+        .cache_misses = cache.misses,
+        .checkpoint_count = atomic_load(&pool->cp_count),
+        .commit_count = journal.commits,
+        .sync_count = atomic_load(&pool->sync_count),
+        .created_ns = le64_get(pool->super.created_ns),
+        .opened_ns = pool->opened_ns,
+    };
+    snprintf(info->name, sizeof(info->name), "%s", (const char *)pool->super.name);
+    snprintf(info->path, sizeof(info->path), "%s", pool->path);
+    memcpy(info->uuid, pool->super.uuid, sizeof(info->uuid));
+    pool_info_sum_luns(pool, info);
+}

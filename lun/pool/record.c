@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lun/pool/record.h"
+
+#include <errno.h>
+#include <stdbool.h>
+
+#include "lun/base/checked.h"
+#include "lun/jobs/jobs.h"
+#include "lun/map/change.h"
+#include "lun/map/emap.h"
+#include "lun/map/lineage.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/volume/catalog.h"
+
+/* One action, decoded. Which fields mean something depends on the kind. */
+struct action
+{
+    enum action_kind kind;
+    uint64_t id, other_id;
+    uint64_t lba, blk;
+    uint64_t len_blks;
+    uint32_t flags, crc;
+    uint32_t birth, phase;
+    struct tree_key key;
+    unsigned object_kind;
+    struct reader bytes;
+};
+
+/* ---- encoding ------------------------------------------------------------------------------ */
+
+void action_write(struct writer *writer, uint64_t line_id, uint64_t lba, uint64_t blk,
+                  uint32_t len_blks, bool has_crc, uint32_t crc)
+{
+    writer_u8(writer, ACTION_WRITE);
+    writer_u8(writer, has_crc ? ACTION_WRITE_HAS_CRC : 0);
+    writer_le64(writer, line_id);
+    writer_le64(writer, lba);
+    writer_le64(writer, blk);
+    writer_le32(writer, len_blks);
+    writer_le32(writer, crc);
+}
+
+void action_unmap(struct writer *writer, uint64_t line_id, uint64_t lba, uint64_t len_blks)
+{
+    writer_u8(writer, ACTION_UNMAP);
+    writer_le64(writer, line_id);
+    writer_le64(writer, lba);
+    writer_le64(writer, len_blks);
+}
+
+static void action_ids(struct writer *writer, enum action_kind kind, uint64_t id)
+{
+    writer_u8(writer, (uint8_t)kind);
+    writer_le64(writer, id);
+}
+
+void action_line_new(struct writer *writer, uint64_t line_id)
+{
+    action_ids(writer, ACTION_LINE_NEW, line_id);
+}
+
+void action_freeze(struct writer *writer, uint64_t line_id, uint64_t new_head_id)
+{
+    action_ids(writer, ACTION_FREEZE, line_id);
+    writer_le64(writer, new_head_id);
+}
+
+void action_head(struct writer *writer, uint64_t new_head_id, uint64_t point_id)
+{
+    action_ids(writer, ACTION_HEAD, new_head_id);
+    writer_le64(writer, point_id);
+}
+
+void action_dying(struct writer *writer, uint64_t line_id)
+{
+    action_ids(writer, ACTION_DYING, line_id);
+}
+
+void action_put(struct writer *writer, unsigned object_kind, uint64_t id, const void *bytes,
+                size_t len)
+{
+    action_ids(writer, ACTION_PUT, id);
+    writer_le16(writer, (uint16_t)object_kind);
+    writer_le16(writer, (uint16_t)len);
+    writer_bytes(writer, bytes, len);
+}
+
+void action_delete(struct writer *writer, uint64_t id)
+{
+    action_ids(writer, ACTION_DELETE, id);
+}
+
+void action_walk(struct writer *writer, uint64_t line_id, uint32_t phase, struct tree_key key)
+{
+    action_ids(writer, ACTION_WALK, line_id);
+    writer_le32(writer, phase);
+    writer_le32(writer, key.hi);
+    writer_le64(writer, key.lo);
+}
+
+void action_gone(struct writer *writer, uint64_t line_id)
+{
+    action_ids(writer, ACTION_GONE, line_id);
+}
+
+void action_settle(struct writer *writer, uint64_t point_id, uint32_t birth, uint64_t blk,
+                   uint32_t len_blks, bool is_node)
+{
+    action_ids(writer, ACTION_SETTLE, point_id);
+    writer_le32(writer, birth);
+    writer_le64(writer, blk);
+    writer_le32(writer, len_blks);
+    writer_u8(writer, is_node);
+}
+
+void action_hand_over(struct writer *writer, uint64_t point_id)
+{
+    action_ids(writer, ACTION_HAND_OVER, point_id);
+}
+
+/* ---- decoding ------------------------------------------------------------------------------ */
+
+static int action_read_write(struct reader *reader, struct action *action)
+{
+    action->flags = reader_u8(reader);
+    action->id = reader_le64(reader);
+    action->lba = reader_le64(reader);
+    action->blk = reader_le64(reader);
+    action->len_blks = reader_le32(reader);
+    action->crc = reader_le32(reader);
+    return reader->failed || action->blk == 0 ? -EBADMSG : 0;
+}
+
+static int action_read_put(struct reader *reader, struct action *action)
+{
+    action->object_kind = reader_le16(reader);
+    size_t len = reader_le16(reader);
+    const void *bytes = reader_bytes(reader, len);
+    if (!bytes)
+        return -EBADMSG;
+    action->bytes = reader_of(bytes, len);
+    return 0;
+}
+
+static int action_read(struct reader *reader, struct action *action)
+{
+    *action = (struct action){.kind = (enum action_kind)reader_u8(reader)};
+    if (action->kind == ACTION_WRITE)
+        return action_read_write(reader, action);
+    action->id = reader_le64(reader);
+    switch (action->kind)
+    {
+    case ACTION_UNMAP:
+        action->lba = reader_le64(reader);
+        action->len_blks = reader_le64(reader);
+        break;
+    case ACTION_FREEZE:
+    case ACTION_HEAD:
+        action->other_id = reader_le64(reader);
+        break;
+    case ACTION_WALK:
+        action->phase = reader_le32(reader);
+        action->key.hi = reader_le32(reader);
+        action->key.lo = reader_le64(reader);
+        break;
+    case ACTION_SETTLE:
+        action->birth = reader_le32(reader);
+        action->blk = reader_le64(reader);
+        action->len_blks = reader_le32(reader);
+        action->flags = reader_u8(reader);
+        break;
+    case ACTION_PUT:
+        return action_read_put(reader, action);
+    case ACTION_LINE_NEW:
+    case ACTION_DYING:
+    case ACTION_DELETE:
+    case ACTION_GONE:
+    case ACTION_HAND_OVER:
+        break;
+    case ACTION_WRITE:
+    default:
+        return -EBADMSG;
+    }
+    return reader->failed ? -EBADMSG : 0;
+}
+
+/* ---- preparing and applying ---------------------------------------------------------------- */
+
+/* The head of a write or unmap, and a range that cannot be nonsense. */
+static int action_head_line(struct change *change, const struct action *action, struct line **line)
+{
+    *line = catalog_find_line(change->pool, action->id);
+    if (!*line || (*line)->frozen_at != 0 || (*line)->is_dying || action->len_blks == 0 ||
+        !range_ok(action->lba, action->len_blks, LUN_SIZE_MAX_BYTES / BLK_BYTES))
+        return -EBADMSG;
+    return 0;
+}
+
+static int action_prepare(struct change *change, const struct action *action)
+{
+    struct line *line;
+    int r;
+    switch (action->kind)
+    {
+    case ACTION_WRITE:
+        if (!range_ok(action->blk, action->len_blks, atomic_load(&change->pool->size_blks)))
+            return -EBADMSG;
+        /* fall through */
+    case ACTION_UNMAP:
+        r = action_head_line(change, action, &line);
+        return r < 0 ? r : emap_prepare(change, line, action->lba, action->len_blks);
+    case ACTION_WALK:
+        return lineage_prepare_walk(change, action->id, action->phase, action->key);
+    case ACTION_SETTLE:
+        return lineage_prepare_settle(change, action->id, action->birth, action->blk,
+                                      action->len_blks);
+    case ACTION_LINE_NEW:
+    case ACTION_FREEZE:
+    case ACTION_HEAD:
+    case ACTION_DYING:
+    case ACTION_PUT:
+    case ACTION_DELETE:
+    case ACTION_GONE:
+    case ACTION_HAND_OVER:
+        break;
+    }
+    return 0;
+}
+
+static int action_apply_delete(struct change *change, const struct action *action)
+{
+    struct lun_object *lun = catalog_find_lun_by_id(change->pool, action->id);
+    if (lun)
+    {
+        struct line *line = lun->line;
+        bool is_lun = lun->object.kind == DISK_OBJECT_LUN;
+        if (is_lun && (lun->snapshot_count > 0 || line->lun == lun))
+            return -EBADMSG; /* its head must have become dying before */
+        catalog_delete(change->pool, &lun->object);
+        if (!is_lun)
+            jobs_kick(change->pool, line);
+        return 0;
+    }
+    struct object *object = catalog_find_any(change->pool, action->id);
+    if (!object || object->kind != DISK_OBJECT_STORE)
+        return -EBADMSG;
+    catalog_delete(change->pool, object);
+    return 0;
+}
+
+static int action_apply_io(struct change *change, const struct action *action)
+{
+    struct line *line;
+    int r = action_head_line(change, action, &line);
+    if (r < 0)
+        return r;
+    if (action->kind == ACTION_WRITE)
+        space_commit(change->pool->space, action->blk, action->len_blks);
+    emap_replace(change, line, action->lba, action->len_blks, action->blk);
+    return 0;
+}
+
+static int action_apply(struct change *change, const struct action *action)
+{
+    struct pool *pool = change->pool;
+    struct reader bytes = action->bytes;
+    switch (action->kind)
+    {
+    case ACTION_WRITE:
+    case ACTION_UNMAP:
+        return action_apply_io(change, action);
+    case ACTION_LINE_NEW:
+        return lineage_apply_new(pool, action->id);
+    case ACTION_FREEZE:
+        return lineage_apply_freeze(pool, action->id, action->other_id);
+    case ACTION_HEAD:
+        return lineage_apply_head(pool, action->id, action->other_id);
+    case ACTION_DYING:
+        return lineage_apply_dying(pool, action->id);
+    case ACTION_PUT:
+        pool->next_id = max_u64(pool->next_id, action->id + 1);
+        return catalog_put(pool, (enum disk_object_kind)action->object_kind, action->id, &bytes);
+    case ACTION_DELETE:
+        return action_apply_delete(change, action);
+    case ACTION_WALK:
+        return lineage_apply_walk(change, action->id, action->phase, action->key);
+    case ACTION_GONE:
+        return lineage_apply_gone(change, action->id);
+    case ACTION_SETTLE:
+        return lineage_apply_settle(change, action->id, action->birth, action->blk,
+                                    action->len_blks, action->flags != 0);
+    case ACTION_HAND_OVER:
+        return lineage_apply_hand_over(change, action->id);
+    }
+    return -EBADMSG;
+}
+
+typedef int action_fn(struct change *change, const struct action *action);
+
+static int record_each(struct change *change, const void *actions, size_t len, action_fn *each)
+{
+    struct reader reader = reader_of(actions, len);
+    while (reader_left(&reader) > 0)
+    {
+        struct action action;
+        int r = action_read(&reader, &action);
+        if (r == 0)
+            r = each(change, &action);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int record_prepare(struct change *change, const void *actions, size_t len)
+{
+    change->nodes = change->drop_inserts = 0;
+    change->map.missing.blk = change->drops.missing.blk = 0;
+    return record_each(change, actions, len, action_prepare);
+}
+
+int record_apply(struct change *change, const void *actions, size_t len)
+{
+    return record_each(change, actions, len, action_apply);
+}
+
+int record_each_block(const void *actions, size_t len, record_blocks_fn *each, void *opaque)
+{
+    struct reader reader = reader_of(actions, len);
+    while (reader_left(&reader) > 0)
+    {
+        struct action action;
+        int r = action_read(&reader, &action);
+        if (r == 0 && action.kind == ACTION_WRITE)
+            r = each(opaque, action.blk, action.len_blks);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which blocks of the pool are in use.
+ *
+ * A block is *allocated* when the next checkpoint will say so, and *busy* when it may not be handed
+ * out: it is allocated, or taken for a write in flight, or was freed since the last checkpoint (a
+ * crash goes back to metadata that still reads it), or freed while a read may still look at it.
+ *
+ * Data may not take the last blocks: a reserve is kept for metadata, so that deletes and checkpoints
+ * work on a full pool. All functions are thread-safe.
+ */
+#ifndef LUN_POOL_SPACE_H
+#define LUN_POOL_SPACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lun/base/err.h"
+#include "lun/pool/format.h"
+
+struct pool;
+struct space;
+
+MUST_CHECK int space_create(struct pool *pool, uint64_t size_blks, struct space **space);
+void space_destroy(struct space *space);
+
+/* Reads the tables that @super names; bitmaps come when they are needed. */
+MUST_CHECK int space_load(struct space *space, const struct disk_super *super);
+
+/* Blocks that whole groups cover, on a device of @size_blks: there are no short groups. */
+uint64_t space_usable_blks(uint64_t size_blks, uint32_t group_blks);
+
+/* The fixed blocks: heads of groups, journal. Called by pool_create for the first image. */
+uint64_t space_journal_first_blk(void);
+
+/*
+ * Takes up to @want contiguous blocks near @hint, busy but not yet allocated: space_commit() or
+ * space_cancel() follows. -EAGAIN: there will be some after a checkpoint. -ENOSPC: full.
+ */
+MUST_CHECK int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk,
+                          uint64_t *got);
+void space_cancel(struct space *space, uint64_t blk, uint64_t len);
+
+/* space_cancel() in the form of a record_blocks_fn; @opaque is the space. */
+int space_cancel_cb(void *opaque, uint64_t blk, uint64_t len);
+
+/* Whoever takes without a hint begins at @blk or behind: what is before it is a LUN's window. */
+void space_advance(struct space *space, uint64_t blk);
+
+/* Taken blocks become allocated, as data. From apply(): cannot fail. */
+void space_commit(struct space *space, uint64_t blk, uint64_t len);
+
+/* One block for a tree node or page, allocated at once. From apply(): cannot fail after
+ * space_admit(). */
+uint64_t space_take_node(struct space *space);
+
+/* Frees blocks; they can be taken again after the next checkpoint. */
+void space_free(struct space *space, uint64_t blk, uint64_t len, bool is_node);
+
+/*
+ * Asks for room for @nodes new nodes in apply(); space_leave() gives back what is asked for after
+ * it. @is_freeing: the operation gives space back, and may use the reserve.
+ * -EAGAIN: after a checkpoint. -ENOSPC.
+ */
+MUST_CHECK int space_admit(struct space *space, uint64_t nodes, bool is_freeing);
+void space_leave(struct space *space, uint64_t nodes);
+
+/* Blocks that the next checkpoint's switch will take itself (pages and their tree). */
+void space_owe(struct space *space, uint64_t blks);
+
+/* Replay: nobody may get these blocks before the record that names them is applied, which space_commit()s
+ * them. -EBADMSG if one is allocated already or outside the pool. */
+MUST_CHECK int space_pin_replayed(struct space *space, uint64_t blk, uint64_t len);
+/* Before the switch of a checkpoint, once outside the gate and once inside: reads the bitmaps in
+ * which something was freed unread, and gets memory for space_switch(). */
+MUST_CHECK int space_prepare_switch(struct space *space);
+/* The switch: copies what must be written. Cannot fail. */
+void space_switch(struct space *space, uint64_t cp_id);
+/* Writes bitmaps and tables to their other slots, and fills in @super's tables and counts. */
+MUST_CHECK int space_write(struct space *space, struct disk_super *super);
+/* The checkpoint is durable and reads have drained: what was freed before its switch is free. */
+void space_release_deferred(struct space *space, bool discard);
+
+/* The pool has grown; the new groups can be used once @usable. */
+MUST_CHECK int space_grow(struct space *space, uint64_t size_blks);
+void space_grow_done(struct space *space);
+
+struct space_stats
+{
+    uint64_t total_blks;     /* of all groups */
+    uint64_t fixed_blks;     /* heads of groups, journal */
+    uint64_t data_blks, node_blks;
+    uint64_t free_blks;      /* not busy */
+    uint64_t deferred_blks;
+    uint64_t reserve_blks;
+};
+void space_get_stats(struct space *space, struct space_stats *stats);
+
+/* How many nodes may be dirty before a checkpoint must be over (bounded by the reserve). */
+uint64_t space_dirty_limit(struct space *space);
+
+/* For the check: whether a block is allocated. May read. */
+MUST_CHECK int space_is_allocated(struct space *space, uint64_t blk, bool *is_allocated);
+
+#endif

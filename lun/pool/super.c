@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lun/pool/super.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/crc32c.h"
+#include "lun/base/env.h"
+#include "lun/lun.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/pool/space.h"
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static bool super_is_valid(const struct disk_super *super, uint64_t blk)
+{
+    struct disk_super copy = *super;
+    copy.header.crc32c = le32_put(0);
+    return le32_get(super->header.magic) == DISK_MAGIC_SUPER &&
+           le64_get(super->header.blk) == blk &&
+           crc32c(0, &copy, sizeof(copy)) == le32_get(super->header.crc32c);
+}
+
+/* Reads copy @blk; keeps it in @best if it is newer. */
+static void super_consider(struct pool *pool, uint64_t blk, struct disk_super *best, bool *found)
+{
+    struct disk_super *copy = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (!copy)
+        return;
+    if (device_read(pool->device, copy, BLK_BYTES, blk * BLK_BYTES) == 0 &&
+        super_is_valid(copy, blk) &&
+        (!*found || le64_get(copy->header.cp_id) > le64_get(best->header.cp_id)))
+    {
+        *best = *copy;
+        *found = true;
+    }
+    free(copy);
+}
+
+/*
+ * Copies are in groups 0 and 1. Where group 1 is, a copy of group 0 says; if both of those are gone,
+ * group 1 is looked for at every place where it can be by default.
+ */
+static bool super_find(struct pool *pool, struct disk_super *super)
+{
+    bool found = false;
+    super_consider(pool, 0, super, &found);
+    super_consider(pool, 1, super, &found);
+    uint64_t group_blks = found ? le32_get(super->group_blks) : DISK_GROUP_BLKS_MAX;
+    super_consider(pool, group_blks, super, &found);
+    super_consider(pool, group_blks + 1, super, &found);
+    return found;
+}
+
+static int super_check_features(const struct disk_super *super, bool *force_read_only,
+                                const char *path, struct reason *why)
+{
+    if (le32_get(super->version) != DISK_VERSION)
+        return reason_set(why, -ENOTSUP,
+                          "pool '%s' has format version %u; this program knows version %d", path,
+                          le32_get(super->version), DISK_VERSION);
+    uint64_t unknown = le64_get(super->feature_incompat) & ~DISK_FEATURES_INCOMPAT;
+    if (unknown)
+        return reason_set(why, -ENOTSUP,
+                          "pool '%s' uses features (0x%" PRIx64
+                          ") that this version does not know; open it with a newer one",
+                          path, unknown);
+    *force_read_only = (le64_get(super->feature_ro_compat) & ~DISK_FEATURES_RO_COMPAT) != 0;
+    return 0;
+}
+
+static bool super_is_sane(const struct disk_super *super, uint64_t device_blks)
+{
+    uint64_t size = le64_get(super->size_blks), group = le32_get(super->group_blks);
+    uint64_t journal = le64_get(super->journal_half_blks);
+    if (group < DISK_GROUP_BLKS_MIN || group > DISK_GROUP_BLKS_MAX || size > device_blks ||
+        size < 2 * group || size >> DISK_BLK_BITS)
+        return false;
+    if (space_usable_blks(size, (uint32_t)group) != size)
+        return false;
+    return le64_get(super->journal_blk) == space_journal_first_blk() && journal >= 2 &&
+           journal <= (group - DISK_GROUP_HEAD_BLKS) / 2 && le32_get(super->generation) > 0 &&
+           le64_get(super->next_id) > 0 && memchr(super->name, 0, sizeof(super->name)) &&
+           memchr(super->holder_host, 0, sizeof(super->holder_host)) &&
+           memchr(super->holder_boot, 0, sizeof(super->holder_boot));
+}
+
+int super_read(struct pool *pool, struct disk_super *super, struct reason *why)
+{
+    const char *path = pool->path;
+    uint64_t device_bytes;
+    int r = pool->device->ops->size(pool->device, &device_bytes);
+    if (r < 0)
+        return reason_set(why, r, "the size of '%s' cannot be read: %s", path, strerror(-r));
+    if (!super_find(pool, super))
+        return reason_set(why, -EBADMSG,
+                          "'%s' is not a Lunette pool, or all copies of its superblock are damaged",
+                          path);
+    bool force_read_only;
+    r = super_check_features(super, &force_read_only, path, why);
+    if (r < 0)
+        return r;
+    pool->is_read_only |= force_read_only;
+    uint64_t size_bytes = le64_get(super->size_blks) * BLK_BYTES;
+    if (size_bytes > device_bytes)
+        return reason_set(why, -EBADMSG,
+                          "pool '%s' should have %" PRIu64 " bytes, but only %" PRIu64
+                          " are there: it was cut off",
+                          path, size_bytes, device_bytes);
+    if (!super_is_sane(super, device_bytes / BLK_BYTES))
+        return reason_set(why, -EBADMSG, "the superblock of pool '%s' contradicts itself", path);
+    return 0;
+}
+
+/* ---- the holder ---------------------------------------------------------------------------- */
+
+static void read_boot_id(char *text, size_t size)
+{
+    memset(text, 0, size);
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (!file)
+        return;
+    if (!fgets(text, (int)size, file))
+        text[0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    fclose(file);
+}
+
+void super_set_holder(struct disk_super *super)
+{
+    super_clear_holder(super);
+    gethostname((char *)super->holder_host, sizeof(super->holder_host) - 1);
+    read_boot_id((char *)super->holder_boot, sizeof(super->holder_boot));
+    super->holder_pid = le64_put((uint64_t)getpid());
+    super->flags = le32_put(0);
+}
+
+void super_clear_holder(struct disk_super *super)
+{
+    memset(super->holder_host, 0, sizeof(super->holder_host));
+    memset(super->holder_boot, 0, sizeof(super->holder_boot));
+    super->holder_pid = le64_put(0);
+}
+
+int super_check_holder(const struct disk_super *super, bool take_over, struct reason *why)
+{
+    char host[sizeof(super->holder_host)] = "";
+    gethostname(host, sizeof(host) - 1);
+    /* On this host the lock, which we have, says that the holder is gone. */
+    if (super->holder_host[0] == '\0' || take_over ||
+        strcmp(host, (const char *)super->holder_host) == 0)
+        return 0;
+    return reason_set(why, -EBUSY,
+                      "pool '%s' is held by process %" PRIu64 " on host '%s', or that host crashed; "
+                      "make sure that it is not running there, then open it with take-over",
+                      super->name, le64_get(super->holder_pid), super->holder_host);
+}
+
+int super_explain_busy(const char *path, struct reason *why)
+{
+    struct disk_super *super = aligned_alloc(BLK_BYTES, 2 * BLK_BYTES);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int r = -EBUSY;
+    if (super && fd >= 0 && pread(fd, super, 2 * BLK_BYTES, 0) == 2 * BLK_BYTES)
+    {
+        const struct disk_super *newest = &super[0];
+        if (super_is_valid(&super[1], 1) && (!super_is_valid(&super[0], 0) ||
+                                             le64_get(super[1].header.cp_id) >
+                                                 le64_get(super[0].header.cp_id)))
+            newest = &super[1];
+        if (super_is_valid(newest, (uint64_t)(newest - super)) && newest->holder_host[0] != '\0')
+            r = reason_set(why, -EBUSY,
+                           "pool '%s' is in use by process %" PRIu64 " on host '%.63s'; "
+                           "'lunette server status' shows it",
+                           path, le64_get(newest->holder_pid), (const char *)newest->holder_host);
+    }
+    if (fd >= 0)
+        close(fd);
+    free(super);
+    return r;
+}

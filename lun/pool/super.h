@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The superblock: where a pool begins, which checkpoint is in force, who holds it.
+ */
+#ifndef LUN_POOL_SUPER_H
+#define LUN_POOL_SUPER_H
+
+#include <stdint.h>
+
+#include "lun/base/err.h"
+#include "lun/pool/format.h"
+
+struct pool;
+
+/* The newest valid copy; checks version, features and every figure in it. */
+MUST_CHECK int super_read(struct pool *pool, struct disk_super *super, struct reason *why);
+
+/* This process, this boot, this host. */
+void super_set_holder(struct disk_super *super);
+void super_clear_holder(struct disk_super *super);
+/* -EBUSY if another host is named: its lock cannot be seen from here. */
+MUST_CHECK int super_check_holder(const struct disk_super *super, bool take_over,
+                                  struct reason *why);
+/* The pool at @path is locked by another process: says by whom. Returns -EBUSY. */
+int super_explain_busy(const char *path, struct reason *why);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Open LUNs: handles. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/volume/catalog.h"
+#include "lun/volume/info.h"
+#include "lun/volume/lun_internal.h"
+#include "lun/volume/names.h"
+
+int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_write)
+{
+    if (is_write && lun->is_read_only)
+        return -EROFS;
+    if (atomic_load(&lun->object->is_dead) ||
+        (lun->base && atomic_load(&lun->base->object->is_dead)))
+        return -ESTALE;
+    if (!range_ok(offset, len, atomic_load(&lun->object->size_bytes)))
+        return -EINVAL;
+    return is_write ? pool_may_change(lun->pool) : 0;
+}
+
+/* A handle on a LUN or snapshot by its full name. */
+static int lun_open_one(struct pool *pool, const char *name, bool is_read_only, struct lun **out,
+                        struct reason *why)
+{
+    AUTO_FREE struct lun *lun = calloc(1, sizeof(*lun));
+    if (!lun)
+        return -ENOMEM;
+    rwlock_take_shared(&pool->catalog_lock);
+    struct lun_object *object = catalog_find_lun(pool, name);
+    if (object)
+    {
+        lun_object_get(pool, object);
+        atomic_fetch_add(&object->open_handles, 1);
+    }
+    rwlock_release(&pool->catalog_lock);
+    if (!object)
+        return reason_set(why, -ENOENT,
+                          "there is no LUN or snapshot '%s'; 'lunette lun show --snapshots' lists "
+                          "them",
+                          name);
+    lun->pool = pool;
+    lun->object = object;
+    lun->is_read_only = is_read_only || pool->is_read_only ||
+                        object->object.kind == DISK_OBJECT_SNAPSHOT;
+    *out = take_ptr(&lun);
+    return 0;
+}
+
+static int lun_open_difference(struct pool *pool, const char *name, const char *dots,
+                               struct lun **out, struct reason *why)
+{
+    size_t len = (size_t)(dots - name);
+    char base_name[2 * LUN_NAME_MAX + 2];
+    if (len >= sizeof(base_name))
+        return reason_set(why, -ENOENT, "there is no LUN or snapshot '%s'", name);
+    memcpy(base_name, name, len);
+    base_name[len] = '\0';
+    struct lun *base, *lun;
+    int r = lun_open_one(pool, base_name, true, &base, why);
+    if (r < 0)
+        return r;
+    r = lun_open_one(pool, dots + 2, true, &lun, why);
+    if (r < 0)
+    {
+        lun_close(base);
+        return r;
+    }
+    lun->base = base;
+    *out = lun;
+    return 0;
+}
+
+int lun_open(struct pool *pool, const char *name, unsigned flags, struct lun **out,
+             struct reason *why)
+{
+    reason_clear(why);
+    const char *dots = strstr(name, "..");
+    bool is_read_only = flags & LUN_READ_ONLY;
+    bool never_writable = dots || strchr(name, '@') || pool->is_read_only;
+    if (never_writable && !is_read_only)
+        return reason_set(why, -EROFS, "'%s' can only be opened read-only", name);
+    if (dots)
+        return lun_open_difference(pool, name, dots, out, why);
+    return lun_open_one(pool, name, is_read_only, out, why);
+}
+
+void lun_close(struct lun *lun)
+{
+    if (!lun)
+        return;
+    lun_close(lun->base);
+    atomic_fetch_sub(&lun->object->open_handles, 1);
+    lun_object_put(lun->pool, lun->object);
+    free(lun);
+}
+
+uint64_t lun_size_bytes(const struct lun *lun)
+{
+    return atomic_load(&lun->object->size_bytes);
+}
+
+bool lun_is_read_only(const struct lun *lun)
+{
+    return lun->is_read_only;
+}
+
+uint32_t lun_sector_bytes(const struct lun *lun)
+{
+    return lun->object->sector_bytes;
+}
+
+int lun_describe(struct lun *lun, struct lun_info *info)
+{
+    struct pool *pool = lun->pool;
+    rwlock_take_shared(&pool->catalog_lock);
+    int r = atomic_load(&lun->object->is_dead) ? -ESTALE : 0;
+    if (r == 0)
+        lun_fill_info(lun->object, info);
+    rwlock_release(&pool->catalog_lock);
+    return r;
+}

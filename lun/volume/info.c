@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lun/volume/info.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/map/lineage.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/volume/catalog.h"
+
+static uint64_t bytes_of(uint64_t blks)
+{
+    return blks * BLK_BYTES;
+}
+
+static void text_copy(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from ? from : "");
+}
+
+/* Data that the LUN's own snapshots hold and it no longer uses: what each step down its line dropped,
+ * as long as the points are its own snapshots. */
+static uint64_t snapshot_blks(const struct lun_object *lun)
+{
+    uint64_t blks = 0;
+    for (const struct line *line = lun->line; line && line->predecessor; line = line->predecessor)
+    {
+        bool is_ours = false;
+        list_for_each(snapshot, &line->predecessor->snapshots, struct lun_object, point_link)
+            is_ours |= snapshot->lun == lun;
+        if (!is_ours)
+            break;
+        blks += atomic_load(&line->dropped_data_blks);
+    }
+    return blks;
+}
+
+void lun_fill_info(const struct lun_object *object, struct lun_info *info)
+{
+    const struct line *line = object->line;
+    bool is_lun = object->object.kind == DISK_OBJECT_LUN;
+    uint64_t mapped = atomic_load(&line->mapped_blks), own = atomic_load(&line->own_blks);
+    *info = (struct lun_info){
+        .kind = is_lun ? OBJECT_LUN : OBJECT_SNAPSHOT,
+        .id = object->object.id,
+        .lun_id = object->lun->object.id,
+        .line_id = line->object.id,
+        .size_bytes = atomic_load(&object->size_bytes),
+        .sector_bytes = object->sector_bytes,
+        .mapped_bytes = bytes_of(mapped),
+        .own_bytes = bytes_of(own),
+        .shared_bytes = bytes_of(mapped - own),
+        .snapshot_bytes = is_lun ? bytes_of(snapshot_blks(object)) : 0,
+        .created_ns = object->created_ns,
+        .open_handles = atomic_load(&object->open_handles),
+        .snapshot_count = object->snapshot_count,
+        .generation = is_lun ? line->birth : line->frozen_at,
+    };
+    memcpy(info->uuid, object->uuid, sizeof(info->uuid));
+    text_copy(info->name, sizeof(info->name), object->name);
+    text_copy(info->comment, sizeof(info->comment), object->comment);
+    text_copy(info->origin, sizeof(info->origin), object->origin);
+}
+
+int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, struct reason *why)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    struct lun_object *object = catalog_find_lun(pool, name);
+    if (object)
+        lun_fill_info(object, info);
+    rwlock_release(&pool->catalog_lock);
+    if (object)
+        return 0;
+    return reason_set(why, -ENOENT,
+                      "there is no LUN or snapshot '%s'; 'lunette lun show --snapshots' lists them",
+                      name);
+}
+
+static int compare_luns(const void *a, const void *b)
+{
+    const struct lun_object *x = *(struct lun_object *const *)a;
+    const struct lun_object *y = *(struct lun_object *const *)b;
+    return strcmp(x->name, y->name);
+}
+
+static size_t list_fill_lun(struct lun_info *list, const struct lun_object *lun)
+{
+    size_t n = 0;
+    lun_fill_info(lun, &list[n++]);
+    list_for_each(snapshot, &lun->snapshots, struct lun_object, lun_link)
+        lun_fill_info(snapshot, &list[n++]);
+    return n;
+}
+
+/* With catalog_lock held. */
+static int list_fill(struct pool *pool, const struct lun_object *only, struct lun_info **out,
+                     size_t *count)
+{
+    size_t total = only ? 1u + only->snapshot_count : pool->lun_count + pool->snapshot_count;
+    AUTO_FREE struct lun_info *list = calloc(total + 1, sizeof(*list));
+    AUTO_FREE struct lun_object **luns = calloc(pool->lun_count + 1, sizeof(struct lun_object *));
+    if (!list || !luns)
+        return -ENOMEM;
+    size_t n = 0, lun_count = 0;
+    list_for_each(lun, &pool->luns, struct lun_object, all_link) luns[lun_count++] = lun;
+    qsort(luns, lun_count, sizeof(struct lun_object *), compare_luns);
+    for (size_t i = 0; i < lun_count; i++)
+    {
+        if (!only || luns[i] == only)
+            n += list_fill_lun(&list[n], luns[i]);
+    }
+    *out = take_ptr(&list);
+    *count = n;
+    return 0;
+}
+
+int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list, size_t *count,
+             struct reason *why)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    struct lun_object *only = lun_name ? catalog_find_lun(pool, lun_name) : NULL;
+    int r = 0;
+    if (lun_name && (!only || only->object.kind != DISK_OBJECT_LUN))
+        r = reason_set(why, -ENOENT, "there is no LUN '%s'; 'lunette lun show' lists them",
+                       lun_name);
+    if (r == 0)
+        r = list_fill(pool, only, list, count);
+    rwlock_release(&pool->catalog_lock);
+    return r;
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    const struct line_info *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void line_fill_info(const struct line *line, struct line_info *info)
+{
+    *info = (struct line_info){
+        .id = line->object.id,
+        .predecessor_id = line->predecessor ? line->predecessor->object.id : 0,
+        .is_head = line->frozen_at == 0,
+        .is_dying = lineage_is_leaf(line),
+        .is_hidden = line_is_hidden_point(line),
+        .birth = line->birth,
+        .frozen_at = line->frozen_at,
+        .child_count = line->child_count,
+        .snapshot_count = line->snapshot_count,
+        .mapped_bytes = bytes_of(atomic_load(&line->mapped_blks)),
+        .own_bytes = bytes_of(atomic_load(&line->own_blks)),
+        .dropped_bytes = bytes_of(atomic_load(&line->dropped_data_blks)),
+    };
+    if (line->lun)
+        text_copy(info->name, sizeof(info->name), line->lun->name);
+    else if (line->snapshot_count > 0)
+        text_copy(info->name, sizeof(info->name),
+                  container_of(line->snapshots.next, struct lun_object, point_link)->name);
+}
+
+int pool_list_lines(struct pool *pool, struct line_info **out, size_t *count)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    struct line_info *list = calloc(pool->line_count + 1, sizeof(*list));
+    size_t n = 0;
+    list_for_each(line, &pool->lines, struct line, all_link)
+    {
+        if (list)
+            line_fill_info(line, &list[n++]);
+    }
+    rwlock_release(&pool->catalog_lock);
+    if (!list)
+        return -ENOMEM;
+    qsort(list, n, sizeof(*list), compare_lines);
+    *out = list;
+    *count = n;
+    return 0;
+}

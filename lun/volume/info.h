@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Figures of LUNs, for listings. */
+#ifndef LUN_VOLUME_INFO_H
+#define LUN_VOLUME_INFO_H
+
+#include "lun/lun.h"
+
+struct lun_object;
+
+/* With catalog_lock held. */
+void lun_fill_info(const struct lun_object *object, struct lun_info *info);
+
+#endif

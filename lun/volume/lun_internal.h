@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of lun/volume and lun/map share about open LUNs. */
+#ifndef LUN_VOLUME_LUN_INTERNAL_H
+#define LUN_VOLUME_LUN_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lun/lun.h"
+#include "lun/map/emap.h"
+#include "lun/map/range.h"
+#include "lun/pool/pool_internal.h"
+
+/* A handle. Of a difference: object is B, base is a handle on A. */
+struct lun
+{
+    struct pool *pool;
+    struct lun_object *object; /* holds a reference */
+    struct lun *base;          /* owned; NULL but for a difference */
+    bool is_read_only;
+};
+
+/* The line whose map @object shows now. Under its map_lock, or by whoever keeps it from changing. */
+static inline const struct line *lun_line(const struct lun_object *object)
+{
+    return object->line;
+}
+
+/* Takes all ranges of the LUN: no write is in flight until lun_release_all(). */
+void lun_drain(struct lun_object *object, struct range *range);
+
+/* Unmaps a part of what a shrink cut off; with management held. 1: some, 0: nothing left. */
+MUST_CHECK int lun_trim_tail_step(struct pool *pool, struct lun_object *object);
+/* All of it. */
+MUST_CHECK int lun_trim_tail(struct pool *pool, struct lun_object *object);
+
+/* Unmaps whole blocks [lba, end) of a LUN whose range is locked. -EAGAIN as change_run(). *stop:
+ * how far it came. */
+MUST_CHECK int io_unmap_blks(struct pool *pool, struct lun_object *object, uint64_t lba,
+                             uint64_t end, uint64_t *stop);
+
+/* Writes zeros into the part of the mapped block at @offset that [offset, offset + len) is. */
+MUST_CHECK int io_zero_part(struct pool *pool, struct lun_object *object, size_t len,
+                            uint64_t offset);
+
+/* 0, or why I/O on this handle cannot be: -ESTALE, -EINVAL, -EROFS. */
+MUST_CHECK int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_write);
+
+/* Looks up runs of @object's map, loading what is missing; takes map_lock itself. At most @max runs
+ * from @lba on, to @end at most. */
+MUST_CHECK int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end,
+                         struct emap_run *runs, unsigned max, unsigned *count);
+
+/* Reads [offset, offset + len) as it is mapped now, in an epoch. */
+MUST_CHECK int io_read(struct pool *pool, struct lun_object *object, void *buf, size_t len,
+                       uint64_t offset);
+
+#endif
