@@ -76,16 +76,26 @@ __attribute__((noreturn)) static void nbd_server_exec(int socket_fd, const char 
     _exit(127);
 }
 
-/* Whether somebody greets on the socket: nbdkit does so once the plugin is ready. */
+/*
+ * Whether somebody greets on the socket: nbdkit does so once the plugin is ready. Takes its leave
+ * properly, so that the log has no error of it.
+ */
 static bool nbd_server_greets(const char *path)
 {
+    static const char leave[] = "\0\0\0\3IHAVEOPT\0\0\0\2\0\0\0"; /* flags, NBD_OPT_ABORT */
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, path, strlen(path) + 1);
     AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    char greeting[8] = "";
-    return fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-           recv(fd, greeting, sizeof(greeting), MSG_WAITALL) == sizeof(greeting) &&
-           memcmp(greeting, "NBDMAGIC", sizeof(greeting)) == 0;
+    char greeting[18] = "";
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        recv(fd, greeting, sizeof(greeting), MSG_WAITALL) != sizeof(greeting) ||
+        memcmp(greeting, "NBDMAGIC", 8) != 0)
+        return false;
+    if (send(fd, leave, sizeof(leave), MSG_NOSIGNAL) == sizeof(leave))
+        while (recv(fd, greeting, sizeof(greeting), 0) > 0)
+        {
+        }
+    return true;
 }
 
 static int nbd_server_wait(struct nbd_server *server)

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,6 +305,24 @@ static void test_stop_under_load(void)
     fixture_end(&f);
 }
 
+/* A client that asks for 64 MiB and takes nothing blocks nbdkit's threads; it is cut off in the
+ * end. */
+static void test_stop_with_stuck_client(void)
+{
+    struct fixture f;
+    AUTO_FREE char *buf = malloc(64 * MIB);
+    fixture_start(&f, 256 * MIB);
+    fixture_do(&f, "create golden %" PRIu64, 64 * MIB);
+    struct nbd_handle *nbd = fixture_connect(&f, "golden");
+    /* libnbd reads answers only when it is polled. */
+    CU_ASSERT_NOT_EQUAL(nbd_aio_pread(nbd, buf, 64 * MIB, 0, NBD_NULL_COMPLETION, 0), -1);
+    struct pollfd answer = {.fd = nbd_aio_get_fd(nbd), .events = POLLIN};
+    CU_ASSERT_EQUAL(poll(&answer, 1, -1), 1); /* the first bytes of it are here */
+    CU_ASSERT_EQUAL(nbd_server_stop(&f.server), 0);
+    nbd_close(nbd);
+    fixture_end(&f);
+}
+
 /* nbdkit -s: one client, whose pipe is the server's life. */
 static void test_stdin(void)
 {
@@ -347,6 +366,7 @@ static CU_TestInfo crash_tests[] = {
 static CU_TestInfo stop_tests[] = {
     {"stop with idle clients", test_stop_with_idle_clients},
     {"stop under load", test_stop_under_load},
+    {"stop with a client that takes no answers", test_stop_with_stuck_client},
     {"on a pipe", test_stdin},
     CU_TEST_INFO_NULL,
 };

@@ -2,7 +2,6 @@
 /* Requests: any alignment and size, against a copy in memory, and the edges of the protocol. */
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
