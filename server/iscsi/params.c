@@ -7,58 +7,90 @@
 
 #include "lun/base/checked.h"
 
+/* Short names, so that a row of the table is a line. */
 enum
 {
-    PARAM_LOGIN = PARAM_PHASE_OPERATIONAL,
-    PARAM_ANY = PARAM_PHASE_OPERATIONAL | PARAM_PHASE_FULL_FEATURE,
+    LOGIN = PARAM_PHASE_OPERATIONAL,
+    ANY = PARAM_PHASE_OPERATIONAL | PARAM_PHASE_FULL_FEATURE,
+    LIST = PARAM_TYPE_LIST,
+    BOOL = PARAM_TYPE_BOOL,
+    NUMBER = PARAM_TYPE_NUMBER,
+    OBSOLETE = PARAM_TYPE_OBSOLETE,
+    FIRST = PARAM_RULE_FIRST,
+    OR = PARAM_RULE_OR,
+    AND = PARAM_RULE_AND,
+    LOWER = PARAM_RULE_MIN,
+    HIGHER = PARAM_RULE_MAX,
+    DECLARE = PARAM_RULE_DECLARE,
+    REFUSE = PARAM_RULE_REFUSE,
+    CONN = PARAM_SCOPE_CONNECTION,
+    SESS = PARAM_SCOPE_SESSION,
 };
-
-#define CONN PARAM_SCOPE_CONNECTION
-#define SESS PARAM_SCOPE_SESSION
 
 /* clang-format off */
 static const struct param_spec params_table[PARAM_COUNT] = {
-    /* key                       type                rule                scope phases       normal initial ours     min  max       items */
+    /* key, type, rule, scope, phases, only in normal sessions,
+     *                                    initial, ours, min, max, items */
     [PARAM_HEADER_DIGEST] =
-    {"HeaderDigest",             PARAM_TYPE_LIST,     PARAM_RULE_FIRST,   CONN, PARAM_LOGIN, false, 0,      2,       0,   0,        "None,CRC32C"},
+        {"HeaderDigest",             LIST,     FIRST,   CONN, LOGIN, false,
+                                          0,      2,       0,   0,        "None,CRC32C"},
     [PARAM_DATA_DIGEST] =
-    {"DataDigest",               PARAM_TYPE_LIST,     PARAM_RULE_FIRST,   CONN, PARAM_LOGIN, false, 0,      2,       0,   0,        "None,CRC32C"},
+        {"DataDigest",               LIST,     FIRST,   CONN, LOGIN, false,
+                                          0,      2,       0,   0,        "None,CRC32C"},
     [PARAM_MAX_CONNECTIONS] =
-    {"MaxConnections",           PARAM_TYPE_NUMBER,   PARAM_RULE_MIN,     SESS, PARAM_LOGIN, true,  1,      1,       1,   65535,    NULL},
+        {"MaxConnections",           NUMBER,   LOWER,   SESS, LOGIN, true,
+                                          1,      1,       1,   65535,    NULL},
     [PARAM_INITIAL_R2T] =
-    {"InitialR2T",               PARAM_TYPE_BOOL,     PARAM_RULE_OR,      SESS, PARAM_LOGIN, true,  1,      0,       0,   1,        NULL},
+        {"InitialR2T",               BOOL,     OR,      SESS, LOGIN, true,
+                                          1,      0,       0,   1,        NULL},
     [PARAM_IMMEDIATE_DATA] =
-    {"ImmediateData",            PARAM_TYPE_BOOL,     PARAM_RULE_AND,     SESS, PARAM_LOGIN, true,  1,      1,       0,   1,        NULL},
+        {"ImmediateData",            BOOL,     AND,     SESS, LOGIN, true,
+                                          1,      1,       0,   1,        NULL},
     [PARAM_MAX_RECV_BYTES] =
-    {"MaxRecvDataSegmentLength", PARAM_TYPE_NUMBER,   PARAM_RULE_DECLARE, CONN, PARAM_ANY,   false, 8192,   262144,  512, 16777215, NULL},
+        {"MaxRecvDataSegmentLength", NUMBER,   DECLARE, CONN, ANY,   false,
+                                          8192,   262144,  512, 16777215, NULL},
     [PARAM_MAX_BURST_BYTES] =
-    {"MaxBurstLength",           PARAM_TYPE_NUMBER,   PARAM_RULE_MIN,     SESS, PARAM_LOGIN, true,  262144, 4194304, 512, 16777215, NULL},
+        {"MaxBurstLength",           NUMBER,   LOWER,   SESS, LOGIN, true,
+                                          262144, 4194304, 512, 16777215, NULL},
     [PARAM_FIRST_BURST_BYTES] =
-    {"FirstBurstLength",         PARAM_TYPE_NUMBER,   PARAM_RULE_MIN,     SESS, PARAM_LOGIN, true,  65536,  1048576, 512, 16777215, NULL},
+        {"FirstBurstLength",         NUMBER,   LOWER,   SESS, LOGIN, true,
+                                          65536,  1048576, 512, 16777215, NULL},
     [PARAM_TIME2WAIT_S] =
-    {"DefaultTime2Wait",         PARAM_TYPE_NUMBER,   PARAM_RULE_MAX,     SESS, PARAM_LOGIN, false, 2,      0,       0,   3600,     NULL},
+        {"DefaultTime2Wait",         NUMBER,   HIGHER,  SESS, LOGIN, false,
+                                          2,      0,       0,   3600,     NULL},
     [PARAM_TIME2RETAIN_S] =
-    {"DefaultTime2Retain",       PARAM_TYPE_NUMBER,   PARAM_RULE_MIN,     SESS, PARAM_LOGIN, false, 20,     0,       0,   3600,     NULL},
+        {"DefaultTime2Retain",       NUMBER,   LOWER,   SESS, LOGIN, false,
+                                          20,     0,       0,   3600,     NULL},
     [PARAM_MAX_R2T] =
-    {"MaxOutstandingR2T",        PARAM_TYPE_NUMBER,   PARAM_RULE_MIN,     SESS, PARAM_LOGIN, true,  1,      8,       1,   65535,    NULL},
+        {"MaxOutstandingR2T",        NUMBER,   LOWER,   SESS, LOGIN, true,
+                                          1,      8,       1,   65535,    NULL},
     [PARAM_PDU_IN_ORDER] =
-    {"DataPDUInOrder",           PARAM_TYPE_BOOL,     PARAM_RULE_OR,      SESS, PARAM_LOGIN, true,  1,      1,       0,   1,        NULL},
+        {"DataPDUInOrder",           BOOL,     OR,      SESS, LOGIN, true,
+                                          1,      1,       0,   1,        NULL},
     [PARAM_SEQUENCE_IN_ORDER] =
-    {"DataSequenceInOrder",      PARAM_TYPE_BOOL,     PARAM_RULE_OR,      SESS, PARAM_LOGIN, true,  1,      1,       0,   1,        NULL},
+        {"DataSequenceInOrder",      BOOL,     OR,      SESS, LOGIN, true,
+                                          1,      1,       0,   1,        NULL},
     [PARAM_ERROR_RECOVERY_LEVEL] =
-    {"ErrorRecoveryLevel",       PARAM_TYPE_NUMBER,   PARAM_RULE_MIN,     SESS, PARAM_LOGIN, false, 0,      0,       0,   2,        NULL},
+        {"ErrorRecoveryLevel",       NUMBER,   LOWER,   SESS, LOGIN, false,
+                                          0,      0,       0,   2,        NULL},
     [PARAM_TASK_REPORTING] =
-    {"TaskReporting",            PARAM_TYPE_LIST,     PARAM_RULE_FIRST,   SESS, PARAM_LOGIN, true,  0,      3,       0,   0,        "RFC3720,ResponseFence,FastAbort"},
+        {"TaskReporting",            LIST,     FIRST,   SESS, LOGIN, true,
+                                          0,      3,       0,   0,        "RFC3720,ResponseFence,FastAbort"},
     [PARAM_PROTOCOL_LEVEL] =
-    {"iSCSIProtocolLevel",       PARAM_TYPE_NUMBER,   PARAM_RULE_MIN,     SESS, PARAM_LOGIN, true,  1,      2,       0,   31,       NULL},
+        {"iSCSIProtocolLevel",       NUMBER,   LOWER,   SESS, LOGIN, true,
+                                          1,      2,       0,   31,       NULL},
     [PARAM_IF_MARKER] =
-    {"IFMarker",                 PARAM_TYPE_OBSOLETE, PARAM_RULE_REFUSE,  CONN, PARAM_LOGIN, false, 0,      0,       0,   0,        NULL},
+        {"IFMarker",                 OBSOLETE, REFUSE,  CONN, LOGIN, false,
+                                          0,      0,       0,   0,        NULL},
     [PARAM_OF_MARKER] =
-    {"OFMarker",                 PARAM_TYPE_OBSOLETE, PARAM_RULE_REFUSE,  CONN, PARAM_LOGIN, false, 0,      0,       0,   0,        NULL},
+        {"OFMarker",                 OBSOLETE, REFUSE,  CONN, LOGIN, false,
+                                          0,      0,       0,   0,        NULL},
     [PARAM_IF_MARK_INT] =
-    {"IFMarkInt",                PARAM_TYPE_OBSOLETE, PARAM_RULE_REFUSE,  CONN, PARAM_LOGIN, false, 0,      0,       0,   0,        NULL},
+        {"IFMarkInt",                OBSOLETE, REFUSE,  CONN, LOGIN, false,
+                                          0,      0,       0,   0,        NULL},
     [PARAM_OF_MARK_INT] =
-    {"OFMarkInt",                PARAM_TYPE_OBSOLETE, PARAM_RULE_REFUSE,  CONN, PARAM_LOGIN, false, 0,      0,       0,   0,        NULL},
+        {"OFMarkInt",                OBSOLETE, REFUSE,  CONN, LOGIN, false,
+                                          0,      0,       0,   0,        NULL},
 };
 /* clang-format on */
 

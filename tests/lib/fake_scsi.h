@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A SCSI layer and access control in memory, for tests of the iSCSI layer alone.
+ *
+ * One disk of 512-byte blocks as LUN 0 for everybody. Each command says in the last byte of its CDB
+ * how it wants to be run (enum fake_scsi_control), so that a test can force every path.
+ */
+#ifndef TESTS_LIB_FAKE_SCSI_H
+#define TESTS_LIB_FAKE_SCSI_H
+
+#include "server/access.h"
+#include "server/scsi/scsi.h"
+
+enum
+{
+    FAKE_SCSI_BYTES = 8 << 20,
+};
+
+enum fake_scsi_control
+{
+    FAKE_SCSI_INLINE = 0,
+    FAKE_SCSI_BLOCK = 1,   /* not inline: on a worker */
+    FAKE_SCSI_GATE = 2,    /* on a worker, which waits until fake_scsi_open_gate() */
+    FAKE_SCSI_DORMANT = 3, /* dormant until fake_scsi_wake() */
+};
+
+struct scsi_target *fake_scsi_create(void);
+void fake_scsi_destroy(struct scsi_target *target);
+uint8_t *fake_scsi_bytes(struct scsi_target *target);
+/* Lets all gated commands go on, now and from now on; false closes it for those to come. */
+void fake_scsi_open_gate(struct scsi_target *target, bool open);
+/* How many wait at the gate. Blocks until it is at least @count. */
+void fake_scsi_wait_gated(struct scsi_target *target, unsigned count);
+/* All dormant tasks may run. */
+void fake_scsi_wake(struct scsi_target *target);
+/* Until @count are dormant. */
+void fake_scsi_wait_dormant(struct scsi_target *target, unsigned count);
+/* Tasks between begin and end, and nexuses there are. */
+unsigned fake_scsi_task_count(struct scsi_target *target);
+unsigned fake_scsi_nexus_count(struct scsi_target *target);
+
+/* An access control that knows @chap (NULL: none asked) and shows the disk if @is_visible. */
+struct access *fake_access_create(const struct access_chap *chap, bool is_visible);
+void fake_access_destroy(struct access *access);
+
+#endif
