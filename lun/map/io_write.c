@@ -266,9 +266,10 @@ int lun_write(struct lun *lun, const void *buf, size_t len, uint64_t offset, uns
 
 int lun_flush(struct lun *lun)
 {
-    if (lun->is_read_only)
-        return 0;
-    int r = pool_may_change(lun->pool);
+    int r = lun_check_io(lun, 0, 0, false);
+    if (r < 0 || lun->is_read_only)
+        return r;
+    r = pool_may_change(lun->pool);
     return r < 0 ? r : journal_commit(lun->pool->journal);
 }
 

@@ -221,7 +221,7 @@ int lun_flush(struct lun *lun)
 {
     AUTO_LOCK(&lun->pool->lock);
     lun->pool->flushes++;
-    return 0;
+    return nv_check_range(lun, 0, 0);
 }
 
 int lun_cache(struct lun *lun, uint64_t len, uint64_t offset)
