@@ -3,8 +3,8 @@
  * The pipeline: cuts the source into chunks by its map, keeps a bounded number of them under way,
  * retires them in order, flushes the destination now and then.
  *
- *            fill              results           retire (in order)
- *   source  ─────►  window of chunks  ─────►  done  ─────►  counts, retired ──flush──► durable
+ *           fill               results         retire (in order)
+ *   source -------> window of chunks -------> done -------> counts, retired --flush--> durable
  *
  * A lost source is connected again and the requests that it lost are made again. A lost destination
  * may have lost everything that was not flushed, so the copy goes back to what is durable.
