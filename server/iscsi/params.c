@@ -75,7 +75,7 @@ static const struct param_spec params_table[PARAM_COUNT] = {
                                           0,      0,       0,   2,        NULL},
     [PARAM_TASK_REPORTING] =
         {"TaskReporting",            LIST,     FIRST,   SESS, LOGIN, true,
-                                          0,      3,       0,   0,        "RFC3720,ResponseFence,FastAbort"},
+                                          0,      1,       0,   0,        "RFC3720"},
     [PARAM_PROTOCOL_LEVEL] =
         {"iSCSIProtocolLevel",       NUMBER,   LOWER,   SESS, LOGIN, true,
                                           1,      2,       0,   31,       NULL},

@@ -30,7 +30,7 @@ enum param
     PARAM_PDU_IN_ORDER,
     PARAM_SEQUENCE_IN_ORDER,
     PARAM_ERROR_RECOVERY_LEVEL,
-    PARAM_TASK_REPORTING, /* 0: RFC3720, 1: ResponseFence, 2: FastAbort */
+    PARAM_TASK_REPORTING, /* 0: RFC3720, the only one */
     PARAM_PROTOCOL_LEVEL,
     PARAM_IF_MARKER, /* obsolete, always refused as the RFC wants it; so are the next three */
     PARAM_OF_MARKER,
