@@ -107,7 +107,7 @@ chmod +x "$work/broken/server/ctl/lunette"
 if "$quickstart" --build "$work/broken" "$folder" >/dev/null 2>"$work/stderr"; then
     fail "quickstart goes on after an error"
 fi
-for text in "failed: Making a pool" "no pool today" "the log is $folder/quickstart.log"; do
+for text in "failed: Making a pool" "status 1" "no pool today" "the log is $folder/quickstart.log"; do
     grep -qF "$text" "$work/stderr" || fail "should say \"$text\", says $(cat "$work/stderr")"
 done
 
