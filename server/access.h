@@ -8,7 +8,8 @@
  *
  * Always true:
  *  - all of it is stored in the pool (store_*), durable when a function returns 0;
- *  - a mapping names a LUN by its id: it follows a rename, ends with a delete, and a clone has none;
+ *  - a mapping names a LUN by its id: it follows a rename, ends with a delete, and a clone has
+ * none;
  *  - no initiator has two LUNs under one number, or one LUN under two numbers;
  *  - a number chosen automatically is the one used longest ago or never, so that a host that still
  *    caches what was there does not write to a LUN that came in its place.
@@ -112,6 +113,9 @@ MUST_CHECK int access_mapping_list(struct access *access, const char *lun_name, 
 MUST_CHECK int access_visible(struct access *access, const char *initiator,
                               struct access_mapping **list, size_t *count);
 
+/* Its name now, for lun_open(); @name has 2 * LUN_NAME_MAX + 2 bytes. -ENOENT: gone. */
+MUST_CHECK int access_lun_name(struct access *access, uint64_t lun_id, char *name);
+
 /* Drops all that is stored for a LUN that is gone (mappings, attributes, reservations). */
 void access_forget_lun(struct access *access, uint64_t lun_id);
 
@@ -119,8 +123,9 @@ void access_forget_lun(struct access *access, uint64_t lun_id);
 
 enum access_lun_flags
 {
-    ACCESS_LUN_READ_ONLY = 1, /* write-protected */
-    ACCESS_LUN_REMOVABLE = 2, /* presented with a removable medium */
+    ACCESS_LUN_READ_ONLY = 1,   /* write-protected */
+    ACCESS_LUN_REMOVABLE = 2,   /* presented with a removable medium */
+    ACCESS_LUN_NO_PHYSICAL = 4, /* no word of 4 KiB physical blocks, for hosts that refuse 512e */
 };
 
 MUST_CHECK int access_set_lun_flags(struct access *access, const char *lun_name, unsigned flags,
@@ -158,8 +163,8 @@ MUST_CHECK int access_chap_list(struct access *access, struct access_chap_info *
                                 size_t *count);
 
 /*
- * What @initiator (normalised) must prove; for a discovery session @discovery. 0 and *chap filled, or
- * -ENOENT: nothing. Wipe *chap after use with access_chap_wipe().
+ * What @initiator (normalised) must prove; for a discovery session @discovery. 0 and *chap filled,
+ * or -ENOENT: nothing. Wipe *chap after use with access_chap_wipe().
  */
 MUST_CHECK int access_find_chap(struct access *access, const char *initiator, bool discovery,
                                 struct access_chap *chap);

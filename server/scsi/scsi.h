@@ -73,7 +73,8 @@ MUST_CHECK int scsi_target_create(struct pool *pool, struct access *access,
                                   const struct scsi_target_options *options,
                                   struct scsi_target **target, struct reason *why);
 
-/* All nexuses must have been destroyed and their tasks ended. Waits for a SANITIZE. NULL is fine. */
+/* All nexuses must have been destroyed and their tasks ended. Waits for a SANITIZE. NULL is fine.
+ */
 void scsi_target_destroy(struct scsi_target *target);
 
 /* For pool_set_change_hook(), @opaque is the target: raises the unit attentions. */
@@ -116,14 +117,16 @@ struct scsi_nexus_args
     void *opaque;
 };
 
-/* At the end of a normal login. It brings POWER ON, RESET, OR BUS DEVICE RESET OCCURRED to each LUN. */
+/* At the end of a normal login. It brings POWER ON, RESET, OR BUS DEVICE RESET OCCURRED to each
+ * LUN. */
 MUST_CHECK int scsi_nexus_create(struct scsi_target *target, const struct scsi_nexus_args *args,
                                  struct scsi_nexus **nexus);
 
 /*
  * Logout or loss of the session: aborts its tasks, drops RESERVE, prevented removal and unit
- * attentions, keeps persistent reservations. No call to changed() comes after it returned. Tasks
- * are still to be ended, and may run on; the nexus's memory goes with the last of them.
+ * attentions, keeps persistent reservations. No call to changed() comes after it returned, and
+ * scsi_nexus_next_changed() may not be called any more. All its tasks are still to be ended, those
+ * on workers when they come back; the nexus's memory goes with the last of them.
  */
 void scsi_nexus_destroy(struct scsi_nexus *nexus);
 
@@ -191,8 +194,9 @@ struct scsi_task
     struct scsi_lu *lu;
     struct list set_link;     /* in the task set, under the unit's lock */
     struct list changed_link; /* in the nexus's changed list */
-    uint8_t state;
-    bool is_aborted; /* under the unit's lock */
+    uint8_t state;            /* under the unit's lock, as is_aborted */
+    bool is_aborted;
+    bool descriptor_sense; /* the format of sense data, as the control page had it */
 };
 
 /* Puts the task into its logical unit's task set; see the head. Never blocks on I/O. */
@@ -201,7 +205,10 @@ MUST_CHECK enum scsi_step scsi_task_begin(struct scsi_task *task);
 /* Runs it if that takes no more than moments, else SCSI_WOULD_BLOCK and nothing has happened. */
 MUST_CHECK enum scsi_step scsi_execute_inline(struct scsi_task *task);
 
-/* Runs it; may block. Several tasks of a nexus may run at once on several threads. */
+/*
+ * Runs it; may block. Several tasks of a nexus may run at once on several threads. SCSI_DORMANT
+ * only comes if scsi_execute_inline() was not asked before.
+ */
 MUST_CHECK enum scsi_step scsi_execute(struct scsi_task *task);
 
 /* Takes it out of the task set. True: send the response. False: it was aborted, send nothing. */
@@ -261,7 +268,10 @@ struct scsi_tmf
     uint8_t function;       /* enum scsi_tmf_function */
     uint8_t lun[8];         /* where the function has one */
     struct scsi_task *task; /* ABORT TASK, QUERY TASK: found by the transport; NULL: none such */
-    /* All affected tasks have ended. From any thread, with locks held: it may only post. */
+    /*
+     * All affected tasks have ended. Called from any thread, exactly once, also when the nexus is
+     * gone by then. It may only post.
+     */
     void (*done)(struct scsi_tmf *tmf);
     void *opaque;
 
