@@ -37,21 +37,21 @@ struct device; /* pool/device.h: where a pool's bytes live */
 
 struct pool_create_options
 {
-    const char *name;          /* NULL: made from the path */
-    uint64_t size_bytes;       /* of a file; 0 for a block device: all of it */
-    uint64_t journal_bytes;    /* both halves; 0: chosen by the size */
-    uint32_t group_blks;       /* blocks of an allocation group; 0: the default, tests use small ones */
-    bool preallocate;          /* take all of the file's space from its file system now */
-    bool overwrite;            /* even if the path holds a pool or something else recognisable */
+    const char *name;       /* NULL: made from the path */
+    uint64_t size_bytes;    /* of a file; 0 for a block device: all of it */
+    uint64_t journal_bytes; /* both halves; 0: chosen by the size */
+    uint32_t group_blks; /* blocks of an allocation group; 0: the default, tests use small ones */
+    bool preallocate;    /* take all of the file's space from its file system now */
+    bool overwrite;      /* even if the path holds a pool or something else recognisable */
 };
 
 struct pool_open_options
 {
-    bool read_only;            /* for check and dump: replays in memory, writes nothing */
-    bool take_over;            /* although the superblock names another host as holder */
-    uint64_t cache_bytes;      /* of metadata nodes; 0: 64 MiB */
-    uint32_t checkpoint_ms;    /* longest age of a change before a checkpoint; 0: 5000 */
-    bool no_discard;           /* do not give freed space back to the file system below */
+    bool read_only;         /* for check and dump: replays in memory, writes nothing */
+    bool take_over;         /* although the superblock names another host as holder */
+    uint64_t cache_bytes;   /* of metadata nodes; 0: 64 MiB */
+    uint32_t checkpoint_ms; /* longest age of a change before a checkpoint; 0: 5000 */
+    bool no_discard;        /* do not give freed space back to the file system below */
 };
 
 /* Formats @path, a file (made if need be, sparse) or a block device. -EEXIST if it holds data. */
@@ -60,16 +60,14 @@ MUST_CHECK int pool_create(struct env *env, const char *path,
 
 /* The same on a device of the caller's, which stays the caller's. */
 MUST_CHECK int pool_create_on_device(struct env *env, struct device *device,
-                                     const struct pool_create_options *options,
-                                     struct reason *why);
+                                     const struct pool_create_options *options, struct reason *why);
 
 /*
  * Opens, locks and recovers the pool at @path. Starts no thread, so it may be called before a fork.
  * -EBUSY: another process has it (@why names pid and host). -EBADMSG: not a pool, or damaged.
  */
-MUST_CHECK int pool_open(struct env *env, const char *path,
-                         const struct pool_open_options *options, struct pool **pool,
-                         struct reason *why);
+MUST_CHECK int pool_open(struct env *env, const char *path, const struct pool_open_options *options,
+                         struct pool **pool, struct reason *why);
 
 /* Takes @device over on success only. */
 MUST_CHECK int pool_open_device(struct env *env, struct device *device,
@@ -84,7 +82,8 @@ MUST_CHECK int pool_start(struct pool *pool);
 
 /*
  * Stops the threads, makes a last checkpoint if the pool is writable, closes the device and frees
- * the pool. All handles must have been closed. NULL is accepted. The error is that of the checkpoint.
+ * the pool. All handles must have been closed. NULL is accepted. The error is that of the
+ * checkpoint.
  */
 int pool_close(struct pool *pool);
 
@@ -115,15 +114,15 @@ struct pool_info
     enum pool_health health;
     bool read_only;
     uint64_t size_bytes;
-    uint64_t free_bytes;          /* usable by data now */
-    uint64_t deferred_bytes;      /* freed, usable after the next checkpoint */
-    uint64_t metadata_bytes;      /* bitmaps, journal, trees, objects, superblocks */
-    uint64_t data_bytes;          /* blocks that hold data of LUNs, snapshots and pending jobs */
-    uint64_t reserve_bytes;       /* kept back so that deletes and checkpoints always succeed */
-    uint64_t promised_bytes;      /* to reserved LUNs; 0 until reservations come */
-    uint64_t available_bytes;     /* free - promised, what new thin data can take */
-    uint64_t logical_bytes;       /* sum of the sizes of all LUNs */
-    uint64_t mapped_bytes;        /* sum of what all LUNs map: what copies would need */
+    uint64_t free_bytes;      /* usable by data now */
+    uint64_t deferred_bytes;  /* freed, usable after the next checkpoint */
+    uint64_t metadata_bytes;  /* bitmaps, journal, trees, objects, superblocks */
+    uint64_t data_bytes;      /* blocks that hold data of LUNs, snapshots and pending jobs */
+    uint64_t reserve_bytes;   /* kept back so that deletes and checkpoints always succeed */
+    uint64_t promised_bytes;  /* to reserved LUNs; 0 until reservations come */
+    uint64_t available_bytes; /* free - promised, what new thin data can take */
+    uint64_t logical_bytes;   /* sum of the sizes of all LUNs */
+    uint64_t mapped_bytes;    /* sum of what all LUNs map: what copies would need */
     uint64_t lun_count, snapshot_count, line_count, hidden_point_count, dying_count;
     uint64_t checkpoint_id;
     uint64_t journal_used_bytes, journal_size_bytes; /* of one half */
@@ -139,9 +138,9 @@ void pool_get_info(struct pool *pool, struct pool_info *info);
 struct lun_create_args
 {
     const char *name;
-    uint64_t size_bytes;         /* a multiple of the sector size */
-    uint32_t sector_bytes;       /* 512 or 4096; 0: 512 */
-    const char *comment;         /* may be NULL */
+    uint64_t size_bytes;   /* a multiple of the sector size */
+    uint32_t sector_bytes; /* 512 or 4096; 0: 512 */
+    const char *comment;   /* may be NULL */
 };
 
 MUST_CHECK int lun_create(struct pool *pool, const struct lun_create_args *args,
@@ -149,16 +148,16 @@ MUST_CHECK int lun_create(struct pool *pool, const struct lun_create_args *args,
 
 struct lun_clone_args
 {
-    const char *source;          /* "LUN" or "LUN@SNAPSHOT" */
-    const char *name;            /* the clone's; with count: holds one %d, %0Nd or %u */
-    uint32_t count;              /* 0 or 1: one clone named name; else that many, of one instant */
-    uint32_t first_number;       /* for the template; 0 counts from 0 */
+    const char *source;    /* "LUN" or "LUN@SNAPSHOT" */
+    const char *name;      /* the clone's; with count: holds one %d, %0Nd or %u */
+    uint32_t count;        /* 0 or 1: one clone named name; else that many, of one instant */
+    uint32_t first_number; /* for the template; 0 counts from 0 */
     const char *comment;
 };
 
 /*
- * Makes clones in constant time each, all or none, all of the same instant. They get a new identity.
- * The source's I/O pauses for as long as its writes in flight take.
+ * Makes clones in constant time each, all or none, all of the same instant. They get a new
+ * identity. The source's I/O pauses for as long as its writes in flight take.
  */
 MUST_CHECK int lun_clone(struct pool *pool, const struct lun_clone_args *args, struct reason *why);
 
@@ -167,7 +166,8 @@ enum lun_change_flags
     LUN_FORCE = 1, /* although clients have it open: they get -ESTALE from then on */
 };
 
-/* -EBUSY if it is open and not forced. Its snapshots go too only with @with_snapshots, else -EBUSY. */
+/* -EBUSY if it is open and not forced. Its snapshots go too only with @with_snapshots, else -EBUSY.
+ */
 MUST_CHECK int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
                           struct reason *why);
 MUST_CHECK int lun_rename(struct pool *pool, const char *name, const char *new_name,
@@ -198,23 +198,23 @@ enum object_kind
 struct lun_info
 {
     enum object_kind kind;
-    uint64_t id;                  /* unique in the pool, never used again */
-    uint64_t lun_id;              /* of a snapshot: its LUN; of a LUN: itself */
-    uint64_t line_id;             /* its place in the lineage (see pool_list_lines) */
+    uint64_t id;                     /* unique in the pool, never used again */
+    uint64_t lun_id;                 /* of a snapshot: its LUN; of a LUN: itself */
+    uint64_t line_id;                /* its place in the lineage (see pool_list_lines) */
     char name[2 * LUN_NAME_MAX + 2]; /* "LUN" or "LUN@SNAPSHOT" */
     char comment[LUN_COMMENT_MAX + 1];
     char origin[2 * LUN_NAME_MAX + 2]; /* what it was cloned from, by the name of that day; or "" */
-    uint8_t uuid[16];             /* random, the source of serial numbers and NAA identifiers */
+    uint8_t uuid[16]; /* random, the source of serial numbers and NAA identifiers */
     uint64_t size_bytes;
     uint32_t sector_bytes;
-    uint64_t mapped_bytes;        /* blocks with data, shared or not */
-    uint64_t own_bytes;           /* mapped, made since its last freeze or its birth */
-    uint64_t shared_bytes;        /* mapped - own */
-    uint64_t snapshot_bytes;      /* of a LUN: data that its own snapshots hold and it no longer uses */
+    uint64_t mapped_bytes;   /* blocks with data, shared or not */
+    uint64_t own_bytes;      /* mapped, made since its last freeze or its birth */
+    uint64_t shared_bytes;   /* mapped - own */
+    uint64_t snapshot_bytes; /* of a LUN: data that its own snapshots hold and it no longer uses */
     uint64_t created_ns;
     uint32_t open_handles;
-    uint32_t snapshot_count;      /* of a LUN */
-    uint32_t generation;          /* birth of a head, freeze of a point */
+    uint32_t snapshot_count; /* of a LUN */
+    uint32_t generation;     /* birth of a head, freeze of a point */
 };
 
 /* -ENOENT. @name is "LUN" or "LUN@SNAPSHOT". */
@@ -229,16 +229,17 @@ MUST_CHECK int lun_list(struct pool *pool, const char *lun_name, struct lun_info
                         size_t *count, struct reason *why);
 
 /* Bytes of the pool that would come back, exactly, once background work is done, if all @names
- * ("LUN", "LUN@SNAPSHOT") were deleted together. Data and metadata. May take time: reads drop lists. */
+ * ("LUN", "LUN@SNAPSHOT") were deleted together. Data and metadata. May take time: reads drop
+ * lists. */
 MUST_CHECK int lun_freed_if_deleted(struct pool *pool, const char *const *names, size_t count,
                                     uint64_t *data_bytes, uint64_t *metadata_bytes,
                                     struct reason *why);
 
 struct line_info
 {
-    uint64_t id, predecessor_id;  /* 0: none */
+    uint64_t id, predecessor_id; /* 0: none */
     bool is_head, is_dying, is_hidden;
-    uint32_t birth, frozen_at;    /* generations; frozen_at 0: a head */
+    uint32_t birth, frozen_at; /* generations; frozen_at 0: a head */
     uint32_t child_count, snapshot_count;
     uint64_t mapped_bytes, own_bytes, dropped_bytes;
     char name[2 * LUN_NAME_MAX + 2]; /* the LUN or first snapshot that shows it; or "" */
@@ -300,7 +301,8 @@ MUST_CHECK int lun_compare_and_write(struct lun *lun, const void *compare, const
                                      size_t len, uint64_t offset, unsigned flags,
                                      size_t *miscompare_at);
 
-/* SBC WRITE ATOMIC: all of it or nothing of it after a crash. At most 1 MiB, whole blocks of 4096. */
+/* SBC WRITE ATOMIC: all of it or nothing of it after a crash. At most 1 MiB, whole blocks of 4096.
+ */
 MUST_CHECK int lun_write_atomic(struct lun *lun, const void *buf, size_t len, uint64_t offset,
                                 unsigned flags);
 
@@ -350,9 +352,9 @@ MUST_CHECK int store_list(struct pool *pool, const char *prefix, store_each_fn *
 struct job_info
 {
     uint64_t id;
-    char kind[16];            /* "delete", "merge", "reclaim", "shrink" */
+    char kind[16]; /* "delete", "merge", "reclaim", "shrink" */
     char subject[2 * LUN_NAME_MAX + 2];
-    char state[16];           /* "running", "waiting" */
+    char state[16];                 /* "running", "waiting" */
     uint64_t done_blks, total_blks; /* total 0: not known */
 };
 
@@ -363,10 +365,10 @@ MUST_CHECK int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms);
 
 struct event
 {
-    uint64_t id;              /* counts up from 1 at open */
+    uint64_t id; /* counts up from 1 at open */
     uint64_t time_ns;
-    char severity[8];         /* "info", "warning", "error" */
-    char name[32];            /* dotted: "lun.created", "pool.full" */
+    char severity[8]; /* "info", "warning", "error" */
+    char name[32];    /* dotted: "lun.created", "pool.full" */
     char object[2 * LUN_NAME_MAX + 2];
     char text[256];
 };
@@ -405,7 +407,8 @@ struct check_result
 /* One finding or one proven statement, a line of text. */
 typedef void check_report_fn(void *opaque, bool is_error, const char *text);
 
-/* Proves the invariants, pausing changes (not reads) while it runs. 0 even when errors were found. */
+/* Proves the invariants, pausing changes (not reads) while it runs. 0 even when errors were found.
+ */
 MUST_CHECK int pool_check(struct pool *pool, check_report_fn *report, void *opaque,
                           struct check_result *result);
 

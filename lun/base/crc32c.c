@@ -6,7 +6,10 @@
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
 {
     /* The library takes an int length, and leaves both inversions to the caller. */
-    enum { STEP = 1 << 30 };
+    enum
+    {
+        STEP = 1 << 30
+    };
     crc = ~crc;
     const unsigned char *at = bytes;
     while (len > 0)

@@ -7,7 +7,10 @@
 #include "lun/base/invariant.h"
 
 #ifdef LUNETTE_DEBUG_CHECKS
-enum { MAX_HELD = 4096 }; /* a freeze of many LUNs holds one range lock each, in address order */
+enum
+{
+    MAX_HELD = 4096
+}; /* a freeze of many LUNs holds one range lock each, in address order */
 
 static _Thread_local struct
 {

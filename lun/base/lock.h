@@ -26,14 +26,14 @@ enum lock_rank
     LOCK_RANK_CP_GATE,    /* shared around prepare+apply+append, exclusive for the switch of a CP */
     LOCK_RANK_MAP,        /* lun->map_lock: the trees of a head */
     LOCK_RANK_CATALOG,    /* pool->catalog_lock: names, lists of lines, in-memory objects */
-    LOCK_RANK_SHARED_TREE,/* trees that belong to no LUN: object pages, shared references */
-    LOCK_RANK_SPACE,      /* allocation groups, deferred frees, reserves */
-    LOCK_RANK_JOURNAL,    /* the buffer of records, sequence numbers */
-    LOCK_RANK_COMMIT,     /* who leads the group commit */
-    LOCK_RANK_CACHE,      /* the node cache's table */
+    LOCK_RANK_SHARED_TREE, /* trees that belong to no LUN: object pages, shared references */
+    LOCK_RANK_SPACE,       /* allocation groups, deferred frees, reserves */
+    LOCK_RANK_JOURNAL,     /* the buffer of records, sequence numbers */
+    LOCK_RANK_COMMIT,      /* who leads the group commit */
+    LOCK_RANK_CACHE,       /* the node cache's table */
     LOCK_RANK_EPOCH,
     LOCK_RANK_EVENT,
-    LOCK_RANK_LEAF,       /* under which nothing is taken */
+    LOCK_RANK_LEAF, /* under which nothing is taken */
 };
 
 struct lock
@@ -89,7 +89,7 @@ static inline struct lock *lock_taken(struct lock *lock)
 #define LOCK_CONCAT_(a, b) a##b
 #define LOCK_CONCAT(a, b) LOCK_CONCAT_(a, b)
 /* Takes @the_lock until the end of the scope. */
-#define AUTO_LOCK(the_lock)                                                                            \
+#define AUTO_LOCK(the_lock)                                                                        \
     CLEANUP(cleanup_lock)                                                                          \
     struct lock *LOCK_CONCAT(auto_lock_, __LINE__) __attribute__((unused)) = lock_taken(the_lock)
 

@@ -5,8 +5,8 @@
  * Two bitmaps over all blocks: *expected* (somebody has a reason to hold it) and *own* (a line or a
  * private tree holds it alone). Expected are the maps of visible
  * lines and of leaves that have not begun their walk, what a walk has still to free, every drop
- * list's entries (the predecessor holds them until they are settled), and private trees. The map of a
- * hidden point is dead and is not read.
+ * list's entries (the predecessor holds them until they are settled), and private trees. The map of
+ * a hidden point is dead and is not read.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,7 +21,10 @@
 #include "lun/map/lineage.h"
 #include "lun/volume/catalog.h"
 
-enum { CHECK_ERRORS_TOLD = 1000 };
+enum
+{
+    CHECK_ERRORS_TOLD = 1000
+};
 
 struct check
 {
@@ -163,8 +166,8 @@ static int check_walk_children(struct check *check, const struct tree *tree, str
                                unsigned phase);
 
 static int check_walk_child_nodes(struct check *check, const struct tree *tree,
-                                  const struct disk_node *disk, unsigned level,
-                                  struct tree_key low, struct tree_key high, unsigned phase)
+                                  const struct disk_node *disk, unsigned level, struct tree_key low,
+                                  struct tree_key high, unsigned phase)
 {
     unsigned count = le16_get(disk->count);
     int r = 0;
@@ -229,8 +232,7 @@ static int check_map(struct check *check, const struct line *line)
     check->private_tree = false;
     if (line->is_walking)
         return check_walking_map(check);
-    struct tree_visit visit = {
-        .node = check_map_node, .entry = check_map_entry, .opaque = check};
+    struct tree_visit visit = {.node = check_map_node, .entry = check_map_entry, .opaque = check};
     int r = tree_visit(check->pool, &line->map, &visit);
     if (r < 0)
         return r;
@@ -278,19 +280,15 @@ static int check_drops(struct check *check, const struct line *line)
     check->dropped_data = check->dropped_nodes = 0;
     check->end = (struct tree_key){0};
     check->private_tree = true;
-    if (line->is_walking && line->walk_phase > line->map.levels)
+    if (line->is_walking && line->walk_phase >= line->map.levels)
     {
-        /* Part of the list is freed: the rest are its nodes. */
+        /* What it dropped is forgotten; the nodes of the list are being freed. */
         if (line->drops.root.blk == 0 || line->walk_phase >= lineage_walk_phases(line))
             return 0;
         return check_walk_children(check, &line->drops, line->drops.root, line->drops.levels - 1u,
                                    (struct tree_key){0}, TREE_KEY_END,
                                    line->walk_phase - line->map.levels);
     }
-    if (line->is_walking && line->walk_phase == line->map.levels &&
-        tree_key_compare(line->walk_key, (struct tree_key){0}) != 0)
-        return check_walk_children(check, &line->drops, line->drops.root, line->drops.levels - 1u,
-                                   (struct tree_key){0}, TREE_KEY_END, 0);
     struct tree_visit visit = {
         .node = check_private_node, .entry = check_drop_entry, .opaque = check};
     int r = tree_visit(check->pool, &line->drops, &visit);
@@ -302,8 +300,7 @@ static int check_drops(struct check *check, const struct line *line)
                   "%s counts %" PRIu64 " + %" PRIu64 " dropped blocks, there are %" PRIu64
                   " + %" PRIu64,
                   line_name(line), atomic_load(&line->dropped_data_blks),
-                  atomic_load(&line->dropped_node_blks), check->dropped_data,
-                  check->dropped_nodes);
+                  atomic_load(&line->dropped_node_blks), check->dropped_data, check->dropped_nodes);
     return 0;
 }
 
@@ -312,11 +309,11 @@ static int check_drops(struct check *check, const struct line *line)
 static void check_line_counts(struct check *check, const struct line *line)
 {
     uint32_t children = 0, undropped = 0, walking = 0;
-    list_for_each(child, &line->children, struct line, child_link)
+    list_for_each (child, &line->children, struct line, child_link)
     {
         children++;
-        undropped += atomic_load(&child->dropped_data_blks) +
-                         atomic_load(&child->dropped_node_blks) == 0;
+        undropped +=
+            atomic_load(&child->dropped_data_blks) + atomic_load(&child->dropped_node_blks) == 0;
         walking += child->is_walking;
         if (atomic_load(&child->own_after) != line->frozen_at)
             check_say(check, true, "%s takes its predecessor to be frozen at another time",
@@ -331,7 +328,7 @@ static void check_line_counts(struct check *check, const struct line *line)
 
 static int check_lines(struct check *check)
 {
-    list_for_each(line, &check->pool->lines, struct line, all_link)
+    list_for_each (line, &check->pool->lines, struct line, all_link)
     {
         check->line = line;
         check->result->lines_checked++;
@@ -423,10 +420,10 @@ static void check_conclude(struct check *check)
               "every allocated block is reached from a LUN, a snapshot, metadata or a pending job "
               "(%" PRIu64 " blocks)",
               result->blks_reachable);
-    check_say(check, false, "no private block is held twice (%" PRIu64 " extents, %" PRIu64 " nodes)",
+    check_say(check, false,
+              "no private block is held twice (%" PRIu64 " extents, %" PRIu64 " nodes)",
               result->extents_checked, result->nodes_checked);
-    check_say(check, false, "counters of %" PRIu64 " lines equal a recount",
-              result->lines_checked);
+    check_say(check, false, "counters of %" PRIu64 " lines equal a recount", result->lines_checked);
     check_say(check, false, "%" PRIu64 " objects, trees in order, checksums right",
               result->objects_checked);
 }

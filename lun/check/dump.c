@@ -37,7 +37,8 @@ static int dump_superblock(const struct dump *dump, const char *argument, struct
     const struct disk_super *super = &dump->pool->super;
     dump_say(dump, "name                 %s", (const char *)super->name);
     dump_say(dump, "format version       %u", le32_get(super->version));
-    dump_say(dump, "features             compat 0x%" PRIx64 " ro_compat 0x%" PRIx64
+    dump_say(dump,
+             "features             compat 0x%" PRIx64 " ro_compat 0x%" PRIx64
              " incompat 0x%" PRIx64,
              le64_get(super->feature_compat), le64_get(super->feature_ro_compat),
              le64_get(super->feature_incompat));
@@ -78,7 +79,8 @@ static int dump_groups(const struct dump *dump, const char *argument, struct rea
                 return r;
             used += is_allocated;
         }
-        dump_say(dump, "group %" PRIu64 ": blocks %" PRIu64 " to %" PRIu64 ", %" PRIu64
+        dump_say(dump,
+                 "group %" PRIu64 ": blocks %" PRIu64 " to %" PRIu64 ", %" PRIu64
                  " allocated, %" PRIu64 " free",
                  g, g * pool->group_blks, (g + 1) * pool->group_blks - 1, used,
                  pool->group_blks - used);
@@ -89,20 +91,21 @@ static int dump_groups(const struct dump *dump, const char *argument, struct rea
 static int dump_lines(const struct dump *dump, const char *argument, struct reason *why)
 {
     (void)argument, (void)why;
-    list_for_each(line, &dump->pool->lines, struct line, all_link)
+    list_for_each (line, &dump->pool->lines, struct line, all_link)
     {
-        dump_say(dump, "line %" PRIu64 "%s%s%s%s on %" PRIu64 ": birth %u frozen %u, %u children, "
+        dump_say(dump,
+                 "line %" PRIu64 "%s%s%s%s on %" PRIu64 ": birth %u frozen %u, %u children, "
                  "%u snapshots, mapped %" PRIu64 ", own %" PRIu64 ", dropped %" PRIu64 " + %" PRIu64
                  ", map %" PRIu64 "/%u, drops %" PRIu64 "/%u%s%s",
                  line->object.id, line->frozen_at ? " point" : " head",
                  line->is_dying ? " dying" : "", line->is_walking ? " walking" : "",
                  atomic_load(&line->is_touched) ? " touched" : "",
-                 line->predecessor ? line->predecessor->object.id : 0, line->birth,
-                 line->frozen_at, line->child_count, line->snapshot_count,
-                 atomic_load(&line->mapped_blks), atomic_load(&line->own_blks),
-                 atomic_load(&line->dropped_data_blks), atomic_load(&line->dropped_node_blks),
-                 line->map.root.blk, line->map.levels, line->drops.root.blk, line->drops.levels,
-                 line->lun ? " of " : "", line->lun ? line->lun->name : "");
+                 line->predecessor ? line->predecessor->object.id : 0, line->birth, line->frozen_at,
+                 line->child_count, line->snapshot_count, atomic_load(&line->mapped_blks),
+                 atomic_load(&line->own_blks), atomic_load(&line->dropped_data_blks),
+                 atomic_load(&line->dropped_node_blks), line->map.root.blk, line->map.levels,
+                 line->drops.root.blk, line->drops.levels, line->lun ? " of " : "",
+                 line->lun ? line->lun->name : "");
     }
     return 0;
 }
@@ -132,7 +135,8 @@ static int dump_node(void *opaque, const struct node *node, unsigned level, stru
                      struct tree_key high)
 {
     (void)high;
-    dump_say(opaque, "%*snode %" PRIu64 " level %u birth %u checkpoint %" PRIu64 " from (%u, %" PRIu64
+    dump_say(opaque,
+             "%*snode %" PRIu64 " level %u birth %u checkpoint %" PRIu64 " from (%u, %" PRIu64
              "), %u entries",
              (int)(2 * (DISK_LEVELS_MAX - level)), "", node->ref.blk, level, node->ref.birth,
              node->ref.cp_id, low.hi, low.lo, le16_get(node->disk->count));
@@ -144,8 +148,8 @@ static int dump_map_entry(void *opaque, const union disk_entry *entry, struct tr
 {
     (void)low, (void)high;
     dump_say(opaque, "%*slba %" PRIu64 " len %u blk %" PRIu64 " birth %u", 2 * DISK_LEVELS_MAX + 2,
-             "", le40_get(entry->map.lba), le16_get(entry->map.len_blks),
-             le40_get(entry->map.blk), le32_get(entry->map.birth));
+             "", le40_get(entry->map.lba), le16_get(entry->map.len_blks), le40_get(entry->map.blk),
+             le32_get(entry->map.birth));
     return 0;
 }
 
@@ -154,9 +158,8 @@ static int dump_drop_entry(void *opaque, const union disk_entry *entry, struct t
 {
     (void)low, (void)high;
     dump_say(opaque, "%*sbirth %u blk %" PRIu64 " len %u count %u%s", 2 * DISK_LEVELS_MAX + 2, "",
-             le32_get(entry->drop.birth), le40_get(entry->drop.blk),
-             le16_get(entry->drop.len_blks), le32_get(entry->drop.count),
-             entry->drop.is_node ? " node" : "");
+             le32_get(entry->drop.birth), le40_get(entry->drop.blk), le16_get(entry->drop.len_blks),
+             le32_get(entry->drop.count), entry->drop.is_node ? " node" : "");
     return 0;
 }
 
@@ -185,7 +188,8 @@ static int dump_journal(const struct dump *dump, const char *argument, struct re
     (void)argument, (void)why;
     struct journal_stats stats;
     journal_get_stats(dump->pool->journal, &stats);
-    dump_say(dump, "records up to %" PRIu64 ", durable up to %" PRIu64 ", %" PRIu64 " of %" PRIu64
+    dump_say(dump,
+             "records up to %" PRIu64 ", durable up to %" PRIu64 ", %" PRIu64 " of %" PRIu64
              " bytes of this half used",
              stats.last_seq, stats.durable_seq, stats.used_bytes, stats.half_bytes);
     return 0;
@@ -216,10 +220,14 @@ static const struct
     bool has_argument;
     int (*run)(const struct dump *dump, const char *argument, struct reason *why);
 } dump_kinds[] = {
-    {"superblock", false, dump_superblock}, {"groups", false, dump_groups},
-    {"objects", false, dump_objects},       {"lines", false, dump_lines},
-    {"map", true, dump_map},                {"drops", true, dump_drops},
-    {"journal", false, dump_journal},       {"block", true, dump_block},
+    {"superblock", false, dump_superblock},
+    {"groups", false, dump_groups},
+    {"objects", false, dump_objects},
+    {"lines", false, dump_lines},
+    {"map", true, dump_map},
+    {"drops", true, dump_drops},
+    {"journal", false, dump_journal},
+    {"block", true, dump_block},
 };
 
 static int dump_run(const struct dump *dump, const char *what, struct reason *why)

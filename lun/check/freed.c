@@ -2,10 +2,11 @@
 /*
  * What a delete would bring: the outcome of walks, merges and reclaim, computed without doing them.
  *
- * A line is *gone* if nothing it shows is wanted any more. What a gone line owns comes back; what all
- * other children of a point that nobody sees have dropped comes back as far as the point made it, and
- * is passed down to the point's predecessor otherwise: the rules of lineage.h. The answer is the
- * difference between this for the names asked for and for none, as work may be pending already.
+ * A line is *gone* if nothing it shows is wanted any more. What a gone line owns comes back; what
+ * all other children of a point that nobody sees have dropped comes back as far as the point made
+ * it, and is passed down to the point's predecessor otherwise: the rules of lineage.h. The answer
+ * is the difference between this for the names asked for and for none, as work may be pending
+ * already.
  *
  * A child's id is larger than its predecessor's, so falling ids visit children first.
  */
@@ -215,7 +216,7 @@ static bool freed_is_seen(const struct freed *freed, const struct line *line)
 {
     if (line->lun)
         return !freed_is_named(freed, line->lun);
-    list_for_each(snapshot, &line->snapshots, struct lun_object, point_link)
+    list_for_each (snapshot, &line->snapshots, struct lun_object, point_link)
     {
         if (!freed_is_named(freed, snapshot))
             return true;
@@ -237,8 +238,8 @@ static struct outcome *freed_outcome(struct freed *freed, const struct line *lin
     return &freed->outcomes[low];
 }
 
-/* @dropped: of a point that nobody sees, by everyone behind it. Own ones come back, others are passed
- * on with what the point itself has dropped. */
+/* @dropped: of a point that nobody sees, by everyone behind it. Own ones come back, others are
+ * passed on with what the point itself has dropped. */
 static int freed_settle(struct freed *freed, struct outcome *outcome, const struct pieces *dropped)
 {
     for (size_t i = 0; i < dropped->count; i++)
@@ -250,7 +251,8 @@ static int freed_settle(struct freed *freed, struct outcome *outcome, const stru
             return -ENOMEM;
     }
     int r = pieces_load(freed->pool, outcome->line, &outcome->dropped);
-    qsort(outcome->dropped.items, outcome->dropped.count, sizeof(struct piece), compare_pieces);
+    if (outcome->dropped.count > 0)
+        qsort(outcome->dropped.items, outcome->dropped.count, sizeof(struct piece), compare_pieces);
     return r;
 }
 
@@ -259,7 +261,7 @@ static int freed_point_gone(struct freed *freed, struct outcome *outcome)
 {
     struct outcome *heir = NULL;
     int r = 0;
-    list_for_each(child, &outcome->line->children, struct line, child_link)
+    list_for_each (child, &outcome->line->children, struct line, child_link)
     {
         struct outcome *of_child = freed_outcome(freed, child);
         if (!heir && of_child->shown_by)
@@ -282,7 +284,7 @@ static int freed_point_hidden(struct freed *freed, struct outcome *outcome)
     struct pieces common = {0};
     bool is_first = true;
     int r = 0;
-    list_for_each(child, &outcome->line->children, struct line, child_link)
+    list_for_each (child, &outcome->line->children, struct line, child_link)
     {
         struct outcome *of_child = freed_outcome(freed, child);
         if (of_child->is_gone)
@@ -307,12 +309,12 @@ static int freed_point(struct freed *freed, struct outcome *outcome)
 {
     struct line *line = outcome->line;
     bool all_gone = true;
-    list_for_each(child, &line->children, struct line, child_link)
+    list_for_each (child, &line->children, struct line, child_link)
         all_gone &= freed_outcome(freed, child)->is_gone;
     if (!freed_is_seen(freed, line))
         return all_gone ? freed_point_gone(freed, outcome) : freed_point_hidden(freed, outcome);
     int r = 0;
-    list_for_each(child, &line->children, struct line, child_link)
+    list_for_each (child, &line->children, struct line, child_link)
     {
         struct outcome *of_child = freed_outcome(freed, child);
         if (of_child->is_gone)
@@ -334,7 +336,7 @@ static int freed_line(struct freed *freed, struct outcome *outcome)
         outcome->is_gone = true, outcome->shown_by = line->is_walking ? NULL : line;
     if (r == 0 && line->frozen_at == 0 && outcome->wants_pieces)
         r = pieces_load(freed->pool, line, &outcome->dropped);
-    if (r == 0 && outcome->is_gone)
+    if (r == 0 && outcome->is_gone && !line->is_walking)
         r = freed_take_list(freed, line);
     /* Nothing below it: all that its map made comes back. */
     if (r == 0 && outcome->is_gone && !line->predecessor)
@@ -368,13 +370,14 @@ static int freed_run(struct freed *freed, size_t name_count, uint64_t *data, uin
     return r;
 }
 
-/* All lines, falling ids. Lines of other trees cost no more than a look: nothing of them is gone. */
+/* All lines, falling ids. Lines of other trees cost no more than a look: nothing of them is gone.
+ */
 static int freed_collect(struct freed *freed)
 {
     freed->outcomes = calloc(freed->pool->line_count + 1, sizeof(*freed->outcomes));
     if (!freed->outcomes)
         return -ENOMEM;
-    list_for_each(line, &freed->pool->lines, struct line, all_link)
+    list_for_each (line, &freed->pool->lines, struct line, all_link)
         freed->outcomes[freed->count++].line = line;
     qsort(freed->outcomes, freed->count, sizeof(*freed->outcomes), compare_outcomes);
     return 0;

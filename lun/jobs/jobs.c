@@ -17,10 +17,10 @@
 
 enum
 {
-    JOBS_WALK_NODES = 8,       /* of one record */
-    JOBS_SETTLE_RANGES = 32,   /* likewise, divided by the number of children */
-    JOBS_SCAN_RANGES = 512,    /* looked at in one step of reclaim */
-    JOBS_PAUSE_MS = 20,        /* after an error */
+    JOBS_WALK_NODES = 8,     /* of one record */
+    JOBS_SETTLE_RANGES = 32, /* likewise, divided by the number of children */
+    JOBS_SCAN_RANGES = 512,  /* looked at in one step of reclaim */
+    JOBS_PAUSE_MS = 20,      /* after an error */
     JOBS_LAZY_MS = 500,
 };
 
@@ -49,7 +49,7 @@ void jobs_forget(struct pool *pool, struct line *line)
 
 void jobs_kick_all(struct pool *pool)
 {
-    list_for_each(line, &pool->lines, struct line, all_link)
+    list_for_each (line, &pool->lines, struct line, all_link)
     {
         if (lineage_is_leaf(line) || line_is_hidden_point(line))
             jobs_kick(pool, line);
@@ -121,7 +121,7 @@ static uint64_t line_dropped(const struct line *line)
 static struct line *jobs_smallest_child(struct line *point)
 {
     struct line *smallest = NULL;
-    list_for_each(child, &point->children, struct line, child_link)
+    list_for_each (child, &point->children, struct line, child_link)
     {
         if (!smallest || line_dropped(child) < line_dropped(smallest))
             smallest = child;
@@ -129,14 +129,14 @@ static struct line *jobs_smallest_child(struct line *point)
     return smallest;
 }
 
-/* Cuts @drop down to its first part that every child has dropped; false: not even its beginning, and
- * *skip_blks of it are surely not common. */
+/* Cuts @drop down to its first part that every child has dropped; false: not even its beginning,
+ * and *skip_blks of it are surely not common. */
 static int jobs_common_part(struct pool *pool, struct tree_op *op, struct line *point,
                             const struct line *smallest, struct drop *drop, uint64_t *skip_blks,
                             bool *is_common)
 {
     *is_common = true;
-    list_for_each(child, &point->children, struct line, child_link)
+    list_for_each (child, &point->children, struct line, child_link)
     {
         if (child == smallest)
             continue;
@@ -262,7 +262,7 @@ static int jobs_step_line(struct pool *pool, struct line *line)
 static int jobs_step_trim(struct pool *pool)
 {
     struct lun_object *found = NULL;
-    list_for_each(lun, &pool->luns, struct lun_object, all_link)
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
     {
         if (lun->trim_end_bytes != 0)
         {
@@ -358,14 +358,15 @@ int job_list(struct pool *pool, struct job_info **list, size_t *count)
     rwlock_take_shared(&pool->catalog_lock);
     struct job_info *jobs = calloc(pool->line_count + 1, sizeof(*jobs));
     size_t n = 0;
-    list_for_each(line, &pool->lines, struct line, all_link)
+    list_for_each (line, &pool->lines, struct line, all_link)
     {
         if (!jobs || !jobs_has_work(line))
             continue;
         struct job_info *job = &jobs[n++];
         job->id = line->object.id;
         strncpy(job->kind, jobs_kind(line), sizeof(job->kind) - 1);
-        strncpy(job->state, lineage_is_leaf(line) && !lineage_may_walk(line) ? "waiting" : "running",
+        strncpy(job->state,
+                lineage_is_leaf(line) && !lineage_may_walk(line) ? "waiting" : "running",
                 sizeof(job->state) - 1);
         job->total_blks = atomic_load(&line->own_blks);
     }
@@ -381,7 +382,7 @@ static bool jobs_is_there(struct pool *pool, uint64_t id)
 {
     rwlock_take_shared(&pool->catalog_lock);
     bool is_there = false;
-    list_for_each(line, &pool->lines, struct line, all_link)
+    list_for_each (line, &pool->lines, struct line, all_link)
         is_there |= jobs_has_work(line) && (id == 0 || line->object.id == id);
     rwlock_release(&pool->catalog_lock);
     return is_there;
@@ -402,7 +403,10 @@ int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
 {
     if (!atomic_load(&pool->threads_running))
         return jobs_run_inline(pool, id);
-    enum { POLL_MS = 10 };
+    enum
+    {
+        POLL_MS = 10
+    };
     for (uint64_t waited = 0;; waited += POLL_MS)
     {
         int r = pool_may_change(pool);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Background work: walks of deleted LUNs, merging and reclaiming of hidden points, what a shrink left.
+ * Background work: walks of deleted LUNs, merging and reclaiming of hidden points, what a shrink
+ * left.
  *
  * Nothing is stored about jobs: what there is to do follows from the lines. Each step is one record
  * and bounded; it takes pool->management, so that steps and commands do not meet.

@@ -19,12 +19,14 @@ void change_init(struct change *change, struct pool *pool)
     *change = (struct change){.pool = pool};
     tree_op_init(&change->map, pool);
     tree_op_init(&change->drops, pool);
+    change->map.placements = change->drops.placements = &change->placements;
 }
 
 void change_finish(struct change *change)
 {
     tree_op_finish(&change->map);
     tree_op_finish(&change->drops);
+    placements_destroy(&change->placements);
 }
 
 static void change_lock(struct pool *pool, enum change_mode mode, struct lun_object *lun)
@@ -61,7 +63,8 @@ static int change_try(struct change *change, const void *actions, size_t len, ui
         return -EOVERFLOW;
     r = record_apply(change, actions, len);
     INVARIANT(r == 0); /* prepared by us for this state */
-    journal_append(pool->journal, actions, len);
+    INVARIANT(change->placements.count <= admitted);
+    journal_append(pool->journal, actions, len, change->placements.blks, change->placements.count);
     return 0;
 }
 
@@ -72,9 +75,26 @@ static int change_load_missing(struct change *change)
     return tree_op_load(op);
 }
 
-static int change_run_admitted(struct change *change, enum change_mode mode,
-                               struct lun_object *lun, const void *actions, size_t len,
-                               bool is_freeing, uint64_t *admitted)
+/* Room for nodes: blocks, and their places in the record. */
+static int change_admit(struct pool *pool, uint64_t nodes, bool is_freeing)
+{
+    int r = journal_admit(pool->journal, nodes * sizeof(struct le64));
+    if (r < 0)
+        return r;
+    r = space_admit(pool->space, nodes, is_freeing);
+    if (r < 0)
+        journal_leave(pool->journal, nodes * sizeof(struct le64));
+    return r;
+}
+
+static void change_leave(struct pool *pool, uint64_t nodes)
+{
+    space_leave(pool->space, nodes);
+    journal_leave(pool->journal, nodes * sizeof(struct le64));
+}
+
+static int change_run_admitted(struct change *change, enum change_mode mode, struct lun_object *lun,
+                               const void *actions, size_t len, bool is_freeing, uint64_t *admitted)
 {
     struct pool *pool = change->pool;
     for (;;)
@@ -85,7 +105,7 @@ static int change_run_admitted(struct change *change, enum change_mode mode,
         if (r == -EOVERFLOW)
         {
             uint64_t more = change->nodes - *admitted;
-            r = space_admit(pool->space, more, is_freeing);
+            r = change_admit(pool, more, is_freeing);
             if (r < 0)
                 return r;
             *admitted += more;
@@ -108,23 +128,20 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
 {
     int r = cache_reserve(pool->cache, 16);
     if (r == 0)
-        r = journal_admit(pool->journal, len);
+        r = journal_admit(pool->journal, len + JOURNAL_RECORD_BYTES);
     if (r < 0)
         return r;
     uint64_t admitted = CHANGE_NODES_FIRST;
-    r = space_admit(pool->space, admitted, is_freeing);
-    if (r < 0)
+    r = change_admit(pool, admitted, is_freeing);
+    if (r == 0)
     {
-        journal_leave(pool->journal, len);
-        return r;
+        AUTO_CHANGE struct change change;
+        change_init(&change, pool);
+        r = change_run_admitted(&change, mode, lun, actions, len, is_freeing, &admitted);
+        change_leave(pool, admitted);
     }
-    AUTO_CHANGE struct change change;
-    change_init(&change, pool);
-    r = change_run_admitted(&change, mode, lun, actions, len, is_freeing, &admitted);
-    space_leave(pool->space, admitted);
-    if (r < 0)
-        journal_leave(pool->journal, len);
-    else
+    journal_leave(pool->journal, len + JOURNAL_RECORD_BYTES);
+    if (r == 0)
         checkpoint_hint(pool);
     return r;
 }

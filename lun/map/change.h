@@ -26,7 +26,7 @@ struct change
     struct tree_op drops; /* pins of drop lists; its nodes are all own */
     uint64_t nodes;       /* how many nodes applying may make */
     uint64_t drop_inserts;
-    bool is_replay;
+    struct placements placements;
 };
 
 void change_init(struct change *change, struct pool *pool);

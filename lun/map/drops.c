@@ -9,7 +9,10 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
 
-enum { DROPS_RANGE_MAX_BLKS = 32768 };
+enum
+{
+    DROPS_RANGE_MAX_BLKS = 32768
+};
 
 static struct drop drop_of(const union disk_entry *entry)
 {
@@ -71,9 +74,8 @@ static unsigned drops_join_left(const struct disk_node *leaf, struct tree_path *
         return 0;
     struct drop left = drop_of(&leaf->entries[path->index[0] - 1]);
     struct drop new = drop_of(first);
-    if (left.birth != new.birth || left.blk + left.len_blks != new.blk ||
-        left.count != new.count || left.is_node != new.is_node ||
-        left.len_blks + new.len_blks > DROPS_RANGE_MAX_BLKS)
+    if (left.birth != new.birth || left.blk + left.len_blks != new.blk || left.count != new.count ||
+        left.is_node != new.is_node || left.len_blks + new.len_blks > DROPS_RANGE_MAX_BLKS)
         return 0;
     left.len_blks += new.len_blks;
     *first = drop_entry(left);

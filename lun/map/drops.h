@@ -24,8 +24,8 @@ struct drop
     bool is_node;
 };
 
-MUST_CHECK int drops_prepare(struct change *change, struct line *line, uint32_t birth,
-                             uint64_t blk, uint64_t len_blks);
+MUST_CHECK int drops_prepare(struct change *change, struct line *line, uint32_t birth, uint64_t blk,
+                             uint64_t len_blks);
 
 /* Adds one to the count of each block of the range, or takes one away. For record_apply(). */
 void drops_add(struct change *change, struct line *line, uint32_t birth, uint64_t blk,
@@ -35,7 +35,7 @@ MUST_CHECK int drops_remove(struct change *change, struct line *line, uint32_t b
                             uint64_t len_blks);
 
 /* The first range that ends above (@birth, @blk). -EAGAIN with op->missing. */
-MUST_CHECK int drops_next(struct tree_op *op, const struct line *line, uint32_t birth,
-                          uint64_t blk, struct drop *drop, bool *found);
+MUST_CHECK int drops_next(struct tree_op *op, const struct line *line, uint32_t birth, uint64_t blk,
+                          struct drop *drop, bool *found);
 
 #endif

@@ -79,8 +79,7 @@ int emap_lookup(struct tree_op *op, const struct line *line, uint64_t lba, uint6
 /* ---- preparing ----------------------------------------------------------------------------- */
 
 /* Nodes on the path that are not own will be dropped. */
-static int emap_prepare_path(struct change *change, struct line *line,
-                             const struct tree_path *path)
+static int emap_prepare_path(struct change *change, struct line *line, const struct tree_path *path)
 {
     for (unsigned level = 0; level < path->levels; level++)
     {
@@ -94,8 +93,8 @@ static int emap_prepare_path(struct change *change, struct line *line,
     return 0;
 }
 
-static int emap_prepare_leaf(struct change *change, struct line *line,
-                             const struct tree_path *path, uint64_t from, uint64_t to)
+static int emap_prepare_leaf(struct change *change, struct line *line, const struct tree_path *path,
+                             uint64_t from, uint64_t to)
 {
     const struct disk_node *leaf = path->nodes[0]->disk;
     for (unsigned i = path->index[0]; i < le16_get(leaf->count); i++)
@@ -215,11 +214,20 @@ static void edit_collect(struct emap_edit *edit, const struct disk_node *leaf, u
         uint64_t end = run.lba + run.len_blks;
         uint64_t cut_from = max_u64(run.lba, from), cut_to = min_u64(end, to);
         if (run.lba < from)
-            edit_put(edit, (struct emap_run){.lba = run.lba, .len_blks = from - run.lba, .blk = run.blk, .birth = run.birth});
+            edit_put(edit, (struct emap_run){.lba = run.lba,
+                                             .len_blks = from - run.lba,
+                                             .blk = run.blk,
+                                             .birth = run.birth});
         if (end > to)
-            right = (struct emap_run){.lba = to, .len_blks = end - to, .blk = run.blk + (to - run.lba), .birth = run.birth};
-        edit->removed[edit->removed_count++] = (struct emap_run){
-            .lba = cut_from, .len_blks = cut_to - cut_from, .blk = run.blk + (cut_from - run.lba), .birth = run.birth};
+            right = (struct emap_run){.lba = to,
+                                      .len_blks = end - to,
+                                      .blk = run.blk + (to - run.lba),
+                                      .birth = run.birth};
+        edit->removed[edit->removed_count++] =
+            (struct emap_run){.lba = cut_from,
+                              .len_blks = cut_to - cut_from,
+                              .blk = run.blk + (cut_from - run.lba),
+                              .birth = run.birth};
     }
     if (put.blk)
         edit_put(edit, put);

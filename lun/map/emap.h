@@ -22,9 +22,9 @@ struct emap_run
 {
     uint64_t lba;
     uint64_t len_blks;
-    uint64_t blk;   /* 0: a hole */
+    uint64_t blk; /* 0: a hole */
     uint32_t birth;
-    bool is_own;    /* as found; may only change to true */
+    bool is_own; /* as found; may only change to true */
 };
 
 /* The run that begins at @lba, at most @max_blks long. -EAGAIN with op->missing on a miss. */

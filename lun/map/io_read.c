@@ -12,7 +12,10 @@
 #include "lun/map/emap.h"
 #include "lun/volume/lun_internal.h"
 
-enum { IO_READ_RUNS = 64 };
+enum
+{
+    IO_READ_RUNS = 64
+};
 
 int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end,
               struct emap_run *runs, unsigned max, unsigned *count)
@@ -84,7 +87,7 @@ static int io_read_piece(struct pool *pool, struct lun_object *object, uint8_t *
     if (r < 0)
         return r;
     count = io_join_runs(runs, count);
-    for (unsigned i = 0; i < count && *len > 0; i++)
+    for (unsigned i = 0; i<count && * len> 0; i++)
     {
         uint64_t run_end = (runs[i].lba + runs[i].len_blks) * BLK_BYTES;
         size_t part = (size_t)min_u64(*len, run_end - *offset);

@@ -2,13 +2,13 @@
 /*
  * Writing, unmapping, and what is built of them.
  *
- * A range is locked from the look at the map until data and record are through. What the LUN owns is
- * overwritten in place, no metadata changes. All else goes to new blocks, whole and zero filled or
- * completed from the old ones, and then a record maps them: so an unflushed write that is lost leaves
- * the old content, and nobody ever sees what was in a block before.
+ * A range is locked from the look at the map until data and record are through. What the LUN owns
+ * is overwritten in place, no metadata changes. All else goes to new blocks, whole and zero filled
+ * or completed from the old ones, and then a record maps them: so an unflushed write that is lost
+ * leaves the old content, and nobody ever sees what was in a block before.
  *
- * Without room for a moment (-EAGAIN inside), the range is let go, a checkpoint awaited, and the piece
- * begun anew.
+ * Without room for a moment (-EAGAIN inside), the range is let go, a checkpoint awaited, and the
+ * piece begun anew.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -24,9 +24,9 @@
 
 enum
 {
-    IO_PIECE_BLKS = 256,       /* one look-up and record at a time */
+    IO_PIECE_BLKS = 256, /* one look-up and record at a time */
     IO_PIECE_RUNS = IO_PIECE_BLKS + 2,
-    IO_WINDOW_BLKS = 256,      /* data of one LUN is kept together in such stretches */
+    IO_WINDOW_BLKS = 256, /* data of one LUN is kept together in such stretches */
     IO_CHECKPOINTS = 4,
     IO_ATOMIC_MAX_BYTES = 1 << 20,
     IO_EDIT_MAX_BYTES = 1 << 20,
@@ -212,7 +212,8 @@ static int io_with_range(struct pool *pool, struct lun_object *object, uint64_t 
         if (r < 0)
             return r;
         struct range range;
-        range_lock(object->ranges, &range, offset / BLK_BYTES, div_round_up(offset + len, BLK_BYTES));
+        range_lock(object->ranges, &range, offset / BLK_BYTES,
+                   div_round_up(offset + len, BLK_BYTES));
         /* A delete or a shrink may have gone through while this waited. */
         r = atomic_load(&object->is_dead) ||
                     !range_ok(offset, len, atomic_load(&object->size_bytes))
@@ -251,11 +252,8 @@ int lun_write(struct lun *lun, const void *buf, size_t len, uint64_t offset, uns
     {
         uint64_t piece_end = (offset / BLK_BYTES + IO_PIECE_BLKS) * BLK_BYTES;
         size_t part = (size_t)min_u64(len, piece_end - offset);
-        struct piece piece = {.pool = lun->pool,
-                              .object = lun->object,
-                              .buf = at,
-                              .len = part,
-                              .offset = offset};
+        struct piece piece = {
+            .pool = lun->pool, .object = lun->object, .buf = at, .len = part, .offset = offset};
         r = io_with_range(lun->pool, lun->object, part, offset, io_write_piece_work, &piece);
         at += part;
         offset += part;
@@ -366,12 +364,30 @@ static int io_zero_part_work(void *opaque)
     return io_write_piece(piece);
 }
 
-int io_zero_part(struct pool *pool, struct lun_object *object, size_t len, uint64_t offset)
+int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_bytes,
+                 struct writer *writer)
 {
-    static const uint8_t zeros[BLK_BYTES];
-    struct piece piece = {
-        .pool = pool, .object = object, .buf = zeros, .len = len, .offset = offset};
-    return io_zero_part_work(&piece);
+    struct emap_run run;
+    unsigned count;
+    uint64_t lba = end_bytes / BLK_BYTES, in_block = end_bytes % BLK_BYTES, blk, got;
+    int r = in_block ? io_lookup(pool, object, lba, lba + 1, &run, 1, &count) : 0;
+    if (r < 0 || in_block == 0 || run.blk == 0)
+        return r;
+    AUTO_FREE uint8_t *block = malloc(BLK_BYTES);
+    if (!block)
+        return -ENOMEM;
+    r = io_read(pool, object, block, in_block, lba * BLK_BYTES);
+    if (r == 0)
+        r = io_take(pool, object->line, 1, &blk, &got);
+    if (r < 0)
+        return r;
+    memset(block + in_block, 0, BLK_BYTES - in_block);
+    r = device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES);
+    if (r < 0)
+        space_cancel(pool->space, blk, 1);
+    else
+        action_write(writer, object->line->object.id, lba, blk, 1, false, 0);
+    return r;
 }
 
 static int io_zero_part_locked(struct lun *lun, size_t len, uint64_t offset)
@@ -519,10 +535,10 @@ static int io_write_atomic_work(void *opaque)
 int lun_write_atomic(struct lun *lun, const void *buf, size_t len, uint64_t offset, unsigned flags)
 {
     int r = lun_check_io(lun, len, offset, true);
+    if (r == 0 && (len > IO_ATOMIC_MAX_BYTES || len % BLK_BYTES || offset % BLK_BYTES))
+        r = -EINVAL;
     if (r < 0 || len == 0)
         return r;
-    if (len > IO_ATOMIC_MAX_BYTES || len % BLK_BYTES || offset % BLK_BYTES)
-        return -EINVAL;
     struct piece piece = {
         .pool = lun->pool, .object = lun->object, .buf = buf, .len = len, .offset = offset};
     r = io_with_range(lun->pool, lun->object, len, offset, io_write_atomic_work, &piece);

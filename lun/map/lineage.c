@@ -80,7 +80,8 @@ int lineage_apply_new(struct pool *pool, uint64_t line_id)
 int lineage_apply_head(struct pool *pool, uint64_t new_head_id, uint64_t point_id)
 {
     struct line *point = catalog_find_line(pool, point_id);
-    if (!point || point->frozen_at == 0 || point->is_walking || catalog_find_line(pool, new_head_id))
+    if (!point || point->frozen_at == 0 || point->is_walking ||
+        catalog_find_line(pool, new_head_id))
         return -EBADMSG;
     lineage_note_id(pool, new_head_id);
     struct line *head = catalog_new_line(pool, new_head_id);
@@ -152,7 +153,7 @@ static void lineage_kick_around(struct pool *pool, struct line *point)
     jobs_kick(pool, point);
     if (!line_is_hidden_point(point) || point->child_count > 64)
         return;
-    list_for_each(child, &point->children, struct line, child_link)
+    list_for_each (child, &point->children, struct line, child_link)
     {
         if (lineage_is_leaf(child))
             jobs_kick(pool, child);
@@ -229,18 +230,33 @@ static void lineage_free_leaf(struct change *change, struct line *line,
     }
 }
 
-int lineage_apply_walk(struct change *change, uint64_t line_id, uint32_t phase,
-                       struct tree_key key)
+static void lineage_begin_walk(struct line *line)
+{
+    if (line->is_walking)
+        return;
+    line->is_walking = true;
+    if (line->predecessor)
+        line->predecessor->walking_children++;
+}
+
+/* The map is walked: the line counts no more for its predecessor, and its drops are forgotten. Only
+ * then may the nodes of the list go: reclaim reads them until now. */
+static void lineage_end_map_walk(struct pool *pool, struct line *line)
+{
+    struct line *point = line->predecessor;
+    if (line->walk_phase < line->map.levels || !point)
+        return;
+    lineage_leave(line);
+    lineage_kick_around(pool, point);
+}
+
+int lineage_apply_walk(struct change *change, uint64_t line_id, uint32_t phase, struct tree_key key)
 {
     struct line *line = catalog_find_line(change->pool, line_id);
     if (!line)
         return -EBADMSG;
-    if (!line->is_walking)
-    {
-        line->is_walking = true;
-        if (line->predecessor)
-            line->predecessor->walking_children++;
-    }
+    lineage_begin_walk(line);
+    lineage_end_map_walk(change->pool, line); /* there may be no map at all */
     struct tree_op *op = phase < line->map.levels ? &change->map : &change->drops;
     struct node *node;
     struct tree_key next;
@@ -256,6 +272,7 @@ int lineage_apply_walk(struct change *change, uint64_t line_id, uint32_t phase,
     bool phase_over = tree_key_compare(next, TREE_KEY_END) == 0;
     line->walk_phase = phase_over ? phase + 1 : phase;
     line->walk_key = phase_over ? (struct tree_key){0} : next;
+    lineage_end_map_walk(change->pool, line);
     catalog_mark_dirty(change->pool, &line->object);
     return 0;
 }
@@ -282,7 +299,7 @@ int lineage_prepare_settle(struct change *change, uint64_t point_id, uint32_t bi
     struct line *point = catalog_find_line(change->pool, point_id);
     if (!point || !lineage_may_settle(point))
         return -EBADMSG;
-    list_for_each(child, &point->children, struct line, child_link)
+    list_for_each (child, &point->children, struct line, child_link)
     {
         int r = drops_prepare(change, child, birth, blk, len_blks);
         if (r < 0)
@@ -297,7 +314,7 @@ int lineage_apply_settle(struct change *change, uint64_t point_id, uint32_t birt
     struct line *point = catalog_find_line(change->pool, point_id);
     if (!point)
         return -EBADMSG;
-    list_for_each(child, &point->children, struct line, child_link)
+    list_for_each (child, &point->children, struct line, child_link)
     {
         int r = drops_remove(change, child, birth, blk, len_blks);
         if (r < 0)

@@ -10,8 +10,8 @@
  *  - nothing that a visible point's map reaches is ever written or freed;
  *  - a hidden point's map is dead: its blocks may be freed behind it, so nothing reads it, save the
  *    walk, and freezes that reuse it, which the rules below keep to points that are intact;
- *  - a line walks only while another child of its hidden predecessor has not begun to; a point merges
- *    into, and is reclaimed from, only where a child has not begun;
+ *  - a line walks only while another child of its hidden predecessor has not begun to; a point
+ * merges into, and is reclaimed from, only where a child has not begun;
  *  - a delete works in bounded steps, and resumes after a crash.
  *
  *          FREEZE                    last snapshot deleted

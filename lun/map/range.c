@@ -37,7 +37,7 @@ void range_table_destroy(struct range_table *table)
 /* Whether one that came earlier, granted or not, overlaps. */
 static bool range_is_blocked(const struct range *range)
 {
-    list_for_each(other, &range->table->ranges, struct range, link)
+    list_for_each (other, &range->table->ranges, struct range, link)
     {
         if (other == range)
             return false;

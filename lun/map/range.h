@@ -4,8 +4,8 @@
  *
  * Every write, unmap and copy holds its range from before it looks at the map until its data is on
  * the device and its record applied, so that nothing it decided can change under it. A freeze, a
- * resize or a delete locks everything: that drains the writes in flight. Waiters are served in order of
- * arrival where their ranges meet, so that a stream of writes cannot hold up a freeze.
+ * resize or a delete locks everything: that drains the writes in flight. Waiters are served in
+ * order of arrival where their ranges meet, so that a stream of writes cannot hold up a freeze.
  *
  * A locked range is held across I/O; no other lock is held while one waits for it, except
  * pool->management.

@@ -13,7 +13,10 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/tree.h"
 
-enum { CACHE_WRITE_BATCH = 64 };
+enum
+{
+    CACHE_WRITE_BATCH = 64
+};
 
 struct cache
 {
@@ -74,7 +77,8 @@ static struct node *node_alloc(void)
 
 static void cache_free_list(struct list *list)
 {
-    list_for_each_safe(node, list, struct node, lru_link) node_free(node);
+    list_for_each_safe (node, list, struct node, lru_link)
+        node_free(node);
 }
 
 void cache_destroy(struct cache *cache)
@@ -260,6 +264,7 @@ struct node *cache_add(struct cache *cache, struct node_ref ref, enum disk_tree_
     }
     node->ref = ref;
     node->pins = 1;
+    node->is_sealed = node->is_detached = false;
     memset(node->disk, 0, BLK_BYTES);
     node->disk->birth = le32_put(ref.birth);
     node->disk->kind = (uint8_t)kind;
@@ -307,11 +312,18 @@ uint64_t cache_begin_writing(struct cache *cache)
 {
     AUTO_LOCK(&cache->lock);
     INVARIANT(list_is_empty(&cache->writing));
-    list_for_each(node, &cache->dirty, struct node, lru_link)
+    list_for_each (node, &cache->dirty, struct node, lru_link)
         atomic_store(&node->state, NODE_WRITING);
     list_splice_tail(&cache->writing, &cache->dirty);
     cache->writing_count = atomic_exchange(&cache->dirty_count, 0);
     return cache->writing_count;
+}
+
+void cache_seal(struct cache *cache)
+{
+    AUTO_LOCK(&cache->lock);
+    list_for_each (node, &cache->dirty, struct node, lru_link)
+        node->is_sealed = true;
 }
 
 static int compare_nodes(const void *a, const void *b)
@@ -355,7 +367,8 @@ int cache_write(struct cache *cache)
     size_t count = 0;
     {
         AUTO_LOCK(&cache->lock);
-        list_for_each(node, &cache->writing, struct node, lru_link) nodes[count++] = node;
+        list_for_each (node, &cache->writing, struct node, lru_link)
+            nodes[count++] = node;
     }
     INVARIANT(count == cache->writing_count);
     qsort(nodes, count, sizeof(struct node *), compare_nodes);
@@ -363,7 +376,7 @@ int cache_write(struct cache *cache)
     if (r < 0)
         return r;
     AUTO_LOCK(&cache->lock);
-    list_for_each(node, &cache->writing, struct node, lru_link)
+    list_for_each (node, &cache->writing, struct node, lru_link)
         atomic_store(&node->state, NODE_CLEAN);
     list_splice_tail(&cache->clean, &cache->writing);
     cache->writing_count = 0;

@@ -42,14 +42,15 @@ struct node_ref
 
 struct node
 {
-    struct hash_link link;      /* cache lock */
-    struct list lru_link;       /* cache lock: the list of its state, or alone */
-    struct node_ref ref;        /* immutable */
-    uint32_t pins;              /* cache lock */
-    bool is_detached;           /* cache lock: freed by its tree; goes with the last pin */
-    _Atomic int state;          /* enum node_state; changes under the cache lock */
-    _Atomic bool was_used;      /* since the sweep last came by */
-    struct disk_node *disk;     /* BLK_BYTES */
+    struct hash_link link;  /* cache lock */
+    struct list lru_link;   /* cache lock: the list of its state, or alone */
+    struct node_ref ref;    /* immutable */
+    uint32_t pins;          /* cache lock */
+    bool is_detached;       /* cache lock: freed by its tree; goes with the last pin */
+    bool is_sealed;         /* replay: DIRTY, but of before a checkpoint that never was */
+    _Atomic int state;      /* enum node_state; changes under the cache lock */
+    _Atomic bool was_used;  /* since the sweep last came by */
+    struct disk_node *disk; /* BLK_BYTES */
 };
 
 MUST_CHECK int cache_create(struct pool *pool, uint64_t limit_bytes, struct cache **cache);
@@ -78,6 +79,10 @@ void cache_forget(struct cache *cache, struct node *node);
 
 /* Switch of a checkpoint: all DIRTY nodes become WRITING. How many. */
 uint64_t cache_begin_writing(struct cache *cache);
+
+/* Replay passes where a checkpoint switched that did not become durable: what is dirty is copied
+ * from now on when it changes, as it was then. */
+void cache_seal(struct cache *cache);
 
 /* Writes all WRITING nodes and makes them CLEAN. */
 MUST_CHECK int cache_write(struct cache *cache);

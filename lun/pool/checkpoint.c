@@ -49,10 +49,13 @@ static void checkpoint_fill_super(struct pool *pool, struct disk_super *super, u
     super->flags = le32_put(0);
 }
 
-/* With the gate held: everything that is dirty becomes the checkpoint's. -EAGAIN with op->missing. */
+/* With the gate held: everything that is dirty becomes the checkpoint's. -EAGAIN with op->missing.
+ */
 static int checkpoint_switch(struct pool *pool, struct tree_op *op, struct disk_super *super)
 {
     int r = catalog_prepare_switch(pool, op);
+    if (r == 0)
+        r = space_prepare_pages(pool->space);
     if (r == 0)
         r = space_prepare_switch(pool->space);
     if (r < 0)
@@ -195,8 +198,8 @@ void *checkpoint_thread(void *opaque)
     {
         if (pool->cp_requested <= pool->cp_completed)
         {
-            bool woken = condition_wait_ms(&pool->cp_wake, &pool->cp_wait_lock,
-                                           pool->options.checkpoint_ms);
+            bool woken =
+                condition_wait_ms(&pool->cp_wake, &pool->cp_wait_lock, pool->options.checkpoint_ms);
             if (woken || pool->threads_stop)
                 continue;
             struct journal_stats stats;

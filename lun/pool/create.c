@@ -36,7 +36,8 @@ static uint64_t create_journal_half_blks(uint64_t journal_bytes, uint32_t group_
     return max_u64(2, min_u64(wanted, most));
 }
 
-/* Whether there is anything but zeros where pools, file systems and tables have their signatures. */
+/* Whether there is anything but zeros where pools, file systems and tables have their signatures.
+ */
 static int create_check_empty(struct device *device, uint64_t device_bytes, struct reason *why)
 {
     size_t len = (size_t)min_u64(CREATE_PROBE_BYTES, device_bytes);
@@ -49,10 +50,9 @@ static int create_check_empty(struct device *device, uint64_t device_bytes, stru
         if (bytes[i] == 0)
             continue;
         bool is_pool = le32_get(((struct disk_header *)bytes)->magic) == DISK_MAGIC_SUPER;
-        return reason_set(why, -EEXIST,
-                          "'%s' holds %s; --overwrite makes a new pool over it, and destroys that",
-                          device->path ? device->path : "the device",
-                          is_pool ? "a Lunette pool" : "data");
+        return reason_set(
+            why, -EEXIST, "'%s' holds %s; --overwrite makes a new pool over it, and destroys that",
+            device->path ? device->path : "the device", is_pool ? "a Lunette pool" : "data");
     }
     return r;
 }
@@ -68,8 +68,9 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
                           DISK_GROUP_BLKS_MIN, DISK_GROUP_BLKS_MAX, group);
     size_blks = size_blks / group * group;
     if (size_bytes < CREATE_SIZE_MIN_BYTES && !options->group_blks)
-        return reason_set(why, -EINVAL, "a pool needs at least 8 MiB, '%s' would have %" PRIu64 " bytes",
-                          path, size_bytes);
+        return reason_set(why, -EINVAL,
+                          "a pool needs at least 8 MiB, '%s' would have %" PRIu64 " bytes", path,
+                          size_bytes);
     if (size_blks < 2 * (uint64_t)group || size_blks >> DISK_BLK_BITS)
         return reason_set(why, -EINVAL, "a pool of %" PRIu64 " bytes is too %s", size_bytes,
                           size_blks >> DISK_BLK_BITS ? "large" : "small");
@@ -80,8 +81,7 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
     super->group_blks = le32_put(group);
     super->flags = le32_put(DISK_SUPER_CLEAN);
     super->journal_blk = le64_put(space_journal_first_blk());
-    super->journal_half_blks =
-        le64_put(create_journal_half_blks(options->journal_bytes, group));
+    super->journal_half_blks = le64_put(create_journal_half_blks(options->journal_bytes, group));
     super->generation = le32_put(1);
     super->next_id = le64_put(1);
     uint64_t journal_id;
@@ -90,7 +90,9 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
     super->journal_id = le64_put(journal_id);
     const char *slash = strrchr(path, '/');
     snprintf((char *)super->name, sizeof(super->name), "%s",
-             options->name ? options->name : slash ? slash + 1 : path);
+             options->name ? options->name
+             : slash       ? slash + 1
+                           : path);
     return 0;
 }
 
@@ -105,9 +107,8 @@ static int create_allocate(struct device *device, const struct disk_super *super
     if (all)
         r = device->ops->allocate(device, size_bytes, 0);
     for (uint64_t at = 0; !all && r == 0 && at < size_bytes; at += group_bytes)
-        r = device->ops->allocate(device,
-                                  DISK_GROUP_HEAD_BLKS * BLK_BYTES + (at == 0 ? journal_bytes : 0),
-                                  at);
+        r = device->ops->allocate(
+            device, DISK_GROUP_HEAD_BLKS * BLK_BYTES + (at == 0 ? journal_bytes : 0), at);
     if (r < 0)
         return reason_set(why, r, "the file system below has no room for pool '%s': %s",
                           device->path ? device->path : "", strerror(-r));
@@ -159,8 +160,8 @@ int pool_create_on_device(struct env *env, struct device *device,
         return -ENOMEM;
     if (r == 0)
         r = create_fill_super(env, options,
-                              options->size_bytes ? options->size_bytes : device_bytes, path,
-                              super, why);
+                              options->size_bytes ? options->size_bytes : device_bytes, path, super,
+                              why);
     if (r == 0)
         r = create_allocate(device, super, options->preallocate, why);
     if (r < 0)

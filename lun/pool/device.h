@@ -3,9 +3,9 @@
  * Where a pool's bytes live: a table of functions. device_file.c is the real one; tests have
  * simulated ones. Nothing else in lun/ does I/O.
  *
- * All functions are thread-safe, take bytes, and return 0 or a negative errno. A transfer is whole or
- * failed; after a failed write any part of its range may have changed. What was written is seen by
- * reads at once, and is durable when a device_sync() that began after its return has returned 0.
+ * All functions are thread-safe, take bytes, and return 0 or a negative errno. A transfer is whole
+ * or failed; after a failed write any part of its range may have changed. What was written is seen
+ * by reads at once, and is durable when a device_sync() that began after its return has returned 0.
  */
 #ifndef LUN_POOL_DEVICE_H
 #define LUN_POOL_DEVICE_H
@@ -74,7 +74,7 @@ static inline void device_close(struct device *device)
 
 struct device_file_options
 {
-    bool create;        /* makes the file if it is not there */
+    bool create; /* makes the file if it is not there */
     bool read_only;
     uint64_t size_bytes; /* with create: its size, if larger than it is */
 };

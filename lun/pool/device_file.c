@@ -135,8 +135,8 @@ static int device_file_discard(struct device *device, uint64_t len, uint64_t off
             return errno == EOPNOTSUPP ? 0 : -errno;
         return 0;
     }
-    if (fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-                  (off_t)len) < 0)
+    if (fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len) <
+        0)
         return errno == EOPNOTSUPP ? 0 : -errno;
     return 0;
 }

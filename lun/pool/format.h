@@ -4,8 +4,8 @@
  *
  * Blocks are 4096 bytes and are numbered from 0. Every metadata block but a bitmap's payload begins
  * with struct disk_header, and whoever points to it knows the checkpoint in which it was written. A
- * block is written at most once in a checkpoint, so (block, checkpoint) names one content: a lost, a
- * stale or a misdirected write is noticed as surely as rot is by the checksum.
+ * block is written at most once in a checkpoint, so (block, checkpoint) names one content: a lost,
+ * a stale or a misdirected write is noticed as surely as rot is by the checksum.
  */
 #ifndef LUN_POOL_FORMAT_H
 #define LUN_POOL_FORMAT_H
@@ -126,7 +126,8 @@ struct disk_super
     struct le64 node_blks;
     struct le64 page_count;
     struct disk_root pages;
-    struct disk_root refs; /* shared references; empty until an incompatible feature says otherwise */
+    struct disk_root
+        refs; /* shared references; empty until an incompatible feature says otherwise */
     uint8_t name[LUN_NAME_MAX + 1];
     uint8_t holder_host[64]; /* who has it open, NUL-terminated; "" when closed in order */
     uint8_t holder_boot[40];
@@ -206,8 +207,8 @@ static_assert(sizeof(struct disk_child) == 24, "disk_child");
 
 enum
 {
-    DISK_LEAF_ENTRIES = (BLK_BYTES - 64) / 16,   /* 252 */
-    DISK_NODE_CHILDREN = (BLK_BYTES - 64) / 24,  /* 168 */
+    DISK_LEAF_ENTRIES = (BLK_BYTES - 64) / 16,  /* 252 */
+    DISK_NODE_CHILDREN = (BLK_BYTES - 64) / 24, /* 168 */
 };
 
 struct disk_node
@@ -336,7 +337,7 @@ struct disk_batch
     struct le64 synced_seq; /* everything up to here was synced before this batch was written */
     struct le32 chain;
     struct le32 payload_bytes;
-    struct le32 flags; /* enum disk_batch_flags */
+    struct le32 flags;           /* enum disk_batch_flags */
     struct le64 next_journal_id; /* with DISK_BATCH_OTHER_HALF: of the batches there */
     uint8_t reserved[4];
 };
@@ -351,8 +352,8 @@ enum disk_batch_flags
 /* Before each record in a batch's payload. */
 struct disk_record
 {
-    struct le32 len; /* of the actions that follow */
-    struct le32 reserved;
+    struct le32 len;        /* of the actions that follow */
+    struct le32 node_count; /* behind them: le64 blocks of the tree nodes that applying them made */
     struct le64 seq;
 };
 static_assert(sizeof(struct disk_record) == 16, "disk_record");

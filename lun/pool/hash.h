@@ -36,8 +36,7 @@ uint64_t hash_string(const char *key);
 
 /* All links whose hash is @key_hash; the caller compares keys. */
 #define hash_for_each(link, hash_, key_hash)                                                       \
-    for (struct hash_link *link =                                                                  \
-             (hash_)->buckets[(key_hash) & ((hash_)->bucket_count - 1)];                           \
+    for (struct hash_link *link = (hash_)->buckets[(key_hash) & ((hash_)->bucket_count - 1)];      \
          link; link = link->next)                                                                  \
         if (link->hash == (key_hash))
 

@@ -32,13 +32,13 @@ struct pending
 struct journal
 {
     struct pool *pool;
-    struct lock lock;      /* LOCK_RANK_JOURNAL; guards all but what the leader alone uses */
+    struct lock lock; /* LOCK_RANK_JOURNAL; guards all but what the leader alone uses */
     uint64_t half_bytes;
     uint64_t first_blk;
-    struct half halves[2]; /* used_bytes and chain: written by the leader, or at a switch */
-    unsigned current;      /* half of new records */
-    bool switching;        /* a checkpoint is on its way: the other half still counts */
-    bool linked;           /* ... and its last batch has been written, leading to current */
+    struct half halves[2];     /* used_bytes and chain: written by the leader, or at a switch */
+    unsigned current;          /* half of new records */
+    bool switching;            /* a checkpoint is on its way: the other half still counts */
+    bool linked;               /* ... and its last batch has been written, leading to current */
     struct pending pending[2]; /* by half */
     uint64_t admitted;
     uint64_t last_seq, durable_seq, switch_seq;
@@ -85,7 +85,10 @@ void journal_destroy(struct journal *journal)
 /* ---- appending ----------------------------------------------------------------------------- */
 
 /* What two batches more take beyond their records. */
-enum { JOURNAL_SLACK_BYTES = 4 * (DISK_SECTOR + (int)sizeof(struct disk_batch)) };
+enum
+{
+    JOURNAL_SLACK_BYTES = 4 * (DISK_SECTOR + (int)sizeof(struct disk_batch))
+};
 
 static uint64_t journal_filled_locked(const struct journal *journal)
 {
@@ -95,7 +98,7 @@ static uint64_t journal_filled_locked(const struct journal *journal)
 
 int journal_admit(struct journal *journal, size_t len)
 {
-    uint64_t need = len + sizeof(struct disk_record);
+    uint64_t need = len;
     AUTO_LOCK(&journal->lock);
     if (need + JOURNAL_SLACK_BYTES > journal->half_bytes)
         return -EMSGSIZE;
@@ -109,7 +112,8 @@ int journal_admit(struct journal *journal, size_t len)
 void journal_leave(struct journal *journal, size_t len)
 {
     AUTO_LOCK(&journal->lock);
-    journal->admitted -= len + sizeof(struct disk_record);
+    INVARIANT(journal->admitted >= len);
+    journal->admitted -= len;
 }
 
 bool journal_wants_checkpoint(struct journal *journal)
@@ -118,19 +122,22 @@ bool journal_wants_checkpoint(struct journal *journal)
     return journal_filled_locked(journal) > journal->half_bytes / 2;
 }
 
-uint64_t journal_append(struct journal *journal, const void *actions, size_t len)
+uint64_t journal_append(struct journal *journal, const void *actions, size_t len,
+                        const uint64_t *nodes, unsigned node_count)
 {
     AUTO_LOCK(&journal->lock);
     struct pending *pending = &journal->pending[journal->current];
     uint64_t seq = ++journal->last_seq;
-    struct disk_record record = {.len = le32_put(len), .seq = le64_put(seq)};
+    struct disk_record record = {
+        .len = le32_put(len), .node_count = le32_put(node_count), .seq = le64_put(seq)};
     writer_bytes(&pending->writer, &record, sizeof(record));
     writer_bytes(&pending->writer, actions, len);
+    for (unsigned i = 0; i < node_count; i++)
+        writer_le64(&pending->writer, nodes[i]);
     INVARIANT(!pending->writer.failed); /* applied, so it must get there */
     if (pending->first_seq == 0)
         pending->first_seq = seq;
     pending->last_seq = seq;
-    journal->admitted -= len + sizeof(record);
     return seq;
 }
 
@@ -176,8 +183,8 @@ static int journal_write_batch(struct journal *journal, unsigned index,
         memcpy(buf + sizeof(batch), pending->writer.bytes, pending->writer.len);
     uint32_t crc = crc32c(0, buf, sizeof(batch) + pending->writer.len);
     ((struct disk_batch *)buf)->crc32c = le32_put(crc);
-    uint64_t offset = journal->first_blk * BLK_BYTES + index * journal->half_bytes +
-                      half->used_bytes;
+    uint64_t offset =
+        journal->first_blk * BLK_BYTES + index * journal->half_bytes + half->used_bytes;
     int r = device_write(journal->pool->device, buf, bytes, offset);
     if (r < 0)
         return r;
@@ -234,8 +241,8 @@ static int journal_write(struct journal *journal, struct commit *commit)
     return journal_write_batch(journal, commit->current, &commit->new, prev_seq, 0, 0);
 }
 
-/* The records taken are in no batch: from now until a checkpoint has them, only checkpoints can make
- * anything durable. */
+/* The records taken are in no batch: from now until a checkpoint has them, only checkpoints can
+ * make anything durable. */
 static void journal_leave_gap(struct journal *journal, const struct commit *commit)
 {
     AUTO_LOCK(&journal->lock);
@@ -357,12 +364,13 @@ struct replay
     struct journal *journal;
     journal_replay_fn *each;
     void *opaque;
-    uint8_t *half;  /* the bytes of the half being read */
+    uint8_t *half; /* the bytes of the half being read */
     unsigned index;
     uint64_t offset;
     uint64_t journal_id;
     uint32_t chain;
     uint64_t seq; /* last one replayed */
+    bool is_after_switch;
 };
 
 /* The batch at the replay's place if it is one, else NULL. */
@@ -388,20 +396,37 @@ static const struct disk_batch *replay_batch(const struct replay *replay, uint64
     return batch;
 }
 
+static int replay_record(struct replay *replay, const struct disk_record *record,
+                         struct reader *reader)
+{
+    struct journal_record out = {.seq = le64_get(record->seq),
+                                 .len = le32_get(record->len),
+                                 .node_count = le32_get(record->node_count),
+                                 .is_after_switch = replay->is_after_switch};
+    out.actions = reader_bytes(reader, out.len);
+    if (!out.actions || out.seq != replay->seq + 1 ||
+        reader_left(reader) / sizeof(struct le64) < out.node_count)
+        return -EBADMSG;
+    AUTO_FREE uint64_t *nodes = calloc(out.node_count + 1u, sizeof(*nodes));
+    if (!nodes)
+        return -ENOMEM;
+    for (unsigned i = 0; i < out.node_count; i++)
+        nodes[i] = reader_le64(reader);
+    out.nodes = nodes;
+    replay->is_after_switch = false;
+    return replay->each(replay->opaque, &out);
+}
+
 static int replay_records(struct replay *replay, const struct disk_batch *batch)
 {
-    struct reader reader = reader_of((const uint8_t *)batch + sizeof(*batch),
-                                     le32_get(batch->payload_bytes));
+    struct reader reader =
+        reader_of((const uint8_t *)batch + sizeof(*batch), le32_get(batch->payload_bytes));
     while (reader_left(&reader) > 0)
     {
         const struct disk_record *record = reader_bytes(&reader, sizeof(*record));
         if (!record)
             return -EBADMSG;
-        size_t len = le32_get(record->len);
-        const uint8_t *actions = reader_bytes(&reader, len);
-        if (!actions || le64_get(record->seq) != replay->seq + 1)
-            return -EBADMSG;
-        int r = replay->each(replay->opaque, replay->seq + 1, actions, len);
+        int r = replay_record(replay, record, &reader);
         if (r < 0)
             return r;
         replay->seq++;
@@ -461,14 +486,15 @@ static int replay_run(struct replay *replay)
         {
             replay->index ^= 1;
             replay->journal_id = next_id;
+            replay->is_after_switch = true;
             r = replay_load_half(replay);
         }
     }
     return r;
 }
 
-int journal_replay(struct journal *journal, const struct disk_super *super,
-                   journal_replay_fn *each, void *opaque)
+int journal_replay(struct journal *journal, const struct disk_super *super, journal_replay_fn *each,
+                   void *opaque)
 {
     AUTO_FREE uint8_t *half = malloc(journal->half_bytes);
     if (!half)

@@ -3,9 +3,9 @@
  * The journal: records that were applied since the last checkpoint, made durable in groups.
  *
  * Records are appended to memory under the CP gate. A commit syncs the data they speak of, writes
- * them as one batch, and syncs again; many callers share one commit. The journal has two halves. The
- * switch of a checkpoint sends later records to the other half, so that the half before it can be
- * forgotten as a whole when the checkpoint is durable.
+ * them as one batch, and syncs again; many callers share one commit. The journal has two halves.
+ * The switch of a checkpoint sends later records to the other half, so that the half before it can
+ * be forgotten as a whole when the checkpoint is durable.
  */
 #ifndef LUN_POOL_JOURNAL_H
 #define LUN_POOL_JOURNAL_H
@@ -20,26 +20,34 @@
 struct pool;
 struct journal;
 
+enum
+{
+    JOURNAL_RECORD_BYTES = sizeof(struct disk_record)
+};
+
 MUST_CHECK int journal_create(struct pool *pool, struct journal **journal);
 void journal_destroy(struct journal *journal);
 
 /*
- * Asks for room for a record of @len bytes, before the gate is taken. -EAGAIN: after a checkpoint.
- * -EMSGSIZE: it would not fit into an empty half. journal_append() or journal_leave() gives it back.
+ * Asks for @len bytes of room for a record, JOURNAL_RECORD_BYTES included, before the gate is
+ * taken. -EAGAIN: after a checkpoint. -EMSGSIZE: it would not fit into an empty half.
+ * journal_leave() gives it back, also after the record was appended.
  */
 MUST_CHECK int journal_admit(struct journal *journal, size_t len);
 void journal_leave(struct journal *journal, size_t len);
 
 /*
- * Adds a record and gives back its room. Under the gate and the locks that ordered its change, which
- * has been applied. @verifiable: all its data carries checksums. Returns its sequence number.
+ * Adds a record, and the blocks of the tree nodes that it made. Under the gate and the locks that
+ * ordered its change, which has been applied. Returns its sequence number.
  */
-uint64_t journal_append(struct journal *journal, const void *actions, size_t len);
+uint64_t journal_append(struct journal *journal, const void *actions, size_t len,
+                        const uint64_t *nodes, unsigned node_count);
 
 /* Makes all that was appended, and all data written, before the call durable. No locks held. */
 MUST_CHECK int journal_commit(struct journal *journal);
 
-/* The same for a checkpoint's own use: -EMSGSIZE where only a checkpoint can make records durable. */
+/* The same for a checkpoint's own use: -EMSGSIZE where only a checkpoint can make records durable.
+ */
 MUST_CHECK int journal_commit_group(struct journal *journal);
 
 /* Whether the half in use is so full that a checkpoint should begin. */
@@ -53,7 +61,16 @@ void journal_switch_done(struct journal *journal);
 /* The last sequence number given out; the state after open. */
 uint64_t journal_last_seq(struct journal *journal);
 
-typedef int journal_replay_fn(void *opaque, uint64_t seq, const uint8_t *actions, size_t len);
+struct journal_record
+{
+    uint64_t seq;
+    const uint8_t *actions;
+    size_t len;
+    uint64_t *nodes; /* of this call only */
+    unsigned node_count;
+    bool is_after_switch; /* a checkpoint that did not become durable switched before it */
+};
+typedef int journal_replay_fn(void *opaque, const struct journal_record *record);
 
 /* Calls @each for all valid records behind @super, in order. -EBADMSG, logged, for damage. */
 MUST_CHECK int journal_replay(struct journal *journal, const struct disk_super *super,

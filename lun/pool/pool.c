@@ -84,10 +84,11 @@ void pool_note_full(struct pool *pool, const struct lun_object *lun)
     if (now_ms < last_ms + POOL_FULL_EVENT_MS ||
         !atomic_compare_exchange_strong(&pool->full_event_ms, &last_ms, now_ms))
         return;
-    event_add(pool, "error", "pool.full", lun->name,
-              "a write to '%s' found no space; 'lunette df' shows what uses it, 'lunette pool grow' "
-              "enlarges the pool, 'lunette freed' shows what a delete would bring",
-              lun->name);
+    event_add(
+        pool, "error", "pool.full", lun->name,
+        "a write to '%s' found no space; 'lunette df' shows what uses it, 'lunette pool grow' "
+        "enlarges the pool, 'lunette freed' shows what a delete would bring",
+        lun->name);
 }
 
 /* The one health that is left again. */
@@ -162,7 +163,7 @@ static void pool_free(struct pool *pool)
     space_destroy(pool->space);
     cache_destroy(pool->cache);
     event_ring_destroy(pool->events);
-    struct lock *locks[] = {&pool->management, &pool->cp_lock,  &pool->dirty_lock,
+    struct lock *locks[] = {&pool->management,  &pool->cp_lock,  &pool->dirty_lock,
                             &pool->handle_lock, &pool->job_lock, &pool->cp_wait_lock};
     for (size_t i = 0; i < ARRAY_SIZE(locks); i++)
         lock_destroy(locks[i]);
@@ -187,34 +188,53 @@ static int pool_replay_pin(void *opaque, uint64_t blk, uint64_t len)
     return space_pin_replayed(opaque, blk, len);
 }
 
-static int pool_replay_pin_record(void *opaque, uint64_t seq, const uint8_t *actions, size_t len)
+static int pool_replay_pin_record(void *opaque, const struct journal_record *record)
 {
-    (void)seq;
     struct pool *pool = opaque;
-    return record_each_block(actions, len, pool_replay_pin, pool->space);
+    int r = record_each_block(record->actions, record->len, pool_replay_pin, pool->space);
+    for (unsigned i = 0; r == 0 && i < record->node_count; i++)
+        r = space_pin_replayed(pool->space, record->nodes[i], 1);
+    return r;
 }
 
 /* Loads until it is prepared; there is nobody else. */
-static int pool_replay_record(void *opaque, uint64_t seq, const uint8_t *actions, size_t len)
+static int pool_replay_actions(struct pool *pool, const struct journal_record *record)
 {
-    (void)seq;
-    struct pool *pool = opaque;
     AUTO_CHANGE struct change change;
     change_init(&change, pool);
-    change.is_replay = true;
+    change.placements =
+        (struct placements){.blks = record->nodes, .count = record->node_count, .is_replay = true};
     int r;
-    while ((r = record_prepare(&change, actions, len)) == -EAGAIN)
+    while ((r = record_prepare(&change, record->actions, record->len)) == -EAGAIN)
     {
         r = tree_op_load(change.map.missing.blk ? &change.map : &change.drops);
         if (r < 0)
             return r;
     }
+    /* Only a record that is not ours asks for more nodes than it names; that must not end in an
+     * abort. */
     if (r == 0)
         r = space_admit(pool->space, change.nodes, true);
+    if (r == 0)
+    {
+        r = record_apply(&change, record->actions, record->len);
+        space_leave(pool->space, change.nodes);
+    }
+    if (r == 0 && (change.placements.failed || change.placements.next != record->node_count))
+        r = -EBADMSG;
+    return r;
+}
+
+static int pool_replay_record(void *opaque, const struct journal_record *record)
+{
+    struct pool *pool = opaque;
+    if (record->is_after_switch)
+        cache_seal(pool->cache);
+    int r = pool_replay_actions(pool, record);
     if (r < 0)
-        return r == -EAGAIN ? -ENOSPC : r;
-    r = record_apply(&change, actions, len);
-    space_leave(pool->space, change.nodes);
+        log_error("record %" PRIu64
+                  " of the journal (first action %u, %zu bytes) cannot be applied: %s",
+                  record->seq, record->len ? record->actions[0] : 0u, record->len, strerror(-r));
     return r;
 }
 
@@ -232,7 +252,8 @@ static int pool_load(struct pool *pool, struct reason *why)
         r = catalog_load(pool);
     }
     if (r < 0)
-        return reason_set(why, r, "pool '%s' cannot be opened: its metadata is damaged (%s); "
+        return reason_set(why, r,
+                          "pool '%s' cannot be opened: its metadata is damaged (%s); "
                           "'lunette pool check --pool %s' tells more",
                           pool->path, strerror(-r), pool->path);
     r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
@@ -318,7 +339,8 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     r = pool_load(pool, why);
     pool->is_recovering = false;
     if (r == 0 && pool_may_change_recovered(pool) < 0)
-        r = reason_set(why, -EBADMSG, "pool '%s' is damaged: replaying its journal met a contradiction",
+        r = reason_set(why, -EBADMSG,
+                       "pool '%s' is damaged: replaying its journal met a contradiction",
                        pool->path);
     if (r < 0 || pool->is_read_only)
         return r;
@@ -500,12 +522,12 @@ int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
 static void pool_info_sum_luns(struct pool *pool, struct pool_info *info)
 {
     rwlock_take_shared(&pool->catalog_lock);
-    list_for_each(lun, &pool->luns, struct lun_object, all_link)
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
     {
         info->logical_bytes += atomic_load(&lun->size_bytes);
         info->mapped_bytes += atomic_load(&lun->line->mapped_blks) * BLK_BYTES;
     }
-    list_for_each(line, &pool->lines, struct line, all_link)
+    list_for_each (line, &pool->lines, struct line, all_link)
     {
         info->hidden_point_count += line_is_hidden_point(line);
         info->dying_count += line->is_dying;
@@ -525,7 +547,8 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
     space_get_stats(pool->space, &space);
     journal_get_stats(pool->journal, &journal);
     cache_get_stats(pool->cache, &cache);
-    uint64_t usable = space.free_blks > space.reserve_blks ? space.free_blks - space.reserve_blks : 0;
+    uint64_t usable =
+        space.free_blks > space.reserve_blks ? space.free_blks - space.reserve_blks : 0;
     *info = (struct pool_info){
         .health = (enum pool_health)atomic_load(&pool->health),
         .read_only = pool->is_read_only,

@@ -50,27 +50,27 @@ struct page
     uint32_t slot_bytes;
     uint32_t slot_count, used_count;
     struct object *objects[DISK_PAGE_SLOTS_MAX]; /* under the CP gate, exclusive */
-    struct list free_link;  /* in pool->pages_free[]: has an empty slot */
-    bool is_dirty;          /* under pool->dirty_lock */
-    struct list dirty_link; /* in pool->dirty_pages */
+    struct list free_link;                       /* in pool->pages_free[]: has an empty slot */
+    bool is_dirty;                               /* under pool->dirty_lock */
+    struct list dirty_link;                      /* in pool->dirty_pages */
 };
 
 struct line
 {
     struct object object;
-    struct list all_link;            /* pool->lines, oldest first */
+    struct list all_link; /* pool->lines, oldest first */
     struct line *predecessor;
-    struct list children;            /* of struct line, by child_link */
+    struct list children; /* of struct line, by child_link */
     struct list child_link;
     uint32_t child_count;
     _Atomic uint32_t undropped_children; /* children whose drop list is empty */
-    uint32_t walking_children;       /* children that have begun their walk */
-    struct list snapshots;           /* of struct lun_object, by point_link */
+    uint32_t walking_children;           /* children that have begun their walk */
+    struct list snapshots;               /* of struct lun_object, by point_link */
     uint32_t snapshot_count;
-    struct lun_object *lun;          /* of a head that is not dying */
+    struct lun_object *lun; /* of a head that is not dying */
     uint32_t birth;
-    uint32_t frozen_at;              /* 0: a head */
-    _Atomic uint32_t own_after;      /* own: born after this; the predecessor's frozen_at or 0 */
+    uint32_t frozen_at;         /* 0: a head */
+    _Atomic uint32_t own_after; /* own: born after this; the predecessor's frozen_at or 0 */
     _Atomic bool is_touched;
     bool is_dying;
     bool is_walking;
@@ -80,8 +80,8 @@ struct line
     struct tree map;
     struct tree drops;
     _Atomic uint64_t window_blk, window_end; /* where its next data goes: a hint */
-    struct list job_link;            /* in pool->job_lines, under job_lock; or alone */
-    uint32_t scan_birth;             /* of a hidden point: where reclaim goes on in the smallest list */
+    struct list job_link;                    /* in pool->job_lines, under job_lock; or alone */
+    uint32_t scan_birth; /* of a hidden point: where reclaim goes on in the smallest list */
     uint64_t scan_blk;
 };
 
@@ -99,32 +99,32 @@ static inline bool line_owns(const struct line *line, uint32_t birth)
 struct lun_object
 {
     struct object object;
-    struct hash_link by_name;        /* pool->luns_by_name: full name */
-    struct list all_link;            /* pool->luns: LUNs only */
-    char *name;                      /* "LUN" or "LUN@SNAPSHOT" */
+    struct hash_link by_name; /* pool->luns_by_name: full name */
+    struct list all_link;     /* pool->luns: LUNs only */
+    char *name;               /* "LUN" or "LUN@SNAPSHOT" */
     char *comment, *origin;
-    struct line *line;               /* under map_lock and the gate */
-    struct lun_object *lun;          /* of a snapshot: its LUN, else itself */
-    struct list snapshots;           /* of a LUN: its snapshots, oldest first, by lun_link */
+    struct line *line;      /* under map_lock and the gate */
+    struct lun_object *lun; /* of a snapshot: its LUN, else itself */
+    struct list snapshots;  /* of a LUN: its snapshots, oldest first, by lun_link */
     struct list lun_link;
-    struct list point_link;          /* of a snapshot: in line->snapshots */
+    struct list point_link; /* of a snapshot: in line->snapshots */
     uint32_t snapshot_count;
     uint8_t uuid[16];
     _Atomic uint64_t size_bytes;
     uint64_t trim_end_bytes;
     uint64_t created_ns;
     uint32_t sector_bytes;
-    struct rwlock map_lock;          /* LOCK_RANK_MAP */
-    struct range_table *ranges;      /* locked ranges: see map/range.h */
-    _Atomic uint32_t open_handles;   /* changed under catalog_lock */
-    _Atomic bool is_dead;            /* deleted: handles get -ESTALE */
-    uint32_t references;             /* object + handles, under pool->handle_lock */
+    struct rwlock map_lock;        /* LOCK_RANK_MAP */
+    struct range_table *ranges;    /* locked ranges: see map/range.h */
+    _Atomic uint32_t open_handles; /* changed under catalog_lock */
+    _Atomic bool is_dead;          /* deleted: handles get -ESTALE */
+    uint32_t references;           /* object + handles, under pool->handle_lock */
 };
 
 struct store_object
 {
     struct object object;
-    struct hash_link by_name;        /* pool->store_by_key */
+    struct hash_link by_name; /* pool->store_by_key */
     char *key;
     uint8_t *value;
     uint16_t key_len, value_len;
@@ -138,31 +138,31 @@ struct pool
     struct device *device;
     char *path;
     struct pool_open_options options;
-    struct disk_super super;         /* as last written; under cp_lock */
-    uint64_t pool_id;                /* immutable */
-    uint32_t group_blks;             /* immutable */
+    struct disk_super super; /* as last written; under cp_lock */
+    uint64_t pool_id;        /* immutable */
+    uint32_t group_blks;     /* immutable */
     _Atomic uint64_t size_blks;
-    _Atomic int health;              /* enum pool_health */
-    bool is_read_only;               /* opened so */
-    bool is_recovering;              /* pool_open() only */
+    _Atomic int health; /* enum pool_health */
+    bool is_read_only;  /* opened so */
+    bool is_recovering; /* pool_open() only */
     uint64_t opened_ns;
 
-    struct lock management;          /* LOCK_RANK_MANAGEMENT */
-    struct lock cp_lock;             /* LOCK_RANK_CP */
-    struct rwlock cp_gate;           /* LOCK_RANK_CP_GATE */
-    struct rwlock catalog_lock;      /* LOCK_RANK_CATALOG */
-    struct lock dirty_lock;          /* LOCK_RANK_SHARED_TREE: lists of dirty objects and pages */
-    struct lock handle_lock;         /* LOCK_RANK_LEAF */
+    struct lock management;     /* LOCK_RANK_MANAGEMENT */
+    struct lock cp_lock;        /* LOCK_RANK_CP */
+    struct rwlock cp_gate;      /* LOCK_RANK_CP_GATE */
+    struct rwlock catalog_lock; /* LOCK_RANK_CATALOG */
+    struct lock dirty_lock;     /* LOCK_RANK_SHARED_TREE: lists of dirty objects and pages */
+    struct lock handle_lock;    /* LOCK_RANK_LEAF */
 
     struct cache *cache;
     struct space *space;
     struct journal *journal;
 
-    uint32_t generation;             /* under management + gate */
-    uint64_t next_id;                /* likewise */
-    _Atomic uint64_t cp_id;          /* of the checkpoint in the making; changes at the switch */
+    uint32_t generation;    /* under management + gate */
+    uint64_t next_id;       /* likewise */
+    _Atomic uint64_t cp_id; /* of the checkpoint in the making; changes at the switch */
 
-    struct hash objects_by_id;       /* under catalog_lock */
+    struct hash objects_by_id; /* under catalog_lock */
     struct hash luns_by_name;
     struct hash store_by_key;
     struct list lines, luns;
@@ -170,40 +170,40 @@ struct pool
     _Atomic uint64_t dying_count;
 
     struct tree pages_tree;
-    struct page **pages;             /* by number; under the gate, exclusive */
+    struct page **pages; /* by number; under the gate, exclusive */
     uint64_t page_count, page_capacity;
-    struct list pages_free[2];       /* small, large */
+    struct list pages_free[2]; /* small, large */
     struct list dirty_objects, dirty_pages;
-    struct page_image *page_images;  /* of the checkpoint being written: cp_lock */
+    struct page_image *page_images; /* of the checkpoint being written: cp_lock */
     size_t page_image_count, page_image_capacity;
     uint64_t page_images_cp_id;
-    uint64_t dirty_page_count;       /* under dirty_lock */
-    bool is_loading;                 /* catalog_load() only */
+    uint64_t dirty_page_count; /* under dirty_lock */
+    bool is_loading;           /* catalog_load() only */
 
-    struct lock job_lock;            /* LOCK_RANK_LEAF */
+    struct lock job_lock; /* LOCK_RANK_LEAF */
     struct condition job_wake, job_idle, job_stop_wake;
     struct list job_lines, job_lazy;
-    _Atomic bool job_trims;          /* a LUN may have a tail to unmap */
-    bool job_stop, job_is_idle;      /* under job_lock */
+    _Atomic bool job_trims;     /* a LUN may have a tail to unmap */
+    bool job_stop, job_is_idle; /* under job_lock */
 
-    _Atomic uint64_t epochs[2];      /* readers inside, by parity */
+    _Atomic uint64_t epochs[2]; /* readers inside, by parity */
     _Atomic uint32_t epoch;
 
-    struct lock cp_wait_lock;        /* LOCK_RANK_LEAF: requests for and ends of checkpoints */
+    struct lock cp_wait_lock; /* LOCK_RANK_LEAF: requests for and ends of checkpoints */
     struct condition cp_wake, cp_done;
     uint64_t cp_requested, cp_completed; /* counts of checkpoints */
-    uint64_t cp_last_seq;            /* when the last one began */
+    uint64_t cp_last_seq;                /* when the last one began */
     bool cp_running;
     int cp_error;
     _Atomic bool threads_running;
-    bool threads_stop;               /* under cp_wait_lock */
+    bool threads_stop; /* under cp_wait_lock */
     pthread_t cp_thread, job_thread;
 
     struct event_ring *events;
     lun_change_hook *change_hook;
     void *change_opaque;
     _Atomic uint64_t sync_count, cp_count;
-    _Atomic uint64_t full_event_ms;  /* when the last pool.full event was added */
+    _Atomic uint64_t full_event_ms; /* when the last pool.full event was added */
 };
 
 /* 0, or the error that a change meets: -EROFS, -EIO after a failure. */

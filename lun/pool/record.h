@@ -2,9 +2,9 @@
 /*
  * Records: the one way in which metadata changes, live and in recovery.
  *
- * A record is a list of actions, applied as a whole. Actions decide nothing: ids, blocks, births and
- * times are in them. What they do not name is where tree nodes go: recovery may put them elsewhere.
- * FORMAT.md lists the actions byte by byte.
+ * A record is a list of actions, applied as a whole. Actions decide nothing: ids, blocks, births
+ * and times are in them. What they do not name is where tree nodes go: recovery may put them
+ * elsewhere. FORMAT.md lists the actions byte by byte.
  */
 #ifndef LUN_POOL_RECORD_H
 #define LUN_POOL_RECORD_H
@@ -22,18 +22,18 @@ struct pool;
 
 enum action_kind
 {
-    ACTION_WRITE = 1,   /* map a range of a head to new blocks */
-    ACTION_UNMAP,       /* make a range of a head a hole */
-    ACTION_LINE_NEW,    /* a head with an empty map */
-    ACTION_FREEZE,      /* a head becomes a point, with a fresh head on it */
-    ACTION_HEAD,        /* one more head on a point */
-    ACTION_DYING,       /* a head is no longer anybody's */
-    ACTION_PUT,         /* make or change a LUN, a snapshot, a configuration value */
-    ACTION_DELETE,      /* the same away */
-    ACTION_WALK,        /* free one node of a dying leaf, and what it owns there */
-    ACTION_GONE,        /* a dying leaf whose walk is over leaves the lineage */
-    ACTION_SETTLE,      /* what nothing behind a hidden point uses is freed or passed on */
-    ACTION_HAND_OVER,   /* a hidden point's only child takes its place */
+    ACTION_WRITE = 1, /* map a range of a head to new blocks */
+    ACTION_UNMAP,     /* make a range of a head a hole */
+    ACTION_LINE_NEW,  /* a head with an empty map */
+    ACTION_FREEZE,    /* a head becomes a point, with a fresh head on it */
+    ACTION_HEAD,      /* one more head on a point */
+    ACTION_DYING,     /* a head is no longer anybody's */
+    ACTION_PUT,       /* make or change a LUN, a snapshot, a configuration value */
+    ACTION_DELETE,    /* the same away */
+    ACTION_WALK,      /* free one node of a dying leaf, and what it owns there */
+    ACTION_GONE,      /* a dying leaf whose walk is over leaves the lineage */
+    ACTION_SETTLE,    /* what nothing behind a hidden point uses is freed or passed on */
+    ACTION_HAND_OVER, /* a hidden point's only child takes its place */
 };
 
 enum action_write_flags

@@ -39,9 +39,9 @@ struct late_free
 struct group
 {
     uint32_t blks;
-    uint32_t free;     /* not busy; of an unread group: not allocated */
-    bool is_dirty;     /* differs from disk */
-    uint64_t *busy;    /* NULL: not read yet */
+    uint32_t free;  /* not busy; of an unread group: not allocated */
+    bool is_dirty;  /* differs from disk */
+    uint64_t *busy; /* NULL: not read yet */
     uint64_t *allocated;
     struct late_free *late;
     struct slot slot;
@@ -73,8 +73,8 @@ struct space
     struct pool *pool;
     struct lock lock; /* LOCK_RANK_SPACE; guards all below */
     uint32_t group_blks;
-    uint64_t group_count;  /* usable */
-    uint64_t group_total;  /* with those that a grow adds */
+    uint64_t group_count; /* usable */
+    uint64_t group_total; /* with those that a grow adds */
     struct group *groups;
     struct slot *tables1, *tables2;
     uint64_t total_blks, fixed_blks, free_blks, loaded_free_blks;
@@ -83,7 +83,7 @@ struct space
     uint64_t admitted, owed;
     uint64_t data_cursor, node_cursor, node_window_end;
     struct deferred_list deferred[2]; /* [0]: since the switch, [1]: before it */
-    struct image *images; /* only the checkpoint's thread, from switch to write */
+    struct image *images;             /* only the checkpoint's thread, from switch to write */
     size_t image_count, image_capacity;
     uint64_t image_cp_id;
     uint64_t dirty_groups;
@@ -188,9 +188,8 @@ static uint32_t space_fixed_in_group(const struct space *space, uint64_t group)
 
 static void space_set_reserve(struct space *space)
 {
-    space->reserve_blks = max_u64(SPACE_RESERVE_MIN, min_u64(SPACE_RESERVE_MAX,
-                                                             space->total_blks /
-                                                                 SPACE_RESERVE_SHARE));
+    space->reserve_blks = max_u64(
+        SPACE_RESERVE_MIN, min_u64(SPACE_RESERVE_MAX, space->total_blks / SPACE_RESERVE_SHARE));
 }
 
 /* Pristine groups [from, to). */
@@ -418,9 +417,9 @@ static uint32_t count_clear(const uint64_t *bits, uint32_t blks)
 }
 
 /* The bitmap of @g as its slot has it, with all bits beyond the group's end set. */
-static int space_read_bitmap(struct space *space, uint64_t g, uint64_t *bits)
+static int space_read_bitmap(struct space *space, uint64_t g, const struct group *group,
+                             uint64_t *bits)
 {
-    struct group *group = &space->groups[g];
     memset(bits, 0, words_for(space->group_blks) * 8);
     bits_set(bits, 0, space_fixed_in_group(space, g));
     if (group->slot.cp_id != 0)
@@ -438,8 +437,7 @@ static int space_read_bitmap(struct space *space, uint64_t g, uint64_t *bits)
     if (!bits_all(bits, 0, space_fixed_in_group(space, g), true) ||
         count_clear(bits, space->group_blks) != group->free)
     {
-        log_error("bitmap of allocation group %llu contradicts its table",
-                  (unsigned long long)g);
+        log_error("bitmap of allocation group %llu contradicts its table", (unsigned long long)g);
         return -EBADMSG;
     }
     return 0;
@@ -453,7 +451,15 @@ static int space_load_group(struct space *space, uint64_t g)
     AUTO_FREE uint64_t *busy = malloc(bytes);
     if (!allocated || !busy)
         return -ENOMEM;
-    int r = space_read_bitmap(space, g, allocated);
+    struct group unloaded;
+    {
+        /* Once it is loaded, its figures are those of memory, which the disk does not know. */
+        AUTO_LOCK(&space->lock);
+        unloaded = space->groups[g];
+        if (unloaded.busy)
+            return 0;
+    }
+    int r = space_read_bitmap(space, g, &unloaded, allocated);
     if (r < 0)
         return r;
     memcpy(busy, allocated, bytes);
@@ -485,7 +491,8 @@ static void group_mark_allocated_locked(struct space *space, struct group *group
     }
 }
 
-/* Finds a free run in loaded group @g at or after @bit: a long one if the first is much too short. */
+/* Finds a free run in loaded group @g at or after @bit: a long one if the first is much too short.
+ */
 static bool group_find_run(const struct group *group, uint64_t bit, uint64_t want, uint64_t *found,
                            uint64_t *len)
 {
@@ -636,6 +643,16 @@ uint64_t space_take_node(struct space *space)
     return 0;
 }
 
+void space_take_node_at(struct space *space, uint64_t blk)
+{
+    AUTO_LOCK(&space->lock);
+    struct group *group = &space->groups[blk / space->group_blks];
+    uint64_t bit = blk % space->group_blks;
+    INVARIANT(bits_all(group->busy, bit, 1, true) && bits_all(group->allocated, bit, 1, false));
+    group_mark_allocated_locked(space, group, bit, 1);
+    space->node_blks++;
+}
+
 /* ---- freeing ------------------------------------------------------------------------------- */
 
 /* Without memory the block stays busy until the pool is opened again: safe, merely not reusable. */
@@ -702,11 +719,22 @@ void space_free(struct space *space, uint64_t blk, uint64_t len, bool is_node)
 
 /* ---- admission ----------------------------------------------------------------------------- */
 
+/* A group whose free blocks cannot be used because its bitmap is not in memory. */
+static uint64_t space_unloaded_locked(const struct space *space)
+{
+    for (uint64_t g = 0; g < space->group_count; g++)
+    {
+        if (!space->groups[g].busy && space->groups[g].free > 0)
+            return g;
+    }
+    return UINT64_MAX;
+}
+
 int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
 {
     for (;;)
     {
-        uint64_t load = UINT64_MAX;
+        uint64_t load;
         {
             AUTO_LOCK(&space->lock);
             uint64_t need = space->admitted + space->owed + nodes;
@@ -717,13 +745,29 @@ int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
                 space->admitted += nodes;
                 return 0;
             }
-            for (uint64_t g = 0; g < space->group_count && load == UINT64_MAX; g++)
-            {
-                if (!space->groups[g].busy && space->groups[g].free > 0)
-                    load = g;
-            }
+            load = space_unloaded_locked(space);
             if (load == UINT64_MAX)
                 return space_no_room(space);
+        }
+        int r = space_load_group(space, load);
+        if (r < 0)
+            return r;
+    }
+}
+
+int space_prepare_pages(struct space *space)
+{
+    for (;;)
+    {
+        uint64_t load;
+        {
+            AUTO_LOCK(&space->lock);
+            uint64_t need = space->owed + 2 * DISK_LEVELS_MAX;
+            if (space->loaded_free_blks >= need)
+                return 0;
+            load = space_unloaded_locked(space);
+            if (load == UINT64_MAX)
+                return -ENOSPC;
         }
         int r = space_load_group(space, load);
         if (r < 0)
@@ -889,8 +933,7 @@ static int space_disk_free(struct space *space, uint64_t index, size_t *image, u
     }
     for (uint64_t i = 0; i < DISK_TABLE_FANOUT; i++)
         free_blks[i] = le32_get(old->slots[i].free_blks);
-    for (; *image < space->image_count &&
-           space->images[*image].group / DISK_TABLE_FANOUT == index;
+    for (; *image < space->image_count && space->images[*image].group / DISK_TABLE_FANOUT == index;
          ++*image)
         free_blks[space->images[*image].group - first] = space->images[*image].free;
     return 0;
@@ -958,7 +1001,10 @@ int space_write(struct space *space, struct disk_super *super)
     return 0;
 }
 
-enum { DISCARD_MIN_BLKS = 256 };
+enum
+{
+    DISCARD_MIN_BLKS = 256
+};
 
 void space_release_deferred(struct space *space, bool discard)
 {

@@ -6,8 +6,8 @@
  * out: it is allocated, or taken for a write in flight, or was freed since the last checkpoint (a
  * crash goes back to metadata that still reads it), or freed while a read may still look at it.
  *
- * Data may not take the last blocks: a reserve is kept for metadata, so that deletes and checkpoints
- * work on a full pool. All functions are thread-safe.
+ * Data may not take the last blocks: a reserve is kept for metadata, so that deletes and
+ * checkpoints work on a full pool. All functions are thread-safe.
  */
 #ifndef LUN_POOL_SPACE_H
 #define LUN_POOL_SPACE_H
@@ -54,6 +54,9 @@ void space_commit(struct space *space, uint64_t blk, uint64_t len);
  * space_admit(). */
 uint64_t space_take_node(struct space *space);
 
+/* Replay: the same, a given block that space_pin_replayed() has pinned. */
+void space_take_node_at(struct space *space, uint64_t blk);
+
 /* Frees blocks; they can be taken again after the next checkpoint. */
 void space_free(struct space *space, uint64_t blk, uint64_t len, bool is_node);
 
@@ -68,9 +71,12 @@ void space_leave(struct space *space, uint64_t nodes);
 /* Blocks that the next checkpoint's switch will take itself (pages and their tree). */
 void space_owe(struct space *space, uint64_t blks);
 
-/* Replay: nobody may get these blocks before the record that names them is applied, which space_commit()s
- * them. -EBADMSG if one is allocated already or outside the pool. */
+/* Replay: nobody may get these blocks before the record that names them is applied, which
+ * space_commit()s them. -EBADMSG if one is allocated already or outside the pool. */
 MUST_CHECK int space_pin_replayed(struct space *space, uint64_t blk, uint64_t len);
+/* Before a checkpoint takes what it owes: the bitmaps that it will be taken from are in memory. */
+MUST_CHECK int space_prepare_pages(struct space *space);
+
 /* Before the switch of a checkpoint, once outside the gate and once inside: reads the bitmaps in
  * which something was freed unread, and gets memory for space_switch(). */
 MUST_CHECK int space_prepare_switch(struct space *space);
@@ -87,10 +93,10 @@ void space_grow_done(struct space *space);
 
 struct space_stats
 {
-    uint64_t total_blks;     /* of all groups */
-    uint64_t fixed_blks;     /* heads of groups, journal */
+    uint64_t total_blks; /* of all groups */
+    uint64_t fixed_blks; /* heads of groups, journal */
     uint64_t data_blks, node_blks;
-    uint64_t free_blks;      /* not busy */
+    uint64_t free_blks; /* not busy */
     uint64_t deferred_blks;
     uint64_t reserve_blks;
 };

@@ -45,8 +45,8 @@ static void super_consider(struct pool *pool, uint64_t blk, struct disk_super *b
 }
 
 /*
- * Copies are in groups 0 and 1. Where group 1 is, a copy of group 0 says; if both of those are gone,
- * group 1 is looked for at every place where it can be by default.
+ * Copies are in groups 0 and 1. Where group 1 is, a copy of group 0 says; if both of those are
+ * gone, group 1 is looked for at every place where it can be by default.
  */
 static bool super_find(struct pool *pool, struct disk_super *super)
 {
@@ -158,7 +158,8 @@ int super_check_holder(const struct disk_super *super, bool take_over, struct re
         strcmp(host, (const char *)super->holder_host) == 0)
         return 0;
     return reason_set(why, -EBUSY,
-                      "pool '%s' is held by process %" PRIu64 " on host '%s', or that host crashed; "
+                      "pool '%s' is held by process %" PRIu64
+                      " on host '%s', or that host crashed; "
                       "make sure that it is not running there, then open it with take-over",
                       super->name, le64_get(super->holder_pid), super->holder_host);
 }
@@ -171,9 +172,9 @@ int super_explain_busy(const char *path, struct reason *why)
     if (super && fd >= 0 && pread(fd, super, 2 * BLK_BYTES, 0) == 2 * BLK_BYTES)
     {
         const struct disk_super *newest = &super[0];
-        if (super_is_valid(&super[1], 1) && (!super_is_valid(&super[0], 0) ||
-                                             le64_get(super[1].header.cp_id) >
-                                                 le64_get(super[0].header.cp_id)))
+        if (super_is_valid(&super[1], 1) &&
+            (!super_is_valid(&super[0], 0) ||
+             le64_get(super[1].header.cp_id) > le64_get(super[0].header.cp_id)))
             newest = &super[1];
         if (super_is_valid(newest, (uint64_t)(newest - super)) && newest->holder_host[0] != '\0')
             r = reason_set(why, -EBUSY,

@@ -19,7 +19,8 @@ struct tree_key tree_entry_key(enum disk_tree_kind kind, const union disk_entry 
     case DISK_TREE_MAP:
         return (struct tree_key){.lo = le40_get(entry->map.lba)};
     case DISK_TREE_DROPS:
-        return (struct tree_key){.hi = le32_get(entry->drop.birth), .lo = le40_get(entry->drop.blk)};
+        return (struct tree_key){.hi = le32_get(entry->drop.birth),
+                                 .lo = le40_get(entry->drop.blk)};
     case DISK_TREE_PAGES:
     case DISK_TREE_REFS:
         break;
@@ -70,7 +71,7 @@ static bool tree_leaf_is_sane(const struct pool *pool, const struct disk_node *d
         const union disk_entry *entry = &disk->entries[i];
         struct tree_key key = tree_entry_key(kind, entry);
         uint64_t len = tree_entry_len(kind, entry);
-        uint64_t blk = kind == DISK_TREE_MAP    ? le40_get(entry->map.blk)
+        uint64_t blk = kind == DISK_TREE_MAP     ? le40_get(entry->map.blk)
                        : kind == DISK_TREE_DROPS ? le40_get(entry->drop.blk)
                                                  : le40_get(entry->page.blk);
         if (len == 0 || tree_key_compare(key, end) < 0 || !range_ok(blk, len, size_blks))
@@ -333,11 +334,49 @@ static void tree_op_keep(struct tree_op *op, struct node *node)
     op->pinned[op->pinned_count++] = node;
 }
 
+void placements_destroy(struct placements *placements)
+{
+    if (!placements->is_replay)
+        free(placements->blks);
+    *placements = (struct placements){0};
+}
+
+static uint64_t placements_replay(struct placements *placements, struct space *space)
+{
+    if (placements->next == placements->count)
+    {
+        placements->failed = true; /* the record is refused after all */
+        return space_take_node(space);
+    }
+    uint64_t blk = placements->blks[placements->next++];
+    space_take_node_at(space, blk);
+    return blk;
+}
+
+static uint64_t tree_take_blk(struct tree_op *op)
+{
+    struct placements *placements = op->placements;
+    if (placements && placements->is_replay)
+        return placements_replay(placements, op->pool->space);
+    uint64_t blk = space_take_node(op->pool->space);
+    if (!placements)
+        return blk;
+    if (placements->count == placements->capacity)
+    {
+        unsigned capacity = placements->capacity ? placements->capacity * 2 : 16;
+        uint64_t *blks = realloc(placements->blks, capacity * sizeof(*blks));
+        INVARIANT(blks); /* apply() cannot fail */
+        placements->blks = blks;
+        placements->capacity = capacity;
+    }
+    placements->blks[placements->count++] = blk;
+    return blk;
+}
+
 static struct node *tree_new_node(struct tree_op *op, const struct tree *tree, unsigned level)
 {
-    struct node_ref ref = {.blk = space_take_node(op->pool->space),
-                           .cp_id = atomic_load(&op->pool->cp_id),
-                           .birth = op->birth};
+    struct node_ref ref = {
+        .blk = tree_take_blk(op), .cp_id = atomic_load(&op->pool->cp_id), .birth = op->birth};
     struct node *node = cache_add(op->pool->cache, ref, tree->kind, level);
     tree_op_keep(op, node);
     return node;
@@ -375,7 +414,8 @@ void tree_free_node(struct tree_op *op, struct node_ref ref)
 /* The node itself if it may be changed, else a copy that takes its place. */
 static struct node *tree_writable(struct tree_op *op, const struct tree *tree, struct node *node)
 {
-    if (tree_op_owns(op, node->ref.birth) && atomic_load(&node->state) == NODE_DIRTY)
+    if (tree_op_owns(op, node->ref.birth) && atomic_load(&node->state) == NODE_DIRTY &&
+        !node->is_sealed)
         return node;
     struct node *copy = tree_new_node(op, tree, node->disk->level);
     copy->disk->count = node->disk->count;
@@ -428,8 +468,8 @@ static void node_set_count(struct disk_node *disk, unsigned count)
     disk->count = le16_put(count);
 }
 
-static void array_open(void *items, size_t item_bytes, unsigned count, unsigned at,
-                       unsigned remove, unsigned insert)
+static void array_open(void *items, size_t item_bytes, unsigned count, unsigned at, unsigned remove,
+                       unsigned insert)
 {
     uint8_t *base = items;
     memmove(base + (at + insert) * item_bytes, base + (at + remove) * item_bytes,
@@ -533,7 +573,7 @@ void tree_change_replace(struct tree_op *op, struct tree *tree, struct tree_path
     node_set_count(leaf, left);
     memcpy(right->disk->entries, &all.entries[left], (after - left) * sizeof(*entries));
     node_set_count(right->disk, after - left);
-    tree_insert_child(op, tree, path, 1, tree->levels > 1 ? path->index[1] + 1 : 0,
-                      tree_child_of(tree_entry_key(tree->kind, &right->disk->entries[0]),
-                                    right->ref));
+    tree_insert_child(
+        op, tree, path, 1, tree->levels > 1 ? path->index[1] + 1 : 0,
+        tree_child_of(tree_entry_key(tree->kind, &right->disk->entries[0]), right->ref));
 }

@@ -47,6 +47,20 @@ struct tree
     uint8_t levels;       /* 0: empty, 1: the root is a leaf */
 };
 
+/*
+ * Where the nodes of one record go: noted when it is applied, and given back in the same order when
+ * it is replayed, so that recovery builds the very same trees. Later records name blocks of nodes
+ * (what reclaim settles) and keys of trees whose entries are such blocks.
+ */
+struct placements
+{
+    uint64_t *blks; /* owned unless is_replay */
+    unsigned count, capacity;
+    bool is_replay;
+    unsigned next; /* is_replay: the first that was not given back yet */
+    bool failed;   /* is_replay: more were asked for than there are */
+};
+
 /* One change in preparation or in progress: what is pinned for it, what it makes and drops. */
 struct tree_op
 {
@@ -62,7 +76,10 @@ struct tree_op
     /* Takes over the block of a node that is not own; NULL for private trees. */
     void (*drop_node)(struct tree_op *op, uint64_t blk, uint32_t birth);
     void *drop_opaque;
+    struct placements *placements; /* NULL: nobody needs to know */
 };
+
+void placements_destroy(struct placements *placements);
 
 void tree_op_init(struct tree_op *op, struct pool *pool);
 void tree_op_finish(struct tree_op *op);
@@ -106,9 +123,8 @@ MUST_CHECK int tree_next(struct tree_op *op, const struct tree *tree, struct tre
  * Pins the leaves and paths that cover [from, to), at most @max_leaves of them, and appends their
  * count to *leaves. *end (if not NULL) is the first key not covered.
  */
-MUST_CHECK int tree_prepare_range(struct tree_op *op, const struct tree *tree,
-                                  struct tree_key from, struct tree_key to, unsigned max_leaves,
-                                  struct tree_key *end);
+MUST_CHECK int tree_prepare_range(struct tree_op *op, const struct tree *tree, struct tree_key from,
+                                  struct tree_key to, unsigned max_leaves, struct tree_key *end);
 
 /*
  * Makes the leaf that covers @key writable, with the path above it; makes a root if the tree is

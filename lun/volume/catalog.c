@@ -96,7 +96,8 @@ static void lun_encode(const struct lun_object *lun, struct writer *writer)
     /* A snapshot's own name stands behind its LUN's, which may change. */
     const char *at = strchr(lun->name, '@');
     const char *name = at ? at + 1 : lun->name;
-    const char *comment = lun->comment ? lun->comment : "", *origin = lun->origin ? lun->origin : "";
+    const char *comment = lun->comment ? lun->comment : "",
+               *origin = lun->origin ? lun->origin : "";
     struct disk_lun disk = {
         .line_id = le64_put(lun->line->object.id),
         .lun_id = le64_put(lun->lun->object.id),
@@ -299,8 +300,8 @@ static int line_decode(struct line *line, struct reader *reader, uint64_t *prede
     line->is_dying = flags & DISK_LINE_DYING;
     line->is_walking = flags & DISK_LINE_WALKING;
     line->walk_phase = le32_get(disk->walk_phase);
-    line->walk_key = (struct tree_key){.hi = le32_get(disk->walk_key_hi),
-                                       .lo = le64_get(disk->walk_key_lo)};
+    line->walk_key =
+        (struct tree_key){.hi = le32_get(disk->walk_key_hi), .lo = le64_get(disk->walk_key_lo)};
     atomic_store(&line->mapped_blks, le64_get(disk->mapped_blks));
     atomic_store(&line->own_blks, le64_get(disk->own_blks));
     atomic_store(&line->dropped_data_blks, le64_get(disk->dropped_data_blks));
@@ -412,7 +413,7 @@ static int lun_set_name(struct pool *pool, struct lun_object *lun, const char *o
 /* A LUN was renamed: so are its snapshots. */
 static int lun_rename_snapshots(struct pool *pool, struct lun_object *lun)
 {
-    list_for_each(snapshot, &lun->snapshots, struct lun_object, lun_link)
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
     {
         char own[LUN_NAME_MAX + 1];
         const char *at = strchr(snapshot->name, '@');
@@ -461,6 +462,17 @@ static int lun_check_disk(struct pool *pool, enum disk_object_kind kind,
     return 0;
 }
 
+/* Oldest first; at open they come in the order of their slots. */
+static void lun_add_snapshot(struct lun_object *lun, struct lun_object *snapshot)
+{
+    struct list *before = lun->snapshots.prev;
+    while (before != &lun->snapshots &&
+           container_of(before, struct lun_object, lun_link)->object.id > snapshot->object.id)
+        before = before->prev;
+    list_insert_between(&snapshot->lun_link, before, before->next);
+    lun->snapshot_count++;
+}
+
 static int lun_put(struct pool *pool, enum disk_object_kind kind, uint64_t id,
                    struct reader *reader)
 {
@@ -476,15 +488,14 @@ static int lun_put(struct pool *pool, enum disk_object_kind kind, uint64_t id,
     struct object *object = catalog_find_any(pool, id);
     if (object && object->kind != kind)
         return -EBADMSG;
-    struct lun_object *lun = object ? container_of(object, struct lun_object, object)
-                                    : lun_alloc(pool, kind, id);
+    struct lun_object *lun =
+        object ? container_of(object, struct lun_object, object) : lun_alloc(pool, kind, id);
     if (!lun)
         return -ENOMEM;
     if (!object && kind == DISK_OBJECT_SNAPSHOT)
     {
         lun->lun = catalog_find_lun_by_id(pool, le64_get(disk->lun_id));
-        list_add_tail(&lun->lun->snapshots, &lun->lun_link);
-        lun->lun->snapshot_count++;
+        lun_add_snapshot(lun->lun, lun);
     }
     memcpy(lun->uuid, disk->uuid, sizeof(lun->uuid));
     atomic_store(&lun->size_bytes, le64_get(disk->size_bytes));
@@ -639,7 +650,7 @@ int catalog_prepare_switch(struct pool *pool, struct tree_op *op)
             images[pool->page_image_capacity++] = (struct page_image){.disk = disk};
         }
     }
-    list_for_each(page, &pool->dirty_pages, struct page, dirty_link)
+    list_for_each (page, &pool->dirty_pages, struct page, dirty_link)
     {
         struct tree_key key = {.lo = page->number}, end = {.lo = page->number + 1};
         int r = tree_prepare_range(op, &pool->pages_tree, key, end, 1, NULL);
@@ -662,8 +673,7 @@ static void page_fill_image(const struct page *page, struct disk_page *disk)
             continue;
         writer.len = 0;
         catalog_encode(object, &writer);
-        INVARIANT(!writer.failed &&
-                  writer.len + sizeof(struct disk_object) <= page->slot_bytes);
+        INVARIANT(!writer.failed && writer.len + sizeof(struct disk_object) <= page->slot_bytes);
         struct disk_object head = {.kind = le16_put(object->kind),
                                    .len = le16_put(writer.len),
                                    .id = le64_put(object->id)};
@@ -696,13 +706,13 @@ static void page_move(struct pool *pool, struct tree_op *op, struct page *page)
 void catalog_switch(struct pool *pool, struct tree_op *op)
 {
     AUTO_LOCK(&pool->dirty_lock);
-    list_for_each_safe(object, &pool->dirty_objects, struct object, dirty_link)
+    list_for_each_safe (object, &pool->dirty_objects, struct object, dirty_link)
     {
         list_remove(&object->dirty_link);
         atomic_store(&object->is_dirty, false);
     }
     pool->page_image_count = 0;
-    list_for_each_safe(page, &pool->dirty_pages, struct page, dirty_link)
+    list_for_each_safe (page, &pool->dirty_pages, struct page, dirty_link)
     {
         page_move(pool, op, page);
         struct page_image *image = &pool->page_images[pool->page_image_count++];
@@ -830,14 +840,13 @@ static int catalog_join_lines(struct pool *pool, struct loaded_page *pages, uint
 /* A lineage that bites its own tail would hang whoever walks it. */
 static int catalog_check_lines(struct pool *pool)
 {
-    list_for_each(line, &pool->lines, struct line, all_link)
+    list_for_each (line, &pool->lines, struct line, all_link)
     {
         uint64_t steps = 0;
         for (struct line *at = line; at; at = at->predecessor)
         {
-            if (++steps > pool->line_count ||
-                (at->predecessor && at->frozen_at != 0 &&
-                 at->frozen_at <= at->predecessor->frozen_at))
+            if (++steps > pool->line_count || (at->predecessor && at->frozen_at != 0 &&
+                                               at->frozen_at <= at->predecessor->frozen_at))
                 return -EBADMSG;
         }
         if (line->frozen_at == 0 && !line->is_dying && !line->lun)
@@ -862,8 +871,8 @@ static int catalog_load_pages(struct pool *pool, struct loaded_page *pages, uint
     {
         for (uint64_t i = 0; i < count; i++)
         {
-            int r = page_load_kind(pool, pages[i].page, pages[i].disk, order[k],
-                                   pages[i].predecessors);
+            int r =
+                page_load_kind(pool, pages[i].page, pages[i].disk, order[k], pages[i].predecessors);
             if (r < 0)
                 return r;
         }

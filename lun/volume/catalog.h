@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Objects of the pool (lines, LUNs, snapshots, configuration): in memory by id and by name, on disk in
- * slots of pages. All of them are in memory; a page is written by the checkpoint after a change.
+ * Objects of the pool (lines, LUNs, snapshots, configuration): in memory by id and by name, on disk
+ * in slots of pages. All of them are in memory; a page is written by the checkpoint after a change.
  *
  * Changing functions are for apply() only: with pool->management, the CP gate (exclusive) and
  * pool->catalog_lock (exclusive) held, or while the pool is being opened.

@@ -9,7 +9,10 @@
 #include "lun/base/checked.h"
 #include "lun/pool/pool_internal.h"
 
-enum { EVENTS_KEPT = 1024 };
+enum
+{
+    EVENTS_KEPT = 1024
+};
 
 struct event_ring
 {

@@ -44,8 +44,8 @@ static int lun_open_one(struct pool *pool, const char *name, bool is_read_only, 
                           name);
     lun->pool = pool;
     lun->object = object;
-    lun->is_read_only = is_read_only || pool->is_read_only ||
-                        object->object.kind == DISK_OBJECT_SNAPSHOT;
+    lun->is_read_only =
+        is_read_only || pool->is_read_only || object->object.kind == DISK_OBJECT_SNAPSHOT;
     *out = take_ptr(&lun);
     return 0;
 }

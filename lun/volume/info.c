@@ -20,15 +20,15 @@ static void text_copy(char *to, size_t size, const char *from)
     snprintf(to, size, "%s", from ? from : "");
 }
 
-/* Data that the LUN's own snapshots hold and it no longer uses: what each step down its line dropped,
- * as long as the points are its own snapshots. */
+/* Data that the LUN's own snapshots hold and it no longer uses: what each step down its line
+ * dropped, as long as the points are its own snapshots. */
 static uint64_t snapshot_blks(const struct lun_object *lun)
 {
     uint64_t blks = 0;
     for (const struct line *line = lun->line; line && line->predecessor; line = line->predecessor)
     {
         bool is_ours = false;
-        list_for_each(snapshot, &line->predecessor->snapshots, struct lun_object, point_link)
+        list_for_each (snapshot, &line->predecessor->snapshots, struct lun_object, point_link)
             is_ours |= snapshot->lun == lun;
         if (!is_ours)
             break;
@@ -89,7 +89,7 @@ static size_t list_fill_lun(struct lun_info *list, const struct lun_object *lun)
 {
     size_t n = 0;
     lun_fill_info(lun, &list[n++]);
-    list_for_each(snapshot, &lun->snapshots, struct lun_object, lun_link)
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
         lun_fill_info(snapshot, &list[n++]);
     return n;
 }
@@ -104,7 +104,8 @@ static int list_fill(struct pool *pool, const struct lun_object *only, struct lu
     if (!list || !luns)
         return -ENOMEM;
     size_t n = 0, lun_count = 0;
-    list_for_each(lun, &pool->luns, struct lun_object, all_link) luns[lun_count++] = lun;
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+        luns[lun_count++] = lun;
     qsort(luns, lun_count, sizeof(struct lun_object *), compare_luns);
     for (size_t i = 0; i < lun_count; i++)
     {
@@ -165,7 +166,7 @@ int pool_list_lines(struct pool *pool, struct line_info **out, size_t *count)
     rwlock_take_shared(&pool->catalog_lock);
     struct line_info *list = calloc(pool->line_count + 1, sizeof(*list));
     size_t n = 0;
-    list_for_each(line, &pool->lines, struct line, all_link)
+    list_for_each (line, &pool->lines, struct line, all_link)
     {
         if (list)
             line_fill_info(line, &list[n++]);

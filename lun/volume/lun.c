@@ -98,7 +98,8 @@ static int command_run(struct pool *pool, struct lun_object *lun, struct writer 
 {
     if (writer->failed)
         return -ENOMEM;
-    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len, is_freeing);
+    int r =
+        change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len, is_freeing);
     if (r == -EMSGSIZE)
         return reason_set(why, r,
                           "this is too much for one step: the pool's journal takes records of at "
@@ -130,8 +131,9 @@ static int lun_find(struct pool *pool, const char *name, struct lun_object **lun
     if (*lun)
         return 0;
     return reason_set(why, -ENOENT,
-                      strchr(name, '@') ? "there is no snapshot '%s'; 'lunette snapshot show' lists them"
-                                        : "there is no LUN '%s'; 'lunette lun show' lists them",
+                      strchr(name, '@')
+                          ? "there is no snapshot '%s'; 'lunette snapshot show' lists them"
+                          : "there is no LUN '%s'; 'lunette lun show' lists them",
                       name);
 }
 
@@ -232,8 +234,8 @@ static int lun_check_idle(const struct lun_object *lun, const char *what, unsign
 }
 
 /*
- * Reads of the snapshots that go with it hold no lock of ours: once each has been locked out, nobody
- * looks at their lines any more, and jobs, which wait for management, may free them.
+ * Reads of the snapshots that go with it hold no lock of ours: once each has been locked out,
+ * nobody looks at their lines any more, and jobs, which wait for management, may free them.
  */
 static int lun_delete_run(struct pool *pool, struct lun_object *lun, struct writer *writer,
                           struct reason *why)
@@ -243,7 +245,7 @@ static int lun_delete_run(struct pool *pool, struct lun_object *lun, struct writ
         calloc(lun->snapshot_count + 1u, sizeof(struct lun_object *));
     if (!snapshots)
         return -ENOMEM;
-    list_for_each(snapshot, &lun->snapshots, struct lun_object, lun_link)
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
     {
         lun_object_get(pool, snapshot);
         snapshots[count++] = snapshot;
@@ -278,7 +280,7 @@ static int lun_delete_locked(struct pool *pool, const char *name, bool with_snap
                           "deletes them too",
                           name, lun->snapshot_count, lun->snapshot_count == 1 ? "" : "s", name);
     AUTO_WRITER struct writer writer = {0};
-    list_for_each(snapshot, &lun->snapshots, struct lun_object, lun_link)
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
     {
         r = lun_check_idle(snapshot, "deleting it", flags, why);
         if (r < 0)
@@ -356,7 +358,8 @@ static int clone_write_record(struct pool *pool, const struct lun_clone_args *ar
         const char *clone_name = args->name;
         if (args->count > 1)
         {
-            int r = name_from_template(name, sizeof(name), args->name, args->first_number + i, NULL);
+            int r =
+                name_from_template(name, sizeof(name), args->name, args->first_number + i, NULL);
             if (r < 0)
                 return r;
             clone_name = name;
@@ -516,33 +519,47 @@ int lun_trim_tail(struct pool *pool, struct lun_object *object)
     return r;
 }
 
+/* The record: the block that the LUN will end in, and the size. With the LUN drained. */
+static int lun_shrink_drained(struct pool *pool, struct lun_object *lun, uint64_t size_bytes,
+                              struct reason *why)
+{
+    AUTO_WRITER struct writer writer = {0};
+    int r = io_cut_block(pool, lun, size_bytes, &writer);
+    if (r == -EAGAIN)
+    {
+        r = checkpoint_wait(pool);
+        if (r == 0)
+            r = io_cut_block(pool, lun, size_bytes, &writer);
+    }
+    if (r < 0)
+        return reason_set(why, r, "the last block of LUN '%s' cannot be rewritten: %s", lun->name,
+                          strerror(-r));
+    size_t cut_len = writer.len;
+    struct lun_draft draft = draft_of(lun);
+    draft.size_bytes = size_bytes;
+    draft.trim_end_bytes = max_u64(atomic_load(&lun->size_bytes), lun->trim_end_bytes);
+    draft_put(&writer, &draft);
+    r = command_run(pool, lun, &writer, true, why);
+    if (r < 0)
+        ignore_error(record_each_block(writer.bytes, cut_len, space_cancel_cb, pool->space),
+                     "we made the record ourselves");
+    return r;
+}
+
 /* Cuts the LUN short: size first, then the tail, so that a crash leaves work, not old data. */
 static int lun_shrink_locked(struct pool *pool, struct lun_object *lun, uint64_t size_bytes,
                              struct reason *why)
 {
     struct range all;
     lun_drain(lun, &all);
-    uint64_t old_bytes = atomic_load(&lun->size_bytes);
-    struct lun_draft draft = draft_of(lun);
-    draft.size_bytes = size_bytes;
-    draft.trim_end_bytes = max_u64(old_bytes, lun->trim_end_bytes);
-    uint64_t in_block = size_bytes % BLK_BYTES;
-    int r = in_block ? io_zero_part(pool, lun, BLK_BYTES - in_block, size_bytes) : 0;
-    if (r == -EAGAIN)
-    {
-        r = checkpoint_wait(pool);
-        if (r == 0)
-            r = io_zero_part(pool, lun, BLK_BYTES - in_block, size_bytes);
-    }
-    if (r == 0)
-        r = lun_put_draft(pool, lun, &draft, why);
+    int r = lun_shrink_drained(pool, lun, size_bytes, why);
     range_unlock(&all);
-    if (r == 0)
-    {
-        atomic_store(&pool->job_trims, true);
-        r = lun_trim_tail(pool, lun);
-    }
-    return r;
+    if (r < 0)
+        return r;
+    atomic_store(&pool->job_trims, true);
+    /* The LUN is short from here on. What cannot be unmapped now is unmapped by the job. */
+    ignore_error(lun_trim_tail(pool, lun), "the job tries again");
+    return 0;
 }
 
 static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t size_bytes,

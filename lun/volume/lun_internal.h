@@ -11,6 +11,8 @@
 #include "lun/map/range.h"
 #include "lun/pool/pool_internal.h"
 
+struct writer;
+
 /* A handle. Of a difference: object is B, base is a handle on A. */
 struct lun
 {
@@ -20,7 +22,8 @@ struct lun
     bool is_read_only;
 };
 
-/* The line whose map @object shows now. Under its map_lock, or by whoever keeps it from changing. */
+/* The line whose map @object shows now. Under its map_lock, or by whoever keeps it from changing.
+ */
 static inline const struct line *lun_line(const struct lun_object *object)
 {
     return object->line;
@@ -39,9 +42,14 @@ MUST_CHECK int lun_trim_tail(struct pool *pool, struct lun_object *object);
 MUST_CHECK int io_unmap_blks(struct pool *pool, struct lun_object *object, uint64_t lba,
                              uint64_t end, uint64_t *stop);
 
-/* Writes zeros into the part of the mapped block at @offset that [offset, offset + len) is. */
-MUST_CHECK int io_zero_part(struct pool *pool, struct lun_object *object, size_t len,
-                            uint64_t offset);
+/*
+ * Adds to a record what makes the block that a LUN of @end_bytes ends in zero behind that end: a
+ * copy in a new block, since the present one must stay as it is if the record is lost. Nothing if
+ * the LUN ends between blocks or in a hole. With the LUN drained; -EAGAIN as change_run(). If the
+ * record is not applied, space_cancel_cb() is due for its block.
+ */
+MUST_CHECK int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_bytes,
+                            struct writer *writer);
 
 /* 0, or why I/O on this handle cannot be: -ESTALE, -EINVAL, -EROFS. */
 MUST_CHECK int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_write);

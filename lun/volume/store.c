@@ -17,8 +17,9 @@ static int store_check(const struct store_change *change, struct reason *why)
         return reason_set(why, -EINVAL, "a configuration key has 1 to %d bytes, not %zu",
                           STORE_KEY_MAX, len);
     if (change->value && change->len > STORE_VALUE_MAX)
-        return reason_set(why, -EINVAL, "configuration '%s' has %zu bytes, more than the %d allowed",
-                          change->key, change->len, STORE_VALUE_MAX);
+        return reason_set(why, -EINVAL,
+                          "configuration '%s' has %zu bytes, more than the %d allowed", change->key,
+                          change->len, STORE_VALUE_MAX);
     return 0;
 }
 
