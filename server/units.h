@@ -31,8 +31,8 @@ MUST_CHECK int units_parse_ms(const char *text, uint64_t *ms, struct reason *why
 MUST_CHECK int units_parse_bool(const char *text, bool *value, struct reason *why);
 
 /*
- * @bytes in @unit: 'h' the largest that leaves a number of at least 1, with two decimals ("1.50GiB",
- * "0B"); 'B', 'K', 'M', 'G', 'T', 'P' that one. Returns @text.
+ * @bytes in @unit: 'h' the largest that leaves a number of at least 1, with two decimals
+ * ("1.50GiB", "0B"); 'B', 'K', 'M', 'G', 'T', 'P' that one. Returns @text.
  */
 char *units_format_bytes(uint64_t bytes, char unit, char text[UNITS_TEXT_MAX]);
 

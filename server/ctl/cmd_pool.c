@@ -16,6 +16,7 @@ static const struct field pool_fields[] = {
     {"path", "Path", FIELD_TEXT, false},
     {"health", "Health", FIELD_TEXT, false},
     {"size_bytes", "Size", FIELD_BYTES, false},
+    {"file_taken_bytes", "Taken from the file system", FIELD_BYTES, false},
     {"used_bytes", "Used", FIELD_BYTES, false},
     {"data_bytes", "of that data", FIELD_BYTES, false},
     {"metadata_bytes", "of that metadata", FIELD_BYTES, false},
@@ -30,6 +31,7 @@ static const struct field pool_fields[] = {
     {"read_only", "Read-only", FIELD_TEXT, true},
     {"uuid", "UUID", FIELD_TEXT, true},
     {"free_bytes", "Free", FIELD_BYTES, true},
+    {"file_bytes", "Size of the file", FIELD_BYTES, true},
     {"promised_bytes", "Promised", FIELD_BYTES, true},
     {"lines", "Lines", FIELD_COUNT, true},
     {"hidden_points", "Hidden points", FIELD_COUNT, true},
@@ -226,6 +228,12 @@ enum ctl_exit ctl_pool_check(struct invocation *in)
 
 /* ---- pool grow ----------------------------------------------------------------------------- */
 
+/* What +SIZE adds to: the file, of which the pool uses whole allocation groups only. */
+static uint64_t pool_grown_from(const json_t *view)
+{
+    return max_u64(ctl_get(view, "file_bytes"), ctl_get(view, "size_bytes"));
+}
+
 static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *size,
                                        json_t **result)
 {
@@ -238,8 +246,9 @@ static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *
     if (status != CTL_DONE)
         return status;
     pool_get_info(pool, &before);
+    AUTO_JSON json_t *view = view_pool(&before);
     if (size)
-        status = ctl_size(in, size, before.size_bytes, &size_bytes);
+        status = ctl_size(in, size, pool_grown_from(view), &size_bytes);
     int r = status == CTL_DONE && !dry_run ? pool_grow(pool, size_bytes, &why) : 0;
     pool_get_info(pool, &after);
     r = keep_first(r, pool_close(pool));
@@ -260,7 +269,7 @@ static enum ctl_exit pool_grow_online(const struct invocation *in, const char *s
     uint64_t size_bytes = 0;
     enum ctl_exit status = ctl_ask(in, "pool.show", NULL, &now);
     if (status == CTL_DONE && size)
-        status = ctl_size(in, size, ctl_get(now, "size_bytes"), &size_bytes);
+        status = ctl_size(in, size, pool_grown_from(now), &size_bytes);
     if (status != CTL_DONE)
         return status;
     return ctl_ask(in, "pool.grow",

@@ -40,13 +40,17 @@ static void transfer_catch_signals(void)
 
 static uint64_t transfer_percent(uint64_t done_bytes, uint64_t total_bytes)
 {
-    return total_bytes > 0 ? done_bytes / (total_bytes / 100 + 1) : 100;
+    if (done_bytes >= total_bytes)
+        return 100;
+    return min_u64(99, (uint64_t)((double)done_bytes * 100.0 / (double)total_bytes));
 }
 
 static void transfer_progress_cb(void *opaque, const struct transfer_progress *progress)
 {
     const bool *on_terminal = opaque;
     char done[UNITS_TEXT_MAX], total[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX];
+    if (!*on_terminal && progress->done_bytes >= progress->total_bytes)
+        return; /* the report follows */
     fprintf(stderr, "%s%s %s of %s, %" PRIu64 "%%, %s/s%s", *on_terminal ? "\r" : "",
             progress->phase == TRANSFER_VERIFYING ? "verified" : "copied",
             units_format_bytes(progress->done_bytes, 'h', done),
@@ -126,7 +130,6 @@ static int transfer_copy(const struct invocation *in, struct transfer_options *o
         options->progress = transfer_progress_cb;
     options->progress_opaque = &on_terminal;
     options->progress_ms = on_terminal ? 0 : TRANSFER_LINE_MS;
-    transfer_catch_signals();
     int r = transfer_run(options, result, why);
     if (on_terminal)
         fputs("\r\033[K", stderr);
@@ -215,6 +218,8 @@ static enum ctl_exit import_run(struct import *import)
     enum ctl_exit status = import_measure(import);
     if (status == CTL_DONE)
         status = transfer_export_uri(in, import->name, &uri);
+    /* From here on an interruption has something to undo. */
+    transfer_catch_signals();
     if (status == CTL_DONE)
         status = import_make_lun(import);
     if (status != CTL_DONE)
@@ -259,6 +264,7 @@ enum ctl_exit ctl_lun_export(struct invocation *in)
                                        .destination = in->args[1],
                                        .destination_format = option_text(in, "format"),
                                        .overwrite = option_flag(in, "overwrite")};
+    transfer_catch_signals();
     int r = transfer_copy(in, &options, connections, &result, &why);
     if (r < 0)
         return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),

@@ -102,7 +102,10 @@ enum ctl_exit ctl_help(struct invocation *in)
     }
     const char *prefix = in->arg_count > 0 ? in->args[0] : "";
     if (*prefix == '-')
-        prefix = "";
+    {
+        command_print_help(stdout, in->command);
+        return CTL_DONE;
+    }
     for (command = command_table; command->words; command++)
         if (help_is_shown(command) && strncmp(command->words, prefix, strlen(prefix)) == 0)
             break;

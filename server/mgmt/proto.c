@@ -107,7 +107,7 @@ int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms, char **lin
     size_t searched = 0;
     for (;;)
     {
-        char *from = stream->buf + stream->start;
+        char *from = stream->buf ? stream->buf + stream->start : NULL;
         char *end =
             stream->len > searched ? memchr(from + searched, '\n', stream->len - searched) : NULL;
         size_t line_len = end ? (size_t)(end - from) : stream->len;

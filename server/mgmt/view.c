@@ -3,6 +3,7 @@
 #include "server/mgmt/view.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "server/mgmt/proto.h"
 
@@ -55,6 +56,16 @@ double view_savings_ratio(uint64_t mapped_bytes, uint64_t data_bytes)
     return (double)(mapped_bytes * 100 / data_bytes) / 100.0;
 }
 
+/* Of a pool in a file: how long it is, and what it takes from its file system, being sparse. */
+static void view_put_file(json_t *pool, const char *path)
+{
+    struct stat file;
+    if (stat(path, &file) < 0 || !S_ISREG(file.st_mode))
+        return;
+    view_put_uint(pool, "file_bytes", (uint64_t)file.st_size);
+    view_put_uint(pool, "file_taken_bytes", (uint64_t)file.st_blocks * 512);
+}
+
 json_t *view_pool(const struct pool_info *info)
 {
     char uuid[VIEW_UUID_TEXT];
@@ -67,6 +78,7 @@ json_t *view_pool(const struct pool_info *info)
     view_put_text(pool, "health", pool_health_name(info->health));
     view_put(pool, "read_only", json_boolean(info->read_only));
     view_put_uint(pool, "size_bytes", info->size_bytes);
+    view_put_file(pool, info->path);
     view_put_uint(pool, "used_bytes", info->data_bytes + info->metadata_bytes);
     view_put_uint(pool, "data_bytes", info->data_bytes);
     view_put_uint(pool, "metadata_bytes", info->metadata_bytes);

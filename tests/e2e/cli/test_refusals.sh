@@ -1,0 +1,123 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What is refused: with which status, in which words, and with a command that helps.
+
+. "$(dirname "$0")/lib.sh"
+
+# ---- usage: 2 ----
+refused 2 "is no command" fly
+refused 2 'try: lunette help lun' lun fly
+refused 2 "needs a word behind it" snapshot
+refused 2 "needs NAME SIZE" lun create
+refused 2 "needs NAME SIZE" lun create a
+refused 2 "not a size" lun create a lots
+refused 2 "no such option" lun create a 1G --sise 1
+refused 2 "twice" lun create a 1G --size 1G
+refused 2 "same thing twice" lun create a 1G --size 2G
+refused 2 "--sector: " lun create a 1G --sector 4097
+refused 2 "needs a name with %d" lun clone a b --count 3
+refused 2 "needs --count" lun clone a 'b%d'
+refused 2 "--count: " lun clone a 'b%d' --count 20001
+refused 2 "LUN@SNAPSHOT" snapshot create a
+refused 2 "LUN@SNAPSHOT" snapshot create @b
+refused 2 "one snapshot at a time" snapshot delete a@b c
+refused 2 'no field "colour"' lun show --fields colour
+refused 2 "--units" lun show --units X
+refused 2 "not a duration" job wait --timeout soon
+refused 2 "not a whole number" job cancel x
+refused 2 "not both" tree --dot --json
+refused 2 "name the pool" serve
+refused 2 "not both" serve --pool "$pool" --foreground --background
+refused 2 "not on both" serve --pool "$pool" --nbd-socket /x --nbd-listen 1
+refused 2 "0 to 65535" serve --pool "$pool" --nbd-listen 1:99999
+run
+same "$status" 2
+
+# ---- no server: 3 ----
+for command in "lun show" "pool show" "df" "tree" "event show" "job show" "server status" \
+    "server stop" "lun create a 1G" "lun clone a b" "lun delete a" "snapshot create a@b" \
+    "lun import $0 a" "lun export a b" "lun attach a" "freed a" "pool check"; do
+    # shellcheck disable=SC2086
+    refused 3 "no server answers on $LUNETTE_SOCKET" $command
+    [[ $err == *"try: lunette serve"* ]] || fail "$command gives no way out: $err"
+done
+refused 3 "no server answers on /nonexistent/x" lun show --socket /nonexistent/x
+refused 3 "no server answers" server status --wait 1ms
+
+# ---- refused: 1 ----
+refused 1 "" pool show --pool "$work/none"
+refused 1 "" pool create "$work/none/pool" 1G
+echo "a file of somebody's" >"$work/file"
+refused 1 "" pool create "$work/file" 1G
+refused 1 "" pool show --pool "$work/file"
+same "$(od -c "$work/file")" "$(echo "a file of somebody's" | od -c)"
+ok pool create "$pool" 256M
+refused 1 "" pool create "$pool" 256M
+refused 1 "cannot read /nonexistent.conf" serve --conf /nonexistent.conf
+printf '[pool]\npath = /p\nspeed = high\n' >"$work/bad.conf"
+refused 1 "$work/bad.conf:3: no key \"speed\"" serve --conf "$work/bad.conf"
+refused 1 "apt install nbdkit" serve --pool "$pool" --nbdkit "$work/no-nbdkit" --foreground
+
+server_start
+if [[ $engine == lun ]]; then
+    refused 1 "$server" pool check --pool "$pool"
+    refused 1 "$server" pool grow 1G --pool "$pool"
+fi
+refused 1 "process $server, answers" serve --pool "$pool" --plugin "$plugin"
+
+ok lun create a 64M
+ok snapshot create a@s
+refused 1 "cannot create LUN a: " lun create a 64M
+[[ $err == *"try: lunette lun show a"* ]] || fail "no hint: $err"
+refused 1 "" lun create a 64M --dry-run
+refused 1 "" lun create 'bad/name' 64M
+refused 1 "" lun create odd 1000
+refused 1 "" lun create huge 8000P
+refused 1 "lunette lun show" lun show none
+refused 1 "cannot clone none: " lun clone none b
+refused 1 "" lun clone a a
+refused 1 "" lun clone a@none b
+refused 1 "" lun clone a 'x%d%d' --count 2
+refused 1 "" lun clone a 'x%s' --count 2
+refused 1 "" lun rename none b
+refused 1 "" lun rename a a/b
+refused 1 "" lun resize a 32M
+refused 1 "" lun resize none 1G
+refused 1 "with-snapshots" lun delete a
+refused 1 "" lun delete none
+refused 1 "" lun delete a --dry-run
+refused 1 "" lun comment none text
+refused 1 "" lun comment a "$(printf 'x%.0s' {1..200})"
+refused 1 "cannot create snapshot a@s: " snapshot create a@s
+refused 1 "" snapshot create none@s
+refused 1 "" snapshot delete a@none
+refused 1 "" snapshot delete a@none --dry-run
+refused 1 "" snapshot rename a@none b
+refused 1 "" snapshot restore a@none
+refused 1 "" snapshot restore a@none --dry-run
+refused 1 "" freed a none
+refused 1 "" pool dump nonsense
+refused 1 "" pool grow 1M
+refused 1 "there is no job 77" job cancel 77
+refused 1 "" lun attach none
+refused 1 "" lun attach a..none
+json luns.# 1 lun show
+json luns.0.size_bytes 67108864 lun show
+
+# ---- a LUN that a client has open ----
+mkfifo "$work/go"
+nbdkit_uri=$("$lunette" lun attach a --json | "$probe" json uri)
+qemu-io -f raw "$nbdkit_uri" <"$work/go" >"$work/qemu-io" 2>&1 &
+client=$!
+exec 5>"$work/go"
+echo "write -P 1 0 64k" >&5
+until [[ $("$lunette" lun show a --json | "$probe" json luns.0.open) -gt 0 ]]; do :; done
+refused 1 "" lun delete a --with-snapshots
+refused 1 "" lun delete a --with-snapshots --dry-run
+refused 1 "" snapshot restore a@s
+ok lun delete a --with-snapshots --force
+exec 5>&-
+wait "$client"
+json luns.# 0 lun show
+finish

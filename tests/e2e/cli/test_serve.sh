@@ -1,0 +1,112 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# lunette serve in the background: ready when it returns, by options and by conf file, beside live and
+# dead servers; and stopped.
+
+. "$(dirname "$0")/lib.sh"
+
+serve=(serve --plugin "$plugin")
+background=
+end_background()
+{
+    [[ -z $background ]] || kill -9 "$background" 2>/dev/null
+    cleanup
+}
+trap end_background EXIT
+
+# Until the process is gone; whoever adopted it may be slow to bury it.
+wait_for_end()
+{
+    local state
+    while state=$(awk '/^State:/ { print $2 }' "/proc/$1/status" 2>/dev/null) &&
+        [[ -n $state && $state != Z ]]; do :; done
+}
+
+ok pool create "$pool" 256M
+ok "${serve[@]}" --pool "$pool"
+says "Management: $LUNETTE_SOCKET"
+background=$(<"$work/lunette.pid")
+json pid "$background" server status
+json nbd_uri "nbd+unix:///?socket=$work/nbd.sock" server status
+ok lun create a 64M
+uri=$("$lunette" lun attach a --json | "$probe" json uri)
+same "$(nbdinfo --size "$uri" 2>&1)" 67108864
+
+refused 1 "process $background, answers" "${serve[@]}" --pool "$pool"
+# Another socket, but the same pool or the same NBD socket.
+LUNETTE_SOCKET=$work/other.sock refused 1 "another server listens on $work/nbd.sock" \
+    "${serve[@]}" --pool "$pool"
+mkdir "$work/other"
+if [[ $engine == lun ]]; then
+    checks=$((checks + 1))
+    run "${serve[@]}" --pool "$pool" --socket "$work/other/mgmt.sock"
+    [[ $status == 1 && $err == *"$background"* ]] || fail "a second server of the pool: $status $err"
+fi
+
+# Killed: what it left behind does not keep the next from starting.
+kill -9 "$background"
+wait_for_end "$background"
+refused 3 "the server that made it is gone" lun show
+json pid '*' "${serve[@]}" --pool "$pool"
+killed=$background
+background=$(<"$work/lunette.pid")
+[[ $killed != "$background" ]] || fail "the pid file is old"
+ok server stop
+says "process $background, has stopped"
+wait_for_end "$background"
+background=
+refused 3 "there is no such socket" lun show
+
+# By conf file, over TCP on a port that is free now; options override it.
+port=$((20000 + $$ % 20000))
+cat >"$work/lunette.conf" <<END
+[pool]
+path = $work/none
+cache = 16M
+checkpoint_interval = 1s
+[nbd]
+listen = 127.0.0.1:$port
+threads = 4
+[management]
+socket = $work/conf.sock
+mode = 0600
+[server]
+pid_file = $work/conf.pid
+plugin = $plugin
+END
+checks=$((checks + 1))
+run serve --conf "$work/lunette.conf"
+[[ $status == 1 && $err == *"$work/none"*"nbdkit refused, as it says above"* ]] ||
+    fail "a pool that is not there: $status $err"
+ok serve --conf "$work/lunette.conf" --pool "$pool"
+export LUNETTE_SOCKET=$work/conf.sock
+background=$(<"$work/conf.pid")
+json nbd_uri "nbd://127.0.0.1:$port/" server status
+json conf "$work/lunette.conf" server status
+same "$(stat -c %a "$LUNETTE_SOCKET")" 600
+[[ $engine != lun ]] || json luns.0.name a lun show
+ok lun create tcp 64M
+same "$(nbdinfo --size "nbd://127.0.0.1:$port/tcp" 2>&1)" 67108864
+ok lun attach tcp
+says "nbd-client '127.0.0.1' $port /dev/nbd0 -name tcp"
+ok server stop
+wait_for_end "$background"
+background=
+
+# A server that cannot make its management socket ends, and serve says so.
+refused 1 "ended while it started" "${serve[@]}" --pool "$pool" --socket "$work/nowhere/mgmt.sock" \
+    --pid-file "$work/nowhere.pid" --nbd-socket "$work/nowhere-nbd.sock"
+
+# nbdkit's own options and filters.
+ok "${serve[@]}" --pool "$pool" --socket "$work/filter.sock" --read-only -- --filter=readahead
+export LUNETTE_SOCKET=$work/filter.sock
+background=$(<"$work/lunette.pid")
+ok lun create filtered 64M
+checks=$((checks + 1))
+info=$(nbdinfo "$("$lunette" lun attach filtered --json | "$probe" json uri)" 2>&1)
+[[ $info == *"is_read_only: true"* ]] || fail "--read-only: $info"
+ok server stop
+wait_for_end "$background"
+background=
+finish
