@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/checked.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "lun/pool/pool_internal.h"
@@ -202,17 +203,20 @@ void *checkpoint_thread(void *opaque)
                 condition_wait_ms(&pool->cp_wake, &pool->cp_wait_lock, pool->options.checkpoint_ms);
             if (woken || pool->threads_stop)
                 continue;
-            struct journal_stats stats;
-            journal_get_stats(pool->journal, &stats);
-            if (stats.last_seq == pool->cp_last_seq || pool->cp_error != 0)
+            /* The journal's lock comes before this one. */
+            lock_release(&pool->cp_wait_lock);
+            uint64_t seq = journal_last_seq(pool->journal);
+            lock_take(&pool->cp_wait_lock);
+            if (seq == pool->cp_last_seq || pool->cp_error != 0)
                 continue; /* nothing changed */
-            pool->cp_requested = pool->cp_completed + 1;
+            pool->cp_requested = max_u64(pool->cp_requested, pool->cp_completed + 1);
         }
         pool->cp_running = true;
-        pool->cp_last_seq = journal_last_seq(pool->journal);
         lock_release(&pool->cp_wait_lock);
+        uint64_t last_seq = journal_last_seq(pool->journal);
         int r = checkpoint_run(pool);
         lock_take(&pool->cp_wait_lock);
+        pool->cp_last_seq = last_seq;
         pool->cp_running = false;
         pool->cp_completed++;
         if (r < 0)
