@@ -51,6 +51,19 @@ static void nbd_server_preload(void)
 #endif
 }
 
+const char *const *nbd_server_prefix(void)
+{
+    static const char *const words[] = {
+#ifdef NBD_SERVER_PRELOAD
+        "env",
+        "LD_PRELOAD=" NBD_SERVER_PRELOAD,
+        "ASAN_OPTIONS=detect_leaks=0:abort_on_error=1",
+#endif
+        NULL,
+    };
+    return words;
+}
+
 /* In the child. */
 __attribute__((noreturn)) static void nbd_server_exec(int socket_fd, const char *log_path,
                                                       pid_t parent, const char *const *args)

@@ -41,6 +41,12 @@ void nbd_server_kill(struct nbd_server *server);
  */
 MUST_CHECK int nbd_server_run(const char *const *args, char **output);
 
+/*
+ * The command line that runs nbdkit with what a sanitized plugin needs, for who starts it
+ * otherwise: words to put before "nbdkit", none (NULL) in a plain build.
+ */
+const char *const *nbd_server_prefix(void);
+
 /* All that the log has, to be freed; never NULL. */
 char *nbd_server_log(const struct nbd_server *server);
 

@@ -40,11 +40,20 @@ static int fixture_remove_cb(const char *path, const struct stat *stat, int type
     return remove(path);
 }
 
+/* After a failure: what the server has to say of it. */
+static void fixture_print_log(const struct nbd_server *server)
+{
+    AUTO_FREE char *log = nbd_server_log(server);
+    fprintf(stderr, "\n--- %s\n%s---\n", server->log_path, log);
+}
+
 static void fixture_take_down(void)
 {
     if (!fixture_current)
         return;
     fixture_current = NULL;
+    if (fixture_copy.server.pid > 0) /* the test did not get to fixture_end() */
+        fixture_print_log(&fixture_copy.server);
     nbd_server_kill(&fixture_copy.server);
     nftw(fixture_copy.dir, fixture_remove_cb, 16, FTW_DEPTH | FTW_PHYS);
 }
@@ -99,10 +108,7 @@ void fixture_serve(struct fixture *f, const char *const *args)
             all[count++] = args[i];
     int r = nbd_server_start(&f->server, f->dir, all);
     if (r < 0)
-    {
-        AUTO_FREE char *log = nbd_server_log(&f->server);
-        fprintf(stderr, "nbdkit did not start: %s\n", log);
-    }
+        fixture_print_log(&f->server);
     fixture_note(f);
     CU_ASSERT_EQUAL_FATAL(r, 0);
 }
@@ -121,10 +127,7 @@ void fixture_end(struct fixture *f)
         int status = nbd_server_stop(&f->server);
         CU_ASSERT_EQUAL(status, 0);
         if (status != 0)
-        {
-            AUTO_FREE char *log = nbd_server_log(&f->server);
-            fprintf(stderr, "nbdkit ended with %d: %s\n", status, log);
-        }
+            fixture_print_log(&f->server);
     }
     fixture_note(f);
     fixture_take_down();

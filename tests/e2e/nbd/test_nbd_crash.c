@@ -339,7 +339,15 @@ static void test_stdin(void)
     for (unsigned round = 0; round < 3; round++)
     {
         struct nbd_handle *nbd = nbd_create();
-        char *args[] = {"nbdkit", "-s", "--exit-with-parent", (char *)fixture_plugin(), pool, NULL};
+        char *args[16];
+        size_t count = 0;
+        for (const char *const *word = nbd_server_prefix(); *word; word++)
+            args[count++] = (char *)*word;
+        args[count++] = "nbdkit";
+        args[count++] = "-s";
+        args[count++] = (char *)fixture_plugin();
+        args[count++] = pool;
+        args[count] = NULL;
         nbd_set_opt_mode(nbd, true);
         CU_ASSERT_EQUAL_FATAL(nbd_connect_command(nbd, args), 0);
         if (fixture_engine_is_durable())
