@@ -167,7 +167,7 @@ static void lun_print_clone(const struct invocation *in, const json_t *result)
 enum ctl_exit ctl_lun_clone(struct invocation *in)
 {
     AUTO_JSON json_t *result = NULL;
-    const char *source, *name;
+    const char *source, *name = NULL;
     uint64_t count = 1, first = 0;
     enum ctl_exit status = lun_clone_names(in, &source, &name);
     if (status == CTL_DONE)

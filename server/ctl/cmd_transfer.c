@@ -12,7 +12,7 @@
 
 #include "lun/base/checked.h"
 #include "server/ctl/ctl.h"
-#include "server/ctl/transfer.h"
+#include "server/ctl/transfer_module.h"
 #include "server/ctl/uri.h"
 #include "server/units.h"
 
@@ -23,6 +23,7 @@ enum
 };
 
 static volatile sig_atomic_t transfer_cancelled;
+static const struct transfer_module *transfer; /* set at the beginning of a command */
 
 static void transfer_signal_cb(int number)
 {
@@ -117,6 +118,14 @@ static enum ctl_exit transfer_export_uri(const struct invocation *in, const char
     return *uri ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
 }
 
+static enum ctl_exit transfer_begin(const struct invocation *in)
+{
+    struct reason why;
+    if (transfer_module_load(&transfer, &why) < 0)
+        return ctl_refuse(in, why.text, NULL);
+    return CTL_DONE;
+}
+
 /* Fills in what both directions share and copies. */
 static int transfer_copy(const struct invocation *in, struct transfer_options *options,
                          uint64_t connections, struct transfer_result *result, struct reason *why)
@@ -130,7 +139,7 @@ static int transfer_copy(const struct invocation *in, struct transfer_options *o
         options->progress = transfer_progress_cb;
     options->progress_opaque = &on_terminal;
     options->progress_ms = on_terminal ? 0 : TRANSFER_LINE_MS;
-    int r = transfer_run(options, result, why);
+    int r = transfer->run(options, result, why);
     if (on_terminal)
         fputs("\r\033[K", stderr);
     return r;
@@ -160,7 +169,7 @@ static enum ctl_exit import_measure(struct import *import)
         status = ctl_size(in, option_text(in, "size"), UINT64_MAX, &import->size_bytes);
     if (status != CTL_DONE)
         return status;
-    int r = transfer_size(import->source, option_text(in, "format"), &source_bytes, &why);
+    int r = transfer->size(import->source, option_text(in, "format"), &source_bytes, &why);
     if (r < 0)
         return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
     if (import->size_bytes == 0)
@@ -214,7 +223,7 @@ static enum ctl_exit import_run(struct import *import)
     struct reason why = {.text = ""};
     struct transfer_result result = {0};
     AUTO_FREE char *uri = NULL;
-    AUTO_FREE char *source = transfer_redact(import->source);
+    AUTO_FREE char *source = transfer->redact(import->source);
     enum ctl_exit status = import_measure(import);
     if (status == CTL_DONE)
         status = transfer_export_uri(in, import->name, &uri);
@@ -243,7 +252,8 @@ enum ctl_exit ctl_lun_import(struct invocation *in)
 {
     struct import import = {
         .in = in, .source = in->args[0], .name = in->args[1], .sector_bytes = 512};
-    return import_run(&import);
+    enum ctl_exit status = transfer_begin(in);
+    return status == CTL_DONE ? import_run(&import) : status;
 }
 
 /* ---- export -------------------------------------------------------------------------------- */
@@ -253,13 +263,16 @@ enum ctl_exit ctl_lun_export(struct invocation *in)
     struct reason why = {.text = ""};
     struct transfer_result result = {0};
     AUTO_FREE char *uri = NULL;
-    AUTO_FREE char *destination = transfer_redact(in->args[1]);
+    AUTO_FREE char *destination = NULL;
     uint64_t connections = 0;
     enum ctl_exit status = ctl_number(in, "connections", 1, TRANSFER_CONNECTIONS_MAX, &connections);
+    if (status == CTL_DONE)
+        status = transfer_begin(in);
     if (status == CTL_DONE)
         status = transfer_export_uri(in, in->args[0], &uri);
     if (status != CTL_DONE)
         return status;
+    destination = transfer->redact(in->args[1]);
     struct transfer_options options = {.source = uri,
                                        .destination = in->args[1],
                                        .destination_format = option_text(in, "format"),

@@ -116,7 +116,7 @@ static int mgmt_bind(const struct sockaddr_un *address, unsigned mode, int *fd, 
 int mgmt_listen(const char *path, unsigned mode, struct mgmt_listener *listener, struct reason *why)
 {
     struct sockaddr_un address;
-    int lock_fd, fd;
+    int lock_fd = -1, fd = -1;
     int r = mgmt_address(path, &address, why);
     if (r < 0)
         return r;

@@ -12,16 +12,19 @@ enum
     VIEW_UUID_TEXT = 37
 };
 
+/* By hand: a listing of ten thousand LUNs formats as many of them. */
 static const char *view_uuid(const uint8_t uuid[16], char text[VIEW_UUID_TEXT])
 {
+    static const char digits[] = "0123456789abcdef";
     size_t at = 0;
     for (int i = 0; i < 16; i++)
     {
         if (i == 4 || i == 6 || i == 8 || i == 10)
             text[at++] = '-';
-        snprintf(text + at, VIEW_UUID_TEXT - at, "%02x", uuid[i]);
-        at += 2;
+        text[at++] = digits[uuid[i] >> 4];
+        text[at++] = digits[uuid[i] & 15];
     }
+    text[at] = '\0';
     return text;
 }
 

@@ -44,6 +44,7 @@ stuffers=()
 mkfifo "$work/end"
 exec 6<>"$work/end"
 for i in 1 2 3; do
+    : >"$work/stuff$i"
     "$probe" stuff "$LUNETTE_SOCKET" <"$work/end" >"$work/stuff$i" 6>&- &
     stuffers+=($!)
 done

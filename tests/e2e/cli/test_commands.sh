@@ -156,6 +156,6 @@ if [[ $engine == lun ]]; then
     server_start
     ok pool grow +1G
     json file_bytes 3221225472 pool show
-    json count 17 lun show
+    json count 15 lun show
 fi
 finish
