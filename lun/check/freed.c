@@ -275,6 +275,8 @@ static int freed_point_gone(struct freed *freed, struct outcome *outcome)
     outcome->shown_by = heir ? heir->shown_by : outcome->line->is_walking ? NULL : outcome->line;
     if (r == 0 && heir)
         r = freed_settle(freed, outcome, &heir->dropped);
+    else if (r == 0 && outcome->shown_by && outcome->wants_pieces)
+        r = pieces_load(freed->pool, outcome->line, &outcome->dropped);
     return r;
 }
 

@@ -271,17 +271,20 @@ static void fake_run(struct scsi_task *task)
     }
     if (fake_is_write(task))
     {
-        memcpy(target->bytes + offset, task->out, task->out_len);
+        if (task->out_len > 0)
+            memcpy(target->bytes + offset, task->out, task->out_len);
     }
     else if (fake_is_read(task))
     {
-        memcpy(task->in, target->bytes + offset, task->in_capacity);
+        if (task->in_capacity > 0)
+            memcpy(task->in, target->bytes + offset, task->in_capacity);
         task->in_len = task->in_capacity;
     }
     else if (task->cdb[0] == 0x12)
     {
         static const uint8_t inquiry[FAKE_INQUIRY_BYTES] = {0, 0, 6, 2, 31, 0, 0, 2, 'F', 'A'};
-        memcpy(task->in, inquiry, task->in_capacity);
+        if (task->in_capacity > 0)
+            memcpy(task->in, inquiry, task->in_capacity);
         task->in_len = task->in_capacity;
     }
     else if (task->cdb[0] != 0x00)

@@ -183,11 +183,22 @@ int lun_write(struct lun *lun, const void *buf, size_t len, uint64_t offset, uns
     return nv_note_full(lun->pool, nv_write(lun, buf, len, offset, LUN_IO_MAX_BYTES));
 }
 
+static int nv_write_atomic(struct lun *lun, const void *buf, size_t len, uint64_t offset)
+{
+    AUTO_LOCK(&lun->pool->lock);
+    int r = nv_check_change(lun, len, offset, NV_SMALL_MAX_BYTES);
+    if (r < 0)
+        return r;
+    if (len % LUN_BLK_BYTES != 0 || (len > 0 && offset % LUN_BLK_BYTES != 0))
+        return -EINVAL;
+    return nv_content_write(lun->pool, &lun->object->content, buf, len, offset);
+}
+
 int lun_write_atomic(struct lun *lun, const void *buf, size_t len, uint64_t offset, unsigned flags)
 {
-    if (flags & ~(unsigned)LUN_FUA || len % LUN_BLK_BYTES != 0 || offset % LUN_BLK_BYTES != 0)
+    if (flags & ~(unsigned)LUN_FUA)
         return -EINVAL;
-    return nv_note_full(lun->pool, nv_write(lun, buf, len, offset, NV_SMALL_MAX_BYTES));
+    return nv_note_full(lun->pool, nv_write_atomic(lun, buf, len, offset));
 }
 
 static int nv_zero(struct lun *lun, uint64_t len, uint64_t offset)

@@ -15,8 +15,12 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
+#include "lun/base/log.h"
 
-enum { REPLAY_HANGS_S = 900 }; /* a run that takes as long hangs, and is ended by SIGALRM */
+enum
+{
+    REPLAY_HANGS_S = 900
+}; /* a run that takes as long hangs, and is ended by SIGALRM */
 
 struct replay_options
 {
@@ -87,6 +91,16 @@ void replay_trace(const struct replay *replay, const char *format, ...)
     va_end(args);
     putchar('\n');
     fflush(stdout);
+}
+
+static void replay_log_sink(enum log_level level, const char *text)
+{
+    (void)level, (void)text;
+}
+
+void replay_quiet_log(const struct replay *replay)
+{
+    log_set_sink(replay->trace ? NULL : replay_log_sink);
 }
 
 void replay_count(struct replay *replay, const char *format, ...)

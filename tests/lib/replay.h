@@ -72,6 +72,9 @@ __attribute__((noreturn)) void replay_fail(const struct replay *replay, const ch
 /* A line of --trace. */
 void replay_trace(const struct replay *replay, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Log lines only with --trace: faults make the engine say much that is as it should be. */
+void replay_quiet_log(const struct replay *replay);
+
 void replay_count(struct replay *replay, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #endif

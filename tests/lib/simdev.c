@@ -227,7 +227,9 @@ static int simdev_faulty_write(struct simdev *disk, const uint8_t *bytes, size_t
     case SIMDEV_FAIL:
         return disk->fault.error;
     case SIMDEV_PARTIAL:
-        simdev_do_write(disk, bytes, (size_t)rng_below(&disk->rng, len), offset);
+        len = (size_t)rng_below(&disk->rng, len);
+        len -= min_u64(len, (offset + len) % SIMDEV_SECTOR_BYTES); /* a sector is whole or not */
+        simdev_do_write(disk, bytes, len, offset);
         return disk->fault.error;
     case SIMDEV_LOSE:
         return 0;

@@ -11,7 +11,6 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
-#include "lun/base/log.h"
 
 static const struct model_scale model_scales[] = {
     {
@@ -145,7 +144,11 @@ static void model_compare_identities(struct model *model, const struct lun_info 
         if (before[i].id != after[i].id || before[i].lun_id != after[i].lun_id ||
             before[i].created_ns != after[i].created_ns ||
             memcmp(before[i].uuid, after[i].uuid, sizeof(before[i].uuid)) != 0)
-            replay_fail(model->replay, "'%s' is another one after the restart", before[i].name);
+            replay_fail(model->replay,
+                        "before the restart '%s' %" PRIu64 " of %" PRIu64 " of time %" PRIu64
+                        ", after it '%s' %" PRIu64 " of %" PRIu64 " of time %" PRIu64,
+                        before[i].name, before[i].id, before[i].lun_id, before[i].created_ns,
+                        after[i].name, after[i].id, after[i].lun_id, after[i].created_ns);
     }
 }
 
@@ -280,7 +283,7 @@ static const struct
 static void model_run(struct replay *replay)
 {
     struct model model;
-    log_set_level(replay->trace ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR);
+    replay_quiet_log(replay);
     model_begin(&model, replay);
     uint64_t total = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(model_steps); i++)

@@ -114,7 +114,7 @@ void model_compare_content(struct model *model, const char *name, const struct m
             replay_fail(model->replay, "%s: block %" PRIu64 " is %s", name, i,
                         real[i] == MODEL_HOLE ? "a hole and must be mapped"
                                               : "mapped and must be a hole");
-        if (naive[i] == MODEL_SHARED && real[i] == MODEL_OWN && !strchr(name, '@'))
+        if (naive[i] == MODEL_SHARED && real[i] == MODEL_OWN && !strpbrk(name, "@."))
             replay_fail(model->replay, "%s: block %" PRIu64 " is shared and counts as own", name,
                         i);
     }

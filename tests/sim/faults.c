@@ -18,7 +18,6 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
-#include "lun/base/log.h"
 #include "lun/pool/format.h"
 #include "tests/sim/sim.h"
 
@@ -224,7 +223,7 @@ static void faults_run_damage(struct replay *replay)
     const char *what = NULL;
     if (faults_pick_metadata(&sim, &blk, &what))
         faults_damage_block(&sim, blk);
-    log_set_level(replay->trace ? LOG_LEVEL_INFO : (enum log_level) - 1);
+    replay_quiet_log(replay);
     r = sim_open(&sim, sim.disk, &sim.pool);
     replay_trace(replay, "%s in block %" PRIu64 " was damaged: open gives %d %s", what, blk, r,
                  r < 0 ? sim.why.text : "");

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "lun/base/invariant.h"
-#include "lun/base/log.h"
 #include "lun/pool/format.h"
 
 enum
@@ -31,7 +30,7 @@ int sim_open(struct sim *sim, struct simdev *disk, struct pool **pool)
 void sim_begin(struct sim *sim, struct replay *replay)
 {
     *sim = (struct sim){.replay = replay, .op = "create pool"};
-    log_set_level(replay->trace ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR);
+    replay_quiet_log(replay);
     rng_env_init(&sim->env, replay->seed);
     sim->now = calloc(1, sizeof(*sim->now));
     sim->maybe = calloc(1, sizeof(*sim->maybe));

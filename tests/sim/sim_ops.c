@@ -456,7 +456,7 @@ static int sim_op_grow(struct sim *sim)
     struct oracle *after = sim_begin_command(sim, "grow");
     if (after->pool_bytes >= (64 << 20))
         return SIM_NOTHING;
-    after->pool_bytes += 1 << 20;
+    after->pool_bytes += 2 << 20; /* a whole allocation group */
     replay_trace(sim->replay, "grow the pool to %" PRIu64, after->pool_bytes);
     return sim_end_command(sim, pool_grow(sim->pool, after->pool_bytes, &sim->why));
 }
