@@ -164,7 +164,8 @@ void discovery_text_request(struct session *session, const struct pdu *pdu)
     }
     if (!is_bad)
     {
-        writer_bytes(&text->request, pdu->data, pdu->data_len);
+        if (pdu->data_len > 0)
+            writer_bytes(&text->request, pdu->data, pdu->data_len);
         if (goes_on)
             text->answer.len = text->sent = 0;
         else

@@ -457,7 +457,8 @@ enum login_step login_handle_pdu(struct login *login, const struct pdu *pdu,
     }
     if (login->request.len + pdu->data_len > TEXT_BYTES_MAX)
         return login_refuse_logged(login, WIRE_LOGIN_OUT_OF_RESOURCES, reply);
-    writer_bytes(&login->request, pdu->data, pdu->data_len);
+    if (pdu->data_len > 0)
+        writer_bytes(&login->request, pdu->data, pdu->data_len);
     if (goes_on)
     {
         login->answer.len = login->answer_sent = 0;
