@@ -8,6 +8,9 @@
 
 #include "lun/base/cleanup.h"
 #include "server/mgmt/mgmt.h"
+#ifdef LUNETTE_ISCSI
+#include "server/iscsi/portal.h"
+#endif
 
 struct target
 {
@@ -15,6 +18,9 @@ struct target
     struct target_options options; /* strings owned */
     char *portals[TARGET_PORTALS_MAX];
     struct mgmt *mgmt;
+    struct access *access; /* this and the next two: NULL without portals */
+    struct scsi_target *scsi;
+    struct iscsi_server *iscsi;
 };
 
 struct pool *target_pool(struct target *target)
@@ -53,8 +59,90 @@ static int target_copy_options(struct target *target, const struct target_option
     return r;
 }
 
+/* ---- iSCSI --------------------------------------------------------------------------------- */
+
+#ifdef LUNETTE_ISCSI
+static int target_start_iscsi(struct target *target, struct reason *why)
+{
+    const struct iscsi_options options = {.portals = target->options.iscsi_portals,
+                                          .portal_count = target->options.iscsi_portal_count};
+    int r = access_open(target->pool, &target->access, why);
+    if (r < 0)
+        return r;
+    const struct scsi_target_options scsi = {.target_name = access_target_name(target->access),
+                                             .port_count = (uint16_t)options.portal_count};
+    r = scsi_target_create(target->pool, target->access, &scsi, &target->scsi, why);
+    if (r < 0)
+        return r;
+    pool_set_change_hook(target->pool, scsi_target_lun_changed, target->scsi);
+    r = iscsi_start(target->scsi, target->access, &options, &target->iscsi, why);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < iscsi_portal_count(target->iscsi); i++)
+        event_add(target->pool, "info", "iscsi.listening", "", "iSCSI target %s listens on %s",
+                  iscsi_target_name(target->iscsi), iscsi_portal_address(target->iscsi, i));
+    return 0;
+}
+
+static void target_stop_iscsi(struct target *target)
+{
+    iscsi_stop(target->iscsi);
+    if (target->scsi)
+        pool_set_change_hook(target->pool, NULL, NULL);
+    scsi_target_destroy(target->scsi);
+    access_close(target->access);
+}
+
+size_t target_iscsi_portals(const struct target *target)
+{
+    return target->iscsi ? iscsi_portal_count(target->iscsi) : 0;
+}
+
+const char *target_iscsi_portal(const struct target *target, size_t i)
+{
+    return iscsi_portal_address(target->iscsi, i);
+}
+
+const char *target_iscsi_name(const struct target *target)
+{
+    return target->iscsi ? iscsi_target_name(target->iscsi) : NULL;
+}
+#else
+static int target_start_iscsi(struct target *target, struct reason *why)
+{
+    return reason_set(why, -ENOTSUP, "this build has no iSCSI: leave out the portal %s",
+                      target->options.iscsi_portals[0]);
+}
+
+static void target_stop_iscsi(struct target *target)
+{
+    (void)target;
+}
+
+size_t target_iscsi_portals(const struct target *target)
+{
+    (void)target;
+    return 0;
+}
+
+const char *target_iscsi_portal(const struct target *target, size_t i)
+{
+    (void)target, (void)i;
+    return NULL;
+}
+
+const char *target_iscsi_name(const struct target *target)
+{
+    (void)target;
+    return NULL;
+}
+#endif
+
+/* ---- start and stop ------------------------------------------------------------------------ */
+
 static void target_free(struct target *target)
 {
+    target_stop_iscsi(target);
     free((char *)target->options.mgmt_socket);
     free((char *)target->options.management_group);
     free((char *)target->options.nbd_uri);
@@ -67,9 +155,9 @@ static void target_free(struct target *target)
 int target_start(struct pool *pool, const struct target_options *options, struct target **target,
                  struct reason *why)
 {
-    if (options->iscsi_portal_count > 0)
-        return reason_set(why, -ENOTSUP, "this build has no iSCSI: leave out the portal %s",
-                          options->iscsi_portals[0]);
+    if (options->iscsi_portal_count > TARGET_PORTALS_MAX)
+        return reason_set(why, -EINVAL, "%zu iSCSI portals; %d are possible",
+                          options->iscsi_portal_count, TARGET_PORTALS_MAX);
     struct target *started = calloc(1, sizeof(*started));
     if (!started)
         return reason_set(why, -ENOMEM, "no memory");
@@ -77,7 +165,10 @@ int target_start(struct pool *pool, const struct target_options *options, struct
     int r = target_copy_options(started, options);
     if (r < 0)
         r = reason_set(why, r, "no memory");
-    else if (options->mgmt_socket)
+    if (r == 0 && options->iscsi_portal_count > 0)
+        r = target_start_iscsi(started, why);
+    /* Last: who finds the socket finds everything else running. */
+    if (r == 0 && options->mgmt_socket)
         r = mgmt_start(started, NULL, &started->mgmt, why);
     if (r < 0)
     {

@@ -42,6 +42,11 @@ MUST_CHECK int target_start(struct pool *pool, const struct target_options *opti
 /* Ends all threads, also commands that still run, and removes the socket. NULL is accepted. */
 void target_stop(struct target *target);
 
+/* The portals that listen, with their real ports, and the target's name; NULL without iSCSI. */
+size_t target_iscsi_portals(const struct target *target);
+const char *target_iscsi_portal(const struct target *target, size_t i);
+const char *target_iscsi_name(const struct target *target);
+
 /* What it was started with; lives as long as @target. */
 struct pool *target_pool(struct target *target);
 const struct target_options *target_options_of(const struct target *target);

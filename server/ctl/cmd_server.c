@@ -43,6 +43,7 @@ static const struct field status_fields[] = {
     {"luns", "LUNs", FIELD_COUNT, false},
     {"nbd_uri", "NBD", FIELD_TEXT, false},
     {"iscsi_portals", "iSCSI", FIELD_TEXT, false},
+    {"iscsi_target", "iSCSI target", FIELD_TEXT, false},
     {"socket", "Management", FIELD_TEXT, false},
     {"management_group", "Management group", FIELD_TEXT, false},
     {"conf", "Conf file", FIELD_TEXT, false},

@@ -23,20 +23,22 @@ int verb_server_status(struct verb_request *request)
     struct pool_info info;
     pool_get_info(request->pool, &info);
     json_t *portals = json_array();
-    for (size_t i = 0; i < options->iscsi_portal_count; i++)
-        ignore_error(json_array_append_new(portals, json_string(options->iscsi_portals[i])),
-                     "shown only");
+    for (size_t i = 0; i < target_iscsi_portals(request->target); i++)
+        ignore_error(
+            json_array_append_new(portals, json_string(target_iscsi_portal(request->target, i))),
+            "shown only");
     struct env *env = env_system();
     uint64_t now_ns = env->now_ns(env);
     uint64_t up_s = now_ns > info.opened_ns ? (now_ns - info.opened_ns) / 1000000000 : 0;
     request->result = json_pack(
-        "{s:s, s:i, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b}", /**/
+        "{s:s, s:i, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b}", /**/
         "version", LUNETTE_VERSION, "pid", (int)getpid(), "uptime_s", (json_int_t)up_s, "pool",
         info.name, "path", info.path, "health", pool_health_name(info.health), "socket",
         verb_text(options->mgmt_socket), "nbd_uri", verb_text(options->nbd_uri), "iscsi_portals",
-        portals, "management_group", verb_text(options->management_group), "conf",
-        verb_text(options->conf_path), "connections", (json_int_t)request->connections, "luns",
-        (json_int_t)info.lun_count, "may_change", (int)request->peer.may_change);
+        portals, "iscsi_target", verb_text(target_iscsi_name(request->target)), "management_group",
+        verb_text(options->management_group), "conf", verb_text(options->conf_path), "connections",
+        (json_int_t)request->connections, "luns", (json_int_t)info.lun_count, "may_change",
+        (int)request->peer.may_change);
     return request->result ? 0 : -ENOMEM;
 }
 

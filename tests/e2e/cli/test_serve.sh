@@ -109,4 +109,24 @@ info=$(nbdinfo "$("$lunette" lun attach filtered --json | "$probe" json uri)" 2>
 ok server stop
 wait_for_end "$background"
 background=
+
+# iSCSI on a port of the kernel's choice, told by the status, where an initiator can log in.
+ok "${serve[@]}" --pool "$pool" --socket "$work/iscsi.sock" --iscsi 127.0.0.1:0
+export LUNETTE_SOCKET=$work/iscsi.sock
+background=$(<"$work/lunette.pid")
+ok server status --json
+portal=$("$probe" json iscsi_portals.0 <<<"$out")
+target=$("$probe" json iscsi_target <<<"$out")
+checks=$((checks + 1))
+[[ $portal =~ ^127\.0\.0\.1:[1-9][0-9]+$ && $target == iqn.* ]] || fail "portal $portal, target $target"
+if command -v iscsi-ls >/dev/null; then
+    checks=$((checks + 1))
+    # It sees nothing: no LUN is mapped to it.
+    said=$(timeout 20 iscsi-ls "iscsi://$portal" 2>&1) || fail "discovery at $portal: $said"
+    same "$said" ""
+fi
+refused 1 "" "${serve[@]}" --pool "$pool" --socket "$work/iscsi2.sock" --iscsi nowhere:1
+ok server stop
+wait_for_end "$background"
+background=
 finish
