@@ -151,7 +151,7 @@ static void task_store(struct task *task, uint32_t offset, const uint8_t *data, 
         uint32_t part = task->out_want - offset;
         part = part < len ? part : len;
         uint8_t *to = task->out_buf->bytes + offset;
-        if (to != data)
+        if (part > 0 && to != data)
             memcpy(to, data, part);
         task->out_got = offset + part;
     }
