@@ -10,7 +10,7 @@ enum
 {
     TRANSFER_GRANULE_BYTES = 4096, /* zeros are looked for, and blocks cut, in these units */
     TRANSFER_STALL_MS = 90000,     /* without any answer a connection counts as lost */
-    TRANSFER_STALL_CANCELLED_MS = 10000,
+    TRANSFER_STALL_CANCELLED_MS = 5000,
     TRANSFER_BUSY_MAX = 100, /* times that one block is sent again to a busy side */
     TRANSFER_BUSY_MS = 100,
     TRANSFER_BACKOFF_MS = 100, /* before the second reconnect; doubles */

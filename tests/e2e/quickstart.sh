@@ -70,6 +70,11 @@ says "it runs already, process $first" 1
 
 # The server dies: the third run starts another one on the same pool.
 kill -9 "$first"
+status=0
+while [ "$status" != 3 ]; do # 3: nobody answers any more
+    LUNETTE_SOCKET=$folder/mgmt.sock "$build/server/ctl/lunette" server status >/dev/null 2>&1
+    status=$?
+done
 quick
 says "runs as process" 1
 says "only vm-042 differs" 1

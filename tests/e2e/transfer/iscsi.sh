@@ -38,6 +38,7 @@ stop_target()
 {
     kill -KILL "$target_pid"
     wait "$target_pid" 2>/dev/null
+    forget "$target_pid"
     rm -f "$TGT_IPC_SOCKET"*
 }
 

@@ -109,10 +109,21 @@ serve()
     wait_for_socket "$server_pid" "$socket"
 }
 
+# forget PID: it has ended, and its number may be somebody else's soon.
+forget()
+{
+    local pid left=()
+    for pid in "${server_pids[@]}"; do
+        [ "$pid" = "$1" ] || left+=("$pid")
+    done
+    server_pids=("${left[@]}")
+}
+
 stop_server()
 {
     kill "${2:--TERM}" "$1"
     wait "$1" 2>/dev/null
+    forget "$1"
 }
 
 # pause_start ARGUMENT...: begins a transfer that stops at its first flush; $durable is how far it is.
