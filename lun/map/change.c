@@ -51,7 +51,8 @@ static void change_unlock(struct pool *pool, enum change_mode mode, struct lun_o
 }
 
 /* With the locks: 0 applied; -EAGAIN with a missing node; -EOVERFLOW: more room is needed. */
-static int change_try(struct change *change, const void *actions, size_t len, uint64_t admitted)
+static int change_try(struct change *change, enum change_mode mode, const void *actions, size_t len,
+                      uint64_t admitted)
 {
     struct pool *pool = change->pool;
     int r = pool_may_change(pool);
@@ -64,7 +65,8 @@ static int change_try(struct change *change, const void *actions, size_t len, ui
     r = record_apply(change, actions, len);
     INVARIANT(r == 0); /* prepared by us for this state */
     INVARIANT(change->placements.count <= admitted);
-    journal_append(pool->journal, actions, len, change->placements.blks, change->placements.count);
+    journal_append(pool->journal, actions, len, change->placements.blks, change->placements.count,
+                   mode == CHANGE_MANAGEMENT);
     return 0;
 }
 
@@ -100,7 +102,7 @@ static int change_run_admitted(struct change *change, enum change_mode mode, str
     for (;;)
     {
         change_lock(pool, mode, lun);
-        int r = change_try(change, actions, len, *admitted);
+        int r = change_try(change, mode, actions, len, *admitted);
         change_unlock(pool, mode, lun);
         if (r == -EOVERFLOW)
         {

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/crc32c.h"
 #include "lun/base/invariant.h"
 #include "lun/map/change.h"
 #include "lun/map/emap.h"
@@ -31,6 +32,7 @@ enum
     IO_ATOMIC_MAX_BYTES = 1 << 20,
     IO_EDIT_MAX_BYTES = 1 << 20,
     IO_RECORD_BYTES = 64,
+    IO_CRC_MAX_BLKS = 16, /* larger writes take the way with two syncs */
 };
 
 /* One piece of a write in progress: bytes [offset, offset + len) of @buf. */
@@ -45,25 +47,49 @@ struct piece
 
 /* ---- new blocks ---------------------------------------------------------------------------- */
 
+/*
+ * A small write begins a window: all of it is written with zeros at once, before its first block is
+ * used. So the file system below gives room for many writes in one go, and the flush of each does
+ * not wait for it. Nobody's blocks are harmed: those not used now are free again, and merely
+ * written.
+ */
+static int io_begin_window(struct pool *pool, struct line *line, uint64_t want, uint64_t *blk,
+                           uint64_t *got)
+{
+    uint32_t window = atomic_load_explicit(&line->window_blks, memory_order_relaxed);
+    window = window ? window : IO_WINDOW_FIRST_BLKS;
+    int r = space_take(pool->space, 0, max_u64(want, window), blk, got);
+    if (r < 0)
+        return r;
+    atomic_store_explicit(&line->window_blks, (uint32_t)min_u64(window * 2, IO_WINDOW_BLKS),
+                          memory_order_relaxed);
+    atomic_store_explicit(&line->window_end, *blk + *got, memory_order_relaxed);
+    space_advance(pool->space, *blk + *got);
+    if (want * 2 > *got)
+        return 0;
+    AUTO_FREE uint8_t *zeros = calloc(*got, BLK_BYTES);
+    if (zeros)
+        ignore_error(device_write(pool->device, zeros, *got * BLK_BYTES, *blk * BLK_BYTES),
+                     "it only prepares: the write itself tells what is wrong");
+    return 0;
+}
+
 /* Takes up to @want blocks where this LUN's data goes. */
 static int io_take(struct pool *pool, struct line *line, uint64_t want, uint64_t *blk,
                    uint64_t *got)
 {
     uint64_t hint = atomic_load_explicit(&line->window_blk, memory_order_relaxed);
     uint64_t end = atomic_load_explicit(&line->window_end, memory_order_relaxed);
-    if (hint >= end)
-        hint = 0;
-    int r = space_take(pool->space, hint, want, blk, got);
+    int r = hint > 0 && hint < end ? space_take(pool->space, hint, want, blk, got)
+                                   : io_begin_window(pool, line, want, blk, got);
     if (r < 0)
         return r;
-    uint64_t next = *blk + *got;
-    if (hint == 0 || *blk >= end || *blk < hint)
+    if (*got > want)
     {
-        end = *blk + max_u64(IO_WINDOW_BLKS, *got);
-        space_advance(pool->space, end);
+        space_cancel(pool->space, *blk + want, *got - want);
+        *got = want;
     }
-    atomic_store_explicit(&line->window_blk, next, memory_order_relaxed);
-    atomic_store_explicit(&line->window_end, end, memory_order_relaxed);
+    atomic_store_explicit(&line->window_blk, *blk + *got, memory_order_relaxed);
     return 0;
 }
 
@@ -135,13 +161,17 @@ static int io_write_new_run(struct piece *piece, uint64_t lba, uint64_t n, uint6
 {
     CLEANUP(whole_destroy) struct whole whole = {0};
     int r = whole_make(&whole, piece, lba, n);
+    bool has_crc = n <= IO_CRC_MAX_BLKS && journal_wants_crc(piece->pool->journal);
+    uint32_t crc = 0;
+    for (int i = 0; r == 0 && has_crc && i < whole.iov_count; i++)
+        crc = crc32c(crc, whole.iov[i].iov_base, whole.iov[i].iov_len);
     if (r == 0)
         r = device_writev(piece->pool->device, whole.iov, whole.iov_count, blk * BLK_BYTES);
     if (r < 0)
         return r;
     uint8_t bytes[IO_RECORD_BYTES];
     struct writer writer = {.bytes = bytes, .capacity = sizeof(bytes)};
-    action_write(&writer, piece->object->line->object.id, lba, blk, (uint32_t)n, false, 0);
+    action_write(&writer, piece->object->line->object.id, lba, blk, (uint32_t)n, has_crc, crc);
     return change_run(piece->pool, CHANGE_IO, piece->object, bytes, writer.len, false);
 }
 
@@ -172,6 +202,9 @@ static int io_write_in_place(struct piece *piece, uint64_t lba, uint64_t n, uint
 {
     uint64_t from = max_u64(lba * BLK_BYTES, piece->offset);
     uint64_t to = min_u64((lba + n) * BLK_BYTES, piece->offset + piece->len);
+    int r = journal_touch(piece->pool->journal, blk, n);
+    if (r < 0)
+        return r;
     return device_write(piece->pool->device, piece->buf + (from - piece->offset), to - from,
                         blk * BLK_BYTES + (from - lba * BLK_BYTES));
 }

@@ -13,6 +13,7 @@
 #include "lun/base/reader.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/pool_internal.h"
+#include "lun/pool/record.h"
 
 struct half
 {
@@ -29,17 +30,37 @@ struct pending
     uint64_t first_seq, last_seq; /* first_seq 0: empty */
 };
 
+enum
+{
+    TRACKED_MAX = 64
+};
+
+/* Blocks whose present content a batch, or one to come, is verified by. */
+struct tracked
+{
+    struct
+    {
+        uint64_t blk, len_blks;
+    } items[TRACKED_MAX];
+    unsigned count;
+};
+
 struct journal
 {
     struct pool *pool;
     struct lock lock; /* LOCK_RANK_JOURNAL; guards all but what the leader alone uses */
     uint64_t half_bytes;
     uint64_t first_blk;
-    struct half halves[2];     /* used_bytes and chain: written by the leader, or at a switch */
-    unsigned current;          /* half of new records */
-    bool switching;            /* a checkpoint is on its way: the other half still counts */
-    bool linked;               /* ... and its last batch has been written, leading to current */
-    struct pending pending[2]; /* by half */
+    struct half halves[2];         /* used_bytes and chain: written by the leader, or at a switch */
+    unsigned current;              /* half of new records */
+    bool switching;                /* a checkpoint is on its way: the other half still counts */
+    bool linked;                   /* ... and its last batch has been written, leading to current */
+    struct pending pending[2];     /* by half */
+    struct tracked pending_data;   /* of the records in memory */
+    _Atomic bool pending_ordered;  /* they cannot all be verified: their data is synced first */
+    struct tracked flying_data;    /* of the batch being written */
+    struct tracked unclaimed_data; /* of the last batch written */
+    _Atomic uint64_t tracked_count; /* in all three: for a quick look without the lock */
     uint64_t admitted;
     uint64_t last_seq, durable_seq, switch_seq;
 
@@ -122,10 +143,86 @@ bool journal_wants_checkpoint(struct journal *journal)
     return journal_filled_locked(journal) > journal->half_bytes / 2;
 }
 
+/* ---- data that batches are verified by ----------------------------------------------------- */
+
+static void journal_count_tracked(struct journal *journal)
+{
+    atomic_store(&journal->tracked_count, journal->pending_data.count + journal->flying_data.count +
+                                              journal->unclaimed_data.count);
+}
+
+static bool tracked_overlaps(const struct tracked *tracked, uint64_t blk, uint64_t len_blks)
+{
+    for (unsigned i = 0; i < tracked->count; i++)
+    {
+        if (tracked->items[i].blk < blk + len_blks &&
+            blk < tracked->items[i].blk + tracked->items[i].len_blks)
+            return true;
+    }
+    return false;
+}
+
+bool journal_wants_crc(struct journal *journal)
+{
+    return !atomic_load_explicit(&journal->pending_ordered, memory_order_relaxed);
+}
+
+/* From now on the pending records' data is synced before they are written: nothing to verify. */
+static void journal_give_up_tracking(struct journal *journal)
+{
+    atomic_store(&journal->pending_ordered, true);
+    journal->pending_data.count = 0;
+}
+
+static int journal_track_data(void *opaque, const struct record_data *data)
+{
+    struct journal *journal = opaque;
+    struct tracked *tracked = &journal->pending_data;
+    if (!data->has_crc || tracked->count == TRACKED_MAX)
+        return -ENOBUFS;
+    tracked->items[tracked->count].blk = data->blk;
+    tracked->items[tracked->count].len_blks = data->len_blks;
+    tracked->count++;
+    return 0;
+}
+
+static void journal_track_locked(struct journal *journal, const void *actions, size_t len,
+                                 bool is_ordered)
+{
+    if (atomic_load(&journal->pending_ordered))
+        return;
+    if (is_ordered || record_each_data(actions, len, journal_track_data, journal) < 0)
+        journal_give_up_tracking(journal);
+    journal_count_tracked(journal);
+}
+
+int journal_touch(struct journal *journal, uint64_t blk, uint64_t len_blks)
+{
+    while (atomic_load(&journal->tracked_count) > 0)
+    {
+        {
+            AUTO_LOCK(&journal->lock);
+            if (tracked_overlaps(&journal->pending_data, blk, len_blks))
+            {
+                journal_give_up_tracking(journal);
+                journal_count_tracked(journal);
+            }
+            if (!tracked_overlaps(&journal->flying_data, blk, len_blks) &&
+                !tracked_overlaps(&journal->unclaimed_data, blk, len_blks))
+                return 0;
+        }
+        int r = journal_commit(journal);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 uint64_t journal_append(struct journal *journal, const void *actions, size_t len,
-                        const uint64_t *nodes, unsigned node_count)
+                        const uint64_t *nodes, unsigned node_count, bool is_ordered)
 {
     AUTO_LOCK(&journal->lock);
+    journal_track_locked(journal, actions, len, is_ordered);
     struct pending *pending = &journal->pending[journal->current];
     uint64_t seq = ++journal->last_seq;
     struct disk_record record = {
@@ -155,9 +252,16 @@ static uint64_t batch_bytes(uint64_t payload_bytes)
 }
 
 /* Writes one batch to @half; -EMSGSIZE if it does not fit. Only the leader calls this. */
+struct batch_args
+{
+    uint64_t prev_seq;   /* of the record before the first */
+    uint64_t synced_seq; /* known to be durable now */
+    uint32_t flags;
+    uint64_t next_id;
+};
+
 static int journal_write_batch(struct journal *journal, unsigned index,
-                               const struct pending *pending, uint64_t prev_seq, uint32_t flags,
-                               uint64_t next_id)
+                               const struct pending *pending, const struct batch_args *args)
 {
     struct half *half = &journal->halves[index];
     uint64_t bytes = batch_bytes(pending->writer.len);
@@ -170,13 +274,13 @@ static int journal_write_batch(struct journal *journal, unsigned index,
     struct disk_batch batch = {
         .magic = le32_put(DISK_MAGIC_BATCH),
         .journal_id = le64_put(half->journal_id),
-        .first_seq = le64_put(is_empty ? prev_seq + 1 : pending->first_seq),
-        .last_seq = le64_put(is_empty ? prev_seq : pending->last_seq),
-        .synced_seq = le64_put(prev_seq),
+        .first_seq = le64_put(is_empty ? args->prev_seq + 1 : pending->first_seq),
+        .last_seq = le64_put(is_empty ? args->prev_seq : pending->last_seq),
+        .synced_seq = le64_put(args->synced_seq),
         .chain = le32_put(half->chain),
         .payload_bytes = le32_put(pending->writer.len),
-        .flags = le32_put(flags),
-        .next_journal_id = le64_put(next_id),
+        .flags = le32_put(args->flags),
+        .next_journal_id = le64_put(args->next_id),
     };
     memcpy(buf, &batch, sizeof(batch));
     if (pending->writer.len > 0)
@@ -200,6 +304,8 @@ struct commit
     struct pending old, new;
     unsigned current;
     bool with_old; /* a checkpoint is on its way, and current's batches need the old half's chain */
+    bool is_ordered; /* data is synced before the records are written */
+    bool is_claim;   /* without records, but the last batch is still to be claimed */
     uint64_t durable_seq, last_seq;
 };
 
@@ -211,22 +317,47 @@ static void journal_take(struct journal *journal, struct commit *commit)
     commit->old = journal->pending[journal->current ^ 1];
     memset(journal->pending, 0, sizeof(journal->pending));
     commit->with_old = journal->switching && !journal->linked;
+    /* Two batches before one sync: the second would not prove the first. */
+    commit->is_ordered = atomic_load(&journal->pending_ordered) || commit->with_old;
+    bool has_records = commit->new.first_seq != 0 || commit->old.first_seq != 0;
+    commit->is_claim = !has_records && journal->unclaimed_data.count > 0 && !commit->with_old;
+    if (!commit->is_ordered)
+        journal->flying_data = journal->pending_data;
+    journal->pending_data.count = 0;
+    atomic_store(&journal->pending_ordered, false);
+    journal_count_tracked(journal);
     commit->durable_seq = journal->durable_seq;
     commit->last_seq = journal->last_seq;
+}
+
+/* What was taken is durable, or (@is_durable false) will only be by a checkpoint. */
+static void journal_conclude(struct journal *journal, const struct commit *commit, bool is_durable)
+{
+    AUTO_LOCK(&journal->lock);
+    bool wrote_batch = commit->new.first_seq != 0 || commit->old.first_seq != 0 || commit->is_claim;
+    if (is_durable && wrote_batch)
+        journal->unclaimed_data = journal->flying_data;
+    journal->flying_data.count = 0;
+    journal_count_tracked(journal);
+    if (is_durable)
+        journal->durable_seq = max_u64(journal->durable_seq, commit->last_seq);
 }
 
 /* Writes what was taken. -EMSGSIZE: only a checkpoint can make it durable. */
 static int journal_write(struct journal *journal, struct commit *commit)
 {
-    uint64_t prev_seq = commit->durable_seq;
+    struct batch_args args = {.prev_seq = commit->durable_seq, .synced_seq = commit->durable_seq};
     if (commit->with_old)
     {
         bool link = commit->new.first_seq != 0;
+        if (link)
+        {
+            args.flags = DISK_BATCH_OTHER_HALF;
+            args.next_id = journal->halves[commit->current].journal_id;
+        }
         if (link || commit->old.first_seq != 0)
         {
-            int r = journal_write_batch(journal, commit->current ^ 1, &commit->old, prev_seq,
-                                        link ? DISK_BATCH_OTHER_HALF : 0,
-                                        journal->halves[commit->current].journal_id);
+            int r = journal_write_batch(journal, commit->current ^ 1, &commit->old, &args);
             if (r < 0)
                 return r;
         }
@@ -234,11 +365,13 @@ static int journal_write(struct journal *journal, struct commit *commit)
         if (journal->current == commit->current)
             journal->linked |= link;
         if (commit->old.first_seq != 0)
-            prev_seq = commit->old.last_seq;
+            args.prev_seq = commit->old.last_seq;
     }
-    if (commit->new.first_seq == 0)
+    if (commit->new.first_seq == 0 && !commit->is_claim)
         return 0;
-    return journal_write_batch(journal, commit->current, &commit->new, prev_seq, 0, 0);
+    args.flags = commit->is_ordered || commit->is_claim ? 0 : DISK_BATCH_VERIFY;
+    args.next_id = 0;
+    return journal_write_batch(journal, commit->current, &commit->new, &args);
 }
 
 /* The records taken are in no batch: from now until a checkpoint has them, only checkpoints can
@@ -252,34 +385,45 @@ static void journal_leave_gap(struct journal *journal, const struct commit *comm
         journal->halves[commit->current ^ 1].has_gap = true;
 }
 
+/* Syncs and writes what was taken. A claim that does not fit is left out: it only saves time. */
+static int journal_commit_taken(struct journal *journal, struct commit *commit)
+{
+    struct pool *pool = journal->pool;
+    bool has_records = commit->new.first_seq != 0 || commit->old.first_seq != 0;
+    if (!has_records && !commit->is_claim)
+        return pool_sync(pool);
+    int r = has_records && commit->is_ordered ? pool_sync(pool) : 0;
+    if (r < 0)
+        return r;
+    r = journal_write(journal, commit);
+    if (r == -EMSGSIZE && has_records)
+    {
+        journal_leave_gap(journal, commit);
+        return r;
+    }
+    if (r == -EMSGSIZE)
+        return r; /* a checkpoint claims it as well */
+    if (r < 0)
+    {
+        pool_degrade(pool, POOL_READ_ONLY, "the journal could not be written", r);
+        return r;
+    }
+    return pool_sync(pool);
+}
+
 /* One group commit, by its leader. -EMSGSIZE: it takes a checkpoint. */
 static int journal_commit_once(struct journal *journal)
 {
-    struct pool *pool = journal->pool;
-    int r = pool_may_change(pool);
+    int r = pool_may_change(journal->pool);
     if (r < 0)
         return r;
     struct commit commit;
     journal_take(journal, &commit);
-    r = pool_sync(pool);
-    bool has_records = commit.new.first_seq != 0 || commit.old.first_seq != 0;
-    if (r == 0 && has_records)
-    {
-        r = journal_write(journal, &commit);
-        if (r == 0)
-            r = pool_sync(pool);
-        else if (r == -EMSGSIZE)
-            journal_leave_gap(journal, &commit);
-        else
-            pool_degrade(pool, POOL_READ_ONLY, "the journal could not be written", r);
-    }
+    r = journal_commit_taken(journal, &commit);
+    journal_conclude(journal, &commit, r == 0);
     writer_destroy(&commit.old.writer);
     writer_destroy(&commit.new.writer);
-    if (r < 0)
-        return r;
-    AUTO_LOCK(&journal->lock);
-    journal->durable_seq = max_u64(journal->durable_seq, commit.last_seq);
-    return 0;
+    return r;
 }
 
 int journal_commit(struct journal *journal)
@@ -339,6 +483,9 @@ void journal_switch_done(struct journal *journal)
 {
     AUTO_LOCK(&journal->lock);
     journal->switching = false;
+    if (journal->durable_seq <= journal->switch_seq) /* the last batch is in the old half */
+        journal->unclaimed_data.count = 0;
+    journal_count_tracked(journal);
     journal->durable_seq = max_u64(journal->durable_seq, journal->switch_seq);
     struct pending *old = &journal->pending[journal->current ^ 1];
     writer_destroy(&old->writer);
@@ -371,6 +518,7 @@ struct replay
     uint32_t chain;
     uint64_t seq; /* last one replayed */
     bool is_after_switch;
+    bool is_torn; /* data of the batch being verified is not what its record says */
 };
 
 /* The batch at the replay's place if it is one, else NULL. */
@@ -463,6 +611,59 @@ static int replay_check_tail(const struct replay *replay)
     return 0;
 }
 
+static int replay_verify_data(void *opaque, const struct record_data *data)
+{
+    struct replay *replay = opaque;
+    struct pool *pool = replay->journal->pool;
+    enum
+    {
+        VERIFY_MAX_BLKS = 1024
+    };
+    if (!data->has_crc || data->len_blks > VERIFY_MAX_BLKS ||
+        !range_ok(data->blk, data->len_blks, atomic_load(&pool->size_blks)))
+        return -EBADMSG;
+    size_t len = data->len_blks * BLK_BYTES;
+    AUTO_FREE uint8_t *bytes = malloc(len);
+    if (!bytes)
+        return -ENOMEM;
+    int r = device_read(pool->device, bytes, len, data->blk * BLK_BYTES);
+    if (r < 0)
+        return r;
+    replay->is_torn |= crc32c(0, bytes, len) != data->crc;
+    return 0;
+}
+
+/* Whether the data of a batch that nothing claims got to the device with it. */
+static int replay_verify_batch(struct replay *replay, const struct disk_batch *batch)
+{
+    struct reader reader =
+        reader_of((const uint8_t *)batch + sizeof(*batch), le32_get(batch->payload_bytes));
+    replay->is_torn = false;
+    while (reader_left(&reader) > 0 && !replay->is_torn)
+    {
+        const struct disk_record *record = reader_bytes(&reader, sizeof(*record));
+        size_t len = record ? le32_get(record->len) : 0;
+        const uint8_t *actions = record ? reader_bytes(&reader, len) : NULL;
+        if (!actions || !reader_bytes(&reader, (size_t)le32_get(record->node_count) * 8))
+            return -EBADMSG;
+        int r = record_each_data(actions, len, replay_verify_data, replay);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Whether the batch behind this one is there. It was written after this one's sync. */
+static bool replay_is_claimed(const struct replay *replay, const struct disk_batch *batch,
+                              uint32_t crc)
+{
+    uint32_t next_crc;
+    const struct disk_batch *next = replay_batch(
+        replay, replay->offset + batch_bytes(le32_get(batch->payload_bytes)), &next_crc);
+    return next && le32_get(next->chain) == crc &&
+           le64_get(next->first_seq) == le64_get(batch->last_seq) + 1;
+}
+
 static int replay_run(struct replay *replay)
 {
     int r = replay_load_half(replay);
@@ -475,6 +676,12 @@ static int replay_run(struct replay *replay)
             return replay_check_tail(replay);
         uint32_t flags = le32_get(batch->flags);
         uint64_t next_id = le64_get(batch->next_journal_id);
+        if ((flags & DISK_BATCH_VERIFY) && !replay_is_claimed(replay, batch, crc))
+        {
+            r = replay_verify_batch(replay, batch);
+            if (r < 0 || replay->is_torn)
+                return r;
+        }
         r = replay_records(replay, batch);
         if (r < 0)
             return r;

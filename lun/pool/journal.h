@@ -6,6 +6,11 @@
  * them as one batch, and syncs again; many callers share one commit. The journal has two halves.
  * The switch of a checkpoint sends later records to the other half, so that the half before it can
  * be forgotten as a whole when the checkpoint is durable.
+ *
+ * A commit of a few small writes needs one sync instead of two: their records carry checksums of
+ * their data, and if the last batch of a journal does not match its data, it counts as torn. The
+ * batch after it is written only when its sync has returned, and so proves it (*claims* it). Until
+ * then nobody may overwrite such data in place: journal_touch().
  */
 #ifndef LUN_POOL_JOURNAL_H
 #define LUN_POOL_JOURNAL_H
@@ -37,11 +42,19 @@ MUST_CHECK int journal_admit(struct journal *journal, size_t len);
 void journal_leave(struct journal *journal, size_t len);
 
 /*
- * Adds a record, and the blocks of the tree nodes that it made. Under the gate and the locks that
+ * Adds a record, and the blocks of the tree nodes that it made. @is_ordered: it must not become durable
+ * before all data written so far is. Under the gate and the locks that
  * ordered its change, which has been applied. Returns its sequence number.
  */
 uint64_t journal_append(struct journal *journal, const void *actions, size_t len,
-                        const uint64_t *nodes, unsigned node_count);
+                        const uint64_t *nodes, unsigned node_count, bool is_ordered);
+
+/* Whether a checksum of its data could spare a write's commit a sync. A hint. */
+bool journal_wants_crc(struct journal *journal);
+
+/* Before data is overwritten in place, with its range locked: sees to it that no batch depends on the
+ * present content. May commit. */
+MUST_CHECK int journal_touch(struct journal *journal, uint64_t blk, uint64_t len_blks);
 
 /* Makes all that was appended, and all data written, before the call durable. No locks held. */
 MUST_CHECK int journal_commit(struct journal *journal);

@@ -79,6 +79,7 @@ struct line
     _Atomic uint64_t mapped_blks, own_blks, dropped_data_blks, dropped_node_blks;
     struct tree map;
     struct tree drops;
+    _Atomic uint32_t window_blks;    /* how large the next window is: it grows with use */
     _Atomic uint64_t window_blk, window_end; /* where its next data goes: a hint */
     struct list job_link;                    /* in pool->job_lines, under job_lock; or alone */
     uint32_t scan_birth; /* of a hidden point: where reclaim goes on in the smallest list */

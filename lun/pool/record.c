@@ -324,7 +324,7 @@ int record_apply(struct change *change, const void *actions, size_t len)
     return record_each(change, actions, len, action_apply);
 }
 
-int record_each_block(const void *actions, size_t len, record_blocks_fn *each, void *opaque)
+int record_each_data(const void *actions, size_t len, record_data_fn *each, void *opaque)
 {
     struct reader reader = reader_of(actions, len);
     while (reader_left(&reader) > 0)
@@ -332,9 +332,33 @@ int record_each_block(const void *actions, size_t len, record_blocks_fn *each, v
         struct action action;
         int r = action_read(&reader, &action);
         if (r == 0 && action.kind == ACTION_WRITE)
-            r = each(opaque, action.blk, action.len_blks);
+        {
+            struct record_data data = {.blk = action.blk,
+                                       .len_blks = action.len_blks,
+                                       .has_crc = (action.flags & ACTION_WRITE_HAS_CRC) != 0,
+                                       .crc = action.crc};
+            r = each(opaque, &data);
+        }
         if (r < 0)
             return r;
     }
     return 0;
+}
+
+struct record_blocks
+{
+    record_blocks_fn *each;
+    void *opaque;
+};
+
+static int record_data_blocks(void *opaque, const struct record_data *data)
+{
+    struct record_blocks *blocks = opaque;
+    return blocks->each(blocks->opaque, data->blk, data->len_blks);
+}
+
+int record_each_block(const void *actions, size_t len, record_blocks_fn *each, void *opaque)
+{
+    struct record_blocks blocks = {.each = each, .opaque = opaque};
+    return record_each_data(actions, len, record_data_blocks, &blocks);
 }

@@ -9,6 +9,7 @@
 #ifndef LUN_POOL_RECORD_H
 #define LUN_POOL_RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -64,6 +65,17 @@ MUST_CHECK int record_prepare(struct change *change, const void *actions, size_t
 
 /* Applies a prepared record. The error is only for replay: of live records there is none. */
 MUST_CHECK int record_apply(struct change *change, const void *actions, size_t len);
+
+/* The data of one write action: where it is, and its checksum if the record has one. */
+struct record_data
+{
+    uint64_t blk, len_blks;
+    bool has_crc;
+    uint32_t crc;
+};
+typedef int record_data_fn(void *opaque, const struct record_data *data);
+MUST_CHECK int record_each_data(const void *actions, size_t len, record_data_fn *each,
+                                void *opaque);
 
 /* Calls @each for the blocks that the record's writes name. */
 typedef int record_blocks_fn(void *opaque, uint64_t blk, uint64_t len_blks);

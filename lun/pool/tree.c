@@ -124,26 +124,32 @@ void tree_to_disk(const struct tree *tree, struct disk_root *disk)
 
 void tree_op_init(struct tree_op *op, struct pool *pool)
 {
-    *op = (struct tree_op){.pool = pool};
+    *op = (struct tree_op){.pool = pool, .pinned_capacity = TREE_OP_PINS_FEW};
+    op->pinned = op->pinned_few;
 }
 
 void tree_op_finish(struct tree_op *op)
 {
     for (unsigned i = 0; i < op->pinned_count; i++)
         cache_unpin(op->pool->cache, op->pinned[i]);
-    free(op->pinned);
-    op->pinned = NULL;
-    op->pinned_count = op->pinned_capacity = 0;
+    if (op->pinned != op->pinned_few)
+        free(op->pinned);
+    op->pinned = op->pinned_few;
+    op->pinned_count = 0;
+    op->pinned_capacity = TREE_OP_PINS_FEW;
 }
 
 static int tree_op_make_room(struct tree_op *op)
 {
     if (op->pinned_count < op->pinned_capacity)
         return 0;
-    unsigned capacity = op->pinned_capacity ? op->pinned_capacity * 2 : 16;
-    struct node **pinned = realloc(op->pinned, capacity * sizeof(struct node *));
+    bool was_few = op->pinned == op->pinned_few;
+    unsigned capacity = op->pinned_capacity * 2;
+    struct node **pinned = realloc(was_few ? NULL : op->pinned, capacity * sizeof(struct node *));
     if (!pinned)
         return -ENOMEM;
+    if (was_few)
+        memcpy(pinned, op->pinned_few, sizeof(op->pinned_few));
     op->pinned = pinned;
     op->pinned_capacity = capacity;
     return 0;

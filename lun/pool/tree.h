@@ -61,12 +61,15 @@ struct placements
     bool failed;   /* is_replay: more were asked for than there are */
 };
 
+enum { TREE_OP_PINS_FEW = 12 };
+
 /* One change in preparation or in progress: what is pinned for it, what it makes and drops. */
 struct tree_op
 {
     struct pool *pool;
-    struct node **pinned;
+    struct node **pinned; /* pinned_few, or allocated */
     unsigned pinned_count, pinned_capacity;
+    struct node *pinned_few[TREE_OP_PINS_FEW];
     /* A miss: load this after letting go of all locks, then prepare again (tree_op_load()). */
     struct node_ref missing;
     enum disk_tree_kind missing_kind;
