@@ -544,6 +544,7 @@ static void test_other_file_is_left_alone(void)
     struct reason why = {.text = ""};
     struct mgmt_listener listener = MGMT_LISTENER_NONE;
     AUTO_CLOSE int fd = open(socket_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    CU_ASSERT_TRUE_FATAL(fd >= 0);
     CU_ASSERT_EQUAL(mgmt_listen(socket_path, 0600, &listener, &why), -EEXIST);
     CU_ASSERT_EQUAL(access(socket_path, F_OK), 0);
     unlink(socket_path);
