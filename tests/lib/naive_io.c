@@ -189,7 +189,7 @@ static int nv_write_atomic(struct lun *lun, const void *buf, size_t len, uint64_
     int r = nv_check_change(lun, len, offset, NV_SMALL_MAX_BYTES);
     if (r < 0)
         return r;
-    if (len % LUN_BLK_BYTES != 0 || (len > 0 && offset % LUN_BLK_BYTES != 0))
+    if (len % LUN_BLK_BYTES != 0 || offset % LUN_BLK_BYTES != 0)
         return -EINVAL;
     return nv_content_write(lun->pool, &lun->object->content, buf, len, offset);
 }
