@@ -27,7 +27,8 @@ enum
 {
     IO_PIECE_BLKS = 256, /* one look-up and record at a time */
     IO_PIECE_RUNS = IO_PIECE_BLKS + 2,
-    IO_WINDOW_BLKS = 256, /* data of one LUN is kept together in such stretches */
+    IO_WINDOW_BLKS = 256,      /* data of one LUN is kept together in such stretches */
+    IO_WINDOW_FIRST_BLKS = 16, /* the first such stretch; they double */
     IO_CHECKPOINTS = 4,
     IO_ATOMIC_MAX_BYTES = 1 << 20,
     IO_EDIT_MAX_BYTES = 1 << 20,
