@@ -395,12 +395,24 @@ static void pool_stop_checkpoints(struct pool *pool)
     atomic_store(&pool->threads_running, false);
 }
 
+/* A fork since the claim has changed the process: whoever finds the pool busy is told the living. */
+static int pool_claim_again(struct pool *pool)
+{
+    if (le64_get(pool->super.holder_pid) == (uint64_t)getpid() || pool_may_change(pool) < 0)
+        return 0;
+    super_set_holder(&pool->super);
+    return checkpoint_run(pool);
+}
+
 int pool_start(struct pool *pool)
 {
     if (pool->is_read_only)
         return 0;
+    int r = pool_claim_again(pool);
+    if (r < 0)
+        return r;
     atomic_store(&pool->threads_running, true);
-    int r = pthread_create(&pool->cp_thread, NULL, checkpoint_thread, pool);
+    r = pthread_create(&pool->cp_thread, NULL, checkpoint_thread, pool);
     if (r != 0)
     {
         atomic_store(&pool->threads_running, false);

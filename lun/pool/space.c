@@ -19,6 +19,8 @@ enum
     SPACE_RESERVE_MAX = 1 << 17,
     SPACE_RESERVE_SHARE = 64, /* one part in so many */
     SPACE_DIRTY_MAX = 1 << 15,
+    SPACE_SEGMENT_GROUPS = 4096,
+    SPACE_SEGMENTS = DISK_SUPER_TABLES * DISK_TABLE_FANOUT * DISK_TABLE_FANOUT / SPACE_SEGMENT_GROUPS + 1,
 };
 
 /* A slot of a bitmap or table, as on disk. */
@@ -75,7 +77,8 @@ struct space
     uint32_t group_blks;
     uint64_t group_count; /* usable */
     uint64_t group_total; /* with those that a grow adds */
-    struct group *groups;
+    /* In segments that never move: whoever reads a bitmap holds no lock while it does. */
+    struct group *segments[SPACE_SEGMENTS];
     struct slot *tables1, *tables2;
     uint64_t total_blks, fixed_blks, free_blks, loaded_free_blks;
     uint64_t data_blks, node_blks;
@@ -89,6 +92,27 @@ struct space
     uint64_t dirty_groups;
     uint64_t image_data_blks, image_node_blks;
 };
+
+static struct group *space_group(const struct space *space, uint64_t g)
+{
+    return &space->segments[g / SPACE_SEGMENT_GROUPS][g % SPACE_SEGMENT_GROUPS];
+}
+
+/* Memory for groups up to @count. */
+static int space_add_segments(struct space *space, uint64_t count)
+{
+    if (count > (uint64_t)DISK_SUPER_TABLES * DISK_TABLE_FANOUT * DISK_TABLE_FANOUT)
+        return -EINVAL; /* more groups than the superblock can lead to */
+    for (uint64_t i = 0; i < div_round_up(count, SPACE_SEGMENT_GROUPS); i++)
+    {
+        if (space->segments[i])
+            continue;
+        space->segments[i] = calloc(SPACE_SEGMENT_GROUPS, sizeof(struct group));
+        if (!space->segments[i])
+            return -ENOMEM;
+    }
+    return 0;
+}
 
 static uint64_t words_for(uint32_t blks)
 {
@@ -196,7 +220,7 @@ static void space_set_reserve(struct space *space)
 static void space_init_groups(struct space *space, uint64_t from, uint64_t to)
 {
     for (uint64_t g = from; g < to; g++)
-        space->groups[g] = (struct group){
+        *space_group(space, g) = (struct group){
             .blks = space->group_blks, .free = space->group_blks - space_fixed_in_group(space, g)};
 }
 
@@ -211,10 +235,10 @@ int space_create(struct pool *pool, uint64_t size_blks, struct space **out)
     space->group_count = space->group_total = space_group_count(size_blks, pool->group_blks);
     uint64_t tables1 = div_round_up(space->group_count, DISK_TABLE_FANOUT);
     uint64_t tables2 = div_round_up(tables1, DISK_TABLE_FANOUT);
-    space->groups = calloc(space->group_count, sizeof(*space->groups));
+    int r = space_add_segments(space, space->group_count);
     space->tables1 = calloc(tables1, sizeof(*space->tables1));
     space->tables2 = calloc(DISK_SUPER_TABLES, sizeof(*space->tables2));
-    if (!space->groups || !space->tables1 || !space->tables2 || tables2 > DISK_SUPER_TABLES)
+    if (r < 0 || !space->tables1 || !space->tables2 || tables2 > DISK_SUPER_TABLES)
     {
         space_destroy(space);
         return -ENOMEM;
@@ -238,16 +262,17 @@ void space_destroy(struct space *space)
 {
     if (!space)
         return;
-    for (uint64_t g = 0; space->groups && g < space->group_total; g++)
+    for (uint64_t g = 0; g < space->group_total && space->segments[g / SPACE_SEGMENT_GROUPS]; g++)
     {
-        free(space->groups[g].busy);
-        free(space->groups[g].allocated);
-        group_drop_late(&space->groups[g]);
+        free(space_group(space, g)->busy);
+        free(space_group(space, g)->allocated);
+        group_drop_late(space_group(space, g));
     }
     for (size_t i = 0; i < space->image_capacity; i++)
         free(space->images[i].disk);
     free(space->images);
-    free(space->groups);
+    for (unsigned i = 0; i < SPACE_SEGMENTS; i++)
+        free(space->segments[i]);
     free(space->tables1);
     free(space->tables2);
     free(space->deferred[0].items);
@@ -308,7 +333,7 @@ static int space_load_table1(struct space *space, uint64_t index)
         return r;
     for (uint64_t i = 0; i < DISK_TABLE_FANOUT && first + i < space->group_total; i++)
     {
-        struct group *group = &space->groups[first + i];
+        struct group *group = space_group(space, first + i);
         group->slot = slot_from_disk(&table->slots[i]);
         if (group->slot.cp_id == 0)
             continue;
@@ -345,11 +370,11 @@ static void space_recount(struct space *space)
     space->total_blks = space->fixed_blks = space->free_blks = space->loaded_free_blks = 0;
     for (uint64_t g = 0; g < space->group_count; g++)
     {
-        space->total_blks += space->groups[g].blks;
+        space->total_blks += space_group(space, g)->blks;
         space->fixed_blks += space_fixed_in_group(space, g);
-        space->free_blks += space->groups[g].free;
-        if (space->groups[g].busy)
-            space->loaded_free_blks += space->groups[g].free;
+        space->free_blks += space_group(space, g)->free;
+        if (space_group(space, g)->busy)
+            space->loaded_free_blks += space_group(space, g)->free;
     }
     space_set_reserve(space);
 }
@@ -455,7 +480,7 @@ static int space_load_group(struct space *space, uint64_t g)
     {
         /* Once it is loaded, its figures are those of memory, which the disk does not know. */
         AUTO_LOCK(&space->lock);
-        unloaded = space->groups[g];
+        unloaded = *space_group(space, g);
         if (unloaded.busy)
             return 0;
     }
@@ -464,7 +489,7 @@ static int space_load_group(struct space *space, uint64_t g)
         return r;
     memcpy(busy, allocated, bytes);
     AUTO_LOCK(&space->lock);
-    struct group *group = &space->groups[g];
+    struct group *group = space_group(space, g);
     if (!group->busy)
         group_install_locked(space, group, take_ptr(&allocated), take_ptr(&busy));
     return 0;
@@ -526,7 +551,7 @@ static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, 
     for (uint64_t i = 0; i <= space->group_count; i++)
     {
         uint64_t g = (first + i) % space->group_count;
-        struct group *group = &space->groups[g];
+        struct group *group = space_group(space, g);
         if (group->free == 0)
             continue;
         if (!group->busy)
@@ -564,7 +589,7 @@ int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk,
                                       &load);
             if (r == 0)
             {
-                group_take_locked(space, &space->groups[g], bit, len);
+                group_take_locked(space, space_group(space, g), bit, len);
                 *blk = g * space->group_blks + bit;
                 *got = len;
                 if (!hint)
@@ -583,7 +608,7 @@ int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk,
 void space_cancel(struct space *space, uint64_t blk, uint64_t len)
 {
     AUTO_LOCK(&space->lock);
-    struct group *group = &space->groups[blk / space->group_blks];
+    struct group *group = space_group(space, blk / space->group_blks);
     bits_clear(group->busy, blk % space->group_blks, len);
     group->free += (uint32_t)len;
     space->free_blks += len;
@@ -606,7 +631,7 @@ void space_advance(struct space *space, uint64_t blk)
 void space_commit(struct space *space, uint64_t blk, uint64_t len)
 {
     AUTO_LOCK(&space->lock);
-    struct group *group = &space->groups[blk / space->group_blks];
+    struct group *group = space_group(space, blk / space->group_blks);
     uint64_t bit = blk % space->group_blks;
     INVARIANT(bits_all(group->busy, bit, len, true));
     INVARIANT(bits_all(group->allocated, bit, len, false));
@@ -622,7 +647,7 @@ uint64_t space_take_node(struct space *space)
     for (uint64_t i = 0; i <= space->group_count; i++)
     {
         uint64_t g = (first + i) % space->group_count;
-        struct group *group = &space->groups[g];
+        struct group *group = space_group(space, g);
         if (!group->busy || group->free == 0)
             continue;
         uint64_t bit = bits_find_clear(group->busy, i == 0 ? offset : 0, group->blks);
@@ -646,7 +671,7 @@ uint64_t space_take_node(struct space *space)
 void space_take_node_at(struct space *space, uint64_t blk)
 {
     AUTO_LOCK(&space->lock);
-    struct group *group = &space->groups[blk / space->group_blks];
+    struct group *group = space_group(space, blk / space->group_blks);
     uint64_t bit = blk % space->group_blks;
     INVARIANT(bits_all(group->busy, bit, 1, true) && bits_all(group->allocated, bit, 1, false));
     group_mark_allocated_locked(space, group, bit, 1);
@@ -683,7 +708,7 @@ static void deferred_add(struct deferred_list *list, uint64_t blk, uint64_t len)
 
 static void space_free_in_group_locked(struct space *space, uint64_t blk, uint32_t len)
 {
-    struct group *group = &space->groups[blk / space->group_blks];
+    struct group *group = space_group(space, blk / space->group_blks);
     uint32_t bit = (uint32_t)(blk % space->group_blks);
     if (group->busy)
     {
@@ -724,7 +749,7 @@ static uint64_t space_unloaded_locked(const struct space *space)
 {
     for (uint64_t g = 0; g < space->group_count; g++)
     {
-        if (!space->groups[g].busy && space->groups[g].free > 0)
+        if (!space_group(space, g)->busy && space_group(space, g)->free > 0)
             return g;
     }
     return UINT64_MAX;
@@ -807,7 +832,7 @@ int space_pin_replayed(struct space *space, uint64_t blk, uint64_t len)
         if (r < 0)
             return r;
         AUTO_LOCK(&space->lock);
-        struct group *group = &space->groups[g];
+        struct group *group = space_group(space, g);
         if (!bits_all(group->busy, bit, here, false))
             return -EBADMSG;
         group_take_locked(space, group, bit, here);
@@ -848,7 +873,7 @@ int space_prepare_switch(struct space *space)
             dirty = space->dirty_groups;
             for (uint64_t g = 0; g < space->group_total && load == UINT64_MAX; g++)
             {
-                if (space->groups[g].late)
+                if (space_group(space, g)->late)
                     load = g;
             }
         }
@@ -867,7 +892,7 @@ void space_switch(struct space *space, uint64_t cp_id)
     space->image_cp_id = cp_id;
     for (uint64_t g = 0; g < space->group_total && space->dirty_groups > 0; g++)
     {
-        struct group *group = &space->groups[g];
+        struct group *group = space_group(space, g);
         if (!group->is_dirty)
             continue;
         INVARIANT(space->image_count < space->image_capacity);
@@ -913,7 +938,7 @@ static void space_fill_table1(struct space *space, uint64_t index, struct disk_t
     table->level = le32_put(1);
     uint64_t first = index * DISK_TABLE_FANOUT;
     for (uint64_t i = 0; i < DISK_TABLE_FANOUT && first + i < space->group_total; i++)
-        table->slots[i] = slot_to_disk(&space->groups[first + i].slot, free_blks[i]);
+        table->slots[i] = slot_to_disk(&space_group(space, first + i)->slot, free_blks[i]);
 }
 
 /* Free blocks on disk of the groups under table @index: images override what was there. */
@@ -985,7 +1010,7 @@ int space_write(struct space *space, struct disk_super *super)
     for (size_t i = 0; i < space->image_count; i++)
     {
         struct image *image = &space->images[i];
-        struct group *group = &space->groups[image->group];
+        struct group *group = space_group(space, image->group);
         int r = space_write_slot(space, &group->slot, image->group, DISK_HEAD_BITMAP,
                                  DISK_MAGIC_BITMAP, image->disk);
         if (r < 0)
@@ -1023,7 +1048,7 @@ void space_release_deferred(struct space *space, bool discard)
         uint64_t blk = list->items[i].blk, len = list->items[i].len;
         while (len > 0)
         {
-            struct group *group = &space->groups[blk / space->group_blks];
+            struct group *group = space_group(space, blk / space->group_blks);
             uint64_t bit = blk % space->group_blks;
             uint64_t here = min_u64(len, space->group_blks - bit);
             INVARIANT(bits_all(group->busy, bit, here, true));
@@ -1050,10 +1075,9 @@ int space_grow(struct space *space, uint64_t size_blks)
         return 0;
     if (div_round_up(tables1, DISK_TABLE_FANOUT) > DISK_SUPER_TABLES)
         return -EINVAL;
-    struct group *groups = realloc(space->groups, count * sizeof(*groups));
-    if (!groups)
-        return -ENOMEM;
-    space->groups = groups;
+    int r = space_add_segments(space, count);
+    if (r < 0)
+        return r;
     struct slot *tables = realloc(space->tables1, tables1 * sizeof(*tables));
     if (!tables)
         return -ENOMEM;
@@ -1070,9 +1094,9 @@ void space_grow_done(struct space *space)
     AUTO_LOCK(&space->lock);
     for (uint64_t g = space->group_count; g < space->group_total; g++)
     {
-        space->total_blks += space->groups[g].blks;
+        space->total_blks += space_group(space, g)->blks;
         space->fixed_blks += space_fixed_in_group(space, g);
-        space->free_blks += space->groups[g].free;
+        space->free_blks += space_group(space, g)->free;
     }
     space->group_count = space->group_total;
     space_set_reserve(space);
@@ -1100,12 +1124,12 @@ int space_is_allocated(struct space *space, uint64_t blk, bool *is_allocated)
         *is_allocated = false;
         return 0;
     }
-    if (!space->groups[g].busy)
+    if (!space_group(space, g)->busy)
     {
         int r = space_load_group(space, g);
         if (r < 0)
             return r;
     }
-    *is_allocated = bit_get(space->groups[g].allocated, blk % space->group_blks);
+    *is_allocated = bit_get(space_group(space, g)->allocated, blk % space->group_blks);
     return 0;
 }
