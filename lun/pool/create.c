@@ -41,7 +41,7 @@ static uint64_t create_journal_half_blks(uint64_t journal_bytes, uint32_t group_
 static int create_check_empty(struct device *device, uint64_t device_bytes, struct reason *why)
 {
     size_t len = (size_t)min_u64(CREATE_PROBE_BYTES, device_bytes);
-    AUTO_FREE uint8_t *bytes = malloc(len ? len : 1);
+    AUTO_FREE uint8_t *bytes = calloc(1, CREATE_PROBE_BYTES); /* a header, however short it is */
     if (!bytes)
         return -ENOMEM;
     int r = device_read(device, bytes, len, 0);
@@ -138,6 +138,16 @@ static int create_write(struct pool *pool, struct disk_super *super)
     return r;
 }
 
+static int create_grow(struct device *device, uint64_t size_bytes, const char *path,
+                       struct reason *why)
+{
+    int r = device->ops->grow(device, size_bytes);
+    if (r < 0)
+        return reason_set(why, r, "'%s' cannot be made %" PRIu64 " bytes large: %s", path,
+                          size_bytes, strerror(-r));
+    return 0;
+}
+
 int pool_create_on_device(struct env *env, struct device *device,
                           const struct pool_create_options *options, struct reason *why)
 {
@@ -145,15 +155,12 @@ int pool_create_on_device(struct env *env, struct device *device,
     const char *path = device->path ? device->path : "(device)";
     uint64_t device_bytes;
     int r = device->ops->size(device, &device_bytes);
-    if (r == 0 && options->size_bytes > device_bytes)
-        r = device->ops->grow(device, options->size_bytes);
     if (r < 0)
-        return reason_set(why, r, "'%s' cannot be made %" PRIu64 " bytes large: %s", path,
-                          options->size_bytes, strerror(-r));
+        return reason_set(why, r, "the size of '%s' cannot be told: %s", path, strerror(-r));
     if (options->name)
         r = name_check(options->name, "pool", why);
     if (r == 0 && !options->overwrite)
-        r = create_check_empty(device, max_u64(device_bytes, options->size_bytes), why);
+        r = create_check_empty(device, device_bytes, why);
     AUTO_FREE struct disk_super *super = aligned_alloc(BLK_BYTES, BLK_BYTES);
     AUTO_FREE struct pool *pool = calloc(1, sizeof(*pool));
     if (!super || !pool)
@@ -162,6 +169,9 @@ int pool_create_on_device(struct env *env, struct device *device,
         r = create_fill_super(env, options,
                               options->size_bytes ? options->size_bytes : device_bytes, path, super,
                               why);
+    /* Only now: what is refused above leaves somebody's file as it was. */
+    if (r == 0 && options->size_bytes > device_bytes)
+        r = create_grow(device, options->size_bytes, path, why);
     if (r == 0)
         r = create_allocate(device, super, options->preallocate, why);
     if (r < 0)
