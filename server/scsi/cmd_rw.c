@@ -254,14 +254,11 @@ void cmd_compare_and_write(struct scsi_task *task)
     struct scsi_range range;
     if (!command_range(task, &range))
         return;
-    if (range.len_bytes > SCSI_CAW_MAX_BYTES)
+    /* A number of blocks that does not fit the data was cut off on its way into its byte. */
+    if (range.len_bytes > SCSI_CAW_MAX_BYTES || task->out_len != task->out_wanted ||
+        task->edtl_out != task->out_wanted)
     {
         sense_fail_cdb(task, 13, -1);
-        return;
-    }
-    if (task->out_len != task->out_wanted || task->edtl_out != task->out_wanted)
-    {
-        sense_fail(task, SENSE_INVALID_IN_INFORMATION_UNIT);
         return;
     }
     if (range.len_bytes == 0)

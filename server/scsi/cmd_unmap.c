@@ -15,8 +15,6 @@ enum
     WRITE_SAME_NDOB = 0x01,
 };
 
-#define UNMAP_MAX_BYTES (UINT64_C(1) << 32) /* as the block limits page says */
-
 /* ---- UNMAP --------------------------------------------------------------------------------- */
 
 /* The number of whole descriptors. False: sense is set. */
@@ -53,7 +51,7 @@ static bool unmap_check(struct scsi_task *task, const uint8_t *descriptors, size
         sense_fail(task, SENSE_LBA_OUT_OF_RANGE);
         return false;
     }
-    if (sum <= UNMAP_MAX_BYTES >> task->lu->sector_shift)
+    if (sum <= SCSI_UNMAP_BLOCKS_MAX)
         return true;
     sense_fail_parameter(task, SENSE_INVALID_PARAMETER, UNMAP_HEADER_BYTES + 8);
     return false;
@@ -104,21 +102,21 @@ static int write_same_pattern(struct scsi_lu *lu, const struct scsi_range *range
     return r;
 }
 
-/* NUMBER OF LOGICAL BLOCKS 0 means all to the end. False: sense is set. */
+/* WSNZ: a number of 0 blocks is not taken for "to the end". False: sense is set. */
 static bool write_same_range(struct scsi_task *task, struct scsi_range *range)
 {
-    struct scsi_lu *lu = task->lu;
-    const struct scsi_command *command = task_command(task);
     if (!command_range(task, range))
         return false;
-    if (range->blocks == 0)
-        range->len_bytes = (command_block_count(lu) << lu->sector_shift) - range->offset_bytes;
-    if (range->len_bytes <= SCSI_WRITE_SAME_MAX_BYTES)
+    if (range->blocks > 0 && range->blocks <= SCSI_WRITE_SAME_BLOCKS_MAX)
         return true;
-    sense_fail_cdb(task, command->length_at, -1);
+    sense_fail_cdb(task, task_command(task)->length_at, -1);
     return false;
 }
 
+/*
+ * The UNMAP bit may unmap where reading brings what was to be written, which is zeros. With other
+ * data the blocks are written, as reads must return it.
+ */
 void cmd_write_same(struct scsi_task *task)
 {
     struct scsi_lu *lu = task->lu;
@@ -130,8 +128,6 @@ void cmd_write_same(struct scsi_task *task)
         sense_fail(task, SENSE_INVALID_IN_INFORMATION_UNIT);
         return;
     }
-    if (range.len_bytes == 0)
-        return;
     lock_take(&lu->lock);
     unsigned flags = lu->mode.write_cache_disabled ? LUN_FUA : 0;
     lock_release(&lu->lock);

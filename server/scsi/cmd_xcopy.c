@@ -138,10 +138,10 @@ static uint32_t xcopy_segment(struct scsi_task *task, struct xcopy *copy, const 
     if (len % from->lu->sector_bytes || len % to->lu->sector_bytes ||
         !range_ok(from_lba, from_blocks, command_block_count(from->lu)) ||
         !range_ok(to_lba, to_blocks, command_block_count(to->lu)))
-        return SENSE_COPY_SEGMENT_ERROR;
+        return SENSE_COPY_ABORTED;
     int r = thirdparty_copy(task, from->lu->handle, from_lba << from->lu->sector_shift,
                             to->lu->handle, to_lba << to->lu->sector_shift, len, &copy->bytes_done);
-    return r < 0 ? SENSE_COPY_SEGMENT_ERROR : 0;
+    return r < 0 ? SENSE_COPY_ABORTED : 0;
 }
 
 static void xcopy_note(struct scsi_task *task, const struct xcopy *copy, bool failed)

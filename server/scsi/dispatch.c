@@ -5,7 +5,7 @@
  * Dispatch, the check of reserved bits, data lengths, reservation conflicts, write protection and
  * REPORT SUPPORTED OPERATION CODES all read it, so that they cannot disagree. A bit that is not in
  * a command's usage mask must be zero: that is how RDPROTECT, WRPROTECT (no protection information
- * here), ANCHOR, group numbers and NACA are refused. Order: by operation code and service action.
+ * here), ANCHOR and NACA are refused. Order: by operation code and service action.
  */
 #include <string.h>
 
@@ -14,6 +14,8 @@
 
 #define ALL4 0xff, 0xff, 0xff, 0xff
 #define ALL8 ALL4, ALL4
+#define GROUP 0x1f /* group numbers are allowed, and nothing is counted by them (GROUP_SUP is 0)   \
+                    */
 /* Usage masks of the common shapes; byte 0 is the opcode, put in when it is reported. */
 #define USAGE_NONE                                                                                 \
     {                                                                                              \
@@ -25,15 +27,15 @@
     }
 #define USAGE_RW10(flags)                                                                          \
     {                                                                                              \
-        0, flags, ALL4, 0, 0xff, 0xff                                                              \
+        0, flags, ALL4, GROUP, 0xff, 0xff                                                          \
     }
 #define USAGE_RW12(flags)                                                                          \
     {                                                                                              \
-        0, flags, ALL4, ALL4                                                                       \
+        0, flags, ALL4, ALL4, GROUP                                                                \
     }
 #define USAGE_RW16(flags)                                                                          \
     {                                                                                              \
-        0, flags, ALL8, ALL4                                                                       \
+        0, flags, ALL8, ALL4, GROUP                                                                \
     }
 /* A service action in byte 1 and a four byte length at byte 6 or 10. */
 #define USAGE_SA6(byte2, byte3, byte4, byte5)                                                      \
@@ -104,7 +106,7 @@ const struct scsi_command scsi_commands[] = {
     ROW(0x41, -1, "WRITE SAME(10)", 10, LEN_WRITE_SAME, 7, 2, RESERVE_WRITE, SLOW_WRITE_FLAGS,
         cmd_write_same, USAGE_RW10(0x08)),
     ROW(0x42, -1, "UNMAP", 10, LEN_PARAMETERS, 7, 2, RESERVE_WRITE, SLOW_WRITE_FLAGS, cmd_unmap,
-        {0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}),
+        {0, 0, 0, 0, 0, 0, GROUP, 0xff, 0xff}),
     ROW(0x48, 0x01, "SANITIZE (OVERWRITE)", 10, LEN_PARAMETERS, 7, 2, RESERVE_WRITE,
         SLOW_WRITE_FLAGS | CMD_WHILE_SANITIZE, cmd_sanitize, {0, 0xbf, 0, 0, 0, 0, 0, 0xff, 0xff}),
     ROW(0x48, 0x02, "SANITIZE (BLOCK ERASE)", 10, LEN_PARAMETERS, 7, 2, RESERVE_WRITE,
@@ -150,9 +152,9 @@ const struct scsi_command scsi_commands[] = {
     ROW(0x83, 0x00, "EXTENDED COPY(LID1)", 16, LEN_PARAMETERS, 10, 4, RESERVE_WRITE,
         CMD_MEDIUM | CMD_BLOCKS, cmd_extended_copy, USAGE_SA10),
     ROW(0x83, 0x10, "POPULATE TOKEN", 16, LEN_PARAMETERS, 10, 4, RESERVE_READ,
-        CMD_MEDIUM | CMD_BLOCKS, cmd_populate_token, {0, 0x1f, 0, 0, 0, 0, ALL8}),
+        CMD_MEDIUM | CMD_BLOCKS, cmd_populate_token, {0, 0x1f, 0, 0, 0, 0, ALL8, GROUP}),
     ROW(0x83, 0x11, "WRITE USING TOKEN", 16, LEN_PARAMETERS, 10, 4, RESERVE_WRITE,
-        SLOW_WRITE_FLAGS, cmd_write_using_token, {0, 0x1f, 0, 0, 0, 0, ALL8}),
+        SLOW_WRITE_FLAGS, cmd_write_using_token, {0, 0x1f, 0, 0, 0, 0, ALL8, GROUP}),
     ROW(0x84, 0x00, "RECEIVE COPY STATUS(LID1)", 16, LEN_ALLOCATION, 10, 4, RESERVE_WRITE, 0,
         cmd_copy_status, {0, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, ALL4}),
     ROW(0x84, 0x01, "RECEIVE COPY DATA(LID1)", 16, LEN_ALLOCATION, 10, 4, RESERVE_WRITE, 0,
@@ -167,7 +169,7 @@ const struct scsi_command scsi_commands[] = {
     ROW(0x88, -1, "READ(16)", 16, LEN_READ, 10, 4, RESERVE_READ, READ_FLAGS, cmd_read,
         USAGE_RW16(DPO_FUA)),
     ROW(0x89, -1, "COMPARE AND WRITE", 16, LEN_COMPARE, 13, 1, RESERVE_WRITE, SLOW_WRITE_FLAGS,
-        cmd_compare_and_write, {0, DPO_FUA, ALL8, 0, 0, 0, 0xff}),
+        cmd_compare_and_write, {0, DPO_FUA, ALL8, 0, 0, 0, 0xff, GROUP}),
     ROW(0x8a, -1, "WRITE(16)", 16, LEN_WRITE, 10, 4, RESERVE_WRITE, WRITE_FLAGS, cmd_write,
         USAGE_RW16(DPO_FUA)),
     ROW(0x8b, -1, "ORWRITE(16)", 16, LEN_WRITE, 10, 4, RESERVE_WRITE, SLOW_WRITE_FLAGS,

@@ -24,7 +24,6 @@ enum
     DESIGNATOR_PORT = 4,
     DESIGNATOR_PORT_GROUP = 5,
     DESIGNATOR_NAME = 8,
-    UNMAP_MAX_SHIFT = 32, /* bytes of one UNMAP: 4 GiB */
 };
 
 static uint8_t *vpd_room(struct vpd *vpd, size_t len)
@@ -137,15 +136,16 @@ static void vpd_block_limits(struct vpd *vpd, struct scsi_lu *lu, const struct s
     (void)nexus;
     unsigned shift = lu->sector_shift;
     uint8_t *at = vpd_room(vpd, 60);
+    at[0] = 0x01;                                               /* WSNZ */
     at[1] = (uint8_t)min_u64(SCSI_CAW_MAX_BYTES >> shift, 255); /* COMPARE AND WRITE */
     wire_put_u16(at + 2, SCSI_PHYSICAL_BYTES >> shift);         /* optimal granularity */
     wire_put_u32(at + 4, SCSI_TRANSFER_MAX_BYTES >> shift);
     wire_put_u32(at + 8, SCSI_COPY_STEP_BYTES >> shift); /* optimal length */
-    wire_put_u32(at + 16, (UINT64_C(1) << UNMAP_MAX_SHIFT) >> shift);
+    wire_put_u32(at + 16, SCSI_UNMAP_BLOCKS_MAX);
     wire_put_u32(at + 20, SCSI_UNMAP_DESCRIPTORS_MAX);
     wire_put_u32(at + 24, SCSI_PHYSICAL_BYTES >> shift); /* unmap granularity */
     wire_put_u32(at + 28, UINT32_C(0x80000000));         /* its alignment: valid, 0 */
-    wire_put_u64(at + 32, SCSI_WRITE_SAME_MAX_BYTES >> shift);
+    wire_put_u64(at + 32, SCSI_WRITE_SAME_BLOCKS_MAX);
     wire_put_u32(at + 40, SCSI_ATOMIC_MAX_BYTES >> shift);
     wire_put_u32(at + 44, SCSI_PHYSICAL_BYTES >> shift); /* atomic alignment */
     wire_put_u32(at + 48, SCSI_PHYSICAL_BYTES >> shift); /* atomic granularity */
