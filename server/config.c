@@ -51,6 +51,7 @@ static const struct config_key config_keys[] = {
     {"pool", "take_over", CONFIG_BOOL, AT(take_over), 0, 0, NULL},
     {"nbd", "socket", CONFIG_PATH, AT(nbd_socket), 0, 0, NULL},
     {"nbd", "listen", CONFIG_ADDRESS, AT(nbd_listen), 0, 0, NULL},
+    {"nbd", "mode", CONFIG_NUMBER, AT(nbd_mode), 0600, 0777, NULL},
     {"nbd", "threads", CONFIG_NUMBER, AT(nbd_threads), 1, 1024, NULL},
     {"nbd", "tls", CONFIG_CHOICE, AT(nbd_tls), 0, 0, "off on require"},
     {"nbd", "tls_certificates", CONFIG_PATH, AT(nbd_tls_certificates), 0, 0, NULL},

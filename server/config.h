@@ -39,6 +39,7 @@ struct config
     char
         *nbd_socket; /* NULL and no nbd_listen: serve chooses a path beside the management socket */
     char *nbd_listen;     /* "ADDRESS:PORT" or "PORT"; NULL: no TCP */
+    uint64_t nbd_mode;    /* permissions of nbd_socket; 0: by the umask */
     uint64_t nbd_threads; /* 0: nbdkit's default */
     char *nbd_tls;        /* "off", "on", "require"; NULL: nbdkit's default */
     char *nbd_tls_certificates;

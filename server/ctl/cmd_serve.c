@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -77,8 +78,8 @@ static const struct
     {"nbd-listen", "nbd.listen", false},   {"threads", "nbd.threads", false},
     {"socket", "management.socket", true}, {"group", "management.group", false},
     {"mode", "management.mode", false},    {"pid-file", "server.pid_file", true},
-    {"user", "server.user", false},        {"nbdkit", "server.nbdkit", true},
-    {"plugin", "server.plugin", true},
+    {"user", "server.user", false},        {"nbd-mode", "nbd.mode", false},
+    {"nbdkit", "server.nbdkit", true},     {"plugin", "server.plugin", true},
 };
 
 static enum ctl_exit serve_set(struct serve *serve, const char *option, const char *key,
@@ -385,6 +386,45 @@ static enum ctl_exit serve_wait(const struct serve *serve, uint64_t timeout_ms, 
     return ctl_refuse(serve->in, text, "lunette server status --wait 5m");
 }
 
+/*
+ * nbdkit sets its own umask, so its socket gets the wanted permissions once it is there. Until then
+ * only its owner can connect.
+ */
+static enum ctl_exit serve_set_mode(const struct serve *serve)
+{
+    char text[512];
+    const struct config *config = serve->config;
+    if (!config->nbd_socket || config->nbd_mode == 0 ||
+        chmod(config->nbd_socket, (mode_t)config->nbd_mode) == 0)
+        return CTL_DONE;
+    snprintf(text, sizeof(text), "permissions of %s: %s", config->nbd_socket, strerror(errno));
+    return ctl_refuse(serve->in, text, NULL);
+}
+
+/* In the foreground this process becomes nbdkit, so a grandchild waits for the socket. */
+static void serve_set_mode_later(const struct serve *serve, uint64_t timeout_ms)
+{
+    if (!serve->config->nbd_socket || serve->config->nbd_mode == 0)
+        return;
+    pid_t server = getpid(), child = fork();
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    if (child != 0)
+        return;
+    if (fork() != 0)
+        _exit(0);
+    const struct timespec pause = {.tv_nsec = SERVE_POLL_MS * 1000000L};
+    for (uint64_t waited_ms = 0; waited_ms < timeout_ms && kill(server, 0) == 0;
+         waited_ms += SERVE_POLL_MS)
+    {
+        AUTO_JSON json_t *status = serve_ask(serve);
+        if (status)
+            _exit((int)serve_set_mode(serve));
+        nanosleep(&pause, NULL);
+    }
+    _exit(CTL_REFUSED); /* the server says itself what is wrong with it */
+}
+
 static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t timeout_ms)
 {
     AUTO_JSON json_t *status = NULL;
@@ -399,6 +439,8 @@ static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t tim
     if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
         return ctl_refuse(serve->in, "nbdkit refused, as it says above", NULL);
     enum ctl_exit exit = serve_wait(serve, timeout_ms, &status);
+    if (exit == CTL_DONE)
+        exit = serve_set_mode(serve);
     if (exit != CTL_DONE)
         return exit;
     if (option_flag(serve->in, "json"))
@@ -432,6 +474,9 @@ enum ctl_exit ctl_serve(struct invocation *in)
     if (status != CTL_DONE)
         return status;
     if (option_flag(in, "foreground"))
+    {
+        serve_set_mode_later(&serve, timeout_ms);
         return serve_exec(&serve);
+    }
     return serve_in_background(&serve, timeout_ms);
 }

@@ -133,6 +133,8 @@ static const struct command_option serve_options[] = {
      "serve NBD on this Unix socket (default: nbd.sock beside the "
      "management socket)",
      false},
+    {"nbd-mode", 0, "OCTAL", "permissions of that socket, 0660 for example (default: by the umask)",
+     false},
     {"nbd-listen", 0, "ADDRESS:PORT", "serve NBD on TCP instead", false},
     {"iscsi", 0, "ADDRESS:PORT", "serve iSCSI there; may be repeated", true},
     {"group", 0, "GROUP", "its members may change things", false},

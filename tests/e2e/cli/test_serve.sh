@@ -98,10 +98,23 @@ background=
 refused 1 "ended while it started" "${serve[@]}" --pool "$pool" --socket "$work/nowhere/mgmt.sock" \
     --pid-file "$work/nowhere.pid" --nbd-socket "$work/nowhere-nbd.sock"
 
+# In the foreground the socket's permissions come when it is there.
+"$lunette" "${serve[@]}" --pool "$pool" --nbd-socket "$work/mode.sock" --nbd-mode 0620 --foreground \
+    --socket "$work/mode-mgmt.sock" 2>/dev/null &
+background=$!
+checks=$((checks + 1))
+until [[ -S $work/mode.sock && $(stat -c %a "$work/mode.sock") == 620 ]]; do
+    kill -0 $background || { fail "no server"; break; }
+done
+ok server stop --socket "$work/mode-mgmt.sock"
+wait "$background"
+background=
+
 # nbdkit's own options and filters.
-ok "${serve[@]}" --pool "$pool" --socket "$work/filter.sock" --read-only -- --filter=readahead
+ok "${serve[@]}" --pool "$pool" --socket "$work/filter.sock" --nbd-mode 0660 --read-only -- --filter=readahead
 export LUNETTE_SOCKET=$work/filter.sock
 background=$(<"$work/lunette.pid")
+same "$(stat -c %a "$work/nbd.sock")" 660
 ok lun create filtered 64M
 checks=$((checks + 1))
 info=$(nbdinfo "$("$lunette" lun attach filtered --json | "$probe" json uri)" 2>&1)
