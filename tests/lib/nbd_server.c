@@ -48,6 +48,11 @@ static void nbd_server_preload(void)
     setenv("LD_PRELOAD", NBD_SERVER_PRELOAD, 1);
     setenv("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1", 0);
     setenv("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1", 0);
+    const char *given = getenv("TSAN_OPTIONS");
+    char options[1024];
+    snprintf(options, sizeof(options), "%s:suppressions=%s", given ? given : "halt_on_error=1",
+             NBD_SERVER_SUPPRESSIONS);
+    setenv("TSAN_OPTIONS", options, 1);
 #endif
 }
 

@@ -2,9 +2,12 @@
 /* What a client is told before it sends a request, and what a user is told before there is one. */
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
@@ -390,6 +393,47 @@ static void test_refused_pools(void)
     fixture_end(&f);
 }
 
+/* Waits for the end of a server that was not started as a child. */
+static void stop_daemon(pid_t pid)
+{
+    int status = 0;
+    CU_ASSERT_EQUAL(kill(pid, SIGTERM), 0);
+    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* In the background nbdkit is another process than the one that opened the pool. */
+static void test_daemon(void)
+{
+    struct fixture f;
+    char pool[160];
+    char pid_path[128];
+    AUTO_FREE char *output = NULL;
+    fixture_make(&f, 256 * MIB);
+    snprintf(pool, sizeof(pool), "pool=%s", f.pool_path);
+    snprintf(pid_path, sizeof(pid_path), "%s/pid", f.dir);
+    snprintf(f.server.socket_path, sizeof(f.server.socket_path), "%s/daemon", f.dir);
+    const char *args[] = {"-U", f.server.socket_path, "-P", pid_path, fixture_plugin(), pool, NULL};
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* so that it can be waited for */
+    CU_ASSERT_EQUAL_FATAL(nbd_server_run(args, &output), 0);
+    struct listed listed;
+    list_exports(&f, &listed); /* it serves now, so it has written its pid */
+    CU_ASSERT_EQUAL(listed.count, 0);
+    FILE *file = fopen(pid_path, "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    int pid = 0;
+    CU_ASSERT_EQUAL(fscanf(file, "%d", &pid), 1);
+    fclose(file);
+    if (fixture_engine_is_durable())
+    {
+        char holder[48];
+        snprintf(holder, sizeof(holder), "in use by process %d on host", pid);
+        check_refused_start(pool, "discard=true", holder);
+    }
+    stop_daemon(pid);
+    fixture_end(&f);
+}
+
 /* All parameters at once, the magic key, and a path relative to where nbdkit starts. */
 static void test_parameters(void)
 {
@@ -452,6 +496,7 @@ static CU_TestInfo negotiate_tests[] = {
     {"the longest names", test_longest_names},
     {"parameters that are refused", test_refused_parameters},
     {"pools that are refused", test_refused_pools},
+    {"in the background", test_daemon},
     {"parameters", test_parameters},
     {"--dump-plugin", test_dump_plugin},
     {"--help", test_help},
