@@ -202,7 +202,7 @@ static int image_open(struct image *image, const struct endpoint_open_args *args
         return reason_set(why, -errno, "cannot make a folder in /tmp: %s", strerror(errno));
     int r = image_serve(image, args, format, folder, endpoint, why);
     rmdir(folder);
-    if (r < 0)
+    if (r < 0 || !*endpoint)
         return r;
     struct endpoint *base = *endpoint;
     free(base->name);

@@ -484,13 +484,12 @@ static void pipe_report(struct transfer *t, bool is_last)
 static void pipe_poll(struct transfer *t, bool is_waiting)
 {
     struct pollfd fds[2 * ENDPOINT_FDS_MAX];
-    int timeout_ms = PIPE_POLL_MS;
-    if (!list_is_empty(&t->source->completed) || !list_is_empty(&t->destination->completed))
-        timeout_ms = 0;
-    else if (is_waiting || t->source->lost || t->destination->lost ||
-             transfer_now_ms() < t->flush_wait_until_ms)
-        timeout_ms = PIPE_POLL_WAITING_MS;
-    else if (pipe_is_idle(t))
+    bool is_paused = is_waiting || t->source->lost || t->destination->lost ||
+                     transfer_now_ms() < t->flush_wait_until_ms;
+    bool has_results =
+        !list_is_empty(&t->source->completed) || !list_is_empty(&t->destination->completed);
+    int timeout_ms = is_paused ? PIPE_POLL_WAITING_MS : PIPE_POLL_MS;
+    if (has_results || (pipe_is_idle(t) && !is_paused))
         timeout_ms = 0;
     size_t source_count = t->source->ops->pollfds(t->source, fds, &timeout_ms);
     size_t count = t->destination->ops->pollfds(t->destination, fds + source_count, &timeout_ms);

@@ -192,7 +192,8 @@ static const struct endpoint_ops disk_ops = {
 static struct disk *disk_new(const char *name, uint64_t size, uint64_t seed)
 {
     struct disk *disk = calloc(1, sizeof(*disk));
-    CU_ASSERT_FATAL(disk != NULL);
+    if (!disk)
+        abort();
     CU_ASSERT_FATAL(endpoint_init(&disk->base, &disk_ops, name) == 0);
     list_init(&disk->waiting);
     disk->random = seed;
