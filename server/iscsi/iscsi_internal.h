@@ -41,6 +41,7 @@ struct iscsi_thread
     struct loop_timer trim_timer;
     uint64_t
         slow_until_ms; /* the device was slow just now: all I/O goes to the workers till then */
+    long disk_reads;   /* blocks that this thread had read from disks when it last looked */
     bool is_stopping;  /* nothing new */
     struct lock done_lock;
     struct list done; /* tasks that workers are through with; under done_lock */

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "lun/base/checked.h"
@@ -12,8 +13,9 @@
 
 enum
 {
-    TASK_SLOW_NS = 4 * 1000 * 1000, /* an I/O on a loop thread that took so long was not cached */
-    TASK_SLOW_REST_MS = 200,
+    TASK_SUSPECT_NS = 100 * 1000, /* an I/O on a loop thread that took so long may have blocked */
+    TASK_SLOW_NS = 30 * 1000 * 1000, /* one that took so long did, whatever the kernel says */
+    TASK_SLOW_REST_MS = 100,
     TASK_FAIL_PROTOCOL = 0x0b4705, /* ABORTED COMMAND, PROTOCOL SERVICE CRC ERROR */
     TASK_FAIL_UNEXPECTED = 0x0b0c0c,
     TASK_FAIL_AMOUNT = 0x0b0c0d,
@@ -257,7 +259,24 @@ static uint64_t task_clock_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
-/* Runs it inline, noticing when that was a mistake. */
+/*
+ * Whether this thread has waited for a disk since it last looked. Wall time does not tell: the
+ * thread may have lost its processor to another.
+ */
+static bool task_has_read_disk(struct iscsi_thread *thread)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_THREAD, &usage) < 0)
+        return false;
+    bool has_read = usage.ru_inblock != thread->disk_reads;
+    thread->disk_reads = usage.ru_inblock;
+    return has_read;
+}
+
+/*
+ * Runs it inline, noticing when that was a mistake: then the workers get what comes in the next
+ * moments, so that cold data is read by many at a time and holds up no other connection.
+ */
 static enum scsi_step task_try_inline(struct task *task, bool has_data)
 {
     struct iscsi_thread *thread = task->session->thread;
@@ -265,7 +284,8 @@ static enum scsi_step task_try_inline(struct task *task, bool has_data)
         return scsi_execute_inline(&task->scsi);
     uint64_t begin = task_clock_ns();
     enum scsi_step step = scsi_execute_inline(&task->scsi);
-    if (task_clock_ns() - begin > TASK_SLOW_NS)
+    uint64_t took = task_clock_ns() - begin;
+    if (took > TASK_SUSPECT_NS && (took > TASK_SLOW_NS || task_has_read_disk(thread)))
         thread->slow_until_ms = loop_now_ms(thread->loop) + TASK_SLOW_REST_MS;
     return step;
 }
