@@ -133,7 +133,8 @@ void fixture_end(struct fixture *f)
     fixture_take_down();
 }
 
-static int fixture_try_v(struct fixture *f, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static int fixture_try_v(struct fixture *f,
+                                                               const char *format, va_list args)
 {
     char line[512];
     vsnprintf(line, sizeof(line), format, args);
@@ -165,7 +166,7 @@ uint64_t fixture_said(const struct fixture *f, const char *word)
 {
     const char *at = strstr(f->text, word);
     CU_ASSERT_PTR_NOT_NULL_FATAL(at);
-    return strtoull(at + strlen(word), NULL, 10);
+    return at ? strtoull(at + strlen(word), NULL, 10) : 0;
 }
 
 struct nbd_handle *fixture_try_connect(struct fixture *f, const char *export)
