@@ -2,9 +2,9 @@
 /*
  * READ, WRITE, WRITE AND VERIFY, VERIFY, ORWRITE, WRITE ATOMIC.
  *
- * When the initiator announced less data than the CDB asks to write, the whole blocks that came are
- * written and the rest is a residual overflow; a part of a block is refused. Reads take a look at
- * no more than what goes out.
+ * When the initiator announced less data than the CDB asks to write, what came is written, be it a
+ * part of a block, and the rest is a residual overflow. Reads take a look at no more than what goes
+ * out.
  */
 #include <errno.h>
 #include <string.h>
@@ -62,16 +62,11 @@ void cmd_read(struct scsi_task *task)
     count_io(lu, range.blocks, false);
 }
 
-/* Cuts the range to the blocks that came. False: sense is set. */
+/* Cuts the range to what came. False: sense is set. */
 static bool write_range(struct scsi_task *task, struct scsi_range *range)
 {
     if (!command_range(task, range))
         return false;
-    if (task->out_len & (task->lu->sector_bytes - 1))
-    {
-        sense_fail(task, SENSE_INVALID_IN_INFORMATION_UNIT);
-        return false;
-    }
     range->len_bytes = min_u64(range->len_bytes, task->out_len);
     return true;
 }
@@ -136,8 +131,9 @@ static bool verify_range(struct scsi_task *task, const struct scsi_range *range,
         }
         for (size_t i = 0; expected && i < step; i += sector)
         {
-            size_t bad = first_difference(buf + i, expected + (at + i) % period, sector);
-            if (bad == sector)
+            size_t len = (size_t)min_u64(sector, step - i);
+            size_t bad = first_difference(buf + i, expected + (at + i) % period, len);
+            if (bad == len)
                 continue;
             sense_fail_information(task, SENSE_MISCOMPARE, at + i + bad);
             return false;

@@ -40,10 +40,12 @@ void cmd_prefetch(struct scsi_task *task)
 static uint32_t start_stop_move_locked(struct scsi_task *task, bool load)
 {
     struct scsi_lu *lu = task->lu;
-    if (!(lu->flags & ACCESS_LUN_REMOVABLE) || lu->is_ejected == !load)
+    if (!(lu->flags & ACCESS_LUN_REMOVABLE))
         return 0;
-    if (!load && lu->prevent_count > 0)
+    if (lu->prevent_count > 0)
         return SENSE_REMOVAL_PREVENTED;
+    if (lu->is_ejected == !load)
+        return 0;
     lu->is_ejected = !load;
     if (load)
         ua_add_all_locked(lu, ATTENTION_MEDIUM_CHANGED, task->nexus);
@@ -51,17 +53,12 @@ static uint32_t start_stop_move_locked(struct scsi_task *task, bool load)
 }
 
 /*
- * Other hosts may use the unit, so a STOP only flushes, as one of them cannot know of it. Power
- * conditions have nothing to act on; LOEJ and START do not count with one.
+ * Other hosts may use the unit, so a STOP only flushes, as they cannot know of it. No power
+ * condition has anything to act on; with one, START and LOEJ do not count.
  */
 void cmd_start_stop(struct scsi_task *task)
 {
     uint8_t bits = task->cdb[4], condition = bits >> 4;
-    if (condition > 3 && condition != 7 && condition != 0xa && condition != 0xb)
-    {
-        sense_fail_cdb(task, 4, 7);
-        return;
-    }
     bool start = bits & START_BIT;
     if (!start && !(bits & NO_FLUSH_BIT) && !lun_is_read_only(task->lu->handle))
     {

@@ -14,8 +14,9 @@
 
 #define ALL4 0xff, 0xff, 0xff, 0xff
 #define ALL8 ALL4, ALL4
-#define GROUP 0x1f /* group numbers are allowed, and nothing is counted by them (GROUP_SUP is 0)   \
-                    */
+#define GROUP                                                                                      \
+    0x1f /* group numbers are allowed, and nothing is counted by them (GROUP_SUP is 0)             \
+          */
 /* Usage masks of the common shapes; byte 0 is the opcode, put in when it is reported. */
 #define USAGE_NONE                                                                                 \
     {                                                                                              \
