@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Clones of a LUN of 1,000,000 extents: what one takes, what its source's I/O notices, what deleting
+ * takes and what a sibling's I/O notices.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/bench/bench.h"
+
+enum
+{
+    MILLION_EXTENTS = 1000000,
+    MILLION_OWN_EXTENTS = 200000, /* of the clone whose deletion takes a while */
+    MILLION_CLONES = 20,          /* of one run: their median is less noisy than one clone */
+};
+
+static bool million_wants(const struct bench *bench, const char *part)
+{
+    return !bench->parts || strstr(bench->parts, part) != NULL;
+}
+
+static double million_time_clone(struct pool *pool, const char *source, const char *name)
+{
+    double began = bench_now();
+    bench_clone(pool, source, name);
+    return bench_now() - began;
+}
+
+static double million_time_delete(struct pool *pool, const char *name)
+{
+    double began = bench_now();
+    bench_delete(pool, name);
+    return bench_now() - began;
+}
+
+static double million_median(double *values, unsigned count)
+{
+    for (unsigned i = 1; i < count; i++)
+        for (unsigned j = i; j > 0 && values[j - 1] > values[j]; j--)
+        {
+            double larger = values[j - 1];
+            values[j - 1] = values[j];
+            values[j] = larger;
+        }
+    return values[count / 2];
+}
+
+/* Clones of both by turns, then their deletion. */
+static void million_clone_run(struct pool *pool, bool with_clone, bool with_delete)
+{
+    double small_ms[MILLION_CLONES], large_ms[MILLION_CLONES], delete_ms[MILLION_CLONES];
+    for (unsigned i = 0; i < MILLION_CLONES; i++)
+    {
+        small_ms[i] = million_time_clone(pool, "small", "small-clone") * 1e3;
+        large_ms[i] = million_time_clone(pool, "large", "large-clone") * 1e3;
+        delete_ms[i] = million_time_delete(pool, "large-clone") * 1e3;
+        bench_delete(pool, "small-clone");
+    }
+    if (with_clone)
+    {
+        bench_print("clone_small_ms", million_median(small_ms, MILLION_CLONES));
+        bench_print("clone_large_ms", million_median(large_ms, MILLION_CLONES));
+    }
+    if (with_delete)
+        bench_print("delete_untouched_ms", million_median(delete_ms, MILLION_CLONES));
+}
+
+/* The longest that an I/O of the source waits while it is cloned ten times; before, without clones,
+ * for comparison. */
+static void million_pause_run(const struct bench *bench, struct pool *pool)
+{
+    struct load_options options = {.threads = 2, .write_percent = 50, .stride = 2};
+    struct load *load = load_start(pool, "large", &options);
+    struct load_result idle, cloning;
+    char name[32];
+    bench_sleep(bench->seconds / 2);
+    load_reset(load);
+    bench_sleep(bench->seconds);
+    load_look(load, &idle);
+    load_reset(load);
+    double end = bench_now() + bench->seconds;
+    for (unsigned i = 0; i < 10; i++)
+    {
+        snprintf(name, sizeof(name), "pause-%u", i);
+        bench_clone(pool, "large", name);
+        bench_sleep(bench->seconds / 20);
+    }
+    while (bench_now() < end)
+        bench_sleep(0.01);
+    load_look(load, &cloning);
+    load_stop(load);
+    bench_print("pause_idle_ms", idle.longest_ms);
+    bench_print("pause_cloning_ms", cloning.longest_ms);
+    bench_print("pause_cloning_iops", (double)cloning.ops / cloning.seconds);
+    for (unsigned i = 0; i < 10; i++)
+    {
+        snprintf(name, sizeof(name), "pause-%u", i);
+        bench_delete(pool, name);
+    }
+    BENCH_CHECK(job_wait(pool, 0, 0));
+}
+
+/* A sibling's I/O beside nothing, then beside the background work of a large deletion. */
+static void million_sibling_run(const struct bench *bench, struct pool *pool, uint64_t seed)
+{
+    bench_clone(pool, "large", "doomed");
+    struct lun *doomed = bench_lun_open(pool, "doomed");
+    bench_write_distinct(doomed, bench_scaled(bench, MILLION_OWN_EXTENTS), seed);
+    lun_close(doomed);
+    BENCH_CHECK(pool_checkpoint(pool));
+    bench_clone(pool, "large", "sibling");
+    struct load_options options = {.threads = 2, .write_percent = 50, .stride = 64};
+    struct load *load = load_start(pool, "sibling", &options);
+    bench_sleep(bench->seconds); /* until its blocks are its own */
+    struct load_result before, during;
+    load_reset(load);
+    bench_sleep(bench->seconds);
+    load_look(load, &before);
+    load_reset(load);
+    double took = million_time_delete(pool, "doomed");
+    double began = bench_now();
+    BENCH_CHECK(job_wait(pool, 0, 0));
+    load_look(load, &during);
+    double background = bench_now() - began;
+    load_stop(load);
+    bench_print("delete_large_ms", took * 1e3);
+    bench_print("delete_background_s", background);
+    bench_print("sibling_before_p99_ms", before.p99_ms);
+    bench_print("sibling_during_p99_ms", during.p99_ms);
+    bench_print("sibling_before_longest_ms", before.longest_ms);
+    bench_print("sibling_during_longest_ms", during.longest_ms);
+    bench_delete(pool, "sibling");
+    BENCH_CHECK(job_wait(pool, 0, 0));
+}
+
+void bench_million(const struct bench *bench)
+{
+    uint64_t extents = bench_scaled(bench, MILLION_EXTENTS);
+    struct pool *pool = bench_pool_make(bench, "million.pool", 16 * BENCH_GIB);
+    bench_lun_make(pool, "small", 2 * extents * BENCH_BLK);
+    bench_fragment(pool, "small", 1);
+    bench_lun_make(pool, "large", 2 * extents * BENCH_BLK);
+    double began = bench_now();
+    bench_fragment(pool, "large", extents);
+    bench_print("fragment_s", bench_now() - began);
+    bool with_clone = million_wants(bench, "clone"), with_delete = million_wants(bench, "delete");
+    for (unsigned i = 0; i < bench->runs; i++)
+    {
+        if (with_clone || with_delete)
+            million_clone_run(pool, with_clone, with_delete);
+        if (million_wants(bench, "pause"))
+            million_pause_run(bench, pool);
+        if (million_wants(bench, "sibling"))
+            million_sibling_run(bench, pool, 100 + i);
+    }
+    BENCH_CHECK(pool_close(pool));
+    bench_pool_remove(bench, "million.pool");
+}

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+#
+# The servers that tests/bench/run measures, and their undoing. Sourced by it; uses $work, $build,
+# $lunette, $lun_mib and wants().
+#
+# Every process that is started stands in $pids, every mount and loop device in its variable, so that
+# bench_cleanup leaves nothing behind, whatever happened.
+
+pids=()
+xfs_mount=
+xfs_loop=
+target_uri=
+target_pid= # of the server that was started or chosen last
+main_pid=
+
+bench_cleanup()
+{
+    local pid
+    for pid in "${pids[@]}"; do
+        kill "$pid" 2>/dev/null
+    done
+    for pid in "${pids[@]}"; do
+        wait_gone "$pid"
+    done
+    if [[ -n $xfs_mount ]]; then
+        umount "$xfs_mount" || echo "bench: $xfs_mount stays mounted" >&2
+    fi
+    if [[ -n $xfs_loop ]]; then
+        losetup -d "$xfs_loop" || echo "bench: $xfs_loop stays" >&2
+    fi
+    rm -rf "$work"
+}
+
+# wait_gone PID: until the process has ended; after 20 s it is killed.
+wait_gone()
+{
+    local i
+    for ((i = 0; i < 400; i++)); do
+        kill -0 "$1" 2>/dev/null || return 0
+        sleep 0.05
+    done
+    kill -9 "$1" 2>/dev/null
+}
+
+# Ends one server and forgets it.
+stop_pid()
+{
+    local pid kept=()
+    kill "$1" 2>/dev/null
+    wait_gone "$1"
+    for pid in "${pids[@]}"; do
+        [[ $pid == "$1" ]] || kept+=("$pid")
+    done
+    pids=("${kept[@]}")
+}
+
+# wait_socket SOCKET PID: until the server listens.
+wait_socket()
+{
+    local i
+    for ((i = 0; i < 600; i++)); do
+        [[ ! -S $1 ]] || return 0
+        kill -0 "$2" 2>/dev/null || break
+        sleep 0.05
+    done
+    tail -n 3 "$work/server.log" >&2
+    return 1
+}
+
+# Nothing is left for one measurement that another one has written.
+settle()
+{
+    sync -f "$work"
+    [[ -z $xfs_mount ]] || sync -f "$xfs_mount"
+}
+
+# serve SOCKET COMMAND...: starts it; its process is $target_pid.
+serve()
+{
+    local socket=$1
+    shift
+    rm -f "$socket"
+    "$@" >>"$work/server.log" 2>&1 &
+    target_pid=$!
+    pids+=("$target_pid")
+    wait_socket "$socket" "$target_pid"
+}
+
+uri_of()
+{
+    echo "nbd+unix:///$1?socket=$work/$2"
+}
+
+# fill URI: writes all of it through NBD, as every target is filled, with bytes that are not alike.
+fill()
+{
+    fio --name=fill --ioengine=nbd --uri="$1" --rw=write --bs=1m --iodepth=16 --refill_buffers \
+        --end_fsync=1 --output-format=terse >>"$work/fio.log" 2>&1 ||
+        { tail -n 3 "$work/fio.log" >&2; return 1; }
+}
+
+# ---- Lunette ---------------------------------------------------------------------------------------
+
+# lunette_up NAME POOL-SIZE: makes a pool and serves it on NAME.mgmt and NAME.nbd.
+lunette_up()
+{
+    { "$lunette" pool create "$work/$1.lunette" "$2" &&
+        "$lunette" serve --background --pool "$work/$1.lunette" --socket "$work/$1.mgmt" \
+            --nbd-socket "$work/$1.nbd" --pid-file "$work/$1.pid"; } >>"$work/cli.log" 2>&1 ||
+        { tail -n 5 "$work/cli.log" >&2; return 1; }
+    pids+=("$(<"$work/$1.pid")")
+}
+
+main_up()
+{
+    lunette_up main 8G || return
+    main_pid=$(<"$work/main.pid")
+    export LUNETTE_SOCKET=$work/main.mgmt
+    local name
+    for name in own golden; do
+        "$lunette" lun create "$name" "${lun_mib}M" >>"$work/cli.log" 2>&1 || return
+        fill "$(uri_of $name main.nbd)" || return
+    done
+    if wants '.*\.file'; then
+        file_up || return
+    fi
+    if wants '.*\.qcow2'; then
+        qcow2_up || return
+    fi
+    if wants '.*\.xfs'; then
+        xfs_up || note_failure "XFS: it takes root, xfsprogs and a loop device"
+    fi
+}
+
+main_down()
+{
+    stop_pid "$main_pid"
+    if [[ -n $file_pid ]]; then
+        stop_pid "$file_pid"
+    fi
+    rm -f "$work"/main.lunette "$work"/*.raw "$work"/*.qcow2
+}
+
+many_up()
+{
+    lunette_up many 8G || return
+    LUNETTE_SOCKET=$work/many.mgmt "$lunette" lun create golden 256M >>"$work/cli.log" 2>&1 &&
+        fill "$(uri_of golden many.nbd)"
+}
+
+many_down()
+{
+    if [[ -e $work/many.pid ]]; then
+        stop_pid "$(<"$work/many.pid")"
+    fi
+    rm -f "$work"/many.*
+}
+
+# Memory of the server that is not page cache, in MB, while 100 clients read and write 100 LUNs.
+many_memory()
+{
+    local i fio_pid kib
+    {
+        printf '[global]\nioengine=nbd\nrw=randrw\nbs=4k\niodepth=4\ntime_based\nruntime=%s\nthread\n' \
+            $((seconds + 3))
+        for ((i = 0; i < 100; i++)); do
+            printf '[vm%d]\nuri=%s\n' "$i" "$(uri_of "$(printf 'vm-%05d' $((i * 100)))" many.nbd)"
+        done
+    } >"$work/many.fio"
+    fio "$work/many.fio" --output-format=terse >>"$work/fio.log" 2>&1 &
+    fio_pid=$!
+    pids+=("$fio_pid")
+    sleep $((seconds + 1))
+    kib=$(awk '/^Rss(Anon|Shmem):/ { kib += $2 } END { print kib }' "/proc/$(<"$work/many.pid")/status")
+    wait "$fio_pid" || return
+    awk -v kib="$kib" 'BEGIN { print kib * 1024 / 1e6 }'
+}
+
+# ---- peers -----------------------------------------------------------------------------------------
+
+file_pid=
+
+file_up()
+{
+    truncate -s "${lun_mib}M" "$work/file.raw" || return
+    serve "$work/file.nbd" nbdkit -f -U "$work/file.nbd" file "$work/file.raw" || return
+    file_pid=$target_pid
+    fill "$(uri_of '' file.nbd)"
+}
+
+qcow2_options=extended_l2=on,cluster_size=128k
+
+# The golden image: as many bytes as the others have, copied from a LUN of random bytes.
+qcow2_up()
+{
+    nbdcopy "$(uri_of golden main.nbd)" "$work/copy.raw" 2>>"$work/server.log" &&
+        qemu-img convert -f raw -O qcow2 -o "$qcow2_options" "$work/copy.raw" "$work/golden.qcow2" \
+            2>>"$work/server.log" || { tail -n 3 "$work/server.log" >&2; return 1; }
+    rm -f "$work/copy.raw"
+    cat "$work/golden.qcow2" >/dev/null
+}
+
+# A file system on a file that is written beforehand, so that its holes cost nothing later.
+xfs_up()
+{
+    [[ $EUID == 0 ]] && command -v mkfs.xfs >/dev/null || return
+    dd if=/dev/zero of="$work/xfs.img" bs=1M count=$((lun_mib * 6)) conv=fsync 2>>"$work/server.log" || return
+    xfs_loop=$(losetup --find --show --direct-io=on "$work/xfs.img") || return
+    mkfs.xfs -q -K -m reflink=1 "$xfs_loop" >>"$work/server.log" 2>&1 || return
+    mkdir -p "$work/xfs" && mount "$xfs_loop" "$work/xfs" || return
+    xfs_mount=$work/xfs
+    truncate -s "${lun_mib}M" "$xfs_mount/golden" || return
+    serve "$work/xfs.nbd" nbdkit -f -U "$work/xfs.nbd" file "$xfs_mount/golden" || return
+    fill "$(uri_of '' xfs.nbd)" || return
+    stop_pid "$target_pid"
+}
+
+# ---- one target for one measurement ------------------------------------------------------------------
+
+# target_up SERVER RUN: sets $target_uri. What is fresh is made here, outside the measured time.
+target_up()
+{
+    case $1 in
+    own)
+        target_uri=$(uri_of own main.nbd)
+        target_pid=$main_pid
+        ;;
+    file)
+        target_uri=$(uri_of '' file.nbd)
+        target_pid=$file_pid
+        ;;
+    clone)
+        "$lunette" lun clone golden fresh >>"$work/cli.log" 2>&1 || return
+        target_uri=$(uri_of fresh main.nbd)
+        target_pid=$main_pid
+        ;;
+    qcow2)
+        qemu-img create -q -f qcow2 -F qcow2 -b "$work/golden.qcow2" -o "$qcow2_options" \
+            "$work/fresh.qcow2" >>"$work/server.log" 2>&1 || return
+        serve "$work/qcow2.nbd" qemu-storage-daemon \
+            --blockdev "driver=file,node-name=file,filename=$work/fresh.qcow2" \
+            --blockdev driver=qcow2,node-name=image,file=file \
+            --nbd-server "addr.type=unix,addr.path=$work/qcow2.nbd" \
+            --export type=nbd,id=fresh,node-name=image,name=fresh,writable=on || return
+        target_uri=$(uri_of fresh qcow2.nbd)
+        ;;
+    xfs)
+        [[ -n $xfs_mount ]] && cp --reflink=always "$xfs_mount/golden" "$xfs_mount/fresh" || return
+        serve "$work/xfs.nbd" nbdkit -f -U "$work/xfs.nbd" file "$xfs_mount/fresh" || return
+        target_uri=$(uri_of '' xfs.nbd)
+        ;;
+    esac
+}
+
+target_down()
+{
+    case $1 in
+    clone)
+        # The last connection may still be closing.
+        local i
+        for ((i = 0; i < 100; i++)); do
+            "$lunette" lun delete fresh >>"$work/cli.log" 2>&1 && break
+            sleep 0.05
+        done
+        "$lunette" job wait >>"$work/cli.log" 2>&1
+        [[ $i -lt 100 ]]
+        ;;
+    qcow2) stop_pid "$target_pid" && rm -f "$work/fresh.qcow2" ;;
+    xfs) stop_pid "$target_pid" && rm -f "$xfs_mount/fresh" ;;
+    esac
+}
