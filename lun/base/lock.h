@@ -22,7 +22,7 @@ enum lock_rank
     LOCK_RANK_MANAGEMENT, /* pool->management: commands that change lines, LUNs, snapshots; jobs */
     LOCK_RANK_CP,         /* one checkpoint at a time */
     LOCK_RANK_RANGE,      /* lun->ranges: the table of locked ranges, held for moments; a locked
-                             range itself outlives it (see map/range.h) and comes before all below */
+                             range itself outlives it (map/range.h), and comes before all below */
     LOCK_RANK_CP_GATE,    /* shared around prepare+apply+append, exclusive for the switch of a CP */
     LOCK_RANK_MAP,        /* lun->map_lock: the trees of a head */
     LOCK_RANK_CATALOG,    /* pool->catalog_lock: names, lists of lines, in-memory objects */

@@ -369,7 +369,7 @@ static int check_objects(struct check *check)
 static bool check_is_fixed(const struct pool *pool, uint64_t blk)
 {
     uint64_t in_group = blk % pool->group_blks;
-    uint64_t journal = 2 * le64_get(pool->super.journal_half_blks);
+    uint64_t journal = 2 * pool->journal_half_blks;
     return in_group < DISK_GROUP_HEAD_BLKS ||
            (blk < pool->group_blks && in_group < DISK_GROUP_HEAD_BLKS + journal);
 }

@@ -242,6 +242,7 @@ static int dump_run(const struct dump *dump, const char *what, struct reason *wh
         if (dump_kinds[i].has_argument && !*argument)
             return reason_set(why, -EINVAL, "'%s' needs to be told which", what);
         AUTO_LOCK(&pool->management);
+        AUTO_LOCK(&pool->cp_lock); /* the superblock is the last checkpoint's */
         rwlock_take_exclusive(&pool->cp_gate);
         int r = dump_kinds[i].run(dump, argument, why);
         rwlock_release(&pool->cp_gate);

@@ -218,7 +218,7 @@ static int jobs_settle(struct pool *pool, struct line *point, bool *more)
     AUTO_WRITER struct writer writer = {0};
     if (atomic_load(&point->undropped_children) == 0)
     {
-        /* What became common behind the scan while it went on is found by one more from the start. */
+        /* What became common behind the scan meanwhile is found by one more from the start. */
         bool from_start = point->scan_birth == 0 && point->scan_blk == 0, scanned_all;
         int r = jobs_collect(pool, point, &writer, &scanned_all);
         if (r == 0 && writer.len > 0)

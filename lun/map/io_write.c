@@ -264,6 +264,34 @@ static int io_with_range(struct pool *pool, struct lun_object *object, uint64_t 
     return -ENOSPC;
 }
 
+/*
+ * The same without letting the range go between two attempts: for work that looks at the content
+ * and writes some of it before there is no room. A checkpoint needs no range.
+ */
+static int io_holding_range(struct pool *pool, struct lun_object *object, uint64_t len,
+                            uint64_t offset, io_work_fn *work, void *opaque)
+{
+    int r = checkpoint_throttle(pool);
+    if (r < 0)
+        return r;
+    struct range range;
+    range_lock(object->ranges, &range, offset / BLK_BYTES, div_round_up(offset + len, BLK_BYTES));
+    r = -ESTALE;
+    if (!atomic_load(&object->is_dead) && range_ok(offset, len, atomic_load(&object->size_bytes)))
+        r = work(opaque);
+    for (unsigned i = 1; i < IO_CHECKPOINTS && r == -EAGAIN; i++)
+    {
+        r = checkpoint_wait(pool);
+        if (r == 0)
+            r = work(opaque);
+    }
+    range_unlock(&range);
+    if (r != -EAGAIN)
+        return r;
+    pool_note_full(pool, object);
+    return -ENOSPC;
+}
+
 static int io_write_piece_work(void *opaque)
 {
     return io_write_piece(opaque);
@@ -472,6 +500,7 @@ int lun_zero(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
 struct edit_work
 {
     struct piece piece;
+    bool is_edited; /* what is to be written is known; a part of it may be written already */
     uint8_t *content;
     const uint8_t *compare;
     size_t *miscompare_at;
@@ -483,19 +512,21 @@ static int io_edit_work(void *opaque)
 {
     struct edit_work *work = opaque;
     struct piece *piece = &work->piece;
+    if (work->is_edited)
+        return io_write_piece(piece);
     int r = io_read(piece->pool, piece->object, work->content, piece->len, piece->offset);
     if (r < 0)
         return r;
-    if (work->compare)
+    if (work->compare && memcmp(work->content, work->compare, piece->len) != 0)
     {
-        if (memcmp(work->content, work->compare, piece->len) == 0)
-            return io_write_piece(piece);
         *work->miscompare_at = 0;
         while (work->content[*work->miscompare_at] == work->compare[*work->miscompare_at])
             ++*work->miscompare_at;
         return -EILSEQ;
     }
-    work->change(work->opaque, work->content, piece->len);
+    if (!work->compare)
+        work->change(work->opaque, work->content, piece->len);
+    work->is_edited = true;
     return io_write_piece(piece);
 }
 
@@ -517,7 +548,7 @@ static int io_edit(struct lun *lun, struct edit_work *work, size_t len, uint64_t
     work->piece.offset = offset;
     if (!work->piece.buf)
         work->piece.buf = content;
-    r = io_with_range(lun->pool, lun->object, len, offset, io_edit_work, work);
+    r = io_holding_range(lun->pool, lun->object, len, offset, io_edit_work, work);
     return io_finish(lun->pool, r, lun->object, flags);
 }
 

@@ -76,6 +76,7 @@ struct device_file_options
 {
     bool create; /* makes the file if it is not there */
     bool read_only;
+    bool no_lock;        /* only to look who holds it */
     uint64_t size_bytes; /* with create: its size, if larger than it is */
 };
 

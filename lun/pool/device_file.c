@@ -196,7 +196,8 @@ int device_file_open(const char *path, const struct device_file_options *options
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return reason_set(why, -EINVAL, "'%s' is neither a file nor a block device", path);
     file->is_block_device = S_ISBLK(st.st_mode);
-    if (flock(file->fd, (options->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
+    if (!options->no_lock &&
+        flock(file->fd, (options->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
         return reason_set(why, errno == EWOULDBLOCK ? -EBUSY : -errno,
                           "pool '%s' is in use by another process", path);
     if (options->create && options->size_bytes > 0 && !file->is_block_device)

@@ -69,7 +69,7 @@ struct journal
     uint64_t tickets_asked, tickets_done;
     bool has_leader;
     int leader_error;
-    uint64_t commits;
+    _Atomic uint64_t commits;
 };
 
 int journal_create(struct pool *pool, struct journal **out)

@@ -42,9 +42,9 @@ MUST_CHECK int journal_admit(struct journal *journal, size_t len);
 void journal_leave(struct journal *journal, size_t len);
 
 /*
- * Adds a record, and the blocks of the tree nodes that it made. @is_ordered: it must not become durable
- * before all data written so far is. Under the gate and the locks that
- * ordered its change, which has been applied. Returns its sequence number.
+ * Adds a record, and the blocks of the tree nodes that it made. @is_ordered: it must not be durable
+ * before all data written so far is. Under the gate and the locks that ordered its change, which
+ * has been applied. Returns its sequence number.
  */
 uint64_t journal_append(struct journal *journal, const void *actions, size_t len,
                         const uint64_t *nodes, unsigned node_count, bool is_ordered);
@@ -52,8 +52,8 @@ uint64_t journal_append(struct journal *journal, const void *actions, size_t len
 /* Whether a checksum of its data could spare a write's commit a sync. A hint. */
 bool journal_wants_crc(struct journal *journal);
 
-/* Before data is overwritten in place, with its range locked: sees to it that no batch depends on the
- * present content. May commit. */
+/* Before data is overwritten in place, with its range locked: sees to it that no batch depends on
+ * what it is now. May commit. */
 MUST_CHECK int journal_touch(struct journal *journal, uint64_t blk, uint64_t len_blks);
 
 /* Makes all that was appended, and all data written, before the call durable. No locks held. */

@@ -291,6 +291,10 @@ static void pool_take_super(struct pool *pool)
     const struct disk_super *super = &pool->super;
     pool->pool_id = le64_get(super->header.pool_id);
     pool->group_blks = le32_get(super->group_blks);
+    memcpy(pool->name, super->name, sizeof(pool->name));
+    memcpy(pool->uuid, super->uuid, sizeof(pool->uuid));
+    pool->created_ns = le64_get(super->created_ns);
+    pool->journal_half_blks = le64_get(super->journal_half_blks);
     atomic_store(&pool->size_blks, le64_get(super->size_blks));
     pool->generation = le32_get(super->generation);
     pool->next_id = le64_get(super->next_id);
@@ -395,7 +399,8 @@ static void pool_stop_checkpoints(struct pool *pool)
     atomic_store(&pool->threads_running, false);
 }
 
-/* A fork since the claim has changed the process: whoever finds the pool busy is told the living. */
+/* A fork since the claim has changed the process: whoever finds the pool busy is told the living.
+ */
 static int pool_claim_again(struct pool *pool)
 {
     if (le64_get(pool->super.holder_pid) == (uint64_t)getpid() || pool_may_change(pool) < 0)
@@ -581,11 +586,11 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
         .checkpoint_count = atomic_load(&pool->cp_count),
         .commit_count = journal.commits,
         .sync_count = atomic_load(&pool->sync_count),
-        .created_ns = le64_get(pool->super.created_ns),
+        .created_ns = pool->created_ns,
         .opened_ns = pool->opened_ns,
     };
-    snprintf(info->name, sizeof(info->name), "%s", (const char *)pool->super.name);
+    snprintf(info->name, sizeof(info->name), "%s", pool->name);
     snprintf(info->path, sizeof(info->path), "%s", pool->path);
-    memcpy(info->uuid, pool->super.uuid, sizeof(info->uuid));
+    memcpy(info->uuid, pool->uuid, sizeof(info->uuid));
     pool_info_sum_luns(pool, info);
 }

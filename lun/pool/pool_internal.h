@@ -79,7 +79,7 @@ struct line
     _Atomic uint64_t mapped_blks, own_blks, dropped_data_blks, dropped_node_blks;
     struct tree map;
     struct tree drops;
-    _Atomic uint32_t window_blks;    /* how large the next window is: it grows with use */
+    _Atomic uint32_t window_blks;            /* how large the next window is: it grows with use */
     _Atomic uint64_t window_blk, window_end; /* where its next data goes: a hint */
     struct list job_link;                    /* in pool->job_lines, under job_lock; or alone */
     uint32_t scan_birth; /* of a hidden point: where reclaim goes on in the smallest list */
@@ -140,8 +140,12 @@ struct pool
     char *path;
     struct pool_open_options options;
     struct disk_super super; /* as last written; under cp_lock */
-    uint64_t pool_id;        /* immutable */
-    uint32_t group_blks;     /* immutable */
+    uint64_t pool_id;        /* immutable, like the next five */
+    uint32_t group_blks;
+    char name[LUN_NAME_MAX + 1];
+    uint8_t uuid[16];
+    uint64_t created_ns;
+    uint64_t journal_half_blks;
     _Atomic uint64_t size_blks;
     _Atomic int health; /* enum pool_health */
     bool is_read_only;  /* opened so */
@@ -159,9 +163,9 @@ struct pool
     struct space *space;
     struct journal *journal;
 
-    uint32_t generation;    /* under management + gate */
-    uint64_t next_id;       /* likewise */
-    _Atomic uint64_t cp_id; /* of the checkpoint in the making; changes at the switch */
+    uint32_t generation;      /* under management + gate */
+    _Atomic uint64_t next_id; /* counts under management; a checkpoint reads it under the gate */
+    _Atomic uint64_t cp_id;   /* of the checkpoint in the making; changes at the switch */
 
     struct hash objects_by_id; /* under catalog_lock */
     struct hash luns_by_name;

@@ -3,7 +3,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
 #include "lun/base/crc32c.h"
 #include "lun/base/env.h"
 #include "lun/lun.h"
@@ -103,7 +103,7 @@ int super_read(struct pool *pool, struct disk_super *super, struct reason *why)
         return reason_set(why, -EBADMSG,
                           "'%s' is not a Lunette pool, or all copies of its superblock are damaged",
                           path);
-    bool force_read_only;
+    bool force_read_only = false;
     r = super_check_features(super, &force_read_only, path, why);
     if (r < 0)
         return r;
@@ -166,24 +166,23 @@ int super_check_holder(const struct disk_super *super, bool take_over, struct re
 
 int super_explain_busy(const char *path, struct reason *why)
 {
-    struct disk_super *super = aligned_alloc(BLK_BYTES, 2 * BLK_BYTES);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int r = -EBUSY;
-    if (super && fd >= 0 && pread(fd, super, 2 * BLK_BYTES, 0) == 2 * BLK_BYTES)
-    {
-        const struct disk_super *newest = &super[0];
-        if (super_is_valid(&super[1], 1) &&
-            (!super_is_valid(&super[0], 0) ||
-             le64_get(super[1].header.cp_id) > le64_get(super[0].header.cp_id)))
-            newest = &super[1];
-        if (super_is_valid(newest, (uint64_t)(newest - super)) && newest->holder_host[0] != '\0')
-            r = reason_set(why, -EBUSY,
-                           "pool '%s' is in use by process %" PRIu64 " on host '%.63s'; "
-                           "'lunette server status' shows it",
-                           path, le64_get(newest->holder_pid), (const char *)newest->holder_host);
-    }
-    if (fd >= 0)
-        close(fd);
-    free(super);
-    return r;
+    struct device *device;
+    struct device_file_options options = {.read_only = true, .no_lock = true};
+    AUTO_FREE struct disk_super *super = aligned_alloc(BLK_BYTES, 2 * BLK_BYTES);
+    if (!super || device_file_open(path, &options, &device, NULL) < 0)
+        return -EBUSY;
+    int r = device_read(device, super, 2 * BLK_BYTES, 0);
+    device_close(device);
+    if (r < 0)
+        return -EBUSY;
+    bool first_valid = super_is_valid(&super[0], 0), second_valid = super_is_valid(&super[1], 1);
+    bool second_newer = second_valid && (!first_valid || le64_get(super[1].header.cp_id) >
+                                                             le64_get(super[0].header.cp_id));
+    const struct disk_super *newest = second_newer ? &super[1] : &super[0];
+    if ((!first_valid && !second_valid) || newest->holder_host[0] == '\0')
+        return -EBUSY;
+    return reason_set(why, -EBUSY,
+                      "pool '%s' is in use by process %" PRIu64 " on host '%.63s'; "
+                      "'lunette server status' shows it",
+                      path, le64_get(newest->holder_pid), (const char *)newest->holder_host);
 }

@@ -61,7 +61,10 @@ struct placements
     bool failed;   /* is_replay: more were asked for than there are */
 };
 
-enum { TREE_OP_PINS_FEW = 12 };
+enum
+{
+    TREE_OP_PINS_FEW = 12
+};
 
 /* One change in preparation or in progress: what is pinned for it, what it makes and drops. */
 struct tree_op

@@ -104,12 +104,12 @@ static int command_run(struct pool *pool, struct lun_object *lun, struct writer 
         return reason_set(why, r,
                           "this is too much for one step: the pool's journal takes records of at "
                           "most %" PRIu64 " bytes, this one has %zu; do it in several commands",
-                          le64_get(pool->super.journal_half_blks) * BLK_BYTES, writer->len);
+                          pool->journal_half_blks * BLK_BYTES, writer->len);
     if (r == -ENOSPC)
         return reason_set(why, r,
                           "pool '%s' is full, no metadata can be added; 'lunette df' shows what "
                           "uses it, 'lunette pool grow' enlarges it",
-                          pool->super.name);
+                          pool->name);
     return r;
 }
 
@@ -118,7 +118,7 @@ static int command_begin(struct pool *pool, struct reason *why)
     reason_clear(why);
     int r = pool_may_change(pool);
     if (r < 0)
-        return reason_set(why, r, "pool '%s' takes no changes: it is %s", pool->super.name,
+        return reason_set(why, r, "pool '%s' takes no changes: it is %s", pool->name,
                           pool->is_read_only ? "opened read-only"
                                              : pool_health_name(atomic_load(&pool->health)));
     return 0;
@@ -299,7 +299,7 @@ int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigne
     int r = command_begin(pool, why);
     if (r < 0)
         return r;
-    uint64_t id;
+    uint64_t id = 0;
     {
         AUTO_LOCK(&pool->management);
         r = lun_delete_locked(pool, name, with_snapshots, flags, &id, why);
@@ -767,7 +767,7 @@ int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapsh
     int r = command_begin(pool, why);
     if (r < 0)
         return r;
-    uint64_t id;
+    uint64_t id = 0;
     {
         AUTO_LOCK(&pool->management);
         r = snapshot_restore_locked(pool, lun_name, snapshot, flags, &id, why);

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Free space in checkpoints: what is copied at the switch, written, and released. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/invariant.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/pool/space_internal.h"
+
+/* ---- checkpoints --------------------------------------------------------------------------- */
+
+static int space_reserve_images(struct space *space, size_t count)
+{
+    if (count <= space->image_capacity)
+        return 0;
+    struct image *images = realloc(space->images, count * sizeof(*images));
+    if (!images)
+        return -ENOMEM;
+    space->images = images;
+    while (space->image_capacity < count)
+    {
+        struct disk_bitmap *disk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+        if (!disk)
+            return -ENOMEM;
+        images[space->image_capacity++] = (struct image){.disk = disk};
+    }
+    return 0;
+}
+
+int space_prepare_switch(struct space *space)
+{
+    for (;;)
+    {
+        uint64_t load = UINT64_MAX;
+        uint64_t dirty;
+        {
+            AUTO_LOCK(&space->lock);
+            dirty = space->dirty_groups;
+            for (uint64_t g = 0; g < space->group_total && load == UINT64_MAX; g++)
+            {
+                if (space_group(space, g)->late)
+                    load = g;
+            }
+        }
+        if (load == UINT64_MAX)
+            return space_reserve_images(space, dirty + 16);
+        int r = space_load_group(space, load);
+        if (r < 0)
+            return r;
+    }
+}
+
+void space_switch(struct space *space, uint64_t cp_id)
+{
+    AUTO_LOCK(&space->lock);
+    space->image_count = 0;
+    space->image_cp_id = cp_id;
+    for (uint64_t g = 0; g < space->group_total && space->dirty_groups > 0; g++)
+    {
+        struct group *group = space_group(space, g);
+        if (!group->is_dirty)
+            continue;
+        INVARIANT(space->image_count < space->image_capacity);
+        struct image *image = &space->images[space->image_count++];
+        memset(image->disk, 0, sizeof(*image->disk));
+        memcpy(image->disk->bits, group->allocated, words_for(space->group_blks) * 8);
+        image->group = g;
+        image->free = count_clear(group->allocated, space->group_blks);
+        group->is_dirty = false;
+        space->dirty_groups--;
+    }
+    INVARIANT(space->deferred[1].count == 0);
+    struct deferred_list emptied = space->deferred[1];
+    space->deferred[1] = space->deferred[0];
+    space->deferred[0] = emptied;
+    space->owed = 0;
+    space->image_data_blks = space->data_blks;
+    space->image_node_blks = space->node_blks;
+}
+
+/* Seals @block for the other slot of @slot, writes it there, and updates @slot. */
+static int space_write_slot(struct space *space, struct slot *slot, uint64_t group,
+                            enum disk_group_head head, enum disk_magic magic, void *block)
+{
+    struct pool *pool = space->pool;
+    unsigned other = slot->cp_id == 0 ? 0 : slot->slot ^ 1u;
+    uint64_t blk = slot_blk(space, group, head, other);
+    disk_header_seal(pool, block, magic, blk, space->image_cp_id);
+    int r = device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES);
+    if (r < 0)
+        return r;
+    *slot = (struct slot){.cp_id = space->image_cp_id,
+                          .crc = le32_get(((struct disk_header *)block)->crc32c),
+                          .slot = (uint8_t)other};
+    return 0;
+}
+
+/* What the disk knows of a group's free blocks: of images as they were at the switch. */
+static void space_fill_table1(struct space *space, uint64_t index, struct disk_table *table,
+                              const uint32_t *free_blks)
+{
+    memset(table, 0, sizeof(*table));
+    table->level = le32_put(1);
+    uint64_t first = index * DISK_TABLE_FANOUT;
+    for (uint64_t i = 0; i < DISK_TABLE_FANOUT && first + i < space->group_total; i++)
+        table->slots[i] = slot_to_disk(&space_group(space, first + i)->slot, free_blks[i]);
+}
+
+/* Free blocks on disk of the groups under table @index: images override what was there. */
+static int space_disk_free(struct space *space, uint64_t index, size_t *image, uint32_t *free_blks)
+{
+    uint64_t first = index * DISK_TABLE_FANOUT;
+    AUTO_FREE struct disk_table *old = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (!old)
+        return -ENOMEM;
+    memset(old, 0, sizeof(*old));
+    if (space->tables1[index].cp_id != 0)
+    {
+        int r = space_read_slot(space, &space->tables1[index], first, DISK_HEAD_TABLE1,
+                                DISK_MAGIC_TABLE, old);
+        if (r < 0)
+            return r;
+    }
+    for (uint64_t i = 0; i < DISK_TABLE_FANOUT; i++)
+        free_blks[i] = le32_get(old->slots[i].free_blks);
+    for (; *image < space->image_count && space->images[*image].group / DISK_TABLE_FANOUT == index;
+         ++*image)
+        free_blks[space->images[*image].group - first] = space->images[*image].free;
+    return 0;
+}
+
+static int space_write_tables(struct space *space)
+{
+    AUTO_FREE struct disk_table *table = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (!table)
+        return -ENOMEM;
+    size_t image = 0;
+    while (image < space->image_count)
+    {
+        uint64_t index = space->images[image].group / DISK_TABLE_FANOUT;
+        uint32_t free_blks[DISK_TABLE_FANOUT];
+        int r = space_disk_free(space, index, &image, free_blks);
+        if (r < 0)
+            return r;
+        space_fill_table1(space, index, table, free_blks);
+        r = space_write_slot(space, &space->tables1[index], index * DISK_TABLE_FANOUT,
+                             DISK_HEAD_TABLE1, DISK_MAGIC_TABLE, table);
+        if (r < 0)
+            return r;
+    }
+    uint64_t tables1 = div_round_up(space->group_total, DISK_TABLE_FANOUT);
+    for (uint64_t index = 0; index < div_round_up(tables1, DISK_TABLE_FANOUT); index++)
+    {
+        bool is_dirty = false;
+        memset(table, 0, sizeof(*table));
+        table->level = le32_put(2);
+        uint64_t first = index * DISK_TABLE_FANOUT;
+        for (uint64_t i = 0; i < DISK_TABLE_FANOUT && first + i < tables1; i++)
+        {
+            table->slots[i] = slot_to_disk(&space->tables1[first + i], 0);
+            is_dirty |= space->tables1[first + i].cp_id == space->image_cp_id;
+        }
+        if (!is_dirty)
+            continue;
+        int r = space_write_slot(space, &space->tables2[index], first * DISK_TABLE_FANOUT,
+                                 DISK_HEAD_TABLE2, DISK_MAGIC_TABLE, table);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int space_write(struct space *space, struct disk_super *super)
+{
+    for (size_t i = 0; i < space->image_count; i++)
+    {
+        struct image *image = &space->images[i];
+        struct group *group = space_group(space, image->group);
+        int r = space_write_slot(space, &group->slot, image->group, DISK_HEAD_BITMAP,
+                                 DISK_MAGIC_BITMAP, image->disk);
+        if (r < 0)
+            return r;
+    }
+    int r = space_write_tables(space);
+    if (r < 0)
+        return r;
+    for (unsigned i = 0; i < DISK_SUPER_TABLES; i++)
+        super->tables[i] = slot_to_disk(&space->tables2[i], 0);
+    super->data_blks = le64_put(space->image_data_blks);
+    super->node_blks = le64_put(space->image_node_blks);
+    return 0;
+}
+
+enum
+{
+    DISCARD_MIN_BLKS = 256
+};
+
+void space_release_deferred(struct space *space, bool discard)
+{
+    struct deferred_list *list = &space->deferred[1];
+    for (size_t i = 0; discard && i < list->count; i++)
+    {
+        if (list->items[i].len >= DISCARD_MIN_BLKS)
+            ignore_error(space->pool->device->ops->discard(space->pool->device,
+                                                           list->items[i].len * BLK_BYTES,
+                                                           list->items[i].blk * BLK_BYTES),
+                         "a hint: the space stays taken below, and is used again by us");
+    }
+    AUTO_LOCK(&space->lock);
+    for (size_t i = 0; i < list->count; i++)
+    {
+        uint64_t blk = list->items[i].blk, len = list->items[i].len;
+        while (len > 0)
+        {
+            struct group *group = space_group(space, blk / space->group_blks);
+            uint64_t bit = blk % space->group_blks;
+            uint64_t here = min_u64(len, space->group_blks - bit);
+            INVARIANT(bits_all(group->busy, bit, here, true));
+            bits_clear(group->busy, bit, here);
+            group->free += (uint32_t)here;
+            space->free_blks += here;
+            space->loaded_free_blks += here;
+            blk += here;
+            len -= here;
+        }
+    }
+    list->count = 0;
+    list->blks = 0;
+}
