@@ -320,7 +320,7 @@ static void journal_take(struct journal *journal, struct commit *commit)
     /* Two batches before one sync: the second would not prove the first. */
     commit->is_ordered = atomic_load(&journal->pending_ordered) || commit->with_old;
     bool has_records = commit->new.first_seq != 0 || commit->old.first_seq != 0;
-    commit->is_claim = !has_records && journal->unclaimed_data.count > 0 && !commit->with_old;
+    commit->is_claim = !has_records && journal->unclaimed_data.count > 0;
     if (!commit->is_ordered)
         journal->flying_data = journal->pending_data;
     journal->pending_data.count = 0;
@@ -355,7 +355,7 @@ static int journal_write(struct journal *journal, struct commit *commit)
             args.flags = DISK_BATCH_OTHER_HALF;
             args.next_id = journal->halves[commit->current].journal_id;
         }
-        if (link || commit->old.first_seq != 0)
+        if (link || commit->old.first_seq != 0 || commit->is_claim)
         {
             int r = journal_write_batch(journal, commit->current ^ 1, &commit->old, &args);
             if (r < 0)
@@ -367,7 +367,7 @@ static int journal_write(struct journal *journal, struct commit *commit)
         if (commit->old.first_seq != 0)
             args.prev_seq = commit->old.last_seq;
     }
-    if (commit->new.first_seq == 0 && !commit->is_claim)
+    if (commit->new.first_seq == 0 && (!commit->is_claim || commit->with_old))
         return 0;
     args.flags = commit->is_ordered || commit->is_claim ? 0 : DISK_BATCH_VERIFY;
     args.next_id = 0;

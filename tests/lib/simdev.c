@@ -52,6 +52,8 @@ struct simdev
     uint64_t fault_left; /* calls of its kind until it hits */
     uint64_t counts[SIMDEV_OP_COUNT];
     uint64_t bytes_written;
+    simdev_hook *hook; /* set while nobody uses the disk */
+    void *hook_opaque;
     struct simdev_log_entry log[SIMDEV_LOG_ENTRIES];
     uint64_t log_count;
 };
@@ -248,7 +250,7 @@ static int simdev_writev(struct device *device, struct iovec *iov, int iov_count
     size_t len = 0;
     for (int i = 0; i < iov_count; i++)
         len += iov[i].iov_len;
-    AUTO_FREE uint8_t *bytes = malloc(len + 1);
+    AUTO_FREE uint8_t *bytes = calloc(1, len + 16);
     INVARIANT(bytes != NULL);
     size_t at = 0;
     for (int i = 0; i < iov_count; i++)
@@ -257,6 +259,8 @@ static int simdev_writev(struct device *device, struct iovec *iov, int iov_count
             memcpy(bytes + at, iov[i].iov_base, iov[i].iov_len);
         at += iov[i].iov_len;
     }
+    if (disk->hook)
+        disk->hook(disk->hook_opaque, SIMDEV_WRITE, bytes);
     AUTO_LOCK(&disk->lock);
     if (!range_ok(offset, len, disk->size_bytes))
         return disk->is_off ? -EIO : -ENOSPC;
@@ -272,6 +276,8 @@ static int simdev_writev(struct device *device, struct iovec *iov, int iov_count
 static int simdev_sync(struct device *device)
 {
     struct simdev *disk = simdev_of(device);
+    if (disk->hook)
+        disk->hook(disk->hook_opaque, SIMDEV_SYNC, NULL);
     AUTO_LOCK(&disk->lock);
     int r = simdev_begin(disk, SIMDEV_SYNC, NULL, 0, 0);
     if (r < 0)
@@ -508,6 +514,13 @@ void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t le
         byte ^= flip;
         simdev_image_write(&disk->durable, &byte, 1, at);
     }
+}
+
+void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque)
+{
+    AUTO_LOCK(&disk->lock);
+    disk->hook = hook;
+    disk->hook_opaque = opaque;
 }
 
 /* ---- looking */

@@ -115,6 +115,13 @@ uint64_t simdev_fault_hits(struct simdev *disk);
 /* Flips @bits random bits of the range, in both images. */
 void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t len, uint64_t offset);
 
+/* ---- looking in from the side */
+
+/* Called before each write and sync is done, without a lock: another thread may use the disk from
+ * it. @head: the first bytes of a write, at least 16 of them; NULL for a sync. NULL: no hook. */
+typedef void simdev_hook(void *opaque, enum simdev_op op, const uint8_t *head);
+void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque);
+
 /* ---- looking */
 
 uint64_t simdev_count(struct simdev *disk, enum simdev_op op);

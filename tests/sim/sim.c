@@ -35,14 +35,18 @@ void sim_begin(struct sim *sim, struct replay *replay)
     sim->now = calloc(1, sizeof(*sim->now));
     sim->maybe = calloc(1, sizeof(*sim->maybe));
     INVARIANT(sim->now && sim->maybe);
+    /* Operations that overlap a checkpoint must not have to wait for one: they get more room. */
+    sim->may_overlap = strcmp(replay->mode, "overlap") == 0;
     struct pool_create_options options = {
         .name = "sim",
-        .size_bytes = 24 << 20,
-        .journal_bytes = 256 << 10,
-        .group_blks = 512,
+        .size_bytes = sim->may_overlap ? 128 << 20 : 24 << 20,
+        .journal_bytes = sim->may_overlap ? 2 << 20 : 256 << 10,
+        .group_blks = sim->may_overlap ? 2048 : 512,
     };
     sim->now->pool_bytes = options.size_bytes;
     sim->disk = simdev_new(options.size_bytes, UINT64_C(1) << 30, replay->seed);
+    if (sim->may_overlap)
+        simdev_set_hook(sim->disk, sim_overlap_cb, sim);
     struct device *device = simdev_open(sim->disk);
     int r = pool_create_on_device(&sim->env.env, device, &options, &sim->why);
     if (r < 0)
@@ -65,14 +69,11 @@ void sim_end(struct sim *sim)
 
 /* ---- what a cut hit */
 
-const char *sim_cut_phase(struct simdev *disk)
+const char *sim_phase_of(const uint8_t *head)
 {
-    struct simdev_cut cut = simdev_last_cut(disk);
     struct disk_header header;
-    if (cut.op == SIMDEV_SYNC)
-        return "sync";
     memset(&header, 0, sizeof(header));
-    memcpy(&header, cut.head, sizeof(cut.head));
+    memcpy(&header, head, 16);
     switch (le32_get(header.magic))
     {
     case DISK_MAGIC_SUPER:
@@ -89,6 +90,12 @@ const char *sim_cut_phase(struct simdev *disk)
         return "journal";
     }
     return "data";
+}
+
+const char *sim_cut_phase(struct simdev *disk)
+{
+    struct simdev_cut cut = simdev_last_cut(disk);
+    return cut.op == SIMDEV_SYNC ? "sync" : sim_phase_of(cut.head);
 }
 
 /* ---- checking */

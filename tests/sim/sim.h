@@ -19,7 +19,9 @@ struct sim
     struct oracle *maybe; /* the same and the command that was cut off */
     bool has_maybe;
     bool faults_armed; /* an operation may fail although the power is on */
-    const char *op;    /* the name of the operation in hand */
+    bool may_overlap;  /* operations go on while a checkpoint is written */
+    bool in_checkpoint, has_switched, in_overlap; /* see sim_overlap_cb() */
+    const char *op;                               /* the name of the operation in hand */
     struct reason why;
 };
 
@@ -37,6 +39,8 @@ void sim_verify_live(struct sim *sim);
 void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool in_depth);
 /* "node", "journal", "data", "sync", ...: what the last cut hit. */
 const char *sim_cut_phase(struct simdev *disk);
+/* The same of the first bytes of a write. */
+const char *sim_phase_of(const uint8_t *head);
 /* Does all background work; then nothing may be leaked. */
 void sim_drain(struct sim *sim);
 
@@ -44,6 +48,9 @@ void sim_drain(struct sim *sim);
 /* One random operation. Returns what the engine said: 0, or an error that is no failure because
  * the power is off or a fault is armed. 1: there was nothing to do it on. */
 int sim_random_op(struct sim *sim);
+/* The hook of the disk: while a checkpoint is written, now and then another thread does an
+ * operation from beginning to end. */
+void sim_overlap_cb(void *opaque, enum simdev_op op, const uint8_t *head);
 /* A few LUNs with content. */
 void sim_prepare(struct sim *sim);
 

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -434,8 +435,11 @@ static int sim_op_checkpoint(struct sim *sim)
 {
     sim->op = "checkpoint";
     replay_trace(sim->replay, "checkpoint");
+    sim->in_checkpoint = true;
+    sim->has_switched = false;
     int r = pool_checkpoint(sim->pool);
-    if (r == 0)
+    sim->in_checkpoint = false;
+    if (r == 0 && !sim->may_overlap) /* else there may be newer writes, which it does not cover */
         oracle_flush(sim->now, NULL);
     return sim_result(sim, r);
 }
@@ -465,26 +469,71 @@ static const struct
 {
     int (*op)(struct sim *sim);
     unsigned weight;
+    bool may_overlap;
 } sim_ops[] = {
-    {sim_op_write, 50},          {sim_op_write_atomic, 8}, {sim_op_compare_and_write, 4},
-    {sim_op_unmap, 12},          {sim_op_flush, 10},       {sim_op_create, 8},
-    {sim_op_clone, 14},          {sim_op_clone_many, 4},   {sim_op_delete, 9},
-    {sim_op_rename, 3},          {sim_op_resize, 6},       {sim_op_snapshot, 14},
-    {sim_op_snapshot_delete, 9}, {sim_op_restore, 6},      {sim_op_store, 5},
-    {sim_op_checkpoint, 12},     {sim_op_jobs, 25},        {sim_op_grow, 1},
+    {sim_op_write, 50, true},  {sim_op_write_atomic, 8, true},
+    {sim_op_unmap, 12, true},  {sim_op_compare_and_write, 4, true},
+    {sim_op_flush, 10, true},  {sim_op_create, 8, true},
+    {sim_op_clone, 14, true},  {sim_op_clone_many, 4, true},
+    {sim_op_delete, 9, true},  {sim_op_rename, 3, true},
+    {sim_op_resize, 6, true},  {sim_op_snapshot, 14, true},
+    {sim_op_restore, 6, true}, {sim_op_snapshot_delete, 9, true},
+    {sim_op_store, 5, true},   {sim_op_checkpoint, 12, false},
+    {sim_op_jobs, 25, true},   {sim_op_grow, 1, false},
 };
 
-int sim_random_op(struct sim *sim)
+static int sim_pick_op(struct sim *sim, bool overlapping)
 {
     uint64_t total = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(sim_ops); i++)
-        total += sim_ops[i].weight;
+        total += !overlapping || sim_ops[i].may_overlap ? sim_ops[i].weight : 0;
     uint64_t at = rng_below(sim->rng, total);
     unsigned kind = 0;
-    while (at >= sim_ops[kind].weight)
-        at -= sim_ops[kind++].weight;
+    for (;; kind++)
+    {
+        if (overlapping && !sim_ops[kind].may_overlap)
+            continue;
+        if (at < sim_ops[kind].weight)
+            break;
+        at -= sim_ops[kind].weight;
+    }
     sim->why.text[0] = '\0';
     return sim_ops[kind].op(sim);
+}
+
+int sim_random_op(struct sim *sim)
+{
+    return sim_pick_op(sim, false);
+}
+
+static void *sim_overlap_thread(void *opaque)
+{
+    struct sim *sim = opaque;
+    ignore_error(sim_pick_op(sim, true), "the power may be off; all else is a failure inside");
+    return NULL;
+}
+
+void sim_overlap_cb(void *opaque, enum simdev_op op, const uint8_t *head)
+{
+    struct sim *sim = opaque;
+    if (!sim->in_checkpoint || sim->in_overlap || simdev_is_off(sim->disk))
+        return;
+    /* Before its switch, a checkpoint commits the journal, for which operations would wait. */
+    sim->has_switched |= op == SIMDEV_WRITE && strcmp(sim_phase_of(head), "data") != 0 &&
+                         strcmp(sim_phase_of(head), "journal") != 0;
+    pthread_t thread;
+    while (sim->has_switched && !simdev_is_off(sim->disk) && rng_percent(sim->rng, 30))
+    {
+        sim->in_overlap = true;
+        replay_trace(sim->replay, "  before a %s of the checkpoint:",
+                     op == SIMDEV_SYNC ? "sync" : sim_phase_of(head));
+        INVARIANT(pthread_create(&thread, NULL, sim_overlap_thread, sim) == 0);
+        INVARIANT(pthread_join(thread, NULL) == 0);
+        replay_count(sim->replay, "overlap of %s", sim->op);
+        sim->in_overlap = false;
+        if (!simdev_is_off(sim->disk))
+            sim->op = "checkpoint";
+    }
 }
 
 void sim_prepare(struct sim *sim)
