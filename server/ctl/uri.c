@@ -40,8 +40,13 @@ static char *uri_unescape(const char *text, size_t len)
     {
         int high = text[i] == '%' && i + 2 < len ? uri_digit(text[i + 1]) : -1;
         int low = high >= 0 ? uri_digit(text[i + 2]) : -1;
-        *at++ = low >= 0 ? (char)(high << 4 | low) : text[i];
-        i += low >= 0 ? 2 : 0;
+        if (low >= 0)
+        {
+            *at++ = (char)(high << 4 | low);
+            i += 2;
+        }
+        else
+            *at++ = text[i];
     }
     if (plain)
         *at = '\0';
