@@ -15,12 +15,14 @@ end_background()
 }
 trap end_background EXIT
 
-# Until the process is gone; whoever adopted it may be slow to bury it.
+# Until the process is gone, with all its threads; whoever adopted it may be slow to bury it.
 wait_for_end()
 {
-    local state
-    while state=$(awk '/^State:/ { print $2 }' "/proc/$1/status" 2>/dev/null) &&
-        [[ -n $state && $state != Z ]]; do :; done
+    local state tasks
+    while state=$(awk '/^State:/ { print $2 }' "/proc/$1/status" 2>/dev/null) && [[ -n $state ]]; do
+        tasks=("/proc/$1/task"/*)
+        [[ $state != Z || ${#tasks[@]} -gt 1 ]] || break
+    done
 }
 
 ok pool create "$pool" 256M
