@@ -229,7 +229,10 @@ static int jobs_settle(struct pool *pool, struct line *point, bool *more)
     if (point->child_count != 1)
         return 0;
     action_hand_over(&writer, point->object.id);
-    return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+    /* A write has put something into the child's list since the look at it. */
+    *more = r == -EBUSY;
+    return *more ? 0 : r;
 }
 
 /* ---- steps --------------------------------------------------------------------------------- */

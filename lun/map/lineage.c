@@ -332,15 +332,24 @@ int lineage_apply_settle(struct change *change, uint64_t point_id, uint32_t birt
     return 0;
 }
 
-int lineage_apply_hand_over(struct change *change, uint64_t point_id)
+int lineage_prepare_hand_over(struct change *change, uint64_t point_id)
 {
-    struct pool *pool = change->pool;
-    struct line *point = catalog_find_line(pool, point_id);
+    struct line *point = catalog_find_line(change->pool, point_id);
     if (!point || !lineage_may_settle(point) || point->child_count != 1)
         return -EBADMSG;
     struct line *child = container_of(point->children.next, struct line, child_link);
-    if (line_has_drops(child) || child->is_walking)
+    if (child->is_walking)
         return -EBADMSG;
+    return line_has_drops(child) ? -EBUSY : 0;
+}
+
+int lineage_apply_hand_over(struct change *change, uint64_t point_id)
+{
+    struct pool *pool = change->pool;
+    if (lineage_prepare_hand_over(change, point_id) < 0)
+        return -EBADMSG;
+    struct line *point = catalog_find_line(pool, point_id);
+    struct line *child = container_of(point->children.next, struct line, child_link);
     struct line *below = point->predecessor;
     lineage_leave(child);
     lineage_leave(point);

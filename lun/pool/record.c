@@ -214,6 +214,8 @@ static int action_prepare(struct change *change, const struct action *action)
     case ACTION_SETTLE:
         return lineage_prepare_settle(change, action->id, action->birth, action->blk,
                                       action->len_blks);
+    case ACTION_HAND_OVER:
+        return lineage_prepare_hand_over(change, action->id);
     case ACTION_LINE_NEW:
     case ACTION_FREEZE:
     case ACTION_HEAD:
@@ -221,7 +223,6 @@ static int action_prepare(struct change *change, const struct action *action)
     case ACTION_PUT:
     case ACTION_DELETE:
     case ACTION_GONE:
-    case ACTION_HAND_OVER:
         break;
     }
     return 0;
