@@ -34,7 +34,7 @@ static bool conn_grow_pieces(struct conn *conn)
     struct conn_piece *pieces = malloc(capacity * sizeof(*pieces));
     if (!pieces)
         return false;
-    for (size_t i = 0; i < conn->piece_count; i++)
+    for (size_t i = 0; conn->pieces && i < conn->piece_count; i++)
         pieces[i] = conn->pieces[(conn->piece_first + i) % conn->piece_capacity];
     free(conn->pieces);
     conn->pieces = pieces;
@@ -68,6 +68,7 @@ void conn_append(struct conn *conn, struct iobuf *buf, const uint8_t *at, size_t
         conn_break(conn);
         return;
     }
+    INVARIANT(conn->pieces);
     size_t slot = (conn->piece_first + conn->piece_count) % conn->piece_capacity;
     conn->pieces[slot] = (struct conn_piece){.buf = iobuf_ref(buf), .at = at, .len = len};
     conn->piece_count++;

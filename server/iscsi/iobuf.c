@@ -8,7 +8,7 @@
 
 static const struct iobuf_class
 {
-    size_t bytes;
+    uint32_t bytes;
     unsigned keep_max;
 } iobuf_classes[IOBUF_CLASSES] = {
     {8 * 1024, 256},

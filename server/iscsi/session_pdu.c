@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "server/iscsi/session.h"
@@ -272,23 +273,32 @@ static void session_deliver(struct session *session, const struct pdu *pdu, stru
     }
 }
 
-/* Those whose turn has come. */
+/* The first one, if its turn has come; the caller's to free(). */
+static struct held_pdu *session_take_held(struct session *session)
+{
+    if (list_is_empty(&session->held))
+        return NULL;
+    struct held_pdu *held = container_of(session->held.next, struct held_pdu, link);
+    bool is_next = held->is_data ? sn_before(held->cmd_sn, session->exp_cmd_sn)
+                                 : held->cmd_sn == session->exp_cmd_sn;
+    if (!is_next)
+        return NULL;
+    if (!held->is_data)
+        session->exp_cmd_sn++;
+    session->held_bytes -= held->pdu.data_len + CONN_HEAD_MAX;
+    list_remove(&held->link);
+    return held;
+}
+
+/* Those whose turn has come. Delivery may end the session, which drops what is held. */
 static void session_deliver_held(struct session *session)
 {
-    while (!list_is_empty(&session->held) && !session->is_ending)
+    while (!session->is_ending)
     {
-        struct held_pdu *held = container_of(session->held.next, struct held_pdu, link);
-        bool is_next = held->is_data ? sn_before(held->cmd_sn, session->exp_cmd_sn)
-                                     : held->cmd_sn == session->exp_cmd_sn;
-        if (!is_next)
+        AUTO_FREE struct held_pdu *held = session_take_held(session);
+        if (!held)
             return;
-        if (!held->is_data)
-            session->exp_cmd_sn++;
-        /* Delivery may end the session, which drops what is held. */
-        session->held_bytes -= held->pdu.data_len + CONN_HEAD_MAX;
-        list_remove(&held->link);
         session_deliver(session, &held->pdu, NULL);
-        free(held);
     }
 }
 

@@ -24,8 +24,8 @@ static const struct
 static void test_vectors(void)
 {
     uint8_t challenge[16], digest[CHAP_DIGEST_MAX], expected[CHAP_DIGEST_MAX];
-    for (uint8_t i = 0; i < sizeof(challenge); i++)
-        challenge[i] = i;
+    for (size_t i = 0; i < sizeof(challenge); i++)
+        challenge[i] = (uint8_t)i;
     for (size_t i = 0; i < ARRAY_SIZE(vectors); i++)
     {
         unsigned algorithm = vectors[i].algorithm;
