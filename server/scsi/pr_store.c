@@ -2,8 +2,9 @@
 /*
  * Persistent reservations in the pool's store.
  *
- * A state is one byte string, cut into values of the store: "scsi/pr/ID/0", "…/1" and so on. All of
- * them change in one step. Only what APTPL asks to keep is there; the generation starts anew.
+ * A state is one byte string, cut into values of the store: "scsi/pr/ID/0", "scsi/pr/ID/1" and so
+ * on. All of them change in one step. Only what APTPL asks to keep is there; the generation starts
+ * anew.
  */
 #include <errno.h>
 #include <inttypes.h>
