@@ -211,15 +211,10 @@ static int pool_replay_actions(struct pool *pool, const struct journal_record *r
         if (r < 0)
             return r;
     }
-    /* Only a record that is not ours asks for more nodes than it names; that must not end in an
-     * abort. */
+    /* Room for nodes is not asked for: the record names them, and they are pinned. On a full pool
+     * nothing more might be left. */
     if (r == 0)
-        r = space_admit(pool->space, change.nodes, true);
-    if (r == 0)
-    {
         r = record_apply(&change, record->actions, record->len);
-        space_leave(pool->space, change.nodes);
-    }
     if (r == 0 && (change.placements.failed || change.placements.next != record->node_count))
         r = -EBADMSG;
     return r;

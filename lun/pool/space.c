@@ -255,7 +255,7 @@ void space_commit(struct space *space, uint64_t blk, uint64_t len)
     space->data_blks += len;
 }
 
-uint64_t space_take_node(struct space *space)
+uint64_t space_try_node(struct space *space)
 {
     AUTO_LOCK(&space->lock);
     uint64_t first = space->node_cursor / space->group_blks;
@@ -280,8 +280,14 @@ uint64_t space_take_node(struct space *space)
             space->data_cursor = space->node_window_end;
         return space->node_cursor - 1;
     }
-    INVARIANT(!"no block for a tree node, although the operation was admitted");
     return 0;
+}
+
+uint64_t space_take_node(struct space *space)
+{
+    uint64_t blk = space_try_node(space);
+    INVARIANT(blk != 0); /* the operation was admitted */
+    return blk;
 }
 
 void space_take_node_at(struct space *space, uint64_t blk)

@@ -53,6 +53,8 @@ void space_commit(struct space *space, uint64_t blk, uint64_t len);
 /* One block for a tree node or page, allocated at once. From apply(): cannot fail after
  * space_admit(). */
 uint64_t space_take_node(struct space *space);
+/* The same without admission: 0 if there is none in the groups that are loaded. */
+uint64_t space_try_node(struct space *space);
 
 /* Replay: the same, a given block that space_pin_replayed() has pinned. */
 void space_take_node_at(struct space *space, uint64_t blk);

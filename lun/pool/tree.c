@@ -352,7 +352,7 @@ static uint64_t placements_replay(struct placements *placements, struct space *s
     if (placements->next == placements->count)
     {
         placements->failed = true; /* the record is refused after all */
-        return space_take_node(space);
+        return space_try_node(space);
     }
     uint64_t blk = placements->blks[placements->next++];
     space_take_node_at(space, blk);
