@@ -92,9 +92,22 @@ bool went_well(struct world *world, int r, const char *what, const char *name,
         atomic_fetch_add(&world->full_count, 1);
     if (r >= 0)
         return true;
-    if (!(allowance_of(r) & allowed) && !is_off(world))
-        fail("%s of '%s': %s (%s)", what, name, strerror(-r), why ? why->text : "");
-    return false;
+    if ((allowance_of(r) & allowed) || is_off(world))
+        return false;
+    struct pool_info info;
+    pool_get_info(world->pool, &info);
+    fprintf(stderr,
+            "stress: pool blocks: size %llu, available %llu, deferred %llu, reserve %llu, metadata "
+            "%llu, data %llu; dirty nodes %llu; journal %llu of %llu bytes; health %d\n",
+            (unsigned long long)info.size_bytes / LUN_BLK_BYTES,
+            (unsigned long long)info.free_bytes / LUN_BLK_BYTES,
+            (unsigned long long)info.deferred_bytes / LUN_BLK_BYTES,
+            (unsigned long long)info.reserve_bytes / LUN_BLK_BYTES,
+            (unsigned long long)info.metadata_bytes / LUN_BLK_BYTES,
+            (unsigned long long)info.data_bytes / LUN_BLK_BYTES,
+            (unsigned long long)info.dirty_nodes, (unsigned long long)info.journal_used_bytes,
+            (unsigned long long)info.journal_size_bytes, (int)info.health);
+    fail("%s of '%s': %s (%s)", what, name, strerror(-r), why ? why->text : "");
 }
 
 /* ---- watchdog ------------------------------------------------------------------------------ */
