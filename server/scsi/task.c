@@ -302,6 +302,8 @@ enum scsi_step scsi_execute(struct scsi_task *task)
 static bool task_leave_locked(struct scsi_task *task)
 {
     struct scsi_lu *lu = task->lu;
+    bool somebody_waits = lu->strict_count > 0; /* perhaps; without such tasks nobody does */
+    task->state = TASK_NEW;
     list_remove(&task->set_link);
     lu->task_count--;
     if (task_is_strict(task))
@@ -318,22 +320,24 @@ static bool task_leave_locked(struct scsi_task *task)
         lock_release(&lu->target->wait_lock);
         condition_wake_all(&lu->changed);
     }
-    task_wake_locked(lu);
+    if (somebody_waits)
+        task_wake_locked(lu);
     return --task->itl->task_count == 0 && task->itl->is_detached;
 }
 
 bool scsi_task_end(struct scsi_task *task)
 {
-    INVARIANT(task->state != TASK_NEW);
-    task->state = TASK_NEW;
     struct scsi_lu *lu = task->lu;
     if (!lu)
     {
+        INVARIANT(task->state != TASK_NEW);
+        task->state = TASK_NEW;
         nexus_put(task->nexus);
         return true;
     }
     struct scsi_target *target = lu->target;
     lock_take(&lu->lock);
+    INVARIANT(task->state != TASK_NEW);
     bool was_aborted = task->is_aborted;
     bool is_last = task_leave_locked(task);
     lock_release(&lu->lock);
