@@ -7,6 +7,7 @@
  *   EROFS  read-only         ENOENT  no such object         EEXIST name taken
  *   EBUSY  in use            EINVAL  bad argument           EAGAIN try again after a checkpoint
  *   ESTALE object is gone (deleted or shrunk under an open handle)      ECANCELED cancelled
+ *   ERESTART try again after a checkpoint: the journal was full (never leaves the engine)
  *   ENOTSUP would be slow    ETIMEDOUT lost the race for time          EPERM not allowed
  *
  * A management function also takes a `struct reason *`, which may be NULL: on failure it receives a

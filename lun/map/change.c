@@ -11,7 +11,6 @@
 enum
 {
     CHANGE_NODES_FIRST = 48, /* room asked for before it is known what is needed */
-    CHANGE_CHECKPOINTS = 4,  /* after so many without room, there is none */
 };
 
 void change_init(struct change *change, struct pool *pool)
@@ -151,16 +150,16 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
 int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_object *lun,
                        const void *actions, size_t len, bool is_freeing)
 {
-    for (unsigned i = 0; i < CHANGE_CHECKPOINTS; i++)
+    unsigned tries = CHECKPOINT_TRIES;
+    for (;;)
     {
         int r = checkpoint_throttle(pool);
         if (r == 0)
             r = change_run(pool, mode, lun, actions, len, is_freeing);
-        if (r != -EAGAIN)
+        if (!checkpoint_may_retry(r))
             return r;
-        r = checkpoint_wait(pool);
+        r = checkpoint_retry(pool, r, &tries);
         if (r < 0)
             return r;
     }
-    return -ENOSPC;
 }

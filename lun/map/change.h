@@ -42,8 +42,8 @@ enum change_mode
 /*
  * Prepares, applies and appends @actions. @lun: with CHANGE_IO the LUN whose map changes.
  * @is_freeing: it gives space back and may use the reserve.
- * -EAGAIN: the caller lets go of its ranges, waits for a checkpoint (checkpoint_wait()), decides
- * anew. -ENOSPC. Errors leave everything as it was.
+ * -EAGAIN, -ERESTART: the caller lets go of its ranges, waits (checkpoint_retry()), decides anew.
+ * -ENOSPC. Errors leave everything as it was.
  */
 MUST_CHECK int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
                           const void *actions, size_t len, bool is_freeing);

@@ -29,7 +29,6 @@ enum
     IO_PIECE_RUNS = IO_PIECE_BLKS + 2,
     IO_WINDOW_BLKS = 256,      /* data of one LUN is kept together in such stretches */
     IO_WINDOW_FIRST_BLKS = 16, /* the first such stretch; they double */
-    IO_CHECKPOINTS = 4,
     IO_ATOMIC_MAX_BYTES = 1 << 20,
     IO_EDIT_MAX_BYTES = 1 << 20,
     IO_RECORD_BYTES = 64,
@@ -234,62 +233,70 @@ static int io_write_piece(struct piece *piece)
     return r;
 }
 
-/* Runs @work under the lock of the range, again after a checkpoint where there was no room. */
 typedef int io_work_fn(void *opaque);
 
-static int io_with_range(struct pool *pool, struct lun_object *object, uint64_t len,
-                         uint64_t offset, io_work_fn *work, void *opaque)
-{
-    for (unsigned i = 0; i < IO_CHECKPOINTS; i++)
-    {
-        int r = checkpoint_throttle(pool);
-        if (r < 0)
-            return r;
-        struct range range;
-        range_lock(object->ranges, &range, offset / BLK_BYTES,
-                   div_round_up(offset + len, BLK_BYTES));
-        /* A delete or a shrink may have gone through while this waited. */
-        r = atomic_load(&object->is_dead) ||
-                    !range_ok(offset, len, atomic_load(&object->size_bytes))
-                ? -ESTALE
-                : work(opaque);
-        range_unlock(&range);
-        if (r != -EAGAIN)
-            return r;
-        r = checkpoint_wait(pool);
-        if (r < 0)
-            return r;
-    }
-    pool_note_full(pool, object);
-    return -ENOSPC;
-}
-
-/*
- * The same without letting the range go between two attempts: for work that looks at the content
- * and writes some of it before there is no room. A checkpoint needs no range.
- */
-static int io_holding_range(struct pool *pool, struct lun_object *object, uint64_t len,
-                            uint64_t offset, io_work_fn *work, void *opaque)
+/* One attempt under the lock of the range. */
+static int io_try_range(struct pool *pool, struct lun_object *object, uint64_t len, uint64_t offset,
+                        io_work_fn *work, void *opaque)
 {
     int r = checkpoint_throttle(pool);
     if (r < 0)
         return r;
     struct range range;
     range_lock(object->ranges, &range, offset / BLK_BYTES, div_round_up(offset + len, BLK_BYTES));
-    r = -ESTALE;
-    if (!atomic_load(&object->is_dead) && range_ok(offset, len, atomic_load(&object->size_bytes)))
-        r = work(opaque);
-    for (unsigned i = 1; i < IO_CHECKPOINTS && r == -EAGAIN; i++)
-    {
-        r = checkpoint_wait(pool);
-        if (r == 0)
-            r = work(opaque);
-    }
+    /* A delete or a shrink may have gone through while this waited. */
+    r = atomic_load(&object->is_dead) || !range_ok(offset, len, atomic_load(&object->size_bytes))
+            ? -ESTALE
+            : work(opaque);
     range_unlock(&range);
-    if (r != -EAGAIN)
-        return r;
-    pool_note_full(pool, object);
-    return -ENOSPC;
+    return r;
+}
+
+/* Runs @work under the lock of the range, again after a checkpoint where there was no room. */
+static int io_with_range(struct pool *pool, struct lun_object *object, uint64_t len,
+                         uint64_t offset, io_work_fn *work, void *opaque)
+{
+    unsigned tries = CHECKPOINT_TRIES;
+    int r;
+    while (checkpoint_may_retry(r = io_try_range(pool, object, len, offset, work, opaque)))
+    {
+        r = checkpoint_retry(pool, r, &tries);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
+/*
+ * The same without letting the range go between two attempts: for work that looks at the content
+ * and writes some of it before there is no room. A checkpoint needs no range.
+ */
+struct holding_work
+{
+    struct pool *pool;
+    io_work_fn *work;
+    void *opaque;
+};
+
+static int io_holding_work(void *opaque)
+{
+    struct holding_work *holding = opaque;
+    unsigned tries = CHECKPOINT_TRIES;
+    int r;
+    while (checkpoint_may_retry(r = holding->work(holding->opaque)))
+    {
+        r = checkpoint_retry(holding->pool, r, &tries);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
+static int io_holding_range(struct pool *pool, struct lun_object *object, uint64_t len,
+                            uint64_t offset, io_work_fn *work, void *opaque)
+{
+    struct holding_work holding = {.pool = pool, .work = work, .opaque = opaque};
+    return io_try_range(pool, object, len, offset, io_holding_work, &holding);
 }
 
 static int io_write_piece_work(void *opaque)

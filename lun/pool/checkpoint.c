@@ -175,6 +175,13 @@ int checkpoint_wait(struct pool *pool)
     return r;
 }
 
+int checkpoint_retry(struct pool *pool, int r, unsigned *tries)
+{
+    if (r == -EAGAIN && (*tries)-- <= 1)
+        return -ENOSPC;
+    return checkpoint_wait(pool);
+}
+
 void checkpoint_hint(struct pool *pool)
 {
     if (!journal_wants_checkpoint(pool->journal) &&

@@ -14,6 +14,9 @@
 #ifndef LUN_POOL_CHECKPOINT_H
 #define LUN_POOL_CHECKPOINT_H
 
+#include <errno.h>
+#include <stdbool.h>
+
 #include "lun/base/err.h"
 #include "lun/pool/format.h"
 
@@ -24,6 +27,23 @@ MUST_CHECK int checkpoint_run(struct pool *pool);
 
 /* Waits for one that begins after the call; makes it itself when there is no thread for it. */
 MUST_CHECK int checkpoint_wait(struct pool *pool);
+
+enum
+{
+    CHECKPOINT_TRIES = 4
+};
+
+/*
+ * After an attempt that wants a checkpoint first: waits for one. 0: try again. @r -ERESTART: the
+ * journal was full, there will be room. -EAGAIN: space was freed and may be enough; when it was not
+ * *tries times (CHECKPOINT_TRIES at first), -ENOSPC. No ranges need be let go, no locks may be
+ * held.
+ */
+MUST_CHECK int checkpoint_retry(struct pool *pool, int r, unsigned *tries);
+static inline bool checkpoint_may_retry(int r)
+{
+    return r == -EAGAIN || r == -ERESTART;
+}
 
 /* Asks the thread for one and goes on. */
 void checkpoint_request(struct pool *pool);

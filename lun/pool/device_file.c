@@ -20,6 +20,16 @@
 #include "lun/base/cleanup.h"
 #include "lun/pool/device.h"
 
+enum
+{
+    /*
+     * A write makes page cache folios as large as itself, and ext4 looks at every buffer of a folio
+     * for each 4 KiB that is written to it later: 16 us of processor time in a folio of 1 MiB, 4 us
+     * in one of 64 KiB (Linux 6.18). Large writes are the rarer ones, and lose less.
+     */
+    DEVICE_FILE_WRITE_BYTES = 64 << 10,
+};
+
 struct device_file
 {
     struct device device;
@@ -53,14 +63,26 @@ static int device_file_read(struct device *device, void *buf, size_t len, uint64
     return 0;
 }
 
+/* Writes what lies before the next border of DEVICE_FILE_WRITE_BYTES, as pwrite(2). */
+static ssize_t device_file_write_some(struct device_file *file, const struct iovec *iov,
+                                      int iov_count, uint64_t offset)
+{
+    size_t room = DEVICE_FILE_WRITE_BYTES - offset % DEVICE_FILE_WRITE_BYTES;
+    if (iov->iov_len >= room)
+        return pwrite(file->fd, iov->iov_base, room, (off_t)offset);
+    int n = 0;
+    while (n < iov_count && iov[n].iov_len <= room)
+        room -= iov[n++].iov_len;
+    return pwritev(file->fd, iov, n, (off_t)offset);
+}
+
 static int device_file_writev(struct device *device, struct iovec *iov, int iov_count,
                               uint64_t offset)
 {
     struct device_file *file = device_file_of(device);
     while (iov_count > 0)
     {
-        ssize_t done = iov_count == 1 ? pwrite(file->fd, iov->iov_base, iov->iov_len, (off_t)offset)
-                                      : pwritev(file->fd, iov, iov_count, (off_t)offset);
+        ssize_t done = device_file_write_some(file, iov, iov_count, offset);
         if (done < 0 && errno == EINTR)
             continue;
         if (done < 0)

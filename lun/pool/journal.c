@@ -125,7 +125,7 @@ int journal_admit(struct journal *journal, size_t len)
         return -EMSGSIZE;
     if (journal_filled_locked(journal) + journal->admitted + need + JOURNAL_SLACK_BYTES >
         journal->half_bytes)
-        return -EAGAIN;
+        return -ERESTART;
     journal->admitted += need;
     return 0;
 }

@@ -35,7 +35,7 @@ void journal_destroy(struct journal *journal);
 
 /*
  * Asks for @len bytes of room for a record, JOURNAL_RECORD_BYTES included, before the gate is
- * taken. -EAGAIN: after a checkpoint. -EMSGSIZE: it would not fit into an empty half.
+ * taken. -ERESTART: after a checkpoint. -EMSGSIZE: it would not fit into an empty half.
  * journal_leave() gives it back, also after the record was appended.
  */
 MUST_CHECK int journal_admit(struct journal *journal, size_t len);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
@@ -119,8 +120,13 @@ void pool_set_change_hook(struct pool *pool, lun_change_hook *hook, void *opaque
 void epoch_drain(struct pool *pool)
 {
     uint32_t old = atomic_fetch_add(&pool->epoch, 1);
-    while (atomic_load(&pool->epochs[old & 1]) != 0)
-        sched_yield();
+    for (unsigned spins = 0; atomic_load(&pool->epochs[old & 1]) != 0; spins++)
+    {
+        if (spins < 100)
+            sched_yield();
+        else
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL); /* a read of a slow device */
+    }
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */

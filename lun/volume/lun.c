@@ -497,7 +497,7 @@ int lun_trim_tail_step(struct pool *pool, struct lun_object *object)
     /* From the front on: what is unmapped is skipped at once the next time. */
     for (unsigned i = 0; i < 64 && r == 0 && stop < end; i++)
         r = io_unmap_blks(pool, object, stop, end, &stop);
-    if (r == -EAGAIN)
+    if (checkpoint_may_retry(r))
     {
         r = checkpoint_wait(pool);
         return r < 0 ? r : 1;
@@ -525,7 +525,7 @@ static int lun_shrink_drained(struct pool *pool, struct lun_object *lun, uint64_
 {
     AUTO_WRITER struct writer writer = {0};
     int r = io_cut_block(pool, lun, size_bytes, &writer);
-    if (r == -EAGAIN)
+    if (checkpoint_may_retry(r))
     {
         r = checkpoint_wait(pool);
         if (r == 0)
