@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the measurements of the engine share. Each prints lines "NAME VALUE", one for each run, which
- * tests/bench/run collects. They end the process when anything fails: a benchmark that goes on after
- * an error would print the time of something else.
+ * What the measurements of the engine share. Each prints lines "NAME VALUE", one for each run,
+ * which tests/bench/run collects. They end the process when anything fails: a benchmark that goes
+ * on after an error would print the time of something else.
  */
 #ifndef TESTS_BENCH_BENCH_H
 #define TESTS_BENCH_BENCH_H
@@ -76,7 +76,8 @@ void bench_delete(struct pool *pool, const char *name);
 
 /* Writes all of it, 1 MiB at a time. */
 void bench_fill(struct pool *pool, const char *name);
-/* Makes it @extents extents of one block each: every second block is written. Needs @extents * 8 KiB. */
+/* Makes it @extents extents of one block each: every second block is written. Needs @extents * 8
+ * KiB. */
 void bench_fragment(struct pool *pool, const char *name, uint64_t extents);
 /* Writes @count different blocks of @lun in random order. */
 void bench_write_distinct(struct lun *lun, uint64_t count, uint64_t seed);

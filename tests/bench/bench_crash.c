@@ -140,8 +140,8 @@ static void crash_run(const struct bench *bench, struct crash_note *note, uint64
 
 void bench_crash(const struct bench *bench)
 {
-    struct crash_note *note = mmap(NULL, sizeof(*note), PROT_READ | PROT_WRITE,
-                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct crash_note *note =
+        mmap(NULL, sizeof(*note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (note == MAP_FAILED)
         bench_fail("memory", -errno, NULL);
     for (unsigned i = 0; i < bench->runs; i++)

@@ -37,9 +37,12 @@ static _Noreturn void usage(int status)
 }
 
 static const struct option bench_options[] = {
-    {"dir", required_argument, NULL, 'd'},   {"runs", required_argument, NULL, 'r'},
-    {"seconds", required_argument, NULL, 's'}, {"quick", no_argument, NULL, 'q'},
-    {"parts", required_argument, NULL, 'p'}, {"help", no_argument, NULL, 'h'},
+    {"dir", required_argument, NULL, 'd'},
+    {"runs", required_argument, NULL, 'r'},
+    {"seconds", required_argument, NULL, 's'},
+    {"quick", no_argument, NULL, 'q'},
+    {"parts", required_argument, NULL, 'p'},
+    {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 

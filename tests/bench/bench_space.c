@@ -208,7 +208,8 @@ static uint64_t shared_anonymous_bytes(void)
     return kib << 10;
 }
 
-/* Reads clones [0, count) whole, on a cold cache, and prints what that took of device and memory. */
+/* Reads clones [0, count) whole, on a cold cache, and prints what that took of device and memory.
+ */
 static void shared_run(struct pool *pool, const char *path, unsigned count, const char *label)
 {
     char name[64];
@@ -229,8 +230,8 @@ static void shared_run(struct pool *pool, const char *path, unsigned count, cons
     snprintf(name, sizeof(name), "shared_%s_read_mib", label);
     bench_print(name, (double)(shared_read_bytes() - before) / (double)BENCH_MIB);
     snprintf(name, sizeof(name), "shared_%s_memory_mib", label);
-    bench_print(name, (double)(shared_cached_bytes(path) + shared_anonymous_bytes()) /
-                          (double)BENCH_MIB);
+    bench_print(name,
+                (double)(shared_cached_bytes(path) + shared_anonymous_bytes()) / (double)BENCH_MIB);
     for (unsigned i = 0; i < count; i++)
         lun_close(luns[i]);
 }
