@@ -500,12 +500,20 @@ int space_is_allocated(struct space *space, uint64_t blk, bool *is_allocated)
         *is_allocated = false;
         return 0;
     }
-    if (!space_group(space, g)->busy)
+    for (;;)
     {
+        {
+            /* Writers load groups too, before they take the gate. */
+            AUTO_LOCK(&space->lock);
+            const struct group *group = space_group(space, g);
+            if (group->busy)
+            {
+                *is_allocated = bit_get(group->allocated, blk % space->group_blks);
+                return 0;
+            }
+        }
         int r = space_load_group(space, g);
         if (r < 0)
             return r;
     }
-    *is_allocated = bit_get(space_group(space, g)->allocated, blk % space->group_blks);
-    return 0;
 }
