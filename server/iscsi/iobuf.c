@@ -13,8 +13,8 @@ static const struct iobuf_class
 } iobuf_classes[IOBUF_CLASSES] = {
     {8 * 1024, 256},
     {64 * 1024, 64},
-    {256 * 1024, 32},
-    {1024 * 1024, 16},
+    {256 * 1024, 64},
+    {1024 * 1024, 48},
 };
 
 void iobuf_pool_init(struct iobuf_pool *pool)

@@ -164,16 +164,23 @@ void task_finish(struct task *task, uint8_t *room)
         task_feed_starved(thread);
 }
 
+static struct task *task_find_idle(struct list *bucket)
+{
+    list_for_each (task, bucket, struct task, link)
+    {
+        if (task->state != TASK_WORKING)
+            return task;
+    }
+    return NULL;
+}
+
+/* Looks anew after each: the end of one may end others that waited for its buffers. */
 void task_end_all(struct session *session)
 {
+    struct task *task;
     for (unsigned i = 0; i < SESSION_HASH_SIZE; i++)
-    {
-        list_for_each_safe (task, &session->tasks[i], struct task, link)
-        {
-            if (task->state != TASK_WORKING)
-                task_finish(task, NULL);
-        }
-    }
+        while ((task = task_find_idle(&session->tasks[i])) != NULL)
+            task_finish(task, NULL);
 }
 
 /* ---- running ------------------------------------------------------------------------------- */

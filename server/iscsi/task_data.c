@@ -106,7 +106,8 @@ void task_feed_starved(struct iscsi_thread *thread)
     {
         struct task *task = container_of(thread->starved.next, struct task, queue_link);
         list_remove(&task->queue_link);
-        task_continue(task);
+        if (!task->session->is_ending)
+            task_continue(task);
     }
 }
 
