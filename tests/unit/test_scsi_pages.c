@@ -66,7 +66,7 @@ static void test_reserved_bits(void)
                 const struct outcome *outcome =
                     host_simple(nexus, NULL, 0, 0, cdb, command->cdb_len);
                 CHECK_INVALID_CDB(outcome);
-                CU_ASSERT_EQUAL(outcome->field_byte, byte);
+                CU_ASSERT_EQUAL(outcome->field_byte, (int)byte);
             }
     }
 }
@@ -81,7 +81,7 @@ static void test_unknown_opcodes(void)
             known = known || scsi_commands[i].opcode == opcode;
         if (!known)
             CHECK_SENSE(host_simple(nexus, NULL, 0, 0, cdb, 16), 5, 0x20, 0);
-        else if (scsi_commands[0].opcode != opcode &&
+        else if (opcode != scsi_commands[0].opcode &&
                  dispatch_lookup((uint8_t)opcode, 0x1e) == NULL)
             CHECK_INVALID_CDB(host_simple(nexus, NULL, 0, 0, cdb, 16));
     }

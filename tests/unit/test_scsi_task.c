@@ -354,6 +354,26 @@ static void test_resize(void)
     CHECK_GOOD(host_read(a, HOST_LUN_BYTES / 512, 1, 512));
 }
 
+/* A restore puts other data, and perhaps another size, below a session that goes on. */
+static void test_restore(void)
+{
+    static uint8_t before[512], after[512];
+    memset(before, 1, sizeof(before));
+    memset(after, 2, sizeof(after));
+    CHECK_GOOD(host_write(a, 0, 1, before, 512));
+    CU_ASSERT_EQUAL(snapshot_create(host.pool, "disk", "snap", NULL, NULL), 0);
+    CHECK_GOOD(host_write(a, 0, 1, after, 512));
+    CU_ASSERT_EQUAL(snapshot_restore(host.pool, "disk", "snap", LUN_FORCE, NULL), 0);
+    CU_ASSERT_EQUAL(attention(a, 0), 0x2800);
+    CU_ASSERT_EQUAL(attention(a, 0), 0x2a09);
+    CU_ASSERT_EQUAL(attention(a, 0), 0);
+    CU_ASSERT_EQUAL(attention(b, 1), 0);
+    const struct outcome *outcome = host_read(a, 0, 1, 512);
+    CHECK_GOOD(outcome);
+    CU_ASSERT_EQUAL(memcmp(outcome->in, before, 512), 0);
+    CHECK_GOOD(host_write(a, 0, 1, after, 512));
+}
+
 static void test_map_unmap(void)
 {
     struct lun_create_args args = {.name = "third", .size_bytes = 1 << 20};
@@ -433,6 +453,7 @@ static CU_TestInfo task_tests[] = {
     {"an attention is told once", test_attention_once},
     {"MODE SELECT tells the others", test_mode_select_attention},
     {"resize", test_resize},
+    {"restore of a snapshot", test_restore},
     {"map and unmap", test_map_unmap},
     {"unmap below a task", test_unmap_below_task},
     {"delete", test_delete},
