@@ -418,20 +418,42 @@ static enum wire_login_status login_take_request(struct login *login)
     return login->answer.failed ? WIRE_LOGIN_OUT_OF_RESOURCES : WIRE_LOGIN_SUCCESS;
 }
 
+static const struct login_reason
+{
+    enum wire_login_status status;
+    const char *text;
+} login_reasons[] = {
+    {WIRE_LOGIN_INITIATOR_ERROR, "it broke the rules of the login"},
+    {WIRE_LOGIN_AUTHENTICATION_FAILED, "CHAP user or secret wrong or missing. `lunette iscsi chap "
+                                       "show` lists who must prove himself"},
+    {WIRE_LOGIN_NOT_FOUND, "it asked for a target of another name"},
+    {WIRE_LOGIN_UNSUPPORTED_VERSION, "it speaks another version of iSCSI"},
+    {WIRE_LOGIN_TOO_MANY_CONNECTIONS, "a session has one connection here"},
+    {WIRE_LOGIN_MISSING_PARAMETER, "it did not say its name or the target's"},
+    {WIRE_LOGIN_SESSION_TYPE_UNSUPPORTED, "it asked for an unknown type of session"},
+    {WIRE_LOGIN_NO_SUCH_SESSION, "the session that it wants to join is gone"},
+    {WIRE_LOGIN_INVALID_DURING_LOGIN, "it changed stage or names in the midst of the login"},
+    {WIRE_LOGIN_TARGET_ERROR, "the target could not look up what it must prove"},
+    {WIRE_LOGIN_OUT_OF_RESOURCES, "its login is too long"},
+};
+
+static const char *login_reason_text(enum wire_login_status status)
+{
+    for (size_t i = 0; i < sizeof(login_reasons) / sizeof(login_reasons[0]); i++)
+        if (login_reasons[i].status == status)
+            return login_reasons[i].text;
+    return "no reason";
+}
+
 static enum login_step login_refuse_logged(struct login *login, enum wire_login_status status,
                                            struct login_reply *reply)
 {
     const char *who = login->initiator[0] ? login->initiator : "an initiator without a name";
     bool is_redirect = status >> 8 == 1;
-    if (status == WIRE_LOGIN_AUTHENTICATION_FAILED)
-        log_warning("login of %s refused: CHAP user or secret wrong or missing. `lunette iscsi "
-                    "chap show` lists who must prove himself.",
-                    who);
-    else if (status == WIRE_LOGIN_NOT_FOUND)
-        log_info("login of %s refused: it asked for another target than %s", who,
-                 login->env->target_name);
-    else if (!is_redirect)
-        log_info("login of %s refused with status %04x", who, (unsigned)status);
+    if (!is_redirect)
+        log_write(status == WIRE_LOGIN_AUTHENTICATION_FAILED ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+                  "login of %s refused: %s (status %04x)", who, login_reason_text(status),
+                  (unsigned)status);
     enum login_step step = login_refuse(login, status, reply);
     if (is_redirect && !login_reply_text(login, reply))
         reply->text_len = 0;
