@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Images of earlier versions: each opens, checks clean, has the content that it had, takes changes,
+ * and lets all that is in it be deleted without a leak.
+ *
+ * NAME.img.gz and NAME.expected are in this folder.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lun/base/cleanup.h"
+#include "lun/base/env.h"
+#include "tests/golden/golden.h"
+#include "tests/lib/cunit_main.h"
+
+static char folder[] = "/tmp/golden-XXXXXX";
+static char image[64];
+
+/* Whole content of @file, NUL-terminated; the caller's. */
+static char *read_all(FILE *file)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    for (int c = fgetc(file); c != EOF; c = fgetc(file))
+        fputc(c, out);
+    fclose(out);
+    return text;
+}
+
+static int unpack(const char *name)
+{
+    char command[512];
+    snprintf(command, sizeof(command), "gzip -dc '%s/%s.img.gz' > '%s'", GOLDEN_FOLDER, name,
+             image);
+    return system(command);
+}
+
+static char *expected_of(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%s.expected", GOLDEN_FOLDER, name);
+    FILE *file = fopen(path, "r");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    char *text = read_all(file);
+    fclose(file);
+    return text;
+}
+
+static char *describe(struct pool *pool)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    CU_ASSERT_EQUAL(golden_describe(pool, out), 0);
+    fclose(out);
+    return text;
+}
+
+static void hear(void *opaque, bool is_error, const char *text)
+{
+    (void)opaque;
+    if (is_error)
+        fprintf(stderr, "%s\n", text);
+}
+
+static struct check_result check(struct pool *pool)
+{
+    struct check_result result = {0};
+    CU_ASSERT_EQUAL(pool_check(pool, hear, NULL, &result), 0);
+    CU_ASSERT_EQUAL(result.errors, 0);
+    return result;
+}
+
+static struct pool *open_image(const struct pool_open_options *options)
+{
+    struct pool *pool = NULL;
+    struct reason why;
+    int r = pool_open(env_system(), image, options, &pool, &why);
+    if (r < 0)
+        fprintf(stderr, "%s\n", why.text);
+    CU_ASSERT_EQUAL_FATAL(r, 0);
+    return pool;
+}
+
+static void compare(struct pool *pool, const char *expected)
+{
+    AUTO_FREE char *found = describe(pool);
+    CU_ASSERT_STRING_EQUAL(found, expected);
+    if (strcmp(found, expected) != 0)
+        fprintf(stderr, "found:\n%sexpected:\n%s", found, expected);
+    check(pool);
+}
+
+static void work(struct pool *pool)
+{
+    int r;
+    while ((r = pool_run_job_step(pool)) > 0)
+        continue;
+    CU_ASSERT_EQUAL(r, 0);
+    CU_ASSERT_EQUAL(pool_checkpoint(pool), 0);
+}
+
+static void delete_all(struct pool *pool)
+{
+    struct lun_info *list = NULL;
+    size_t count = 0;
+    CU_ASSERT_EQUAL_FATAL(lun_list(pool, NULL, &list, &count, NULL), 0);
+    for (size_t i = 0; i < count; i++)
+    {
+        if (list[i].kind == OBJECT_LUN)
+            CU_ASSERT_EQUAL(lun_delete(pool, list[i].name, true, 0, NULL), 0);
+    }
+    free(list);
+}
+
+static void try_image(const char *name)
+{
+    CU_ASSERT_EQUAL_FATAL(unpack(name), 0);
+    AUTO_FREE char *expected = expected_of(name);
+    CU_ASSERT_TRUE(strlen(expected) > 0);
+
+    /* Only looking, twice: nothing is written. */
+    for (unsigned i = 0; i < 2; i++)
+    {
+        struct pool *pool = open_image(&(struct pool_open_options){.read_only = true});
+        compare(pool, expected);
+        CU_ASSERT_EQUAL(pool_close(pool), 0);
+    }
+    /* Recovered, worked on, opened again. */
+    struct pool *pool = open_image(NULL);
+    compare(pool, expected);
+    work(pool);
+    compare(pool, expected);
+    CU_ASSERT_EQUAL(pool_close(pool), 0);
+    pool = open_image(NULL);
+    compare(pool, expected);
+    delete_all(pool);
+    work(pool);
+    check(pool);
+    struct pool_info info;
+    pool_get_info(pool, &info);
+    CU_ASSERT_EQUAL(info.data_bytes, 0);
+    CU_ASSERT_EQUAL(info.line_count, 0);
+    CU_ASSERT_EQUAL(pool_close(pool), 0);
+    CU_ASSERT_EQUAL(remove(image), 0);
+}
+
+static void test_version_1(void)
+{
+    try_image("v1");
+}
+
+static CU_TestInfo golden_tests[] = {
+    {"format version 1", test_version_1},
+    CU_TEST_INFO_NULL,
+};
+
+int main(int argc, char **argv)
+{
+    CU_SuiteInfo suites[] = {
+        {"golden", NULL, NULL, NULL, NULL, golden_tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (!mkdtemp(folder))
+        return EXIT_FAILURE;
+    snprintf(image, sizeof(image), "%s/pool", folder);
+    int status = cunit_main(suites, argc, argv);
+    rmdir(folder);
+    return status;
+}
