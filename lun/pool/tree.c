@@ -572,8 +572,11 @@ void tree_change_replace(struct tree_op *op, struct tree *tree, struct tree_path
     memcpy(&all.entries[at], entries, insert * sizeof(*entries));
     memcpy(&all.entries[at + insert], &leaf->entries[at + remove],
            (count - at - remove) * sizeof(*entries));
-    /* Ascending writes fill leaves whole: only what is new goes into the new one. */
-    unsigned left = at + remove == count ? DISK_LEAF_ENTRIES : after / 2;
+    /*
+     * Ascending writes fill leaves, all but a tenth: a whole leaf would split at the first write in
+     * its middle, and a clone that is written here and there would take two nodes for each.
+     */
+    unsigned left = at + remove == count ? DISK_LEAF_ENTRIES * 9 / 10 : after / 2;
     struct node *right = tree_new_node(op, tree, 0);
     memcpy(leaf->entries, all.entries, left * sizeof(*entries));
     node_set_count(leaf, left);
