@@ -697,6 +697,46 @@ static void test_little_memory(void)
     fixture_stop(&fixture);
 }
 
+/* Sessions end while their writes wait for data and for buffers; another one's go on. */
+static void test_end_while_waiting(void)
+{
+    enum
+    {
+        WRITES = 30
+    };
+    struct fixture fixture;
+    struct iscsi_limits limits = {.data_mib = 2};
+    AUTO_FREE uint8_t *data = calloc(1, TEST_MIB);
+    uint8_t cdb[16];
+    fixture_start(&fixture, &limits, NULL);
+    raw_cdb_rw(cdb, true, 0, TEST_MIB / 512, 0);
+    for (int round = 0; round < 12; round++)
+    {
+        struct raw waiting[4];
+        for (int i = 0; i < 4; i++)
+        {
+            char name[64];
+            snprintf(name, sizeof(name), "iqn.2026-11.test:w%d", i);
+            fixture_login(&fixture, &waiting[i], name, "ImmediateData=Yes");
+            for (int j = 0; j < WRITES; j++)
+                CU_ASSERT_EQUAL(raw_command(&waiting[i], WIRE_FINAL | WIRE_CMD_WRITE, cdb, TEST_MIB,
+                                            data, round % 3 ? 0 : 4096),
+                                0);
+        }
+        for (int i = 0; i < 3; i++)
+        {
+            int r = round % 2 ? raw_logout(&waiting[i], WIRE_LOGOUT_SESSION) : 0;
+            CU_ASSERT_EQUAL(r, 0);
+            bool is_closed = round % 2 ? raw_is_closed(&waiting[i]) : true;
+            CU_ASSERT(is_closed);
+            raw_close(&waiting[i]);
+        }
+        CU_ASSERT(raw_is_alive(&waiting[3]));
+        raw_close(&waiting[3]);
+    }
+    fixture_stop(&fixture);
+}
+
 static CU_TestInfo io_tests[] = {
     {"data in every shape", test_data},
     {"small segments and bursts", test_small_bursts},
@@ -715,6 +755,7 @@ static CU_TestInfo io_tests[] = {
     {"redirection", test_redirect},
     {"a slow reader", test_slow_reader},
     {"little memory", test_little_memory},
+    {"sessions end while writes wait", test_end_while_waiting},
     CU_TEST_INFO_NULL,
 };
 
