@@ -52,11 +52,11 @@ int drops_prepare(struct change *change, struct line *line, uint32_t birth, uint
 {
     /* Copies of the path and splits of it, shared by neighbours; entries beyond one per leaf's
      * worth of inserts cannot split more. */
-    change->nodes += change->drop_inserts++ == 0 ? 3u * DISK_LEVELS_MAX : 0;
+    change->nodes += change->drop_inserts++ == 0 ? UINT64_C(3) * DISK_LEVELS_MAX : 0;
     unsigned before = change->drops.pinned_count;
     int r = tree_prepare_range(&change->drops, &line->drops, drop_key(birth, blk),
                                drop_key(birth, blk + len_blks), UINT32_MAX, NULL);
-    change->nodes += 2u * (change->drops.pinned_count - before) + 1;
+    change->nodes += UINT64_C(2) * (change->drops.pinned_count - before) + 1;
     return r;
 }
 
@@ -166,8 +166,8 @@ static bool drops_has(struct change *change, const struct line *line, uint32_t b
     uint64_t end = blk + len_blks;
     while (blk < end)
     {
-        struct drop drop;
-        bool found;
+        struct drop drop = {0};
+        bool found = false;
         if (drops_next(&change->drops, line, birth, blk, &drop, &found) < 0 || !found ||
             drop.birth != birth || drop.blk > blk)
             return false;

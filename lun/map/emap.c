@@ -124,7 +124,7 @@ int emap_prepare(struct change *change, struct line *line, uint64_t lba, uint64_
             return 0;
         if (r < 0)
             return r;
-        change->nodes += 2u * path.levels; /* a copy of each, and a split of each */
+        change->nodes += UINT64_C(2) * path.levels; /* a copy of each, and a split of each */
         r = emap_prepare_path(change, line, &path);
         if (r == 0)
             r = emap_prepare_leaf(change, line, &path, lba, end);

@@ -61,7 +61,8 @@ static int io_begin_window(struct pool *pool, struct line *line, uint64_t want, 
     int r = space_take(pool->space, 0, max_u64(want, window), blk, got);
     if (r < 0)
         return r;
-    atomic_store_explicit(&line->window_blks, (uint32_t)min_u64(window * 2, IO_WINDOW_BLKS),
+    atomic_store_explicit(&line->window_blks,
+                          (uint32_t)min_u64(2 * (uint64_t)window, IO_WINDOW_BLKS),
                           memory_order_relaxed);
     atomic_store_explicit(&line->window_end, *blk + *got, memory_order_relaxed);
     space_advance(pool->space, *blk + *got);

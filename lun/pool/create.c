@@ -108,7 +108,7 @@ static int create_allocate(struct device *device, const struct disk_super *super
         r = device->ops->allocate(device, size_bytes, 0);
     for (uint64_t at = 0; !all && r == 0 && at < size_bytes; at += group_bytes)
         r = device->ops->allocate(
-            device, DISK_GROUP_HEAD_BLKS * BLK_BYTES + (at == 0 ? journal_bytes : 0), at);
+            device, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES + (at == 0 ? journal_bytes : 0), at);
     if (r < 0)
         return reason_set(why, r, "the file system below has no room for pool '%s': %s",
                           device->path ? device->path : "", strerror(-r));

@@ -184,9 +184,13 @@ static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, 
     return -ENOSPC;
 }
 
-static int space_no_room(const struct space *space)
+/* @wanted: with the reserve, if it must stay. What others are admitted for is the worst case; most
+ * of it comes back when they leave, a moment from now. */
+static int space_no_room(const struct space *space, uint64_t wanted)
 {
-    return space->deferred[0].blks + space->deferred[1].blks > 0 ? -EAGAIN : -ENOSPC;
+    bool others_have_it = space->free_blks >= space->owed + wanted;
+    bool will_be_free = space->deferred[0].blks + space->deferred[1].blks > 0;
+    return others_have_it || will_be_free ? -EAGAIN : -ENOSPC;
 }
 
 int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk, uint64_t *got)
@@ -198,7 +202,7 @@ int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk,
             AUTO_LOCK(&space->lock);
             uint64_t kept = space->reserve_blks + space->admitted + space->owed;
             if (space->free_blks <= kept)
-                return space_no_room(space);
+                return space_no_room(space, space->reserve_blks + 1);
             want = min_u64(want, space->free_blks - kept);
             uint64_t g, bit, len;
             int r = space_find_locked(space, hint ? hint : space->data_cursor, want, &g, &bit, &len,
@@ -385,8 +389,9 @@ int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
         {
             AUTO_LOCK(&space->lock);
             uint64_t need = space->admitted + space->owed + nodes;
-            if (space->free_blks < need + (is_freeing ? 0 : space->reserve_blks))
-                return space_no_room(space);
+            uint64_t stays = is_freeing ? 0 : space->reserve_blks;
+            if (space->free_blks < need + stays)
+                return space_no_room(space, nodes + stays);
             if (space->loaded_free_blks >= need)
             {
                 space->admitted += nodes;
@@ -394,7 +399,7 @@ int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
             }
             load = space_unloaded_locked(space);
             if (load == UINT64_MAX)
-                return space_no_room(space);
+                return space_no_room(space, nodes + stays);
         }
         int r = space_load_group(space, load);
         if (r < 0)
@@ -409,7 +414,7 @@ int space_prepare_pages(struct space *space)
         uint64_t load;
         {
             AUTO_LOCK(&space->lock);
-            uint64_t need = space->owed + 2 * DISK_LEVELS_MAX;
+            uint64_t need = space->owed + UINT64_C(2) * DISK_LEVELS_MAX;
             if (space->loaded_free_blks >= need)
                 return 0;
             load = space_unloaded_locked(space);

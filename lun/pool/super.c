@@ -168,10 +168,10 @@ int super_explain_busy(const char *path, struct reason *why)
 {
     struct device *device;
     struct device_file_options options = {.read_only = true, .no_lock = true};
-    AUTO_FREE struct disk_super *super = aligned_alloc(BLK_BYTES, 2 * BLK_BYTES);
+    AUTO_FREE struct disk_super *super = aligned_alloc(BLK_BYTES, 2 * sizeof(*super));
     if (!super || device_file_open(path, &options, &device, NULL) < 0)
         return -EBUSY;
-    int r = device_read(device, super, 2 * BLK_BYTES, 0);
+    int r = device_read(device, super, 2 * sizeof(*super), 0);
     device_close(device);
     if (r < 0)
         return -EBUSY;

@@ -144,6 +144,7 @@ static int tree_op_make_room(struct tree_op *op)
     if (op->pinned_count < op->pinned_capacity)
         return 0;
     bool was_few = op->pinned == op->pinned_few;
+    INVARIANT(op->pinned_capacity >= TREE_OP_PINS_FEW);
     unsigned capacity = op->pinned_capacity * 2;
     struct node **pinned = realloc(was_few ? NULL : op->pinned, capacity * sizeof(struct node *));
     if (!pinned)

@@ -679,7 +679,8 @@ static void page_fill_image(const struct page *page, struct disk_page *disk)
                                    .id = le64_put(object->id)};
         uint8_t *slot = disk->slots + (size_t)i * page->slot_bytes;
         memcpy(slot, &head, sizeof(head));
-        memcpy(slot + sizeof(head), writer.bytes, writer.len);
+        if (writer.len > 0)
+            memcpy(slot + sizeof(head), writer.bytes, writer.len);
     }
     writer_destroy(&writer);
 }

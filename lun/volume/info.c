@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/checked.h"
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
@@ -41,7 +42,9 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
 {
     const struct line *line = object->line;
     bool is_lun = object->object.kind == DISK_OBJECT_LUN;
-    uint64_t mapped = atomic_load(&line->mapped_blks), own = atomic_load(&line->own_blks);
+    /* Each changes by itself while writes go on; of the two of one moment, own is never more. */
+    uint64_t mapped = atomic_load(&line->mapped_blks);
+    uint64_t own = min_u64(atomic_load(&line->own_blks), mapped);
     *info = (struct lun_info){
         .kind = is_lun ? OBJECT_LUN : OBJECT_SNAPSHOT,
         .id = object->object.id,
