@@ -307,45 +307,66 @@ static void replay_usage(const struct replay_program *program)
 
 /* ---- all runs */
 
+/* One line of the file of seeds. Whether its run passes. */
+static bool replay_run_line(const struct replay_options *options, const char *path,
+                            const char *line)
+{
+    char mode[32] = "";
+    char keep_text[4000] = "";
+    struct replay replay = options->replay;
+    int found = sscanf(line, "%31s %" SCNu64 " %" SCNu64 " %3999s", mode, &replay.seed,
+                       &replay.steps, keep_text);
+    replay.mode = replay_find_mode(options->program, mode);
+    if (found < 3 || !replay.mode)
+    {
+        fprintf(stderr, "%s: not 'MODE SEED STEPS [KEEP]': %s\n", path, line);
+        return false;
+    }
+    AUTO_FREE bool *keep = found == 4 ? replay_parse_keep(keep_text, replay.steps) : NULL;
+    replay.keep = keep;
+    replay.stats->runs++;
+    bool passes = replay_run_one(options, &replay, false);
+    if (!passes)
+        replay_failed(options, &replay);
+    return passes;
+}
+
+/* The whole file, NUL-terminated: it must not be open while runs exit, which moves its offset. */
+static char *replay_read_file(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return NULL;
+    enum
+    {
+        CAPACITY = 1 << 20
+    };
+    char *text = calloc(1, CAPACITY);
+    INVARIANT(text != NULL);
+    size_t len = fread(text, 1, CAPACITY - 1, file);
+    INVARIANT(len < CAPACITY - 1);
+    fclose(file);
+    return text;
+}
+
 /* The seeds that failed once. Returns how many fail now. */
 static uint64_t replay_run_file(const struct replay_options *options, const char *path)
 {
-    FILE *file = path ? fopen(path, "re") : NULL;
-    if (!file)
+    if (!path)
+        return 0;
+    AUTO_FREE char *text = replay_read_file(path);
+    if (!text)
     {
-        if (path)
-            fprintf(stderr, "%s: cannot open '%s': %m\n", options->program->name, path);
-        return path != NULL;
+        fprintf(stderr, "%s: cannot open '%s': %m\n", options->program->name, path);
+        return 1;
     }
     uint64_t failures = 0;
-    char line[4096];
-    while (fgets(line, sizeof(line), file))
+    char *rest = text;
+    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n"))
     {
-        char mode[32] = "";
-        char keep_text[4000] = "";
-        struct replay replay = options->replay;
-        if (line[0] == '#' || line[0] == '\n')
-            continue;
-        int found = sscanf(line, "%31s %" SCNu64 " %" SCNu64 " %3999s", mode, &replay.seed,
-                           &replay.steps, keep_text);
-        replay.mode = replay_find_mode(options->program, mode);
-        if (found < 3 || !replay.mode)
-        {
-            fprintf(stderr, "%s: not 'MODE SEED STEPS [KEEP]': %s", path, line);
-            failures++;
-            continue;
-        }
-        bool *keep = found == 4 ? replay_parse_keep(keep_text, replay.steps) : NULL;
-        replay.keep = keep;
-        replay.stats->runs++;
-        if (!replay_run_one(options, &replay, false))
-        {
-            failures++;
-            replay_failed(options, &replay);
-        }
-        free(keep);
+        if (line[0] != '#' && line[0] != '\0')
+            failures += !replay_run_line(options, path, line);
     }
-    fclose(file);
     return failures;
 }
 
@@ -395,6 +416,9 @@ int replay_main(const struct replay_program *program, int argc, char **argv)
         .runs = program->runs,
         .seeds_path = program->seeds_path,
     };
+    const char *seed = getenv("LUNETTE_SEED");
+    if (seed && !replay_parse_u64(seed, &options.replay.seed))
+        fprintf(stderr, "%s: LUNETTE_SEED='%s' is not a number\n", program->name, seed);
     if (!replay_parse(&options, argc, argv))
     {
         replay_usage(program);

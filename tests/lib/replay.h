@@ -9,8 +9,9 @@
  *   PROGRAM [--seed N] [--runs N] [--steps N] [--mode NAME] [--seconds S] [--trace] [--keep LIST]
  *           [--shrink] [--no-fork] [--seeds FILE]
  *
- * Runs seeds N, N + 1, ... and before them those of the file of seeds, one "MODE SEED STEPS [KEEP]"
- * in each line. --seconds: fresh seeds until the time is up.
+ * Runs seeds N, N + 1, ... (N: 1, or LUNETTE_SEED) and before them, unless --seed is given, those
+ * of the file of seeds, one "MODE SEED STEPS [KEEP]" in each line. --seconds: fresh seeds until the
+ * time is up.
  */
 #ifndef TESTS_LIB_REPLAY_H
 #define TESTS_LIB_REPLAY_H

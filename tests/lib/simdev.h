@@ -91,9 +91,10 @@ void simdev_restart(struct simdev *disk, struct rng *rng, const struct simdev_cr
 
 enum simdev_fault_kind
 {
-    SIMDEV_FAIL,      /* nothing happens, @error is returned. A sync: each unsynced write is kept or
-                         lost, and of a lost one, reads may go on to see it until the next restart */
-    SIMDEV_PARTIAL,   /* a part of the write is done, then @error is returned */
+    /* Nothing happens, @error is returned. A sync: each unsynced write is kept or lost, and of a
+     * lost one, reads may go on to see it until the next restart. */
+    SIMDEV_FAIL,
+    SIMDEV_PARTIAL,   /* the first sectors of the write are done, then @error is returned */
     SIMDEV_LOSE,      /* 0 is returned and nothing happens */
     SIMDEV_MISDIRECT, /* 0 is returned, and the write went elsewhere */
 };

@@ -147,9 +147,10 @@ static bool faults_pick_metadata(struct sim *sim, uint64_t *blk, const char **wh
     return count > 0;
 }
 
-/* Every sector that can be read must be right. */
-static void faults_read_all(struct sim *sim)
+/* Every sector that can be read must be right. Returns how many cannot. */
+static uint64_t faults_read_all(struct sim *sim)
 {
+    uint64_t unreadable = 0;
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
         const struct oracle_object *object = &sim->now->objects[i];
@@ -163,12 +164,14 @@ static void faults_read_all(struct sim *sim)
             uint8_t wanted[ORACLE_SECTOR_BYTES];
             oracle_fill(wanted, object->current[sector], sector);
             int r = lun_read(lun, found, sizeof(found), (uint64_t)sector * sizeof(found));
+            unreadable += r < 0;
             if (r == 0 && memcmp(found, wanted, sizeof(found)) != 0)
                 replay_fail(sim->replay, "%s: sector %" PRIu32 " is served wrong after damage",
                             object->name, sector);
         }
         lun_close(lun);
     }
+    return unreadable;
 }
 
 static void faults_report_cb(void *opaque, bool is_error, const char *text)
@@ -233,10 +236,15 @@ static void faults_run_damage(struct replay *replay)
     sim.faults_armed = true;
     if (r == 0)
     {
-        struct check_result result;
-        faults_read_all(&sim);
-        ignore_error(pool_check(sim.pool, faults_report_cb, replay, &result), "it may give up");
-        faults_read_all(&sim);
+        struct check_result result = {0};
+        uint64_t unreadable = faults_read_all(&sim);
+        r = pool_check(sim.pool, faults_report_cb, replay, &result);
+        if (unreadable > 0 && r == 0 && result.errors == 0)
+            replay_fail(replay, "%" PRIu64 " sectors cannot be read, and the check finds nothing",
+                        unreadable);
+        if (unreadable > 0)
+            replay_count(replay, "damage: %s: reads fail, check finds it", what);
+        ignore_error((int)faults_read_all(&sim), "what can be read must be right still");
     }
     else
         sim.pool = NULL;

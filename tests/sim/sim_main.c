@@ -217,7 +217,7 @@ int main(int argc, char **argv)
     static const struct replay_program program = {
         .name = "test_sim",
         .modes = modes,
-        .runs = 48,
+        .runs = 20,
         .steps = 150,
         .seeds_path = SIM_SEEDS,
         .run = sim_run,
