@@ -51,8 +51,10 @@ void cmd_mode_sense(struct scsi_task *task)
     if (!(cdb[1] & 0x08))
         len += mode_block_descriptor(lu, is_long, data + len);
     size_t descriptor_len = len - header;
+    uint32_t threshold_sets = lu_threshold_sets(lu);
     lock_take(&lu->lock);
     struct modepage_values values = lu->mode;
+    values.threshold_sets = threshold_sets;
     bool is_protected = lu_write_protected_locked(lu) != 0;
     lock_release(&lu->lock);
     size_t pages =
@@ -141,7 +143,9 @@ void cmd_mode_select(struct scsi_task *task)
         return;
     const uint8_t *list = task->out;
     size_t bad_byte = 0;
+    uint32_t threshold_sets = lu_threshold_sets(lu);
     lock_take(&lu->lock);
+    lu->mode.threshold_sets = threshold_sets; /* which may come back, but not changed */
     struct modepage_values before = lu->mode;
     enum modepage_result result =
         modepage_select(&lu->mode, list + at, task->out_len - at, &bad_byte);

@@ -28,19 +28,26 @@ static unsigned write_flags(const struct scsi_task *task)
     return lu->mode.write_cache_disabled ? LUN_FUA : 0;
 }
 
-static void count_io(struct scsi_lu *lu, uint64_t blocks, bool is_write)
+static void count_read(struct scsi_lu *lu, uint64_t blocks)
 {
     AUTO_LOCK(&lu->lock);
-    if (is_write)
-    {
-        lu->counters.writes++;
-        lu->counters.written_blocks += blocks;
-    }
-    else
-    {
-        lu->counters.reads++;
-        lu->counters.read_blocks += blocks;
-    }
+    lu->counters.reads++;
+    lu->counters.read_blocks += blocks;
+}
+
+/* Looks at the pool's space now and then, too. */
+static void count_write(struct scsi_lu *lu, uint64_t blocks)
+{
+    lock_take(&lu->lock);
+    lu->counters.writes++;
+    lu->counters.written_blocks += blocks;
+    lu->written_unchecked_bytes += blocks << lu->sector_shift;
+    bool check = lu->written_unchecked_bytes >= SCSI_THRESHOLD_CHECK_BYTES;
+    if (check)
+        lu->written_unchecked_bytes = 0;
+    lock_release(&lu->lock);
+    if (check)
+        target_check_space(lu->target);
 }
 
 void cmd_read(struct scsi_task *task)
@@ -59,7 +66,7 @@ void cmd_read(struct scsi_task *task)
     }
     task->in_len = len;
     task->transfer_len = range.len_bytes;
-    count_io(lu, range.blocks, false);
+    count_read(lu, range.blocks);
 }
 
 /* Cuts the range to what came. False: sense is set. */
@@ -83,7 +90,7 @@ static bool write_plain(struct scsi_task *task, struct scsi_range *range, unsign
         sense_fail_errno(task, r, true);
         return false;
     }
-    count_io(task->lu, range->blocks, true);
+    count_write(task->lu, range->blocks);
     return true;
 }
 
@@ -206,7 +213,7 @@ void cmd_orwrite(struct scsi_task *task)
     if (r < 0)
         sense_fail_errno(task, r, true);
     else
-        count_io(task->lu, range.blocks, true);
+        count_write(task->lu, range.blocks);
 }
 
 void cmd_write_atomic(struct scsi_task *task)
@@ -242,7 +249,7 @@ void cmd_write_atomic(struct scsi_task *task)
     if (r < 0)
         sense_fail_errno(task, r, true);
     else
-        count_io(task->lu, range.blocks, true);
+        count_write(task->lu, range.blocks);
 }
 
 void cmd_compare_and_write(struct scsi_task *task)
@@ -268,5 +275,5 @@ void cmd_compare_and_write(struct scsi_task *task)
     else if (r < 0)
         sense_fail_errno(task, r, true);
     else
-        count_io(task->lu, range.blocks, true);
+        count_write(task->lu, range.blocks);
 }

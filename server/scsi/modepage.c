@@ -52,6 +52,11 @@ static void modepage_set_control(struct modepage_values *values, const uint8_t *
     values->software_write_protect = bytes[4] & CONTROL_SWP;
 }
 
+static void modepage_get_provisioning(const struct modepage_values *values, uint8_t *bytes)
+{
+    wire_put_u32(bytes + 20, values->threshold_sets);
+}
+
 static const struct modepage modepages[] = {
     /* Read-write error recovery: reallocation is the pool's business, so AWRE and ARRE. */
     {.page = 0x01, .len = 12, .defaults = {0x01, 0x0a, 0xc0}},
@@ -77,6 +82,13 @@ static const struct modepage modepages[] = {
      .defaults = {0x0a | MODEPAGE_SUBPAGE_FORMAT, 0x01, 0x00, 0x1c, 0x01, 0x00, 64}},
     /* Informational exceptions: none are reported but through the log. */
     {.page = 0x1c, .len = 12, .defaults = {0x1c, 0x0a, 0x08}},
+    /* Logical block provisioning: one soft threshold, of available space, when it sinks. */
+    {.page = 0x1c,
+     .subpage = 0x02,
+     .len = 24,
+     .defaults = {0x1c | MODEPAGE_SUBPAGE_FORMAT, 0x02, 0x00, 0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                  0, 0x80, 0x01},
+     .get = modepage_get_provisioning},
 };
 
 static bool modepage_matches(const struct modepage *row, uint8_t page, uint8_t subpage)
@@ -90,6 +102,8 @@ static void modepage_build(const struct modepage *row, const struct modepage_val
                            enum modepage_control control, uint8_t *bytes)
 {
     memcpy(bytes, row->defaults, row->len);
+    if (control == MODEPAGE_DEFAULT && row->get == modepage_get_provisioning)
+        row->get(values, bytes); /* follows the pool, not a host's wish */
     if (control == MODEPAGE_CHANGEABLE)
     {
         size_t header = row->defaults[0] & MODEPAGE_SUBPAGE_FORMAT ? 4 : 2;

@@ -25,6 +25,7 @@ struct modepage_values
     bool descriptor_sense;       /* control: D_SENSE */
     bool software_write_protect; /* control: SWP */
     bool write_cache_disabled;   /* caching: WCE is its opposite */
+    uint32_t threshold_sets; /* logical block provisioning: what is left at the soft threshold */
 };
 
 enum modepage_control

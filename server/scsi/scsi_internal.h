@@ -30,7 +30,10 @@ enum
     SCSI_PHYSICAL_BYTES = LUN_BLK_BYTES,
     SCSI_COPY_STEP_BYTES = 1 << 20,
     SCSI_TARGET_PORT_GROUP = 1,
-    SCSI_THRESHOLD_EXPONENT = 11, /* sets of 2^11 blocks in figures of provisioned space */
+    SCSI_THRESHOLD_PERCENT = 10,           /* of the pool: less is left, and hosts are told */
+    SCSI_THRESHOLD_AGAIN_PERCENT = 12,     /* more is left, and they may be told again */
+    SCSI_THRESHOLD_CHECK_BYTES = 16 << 20, /* written between two looks at it */
+    SCSI_THRESHOLD_EXPONENT = 11,          /* sets of 2^11 blocks in figures of provisioned space */
 };
 
 struct odx_tokens; /* cmd_odx.c */
@@ -48,6 +51,7 @@ struct scsi_target
     uint32_t background_count;            /* threads that work on their own (SANITIZE) */
     struct condition background_ended;
     bool is_stopping;
+    bool is_low_on_space;
 
     struct lock wait_lock;  /* LOCK_RANK_LEAF */
     struct list waiting;    /* task management that waits; under wait_lock */
@@ -145,6 +149,7 @@ struct scsi_lu
     uint16_t sanitize_progress;
     bool sanitize_ause; /* a failed one may be left by EXIT FAILURE MODE */
     struct scsi_counters counters;
+    uint64_t written_unchecked_bytes; /* since the pool's space was looked at */
 };
 
 enum task_state
@@ -303,6 +308,10 @@ void itl_hold(struct scsi_itl *itl);
 void itl_release(struct scsi_itl *itl); /* no lock is held */
 /* One user less; closes the handle with the last. The caller holds target->lock. */
 void lu_put_locked(struct scsi_lu *lu);
+/* Tells all hosts, once, when the pool's space has sunk below the threshold. */
+void target_check_space(struct scsi_target *target);
+/* What is left of the pool at the threshold, in sets of 2^SCSI_THRESHOLD_EXPONENT blocks. */
+uint32_t lu_threshold_sets(const struct scsi_lu *lu);
 /* The ITL of this nexus for an 8 byte LUN; the caller holds nexus->lock. NULL: not there. */
 struct scsi_itl *nexus_find_itl_locked(struct scsi_nexus *nexus, const uint8_t *lun);
 /* A LUN number as 8 bytes: peripheral addressing below 256, flat above. */

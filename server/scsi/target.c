@@ -548,6 +548,29 @@ void scsi_target_space_threshold(struct scsi_target *target)
         }
 }
 
+void target_check_space(struct scsi_target *target)
+{
+    struct pool_info info;
+    pool_get_info(target->pool, &info);
+    uint64_t percent = info.size_bytes / 100;
+    lock_take(&target->lock);
+    bool was_low = target->is_low_on_space;
+    uint64_t limit = was_low ? SCSI_THRESHOLD_AGAIN_PERCENT : SCSI_THRESHOLD_PERCENT;
+    target->is_low_on_space = info.available_bytes < limit * percent;
+    bool tell = target->is_low_on_space && !was_low;
+    lock_release(&target->lock);
+    if (tell)
+        scsi_target_space_threshold(target);
+}
+
+uint32_t lu_threshold_sets(const struct scsi_lu *lu)
+{
+    struct pool_info info;
+    pool_get_info(lu->target->pool, &info);
+    uint64_t bytes = info.size_bytes / 100 * SCSI_THRESHOLD_PERCENT;
+    return (uint32_t)min_u64(bytes >> lu->sector_shift >> SCSI_THRESHOLD_EXPONENT, UINT32_MAX);
+}
+
 static int lu_check_foreign(const struct scsi_lu *lu, bool write, struct reason *why)
 {
     if (lu->reserved_by)

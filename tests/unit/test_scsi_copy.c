@@ -385,14 +385,22 @@ static void test_full_pool(void)
     struct sending sending = {
         .lun = 2, .cdb = cdb, .cdb_len = 16, .out = bulk, .out_len = sizeof(bulk)};
     const struct outcome *outcome = NULL;
+    unsigned warnings = 0;
     for (uint64_t at = 0; at < args.size_bytes; at += sizeof(bulk))
     {
         wire_put_u64(cdb + 2, at / 512);
         outcome = host_send(nexus, &sending);
+        if (outcome->status != SCSI_GOOD && outcome->key == 6)
+        {
+            CHECK_SENSE(outcome, 6, 0x38, 0x07); /* long before: the soft threshold */
+            warnings++;
+            outcome = host_send(nexus, &sending);
+        }
         if (outcome->status != SCSI_GOOD)
             break;
     }
     CHECK_SENSE(outcome, 7, 0x27, 7);
+    CU_ASSERT_EQUAL(warnings, 1);
     host_clear(nexus, 2);
     CHECK_GOOD(read_lun(2, 0, 8));
     static uint8_t list[24] = {0, 22, 0, 16};
@@ -403,6 +411,7 @@ static void test_full_pool(void)
         .lun = 2, .cdb = unmap, .cdb_len = 10, .out = list, .out_len = sizeof(list)};
     CHECK_GOOD(host_send(nexus, &free_some));
     CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    CU_ASSERT_EQUAL(host_clear(nexus, 0), 1); /* the threshold is the pool's: all LUNs are told */
     CHECK_GOOD(host_write(nexus, 0, 64, data, 512));
 }
 

@@ -222,6 +222,11 @@ static void test_mode_sense(void)
     CU_ASSERT_EQUAL(outcome->in[3], 0); /* DBD */
     CU_ASSERT_EQUAL(outcome->in[4], 0x08);
     CU_ASSERT_EQUAL(outcome->in[6] & 0x04, 0x04);
+    /* The soft threshold: a tenth of the pool, in sets of 2^11 blocks. */
+    outcome = host_in(nexus, 255, 0x1a, 0x08, 0x1c, 0x02, 255, 0);
+    CHECK_GOOD(outcome);
+    CU_ASSERT_EQUAL(outcome->in[4 + 16], 0x80);
+    CU_ASSERT_EQUAL(wire_u32(outcome->in + 4 + 20), (UINT64_C(512) << 20) / 100 * 10 / 512 / 2048);
     CHECK_SENSE(host_in(nexus, 255, 0x1a, 0, 0xff, 0, 255, 0), 5, 0x39, 0);
     CHECK_INVALID_CDB(host_in(nexus, 255, 0x1a, 0, 0x22, 0, 255, 0));
     CHECK_INVALID_CDB(host_in(nexus, 255, 0x1a, 0, 0x0a, 0x77, 255, 0));
@@ -264,6 +269,13 @@ static void test_mode_select(void)
         CHECK_SENSE(mode_select(list, cut), 5, 0x1a, 0);
     CHECK_INVALID_CDB(host_out(nexus, list, 16, 0x15, 0x11, 0, 0, 16, 0));
     CHECK_GOOD(mode_select(list, 0));
+    /* A page may come back as it was read. */
+    uint8_t page[4 + 24] = {0};
+    const struct outcome *outcome = host_in(nexus, 255, 0x1a, 0x08, 0x1c, 0x02, 255, 0);
+    memcpy(page + 4, outcome->in + 4, 24);
+    CHECK_GOOD(mode_select(page, sizeof(page)));
+    page[4 + 23] ^= 1;
+    CU_ASSERT_EQUAL(mode_select(page, sizeof(page))->status, SCSI_CHECK_CONDITION);
     /* Without a cache, writes are durable at once, and still good. */
     static const uint8_t caching[4 + 20] = {0, 0, 0, 0, 0x08, 0x12};
     CHECK_GOOD(mode_select(caching, sizeof(caching)));
