@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
@@ -22,6 +23,9 @@ enum
     SPACE_WRITES = 10000,
     DEPTH_CLONES = 1000,
     DEPTH_WRITES = 16, /* of each clone of the chain */
+    DEPTH_BLKS = 65536,
+    DEPTH_SLICE = 1024, /* reads */
+    DEPTH_STEP = 40503,
     SHARED_CLONES = 100,
     SPACE_PATH_MAX = 1024,
 };
@@ -93,58 +97,122 @@ void bench_space(const struct bench *bench)
 
 /* ---- depth --------------------------------------------------------------------------------- */
 
-/* Random reads by one thread, in IOPS. */
-static double depth_read_rate(const struct bench *bench, struct lun *lun, uint64_t seed)
+struct depth_side
 {
-    uint64_t blks = lun_size_bytes(lun) / BENCH_BLK, ops = 0;
-    struct rng rng = rng_of(seed);
-    uint8_t buf[BENCH_BLK];
-    double began = bench_now(), now;
-    do
-    {
-        for (unsigned i = 0; i < 256; i++)
-            BENCH_CHECK(lun_read(lun, buf, sizeof(buf), rng_below(&rng, blks) * BENCH_BLK));
-        ops += 256;
-        now = bench_now();
-    } while (now - began < bench->seconds);
-    return (double)ops / (now - began);
+    struct lun *lun;
+    struct rng rng;
+    uint64_t ops;
+    double cpu_s;
+};
+
+static double depth_cpu_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* Makes "c-1" of "golden", "c-2" of "c-1" ..., each with some blocks of its own. The last one's
- * name goes to @name. */
-static void depth_make_chain(const struct bench *bench, struct pool *pool, char *name, size_t size)
+static void depth_read(struct depth_side *side)
 {
-    char source[32] = "golden";
+    uint64_t blks = lun_size_bytes(side->lun) / BENCH_BLK;
+    uint8_t buf[BENCH_BLK];
+    double began = depth_cpu_now();
+    for (unsigned i = 0; i < DEPTH_SLICE; i++)
+        BENCH_CHECK(lun_read(side->lun, buf, sizeof(buf), rng_below(&side->rng, blks) * BENCH_BLK));
+    side->ops += DEPTH_SLICE;
+    side->cpu_s += depth_cpu_now() - began;
+}
+
+/* Random reads of both by turns, a slice of some milliseconds each. One thread that never waits:
+ * its processor time tells what other work on the machine disturbs least. */
+static void depth_run(const struct bench *bench, struct lun *top, struct lun *golden, uint64_t seed)
+{
+    struct depth_side sides[2] = {{.lun = top, .rng = rng_of(seed)},
+                                  {.lun = golden, .rng = rng_of(seed)}};
+    double end = bench_now() + 2 * bench->seconds;
+    while (bench_now() < end)
+    {
+        depth_read(&sides[0]);
+        depth_read(&sides[1]);
+    }
+    bench_print("depth_top_iops", (double)sides[0].ops / sides[0].cpu_s);
+    bench_print("depth_golden_iops", (double)sides[1].ops / sides[1].cpu_s);
+}
+
+static void depth_write(struct lun *lun, uint64_t lba, uint64_t n)
+{
+    static uint8_t buf[BENCH_MIB];
+    while (n > 0)
+    {
+        uint64_t part = min_u64(n, BENCH_MIB / BENCH_BLK);
+        BENCH_CHECK(lun_write(lun, buf, part * BENCH_BLK, lba * BENCH_BLK, 0));
+        lba += part;
+        n -= part;
+    }
+}
+
+/* Makes "c-1" of "base", "c-2" of "c-1" ..., each with some blocks of its own, which are marked.
+ * The last one's name goes to @name. */
+static void depth_make_chain(const struct bench *bench, struct pool *pool, uint8_t *marks,
+                             char *name, size_t size)
+{
+    char source[32] = "base";
+    struct rng rng = rng_of(3);
     uint64_t clones = bench_scaled(bench, DEPTH_CLONES);
     for (uint64_t i = 1; i <= clones; i++)
     {
         snprintf(name, size, "c-%" PRIu64, i);
         bench_clone(pool, source, name);
         struct lun *clone = bench_lun_open(pool, name);
-        bench_write_distinct(clone, DEPTH_WRITES, i);
+        for (unsigned n = 0; n < DEPTH_WRITES; n++)
+        {
+            uint64_t lba = rng_below(&rng, DEPTH_BLKS);
+            depth_write(clone, lba, 1);
+            marks[lba] = 1;
+        }
         lun_close(clone);
         snprintf(source, sizeof(source), "%s", name);
     }
+}
+
+/* Fills "golden" so that it is in as many pieces as the end of the chain: what the chain wrote lies
+ * elsewhere. Else a long map would be compared with a short one, not deep with flat. */
+static void depth_fill_golden(struct pool *pool, const uint8_t *marks)
+{
+    struct lun *golden = bench_lun_open(pool, "golden");
+    for (uint64_t lba = 0, n; lba < DEPTH_BLKS; lba += n)
+    {
+        for (n = 1; lba + n < DEPTH_BLKS && marks[lba + n] == marks[lba];)
+            n++;
+        if (!marks[lba])
+            depth_write(golden, lba, n);
+    }
+    struct rng rng = rng_of(4);
+    for (uint64_t i = 0, at = rng_below(&rng, DEPTH_BLKS); i < DEPTH_BLKS; i++)
+    {
+        at = (at + DEPTH_STEP) % DEPTH_BLKS; /* every block once, no neighbours in a row */
+        if (marks[at])
+            depth_write(golden, at, 1);
+    }
+    lun_close(golden);
 }
 
 void bench_depth(const struct bench *bench)
 {
     char name[32];
     struct pool *pool = bench_pool_make(bench, "depth.pool", 8 * BENCH_GIB);
-    bench_lun_make(pool, "golden", BENCH_GIB / 4);
-    bench_fill(pool, "golden");
-    depth_make_chain(bench, pool, name, sizeof(name));
+    AUTO_FREE uint8_t *marks = calloc(DEPTH_BLKS, 1);
+    if (!marks)
+        bench_fail("memory", -ENOMEM, NULL);
+    bench_lun_make(pool, "base", (uint64_t)DEPTH_BLKS * BENCH_BLK);
+    bench_fill(pool, "base");
+    depth_make_chain(bench, pool, marks, name, sizeof(name));
+    bench_lun_make(pool, "golden", (uint64_t)DEPTH_BLKS * BENCH_BLK);
+    depth_fill_golden(pool, marks);
     BENCH_CHECK(pool_checkpoint(pool));
     struct lun *golden = bench_lun_open(pool, "golden"), *top = bench_lun_open(pool, name);
-    struct bench warm = *bench;
-    warm.seconds = 0.5;
-    depth_read_rate(&warm, golden, 1);
-    depth_read_rate(&warm, top, 1);
     for (unsigned i = 0; i < bench->runs; i++)
-    {
-        bench_print("depth_top_iops", depth_read_rate(bench, top, 300 + i));
-        bench_print("depth_golden_iops", depth_read_rate(bench, golden, 300 + i));
-    }
+        depth_run(bench, top, golden, 300 + i);
     lun_close(golden);
     lun_close(top);
     BENCH_CHECK(pool_close(pool));
