@@ -62,14 +62,14 @@ static int proto_poll(const struct proto_stream *stream, short events, uint64_t 
 
 static int proto_make_room(struct proto_stream *stream)
 {
-    if (stream->start > 0)
+    if (stream->buf && stream->start > 0)
     {
         memmove(stream->buf, stream->buf + stream->start, stream->len);
         stream->start = 0;
     }
     if (stream->capacity - stream->len >= PROTO_READ_BYTES)
         return 0;
-    size_t capacity = 2 * stream->len + 2 * PROTO_READ_BYTES;
+    size_t capacity = 2 * (stream->len + PROTO_READ_BYTES);
     char *buf = realloc(stream->buf, capacity);
     if (!buf)
         return -ENOMEM;
@@ -108,8 +108,9 @@ int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms, char **lin
     for (;;)
     {
         char *from = stream->buf ? stream->buf + stream->start : NULL;
-        char *end =
-            stream->len > searched ? memchr(from + searched, '\n', stream->len - searched) : NULL;
+        char *end = from && stream->len > searched
+                        ? memchr(from + searched, '\n', stream->len - searched)
+                        : NULL;
         size_t line_len = end ? (size_t)(end - from) : stream->len;
         if (line_len > stream->max)
             return -EMSGSIZE;

@@ -201,6 +201,6 @@ void cmd_report_port_groups(struct scsi_task *task)
     wire_put_u16(group + 2, SCSI_TARGET_PORT_GROUP);
     group[7] = (uint8_t)min_u64(target->port_count, 255);
     for (unsigned i = 0; i < target->port_count; i++)
-        wire_put_u16(group + 8 + 4 * i + 2, i + 1);
+        wire_put_u16(group + 8 + (size_t)4 * i + 2, i + 1);
     command_reply(task, data, len);
 }
