@@ -247,7 +247,7 @@ const char *access_target_name(struct access *access)
 
 int access_set_target_name(struct access *access, const char *name, struct reason *why)
 {
-    char normal[ACCESS_INITIATOR_MAX + 1];
+    char normal[ACCESS_INITIATOR_MAX + 1] = "";
     int r = access_normalise_name(name, normal, why);
     if (r < 0)
         return r;
@@ -416,7 +416,7 @@ static int add_locked(struct access *access, const char *group_name, const char 
 int access_igroup_add(struct access *access, const char *group, const char *initiator,
                       struct reason *why)
 {
-    char normal[ACCESS_INITIATOR_MAX + 1];
+    char normal[ACCESS_INITIATOR_MAX + 1] = "";
     int r = access_normalise_name(initiator, normal, why);
     if (r < 0)
         return r;
@@ -456,7 +456,7 @@ static int remove_locked(struct access *access, const char *group_name, const ch
 int access_igroup_remove(struct access *access, const char *group, const char *initiator,
                          struct reason *why)
 {
-    char normal[ACCESS_INITIATOR_MAX + 1];
+    char normal[ACCESS_INITIATOR_MAX + 1] = "";
     int r = access_normalise_name(initiator, normal, why);
     if (r < 0)
         return r;
