@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The real device: locks against another process, short files, vectors, growing, holes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lun/lun.h"
+#include "lun/pool/device.h"
+#include "tests/lib/cunit_main.h"
+
+enum
+{
+    MIB = 1 << 20
+};
+
+static char folder[] = "/tmp/device-file-XXXXXX";
+static char path[64];
+
+static struct device *open_new(void)
+{
+    struct device *device = NULL;
+    struct device_file_options options = {.create = true, .size_bytes = MIB};
+    CU_ASSERT_EQUAL_FATAL(device_file_open(path, &options, &device, NULL), 0);
+    return device;
+}
+
+/* What opening says in another process. */
+static int open_elsewhere(const struct device_file_options *options)
+{
+    pid_t child = fork();
+    if (child == 0)
+    {
+        struct device *device;
+        int r = device_file_open(path, options, &device, NULL);
+        _exit(-r);
+    }
+    int status = 0;
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_TRUE(WIFEXITED(status));
+    return -WEXITSTATUS(status);
+}
+
+static void test_locks(void)
+{
+    struct device *device = open_new();
+    struct device_file_options write = {0}, read = {.read_only = true},
+                               look = {.read_only = true, .no_lock = true};
+    CU_ASSERT_EQUAL(open_elsewhere(&write), -EBUSY);
+    CU_ASSERT_EQUAL(open_elsewhere(&read), -EBUSY);
+    CU_ASSERT_EQUAL(open_elsewhere(&look), 0);
+    device_close(device);
+    CU_ASSERT_EQUAL(open_elsewhere(&write), 0);
+    CU_ASSERT_EQUAL_FATAL(device_file_open(path, &read, &device, NULL), 0);
+    CU_ASSERT_EQUAL(open_elsewhere(&read), 0); /* any number of readers */
+    CU_ASSERT_EQUAL(open_elsewhere(&write), -EBUSY);
+    device_close(device);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
+/* The one who finds a pool busy is told by whom. */
+static void test_busy_pool(void)
+{
+    struct reason why;
+    struct pool_create_options options = {.size_bytes = 16 * MIB};
+    CU_ASSERT_EQUAL_FATAL(pool_create(env_system(), path, &options, &why), 0);
+    struct pool *pool = NULL;
+    CU_ASSERT_EQUAL_FATAL(pool_open(env_system(), path, NULL, &pool, &why), 0);
+    struct pool *other = NULL;
+    CU_ASSERT_EQUAL(pool_open(env_system(), path, NULL, &other, &why), -EBUSY);
+    char pid[32];
+    snprintf(pid, sizeof(pid), "process %ld ", (long)getpid());
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, pid));
+    CU_ASSERT_EQUAL(pool_close(pool), 0);
+    CU_ASSERT_EQUAL_FATAL(pool_open(env_system(), path, NULL, &pool, &why), 0);
+    CU_ASSERT_EQUAL(pool_close(pool), 0);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
+static void test_short_file(void)
+{
+    struct device *device = open_new();
+    uint8_t buf[4096];
+    CU_ASSERT_EQUAL(device_read(device, buf, sizeof(buf), MIB - 4096), 0);
+    CU_ASSERT_EQUAL(device_read(device, buf, sizeof(buf), MIB - 4095), -EIO);
+    CU_ASSERT_EQUAL(device_read(device, buf, sizeof(buf), MIB), -EIO);
+    device_close(device);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
+/* A pool whose file was cut off is not opened. */
+static void test_cut_pool(void)
+{
+    struct reason why;
+    struct pool_create_options options = {.size_bytes = 16 * MIB};
+    CU_ASSERT_EQUAL_FATAL(pool_create(env_system(), path, &options, &why), 0);
+    CU_ASSERT_EQUAL(truncate(path, 12 * MIB), 0);
+    struct pool *pool = NULL;
+    CU_ASSERT_EQUAL(pool_open(env_system(), path, NULL, &pool, &why), -EBADMSG);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "cut off"));
+    CU_ASSERT_EQUAL(truncate(path, 0), 0);
+    CU_ASSERT_TRUE(pool_open(env_system(), path, NULL, &pool, &why) < 0);
+    CU_ASSERT_EQUAL(remove(path), 0);
+    CU_ASSERT_EQUAL(pool_open(env_system(), path, NULL, &pool, &why), -ENOENT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, path));
+}
+
+/* Vectors of many shapes end up in order, whatever they are cut into on the way. */
+static void test_vectors(void)
+{
+    struct device *device = open_new();
+    static uint8_t from[600000], to[600000];
+    for (size_t i = 0; i < sizeof(from); i++)
+        from[i] = (uint8_t)(i * 2654435761u >> 13);
+    static const size_t lengths[][5] = {{1, 0, 4096, 3, 70000},
+                                        {600000},
+                                        {65536, 65536, 65536},
+                                        {200000, 1, 200000, 0, 7},
+                                        {4096, 4096, 4096, 4096, 4096}};
+    static const uint64_t offsets[] = {0, 1, 4096, 65535, 65536, 100001};
+    for (size_t shape = 0; shape < 5; shape++)
+    {
+        for (size_t at = 0; at < sizeof(offsets) / sizeof(offsets[0]); at++)
+        {
+            struct iovec iov[5];
+            size_t total = 0;
+            for (unsigned i = 0; i < 5; i++)
+            {
+                iov[i] = (struct iovec){.iov_base = from + total, .iov_len = lengths[shape][i]};
+                total += lengths[shape][i];
+            }
+            memset(to, 0, sizeof(to));
+            CU_ASSERT_EQUAL(device_write(device, to, sizeof(to), 0), 0);
+            CU_ASSERT_EQUAL(device->ops->writev(device, iov, 5, offsets[at]), 0);
+            CU_ASSERT_EQUAL(device_read(device, to, total, offsets[at]), 0);
+            CU_ASSERT_EQUAL(memcmp(from, to, total), 0);
+        }
+    }
+    CU_ASSERT_EQUAL(device_sync(device), 0);
+    device_close(device);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
+static void test_size(void)
+{
+    struct device *device = open_new();
+    uint64_t size = 0;
+    CU_ASSERT_EQUAL(device->ops->size(device, &size), 0);
+    CU_ASSERT_EQUAL(size, MIB);
+    CU_ASSERT_EQUAL(device->ops->grow(device, 2 * MIB), 0);
+    CU_ASSERT_EQUAL(device->ops->grow(device, MIB), 0); /* never shrinks */
+    CU_ASSERT_EQUAL(device->ops->size(device, &size), 0);
+    CU_ASSERT_EQUAL(size, 2 * MIB);
+    CU_ASSERT_EQUAL(device->ops->allocate(device, MIB, 0), 0);
+    CU_ASSERT_EQUAL(device->ops->discard(device, MIB, 0), 0);
+    CU_ASSERT_EQUAL(device->ops->prefetch(device, MIB, 0), 0);
+    CU_ASSERT_EQUAL(device->ops->size(device, &size), 0);
+    CU_ASSERT_EQUAL(size, 2 * MIB);
+    device_close(device);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
+static void test_not_a_file(void)
+{
+    struct device *device = NULL;
+    struct reason why;
+    struct device_file_options options = {0};
+    CU_ASSERT_EQUAL(device_file_open(path, &options, &device, &why), -ENOENT);
+    CU_ASSERT_TRUE(device_file_open(folder, &options, &device, &why) < 0);
+    CU_ASSERT_NOT_EQUAL(why.text[0], '\0');
+}
+
+static CU_TestInfo device_file_tests[] = {
+    {"locks against another process", test_locks},
+    {"a busy pool", test_busy_pool},
+    {"beyond the end", test_short_file},
+    {"a pool cut off", test_cut_pool},
+    {"vectors", test_vectors},
+    {"size, room, holes", test_size},
+    {"no file, or not one", test_not_a_file},
+    CU_TEST_INFO_NULL,
+};
+
+int main(int argc, char **argv)
+{
+    CU_SuiteInfo suites[] = {
+        {"device_file", NULL, NULL, NULL, NULL, device_file_tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (!mkdtemp(folder))
+        return EXIT_FAILURE;
+    snprintf(path, sizeof(path), "%s/pool", folder);
+    int status = cunit_main(suites, argc, argv);
+    rmdir(folder);
+    return status;
+}
