@@ -275,7 +275,8 @@ static int jobs_step_trim(struct pool *pool)
         }
     }
     atomic_store(&pool->job_trims, found != NULL);
-    return found ? lun_trim_tail_step(pool, found) : 0;
+    unsigned tries = CHECKPOINT_TRIES;
+    return found ? lun_trim_tail_step(pool, found, &tries) : 0;
 }
 
 static int jobs_step(struct pool *pool, bool with_lazy)

@@ -76,13 +76,13 @@ static int change_load_missing(struct change *change)
     return tree_op_load(op);
 }
 
-/* Room for nodes: blocks, and their places in the record. */
-static int change_admit(struct pool *pool, uint64_t nodes, bool is_freeing)
+/* Room for nodes, beside @held that we have: blocks, and their places in the record. */
+static int change_admit(struct pool *pool, uint64_t nodes, uint64_t held, bool is_freeing)
 {
     int r = journal_admit(pool->journal, nodes * sizeof(struct le64));
     if (r < 0)
         return r;
-    r = space_admit(pool->space, nodes, is_freeing);
+    r = space_admit_more(pool->space, nodes, held, is_freeing);
     if (r < 0)
         journal_leave(pool->journal, nodes * sizeof(struct le64));
     return r;
@@ -106,7 +106,7 @@ static int change_run_admitted(struct change *change, enum change_mode mode, str
         if (r == -EOVERFLOW)
         {
             uint64_t more = change->nodes - *admitted;
-            r = change_admit(pool, more, is_freeing);
+            r = change_admit(pool, more, *admitted, is_freeing);
             if (r < 0)
                 return r;
             *admitted += more;
@@ -133,7 +133,7 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
     if (r < 0)
         return r;
     uint64_t admitted = CHANGE_NODES_FIRST;
-    r = change_admit(pool, admitted, is_freeing);
+    r = change_admit(pool, admitted, 0, is_freeing);
     if (r == 0)
     {
         AUTO_CHANGE struct change change;

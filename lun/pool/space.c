@@ -381,7 +381,7 @@ static uint64_t space_unloaded_locked(const struct space *space)
     return UINT64_MAX;
 }
 
-int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
+int space_admit_more(struct space *space, uint64_t nodes, uint64_t held, bool is_freeing)
 {
     for (;;)
     {
@@ -391,7 +391,7 @@ int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
             uint64_t need = space->admitted + space->owed + nodes;
             uint64_t stays = is_freeing ? 0 : space->reserve_blks;
             if (space->free_blks < need + stays)
-                return space_no_room(space, nodes + stays);
+                return space_no_room(space, held + nodes + stays);
             if (space->loaded_free_blks >= need)
             {
                 space->admitted += nodes;
@@ -399,12 +399,17 @@ int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
             }
             load = space_unloaded_locked(space);
             if (load == UINT64_MAX)
-                return space_no_room(space, nodes + stays);
+                return space_no_room(space, held + nodes + stays);
         }
         int r = space_load_group(space, load);
         if (r < 0)
             return r;
     }
+}
+
+int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
+{
+    return space_admit_more(space, nodes, 0, is_freeing);
 }
 
 int space_prepare_pages(struct space *space)

@@ -68,6 +68,9 @@ void space_free(struct space *space, uint64_t blk, uint64_t len, bool is_node);
  * -EAGAIN: after a checkpoint. -ENOSPC.
  */
 MUST_CHECK int space_admit(struct space *space, uint64_t nodes, bool is_freeing);
+/* The same for a caller who is admitted for @held already, and keeps them. */
+MUST_CHECK int space_admit_more(struct space *space, uint64_t nodes, uint64_t held,
+                                bool is_freeing);
 void space_leave(struct space *space, uint64_t nodes);
 
 /* Blocks that the next checkpoint's switch will take itself (pages and their tree). */

@@ -486,7 +486,7 @@ int lun_set_comment(struct pool *pool, const char *name, const char *comment, st
     return r < 0 ? r : journal_commit(pool->journal);
 }
 
-int lun_trim_tail_step(struct pool *pool, struct lun_object *object)
+int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *tries)
 {
     uint64_t end_bytes = object->trim_end_bytes;
     if (end_bytes == 0)
@@ -499,7 +499,7 @@ int lun_trim_tail_step(struct pool *pool, struct lun_object *object)
         r = io_unmap_blks(pool, object, stop, end, &stop);
     if (checkpoint_may_retry(r))
     {
-        r = checkpoint_wait(pool);
+        r = checkpoint_retry(pool, r, tries);
         return r < 0 ? r : 1;
     }
     if (r < 0 || stop < end)
@@ -512,9 +512,10 @@ int lun_trim_tail_step(struct pool *pool, struct lun_object *object)
 
 int lun_trim_tail(struct pool *pool, struct lun_object *object)
 {
+    unsigned tries = CHECKPOINT_TRIES;
     int r;
     do
-        r = lun_trim_tail_step(pool, object);
+        r = lun_trim_tail_step(pool, object, &tries);
     while (r > 0);
     return r;
 }

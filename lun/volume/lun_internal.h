@@ -32,8 +32,9 @@ static inline const struct line *lun_line(const struct lun_object *object)
 /* Takes all ranges of the LUN: no write is in flight until lun_release_all(). */
 void lun_drain(struct lun_object *object, struct range *range);
 
-/* Unmaps a part of what a shrink cut off; with management held. 1: some, 0: nothing left. */
-MUST_CHECK int lun_trim_tail_step(struct pool *pool, struct lun_object *object);
+/* Unmaps a part of what a shrink cut off; with management held. 1: some, 0: nothing left. *tries as
+ * checkpoint_retry(). */
+MUST_CHECK int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *tries);
 /* All of it. */
 MUST_CHECK int lun_trim_tail(struct pool *pool, struct lun_object *object);
 
