@@ -134,6 +134,9 @@ void *watchdog(void *opaque)
         TICK_MS = 200
     };
     struct world *world = opaque;
+    struct worker dog = {.world = world, .role = "the watchdog", .number = WORKERS_MAX};
+    self = &dog; /* whose failures show the others */
+    doing("watching", 0);
     struct watch watches[WORKERS_MAX] = {0};
     while (!atomic_load(&world->watchdog_stop))
     {
