@@ -18,8 +18,9 @@ struct target
     struct target_options options; /* strings owned */
     char *portals[TARGET_PORTALS_MAX];
     struct mgmt *mgmt;
-    struct access *access; /* this and the next two: NULL without portals */
-    struct scsi_target *scsi;
+    struct access *access; /* NULL: access_problem says why */
+    struct reason access_problem;
+    struct scsi_target *scsi; /* this and the next: NULL without portals */
     struct iscsi_server *iscsi;
 };
 
@@ -59,19 +60,58 @@ static int target_copy_options(struct target *target, const struct target_option
     return r;
 }
 
+struct access *target_access(struct target *target)
+{
+    return target->access;
+}
+
+const char *target_access_problem(const struct target *target)
+{
+    return target->access_problem.text;
+}
+
+struct iscsi_server *target_iscsi(struct target *target)
+{
+    return target->iscsi;
+}
+
 /* ---- iSCSI --------------------------------------------------------------------------------- */
 
 #ifdef LUNETTE_ISCSI
+/* Without portals: what is stored for a LUN ends with it all the same. */
+static void target_lun_changed(void *opaque, enum lun_change change, uint64_t lun_id,
+                               const char *name)
+{
+    struct target *target = opaque;
+    (void)name;
+    if (change == LUN_CHANGE_DELETED)
+        access_forget_lun(target->access, lun_id);
+}
+
+/* Unreadable access control is no reason not to serve NBD; only portals depend on it. */
+static int target_open_access(struct target *target, struct reason *why)
+{
+    reason_clear(&target->access_problem);
+    int r = access_open(target->pool, &target->access, &target->access_problem);
+    if (r == 0)
+    {
+        pool_set_change_hook(target->pool, target_lun_changed, target);
+        return 0;
+    }
+    if (target->options.iscsi_portal_count > 0)
+        return reason_set(why, r, "%s", target->access_problem.text);
+    event_add(target->pool, "error", "access.unreadable", "",
+              "igroups and mappings cannot be read: %s", target->access_problem.text);
+    return 0;
+}
+
 static int target_start_iscsi(struct target *target, struct reason *why)
 {
     const struct iscsi_options options = {.portals = target->options.iscsi_portals,
                                           .portal_count = target->options.iscsi_portal_count};
-    int r = access_open(target->pool, &target->access, why);
-    if (r < 0)
-        return r;
     const struct scsi_target_options scsi = {.target_name = access_target_name(target->access),
                                              .port_count = (uint16_t)options.portal_count};
-    r = scsi_target_create(target->pool, target->access, &scsi, &target->scsi, why);
+    int r = scsi_target_create(target->pool, target->access, &scsi, &target->scsi, why);
     if (r < 0)
         return r;
     pool_set_change_hook(target->pool, scsi_target_lun_changed, target->scsi);
@@ -87,7 +127,7 @@ static int target_start_iscsi(struct target *target, struct reason *why)
 static void target_stop_iscsi(struct target *target)
 {
     iscsi_stop(target->iscsi);
-    if (target->scsi)
+    if (target->access)
         pool_set_change_hook(target->pool, NULL, NULL);
     scsi_target_destroy(target->scsi);
     access_close(target->access);
@@ -108,6 +148,12 @@ const char *target_iscsi_name(const struct target *target)
     return target->iscsi ? iscsi_target_name(target->iscsi) : NULL;
 }
 #else
+static int target_open_access(struct target *target, struct reason *why)
+{
+    (void)why;
+    return reason_set(&target->access_problem, 0, "this build has no iSCSI");
+}
+
 static int target_start_iscsi(struct target *target, struct reason *why)
 {
     return reason_set(why, -ENOTSUP, "this build has no iSCSI: leave out the portal %s",
@@ -165,6 +211,8 @@ int target_start(struct pool *pool, const struct target_options *options, struct
     int r = target_copy_options(started, options);
     if (r < 0)
         r = reason_set(why, r, "no memory");
+    if (r == 0)
+        r = target_open_access(started, why);
     if (r == 0 && options->iscsi_portal_count > 0)
         r = target_start_iscsi(started, why);
     /* Last: who finds the socket finds everything else running. */

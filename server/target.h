@@ -13,6 +13,8 @@
 
 #include "lun/lun.h"
 
+struct access;
+struct iscsi_server;
 struct target;
 
 enum
@@ -46,6 +48,15 @@ void target_stop(struct target *target);
 size_t target_iscsi_portals(const struct target *target);
 const char *target_iscsi_portal(const struct target *target, size_t i);
 const char *target_iscsi_name(const struct target *target);
+
+/*
+ * Igroups, mappings and CHAP records, portals or not. NULL: what the pool stores of them could not
+ * be read (it is served all the same, without portals), and target_access_problem() says why.
+ */
+struct access *target_access(struct target *target);
+const char *target_access_problem(const struct target *target);
+/* NULL without portals. */
+struct iscsi_server *target_iscsi(struct target *target);
 
 /* What it was started with; lives as long as @target. */
 struct pool *target_pool(struct target *target);

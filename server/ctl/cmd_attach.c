@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/ctl/attach_iscsi.h"
 #include "server/ctl/ctl.h"
 #include "server/ctl/uri.h"
 
@@ -144,9 +145,10 @@ static enum ctl_exit attach_print(const struct invocation *in, const struct atta
     }
     AUTO_JSON json_t *result = json_pack("{s:s, s:s, s:b, s:O}", "name", at->name, "uri", at->uri,
                                          "read_only", (int)at->is_read_only, "commands", commands);
-    if (json)
+    enum ctl_exit status = result ? attach_iscsi(in, at->name, result) : CTL_DONE;
+    if (json && status == CTL_DONE)
         table_print_json(stdout, result);
-    return CTL_DONE;
+    return status;
 }
 
 /* Whether NAME is there to be attached; a difference is only opened, so its two ends are asked for.

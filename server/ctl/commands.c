@@ -109,6 +109,37 @@ static const struct command_option force_options[] = {
     {0},
 };
 
+static const struct command_option igroup_delete_options[] = {
+    {"force", 'f', NULL, "although LUNs are mapped to it; its hosts lose them", false},
+    {0},
+};
+
+static const struct command_option lun_map_options[] = {
+    {"igroup", 'g', "IGROUP", "the igroup whose initiators see the LUN", false},
+    {"lun-id", 0, "N", "its LUN number there, 0 to 4095 (default: the one unused longest)", false},
+    {0},
+};
+
+static const struct command_option mapping_options[] = {
+    {"igroup", 'g', "IGROUP", "the igroup", false},
+    {0},
+};
+
+static const struct command_option session_terminate_options[] = {
+    {"id", 0, "ID", "the one session with this id", false},
+    {0},
+};
+
+static const struct command_option chap_set_options[] = {
+    {"user", 0, "USER", "what the initiator calls itself", false},
+    {"secret", 0, "SECRET", "its secret, 12 to 255 bytes; other users see it in ps", false},
+    {"secret-file", 0, "FILE", "its secret is the first line of FILE; -: of standard input", false},
+    {"mutual-user", 0, "USER", "the target has to prove itself too, by this name", false},
+    {"mutual-secret", 0, "SECRET", "the target's secret", false},
+    {"mutual-secret-file", 0, "FILE", "the target's secret is the first line of FILE", false},
+    {0},
+};
+
 static const struct command_option tree_options[] = {
     {"dot", 0, NULL, "print a graph for Graphviz", false},
     {0},
@@ -276,8 +307,21 @@ const struct command command_table[] = {
      "lunette lun export vm1@monday nbd://backup.example.com/vm1\n",
      0, 2, 2, lun_export_options, ctl_lun_export},
     {"lun attach", "NAME", "print the commands that attach a LUN to a host", "attach {0}",
-     "For qemu, nbd-client, nbdcopy and libvirt, with the address of the running server.",
+     "For qemu, nbd-client, nbdcopy and libvirt, with the address of the running server. With an "
+     "iSCSI portal also, for each igroup it is mapped to: open-iscsi, multipath, qemu, libvirt, "
+     "Proxmox, ESXi, Windows.",
      "lunette lun attach vm1\n", 0, 1, 1, NULL, ctl_lun_attach},
+    {"lun map", "NAME", "let the initiators of an igroup see a LUN", "map {0}",
+     "NAME is LUN, or LUN@SNAPSHOT, which is read-only. A mapping follows a rename and ends with "
+     "the LUN; a clone has none.",
+     "lunette lun map vm1 --igroup web\n"
+     "lunette lun map vm1 --igroup web --lun-id 5\n",
+     0, 1, 1, lun_map_options, ctl_lun_map},
+    {"lun unmap", "NAME", "take a LUN from the initiators of an igroup", "unmap {0}",
+     "Hosts get errors from then on. The LUN and its data stay.",
+     "lunette lun unmap vm1 --igroup web --dry-run\n"
+     "lunette lun unmap vm1 --igroup web\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, mapping_options, ctl_lun_unmap},
 
     {"snapshot create", "LUN@SNAPSHOT", "keep the present state of a LUN", "create snapshot {0}",
      "Takes no space until the LUN changes.",
@@ -302,6 +346,61 @@ const struct command command_table[] = {
      "lunette snapshot restore vm1@monday --dry-run\n"
      "lunette snapshot restore vm1@monday\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, force_options, ctl_snapshot_restore},
+
+    {"igroup create", "IGROUP [INITIATOR...]", "make an igroup, a named set of iSCSI initiators",
+     "create igroup {0}",
+     "INITIATOR is the name of a host's iSCSI initiator: iqn., eui. or naa. On Linux it is in "
+     "/etc/iscsi/initiatorname.iscsi.",
+     "lunette igroup create web iqn.1993-08.org.debian:01:web1 iqn.1993-08.org.debian:01:web2\n", 0,
+     1, -1, NULL, ctl_igroup_create},
+    {"igroup add", "IGROUP INITIATOR", "put an initiator into an igroup", "add {1} to igroup {0}",
+     "It sees the igroup's LUNs at once.",
+     "lunette igroup add web iqn.1993-08.org.debian:01:web3\n", 0, 2, 2, NULL, ctl_igroup_add},
+    {"igroup remove", "IGROUP INITIATOR", "take an initiator out of an igroup",
+     "remove {1} from igroup {0}",
+     "It loses the igroup's LUNs at once, unless another igroup of its has them.",
+     "lunette igroup remove web iqn.1993-08.org.debian:01:web3 --dry-run\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 2, 2, NULL, ctl_igroup_remove},
+    {"igroup show", "[IGROUP]", "list igroups and their initiators", "show igroups", NULL,
+     "lunette igroup show\n"
+     "lunette igroup show web --json\n",
+     COMMAND_LISTS, 0, 1, NULL, ctl_igroup_show},
+    {"igroup delete", "IGROUP", "delete an igroup", "delete igroup {0}",
+     "LUNs that are mapped to it stay, and are mapped to it no more.",
+     "lunette igroup delete web --dry-run\n"
+     "lunette igroup delete web --force\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, igroup_delete_options, ctl_igroup_delete},
+    {"mapping show", "[LUN]", "list which LUN is mapped to which igroup", "show mappings", NULL,
+     "lunette mapping show\n"
+     "lunette mapping show vm1 --igroup web\n",
+     COMMAND_LISTS, 0, 1, mapping_options, ctl_mapping_show},
+
+    {"iscsi portal show", "", "list the iSCSI portals that listen", "show portals", NULL,
+     "lunette iscsi portal show\n", COMMAND_LISTS, 0, 0, NULL, ctl_portal_show},
+    {"iscsi session show", "", "list the iSCSI sessions", "show sessions", NULL,
+     "lunette iscsi session show\n", COMMAND_LISTS, 0, 0, NULL, ctl_session_show},
+    {"iscsi session terminate", "[INITIATOR]", "end the sessions of an initiator, or one session",
+     "end sessions",
+     "Initiators usually log in again at once; whoever is to stay away has to be removed from its "
+     "igroups, too.",
+     "lunette iscsi session terminate iqn.1993-08.org.debian:01:web3 --dry-run\n"
+     "lunette iscsi session terminate --id 7\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 0, 1, session_terminate_options, ctl_session_terminate},
+    {"iscsi chap set", "SUBJECT", "ask initiators for a user and a secret (CHAP)",
+     "set CHAP of {0}",
+     "SUBJECT is an initiator's name, igroup:NAME, \"*\" for all that have no record of their own, "
+     "or discovery. Without --secret or --secret-file the secret is a line of standard input (the "
+     "mutual one the next), not echoed on a terminal. No command shows a secret. Sessions that "
+     "there are go on.",
+     "lunette iscsi chap set igroup:web --user web --secret-file /root/web.secret\n"
+     "lunette iscsi chap set iqn.1993-08.org.debian:01:web1 --user web1\n",
+     0, 1, 1, chap_set_options, ctl_chap_set},
+    {"iscsi chap show", "", "list who has to prove what, without secrets", "show CHAP records",
+     NULL, "lunette iscsi chap show\n", COMMAND_LISTS, 0, 0, NULL, ctl_chap_show},
+    {"iscsi chap delete", "SUBJECT", "delete a CHAP record", "delete CHAP of {0}",
+     "The next record that fits SUBJECT counts then; if there is none, no secret is asked for.",
+     "lunette iscsi chap delete igroup:web --dry-run\n", COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1,
+     NULL, ctl_chap_delete},
 
     {"tree", "", "show what was cloned from what", "show the lineage",
      "Points that only clones hold are shown as (hidden).",

@@ -103,6 +103,11 @@ verb_fn verb_lun_create, verb_lun_show, verb_lun_clone, verb_lun_resize, verb_lu
     verb_lun_delete, verb_lun_comment, verb_lun_freed;
 verb_fn verb_snapshot_create, verb_snapshot_show, verb_snapshot_delete, verb_snapshot_rename,
     verb_snapshot_restore;
+verb_fn verb_igroup_create, verb_igroup_add, verb_igroup_remove, verb_igroup_show,
+    verb_igroup_delete;
+verb_fn verb_lun_map, verb_lun_unmap, verb_mapping_show;
+verb_fn verb_chap_set, verb_chap_show, verb_chap_delete;
+verb_fn verb_session_show, verb_session_terminate, verb_portal_show;
 verb_fn verb_tree, verb_df;
 verb_fn verb_event_list, verb_event_follow;
 verb_fn verb_job_list, verb_job_wait, verb_job_cancel;

@@ -271,11 +271,16 @@ static void complete(const char *words, const char *expected)
 
 static void test_completion(void)
 {
-    complete("", "pool\nserve\nlun\nsnapshot\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
+    complete("", "pool\nserve\nlun\nsnapshot\nigroup\nmapping\niscsi\ntree\ndf\nfreed\nevent\njob\n"
+                 "server\nhelp\n");
     complete("s", "serve\nsnapshot\nserver\n");
     complete("snapshot ", "create\nshow\ndelete\nrename\nrestore\n");
     complete("snapshot re", "rename\nrestore\n");
     complete("snapshot fly", "");
+    complete("iscsi ", "portal\nsession\nchap\n");
+    complete("iscsi chap ", "set\nshow\ndelete\n");
+    complete("igroup ", "create\nadd\nremove\nshow\ndelete\n");
+    complete("lun map --i", "--igroup=\n");
     complete("lun clone --d", "--destination-path=\n--dry-run\n");
     complete("tree --", "--dot\n--json\n--socket=\n--help\n");
     complete("tree --j", "--json\n");

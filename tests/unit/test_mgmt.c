@@ -210,6 +210,45 @@ static void test_status(void)
     target_stop(target);
 }
 
+/* Igroups, mappings and CHAP work without a portal; what a LUN had ends with it. */
+static void test_access_verbs(void)
+{
+    struct target *target = start();
+    int err;
+    CU_ASSERT_EQUAL(ask_error("lun.create", "{\"name\":\"acc\",\"size_bytes\":1048576}"), 0);
+    CU_ASSERT_EQUAL(
+        ask_error("igroup.create", "{\"name\":\"g\",\"initiators\":[\"iqn.2001-04.c:a\"]}"), 0);
+    CU_ASSERT_EQUAL(ask_error("igroup.create", "{\"name\":\"g\"}"), -EEXIST);
+    CU_ASSERT_EQUAL(ask_error("lun.map", "{\"name\":\"acc\",\"igroup\":\"g\",\"lun_id\":4096}"),
+                    -EINVAL);
+    AUTO_JSON json_t *mapped =
+        ask("lun.map", "{\"name\":\"acc\",\"igroup\":\"g\",\"lun_id\":7}", &err);
+    CU_ASSERT_EQUAL(json_integer_value(json_object_get(mapped, "lun_id")), 7);
+    CU_ASSERT_EQUAL(ask_error("lun.map", "{\"name\":\"acc\",\"igroup\":\"none\"}"), -ENOENT);
+    CU_ASSERT_EQUAL(ask_error("igroup.delete", "{\"name\":\"g\",\"dry_run\":true}"), -EBUSY);
+    CU_ASSERT_EQUAL(ask_error("lun.delete", "{\"name\":\"acc\"}"), 0);
+    AUTO_JSON json_t *left = ask("mapping.show", "{}", &err);
+    CU_ASSERT_EQUAL(json_integer_value(json_object_get(left, "count")), 0);
+
+    CU_ASSERT_EQUAL(ask_error("iscsi.chap.set", "{\"subject\":\"igroup:g\",\"user\":\"u\","
+                                                "\"secret\":\"0123456789abcdef\"}"),
+                    0);
+    AUTO_JSON json_t *chap = ask("iscsi.chap.show", "{}", &err);
+    AUTO_FREE char *text = json_dumps(chap, 0);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "igroup:g"));
+    CU_ASSERT_PTR_NULL(strstr(text, "0123456789abcdef"));
+    CU_ASSERT_EQUAL(ask_error("iscsi.chap.set", "{\"subject\":\"*\",\"user\":\"u\",\"secret\":"
+                                                "\"0123456789abcdef\",\"mutual_user\":\"t\"}"),
+                    -EINVAL);
+    CU_ASSERT_EQUAL(ask_error("iscsi.session.terminate", "{\"tsih\":1}"), -ENOTSUP);
+    CU_ASSERT_EQUAL(ask_error("iscsi.session.terminate", "{}"), -EINVAL);
+    CU_ASSERT_EQUAL(ask_error("igroup.delete", "{\"name\":\"g\"}"), 0);
+    AUTO_JSON json_t *none = ask("iscsi.chap.show", "{}", &err); /* it went with its igroup */
+    CU_ASSERT_EQUAL(json_integer_value(json_object_get(none, "count")), 0);
+    target_stop(target);
+}
+
 static void test_store(void)
 {
     struct target *target = start();
@@ -586,6 +625,7 @@ static CU_TestInfo mgmt_tests[] = {
     {"life of a LUN", test_life_of_a_lun},
     {"dry runs", test_dry_runs},
     {"status", test_status},
+    {"igroups, mappings and CHAP", test_access_verbs},
     {"store", test_store},
     {"garbage", test_garbage},
     {"requests that make no sense", test_wrong_requests},

@@ -69,6 +69,12 @@ static void test_args(void)
         {"lun.delete", "{\"name\":\"a\",\"force\":1}", "true or false"},
         {"lun.freed", "{\"names\":\"a\"}", "array of strings"},
         {"lun.freed", "{\"names\":[\"a\",1]}", "array of strings"},
+        {"igroup.create", "{\"name\":\"g\",\"initiators\":\"a\"}", "array of strings"},
+        {"igroup.add", "{\"name\":\"g\"}", "needs \"initiator\""},
+        {"lun.map", "{\"name\":\"a\"}", "needs \"igroup\""},
+        {"lun.map", "{\"name\":\"a\",\"igroup\":\"g\",\"lun_id\":-1}", "0 or more"},
+        {"iscsi.chap.set", "{\"subject\":\"*\",\"user\":\"u\"}", "needs \"secret\""},
+        {"iscsi.session.terminate", "{\"tsih\":\"1\"}", "whole number"},
         {"lun.show", "[]", "has to be an object"},
         {"lun.show", "null", "has to be an object"},
         {"tree", "{\"x\":null}", "no argument \"x\""},
@@ -103,6 +109,11 @@ static void test_hints(void)
     hint("lun.delete", -EBUSY, "{\"name\":\"x\"}", "3 clients have it open",
          "lunette lun delete x --force --dry-run");
     hint("lun.rename", -EEXIST, "{}", "", "lunette lun show ...");
+    hint("lun.map", -EBUSY, "{\"name\":\"a\",\"igroup\":\"g\"}", "taken",
+         "lunette mapping show --igroup g");
+    hint("igroup.add", -EEXIST, "{\"name\":\"g\"}", "", "lunette igroup show g");
+    hint("igroup.show", -ENOENT, "{}", "see `lunette igroup create`", "");
+    hint("iscsi.session.terminate", -ENOTSUP, "{}", "no portal", "lunette serve --help");
     hint("lun.show", -EIO, "{}", "", "");
     /* A reason that names a command needs no other. */
     hint("lun.show", -ENOENT, "{}", "see lunette help", "");

@@ -32,7 +32,8 @@ ok snapshot create a@s
 
 # Everybody may look.
 for command in "lun show" "lun show a --snapshots" "snapshot show" "pool show" "df" "tree" \
-    "event show" "job show" "job wait" "server status" "freed a a@s" "lun attach a"; do
+    "event show" "job show" "job wait" "server status" "freed a a@s" "lun attach a" \
+    "igroup show" "mapping show" "iscsi chap show" "iscsi session show" "iscsi portal show"; do
     # shellcheck disable=SC2086
     as $nobody "" $command
     [[ $status == 0 ]] || fail "nobody may not $command: $err"
@@ -44,7 +45,10 @@ same "$("$probe" json may_change <<<"$out")" false
 for command in "lun create b 64M" "lun clone a b" "lun delete a" "lun resize a 1G" "lun rename a b" \
     "lun comment a x" "snapshot create a@t" "snapshot delete a@s" "snapshot rename a@s t" \
     "snapshot restore a@s" "pool grow 1G" "pool check" "pool dump lines" "job cancel 1" \
-    "server stop" "store get x" "store list" "lun create b 64M --dry-run"; do
+    "server stop" "store get x" "store list" "lun create b 64M --dry-run" \
+    "igroup create g" "igroup add g iqn.a:b" "igroup remove g iqn.a:b" "igroup delete g --dry-run" \
+    "lun map a --igroup g" "lun unmap a --igroup g" "iscsi session terminate --id 1" \
+    "iscsi chap set discovery --user u --secret 123456789012" "iscsi chap delete x"; do
     # shellcheck disable=SC2086
     as $nobody "" $command
     [[ $status == 1 ]] || fail "nobody: $command: status $status"

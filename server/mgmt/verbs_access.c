@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Verbs on who may see which LUN: igroups, mappings, CHAP records.
+ *
+ * A dry run refuses what the real one would refuse and says what hosts would lose. Secrets come in
+ * and never go out.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/access.h"
+#include "server/mgmt/proto.h"
+#include "server/mgmt/verbs.h"
+#include "server/mgmt/view.h"
+
+/* What the pool stores of access; -EIO if it could not be read at the start. */
+static int verb_access(struct verb_request *request, struct access **access)
+{
+    *access = target_access(request->target);
+    return *access ? 0
+                   : reason_set(&request->why, -EIO, "igroups and mappings are not available: %s",
+                                target_access_problem(request->target));
+}
+
+static int verb_took_memory(struct verb_request *request)
+{
+    return request->result ? 0 : -ENOMEM;
+}
+
+/* ---- igroups ------------------------------------------------------------------------------- */
+
+static int verb_say_igroup(struct verb_request *request)
+{
+    request->result = json_pack("{s:s}", "igroup", verb_string(request, "name"));
+    return verb_took_memory(request);
+}
+
+int verb_igroup_create(struct verb_request *request)
+{
+    struct access *access;
+    AUTO_FREE const char **initiators = NULL;
+    size_t count;
+    int r = verb_access(request, &access);
+    if (r == 0)
+        r = verb_strings(request, "initiators", &initiators, &count);
+    if (r == 0)
+        r = access_igroup_create(access, verb_string(request, "name"), initiators, count,
+                                 &request->why);
+    return r < 0 ? r : verb_say_igroup(request);
+}
+
+int verb_igroup_add(struct verb_request *request)
+{
+    struct access *access;
+    int r = verb_access(request, &access);
+    if (r == 0)
+        r = access_igroup_add(access, verb_string(request, "name"),
+                              verb_string(request, "initiator"), &request->why);
+    return r < 0 ? r : verb_say_igroup(request);
+}
+
+static json_t *verb_view_mapping(const struct access_mapping *mapping)
+{
+    return json_pack("{s:s, s:s, s:i, s:I}", "lun", mapping->lun_name, "igroup", mapping->group,
+                     "lun_id", (int)mapping->number, "object_id", (json_int_t)mapping->lun_id);
+}
+
+/* The mappings of @lun_name, of @group, or all, as an array. */
+static int verb_list_mappings(struct verb_request *request, struct access *access,
+                              const char *lun_name, const char *group, json_t **array)
+{
+    AUTO_FREE struct access_mapping *list = NULL;
+    AUTO_JSON json_t *all = json_array();
+    size_t count = 0;
+    int r = access_mapping_list(access, lun_name, group, &list, &count, &request->why);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        if (json_array_append_new(all, verb_view_mapping(&list[i])) != 0)
+            r = -ENOMEM;
+    if (r == 0)
+        *array = json_incref(all);
+    return r;
+}
+
+/* {"igroup":..,"mappings":[what its hosts would lose],"dry_run":true} */
+static int verb_plan_igroup(struct verb_request *request, struct access *access)
+{
+    json_t *mappings;
+    const char *name = verb_string(request, "name");
+    int r = verb_list_mappings(request, access, NULL, name, &mappings);
+    if (r < 0)
+        return r;
+    request->result =
+        json_pack("{s:s, s:o, s:b}", "igroup", name, "mappings", mappings, "dry_run", 1);
+    return verb_took_memory(request);
+}
+
+static bool verb_has_initiator(const struct access_igroup *group, const char *normal)
+{
+    for (size_t i = 0; i < group->initiator_count; i++)
+        if (strcmp(group->initiators[i], normal) == 0)
+            return true;
+    return false;
+}
+
+static int verb_plan_remove(struct verb_request *request, struct access *access)
+{
+    char normal[ACCESS_INITIATOR_MAX + 1];
+    struct access_igroup *groups;
+    size_t count;
+    const char *name = verb_string(request, "name");
+    int r = access_normalise_name(verb_string(request, "initiator"), normal, &request->why);
+    if (r == 0)
+        r = access_igroup_list(access, name, &groups, &count, &request->why);
+    if (r < 0)
+        return r;
+    bool found = count > 0 && verb_has_initiator(&groups[0], normal);
+    access_igroups_free(groups, count);
+    if (!found)
+        return reason_set(&request->why, -ENOENT, "initiator %s is not in igroup \"%s\"", normal,
+                          name);
+    return verb_plan_igroup(request, access);
+}
+
+int verb_igroup_remove(struct verb_request *request)
+{
+    struct access *access;
+    int r = verb_access(request, &access);
+    if (r == 0 && verb_bool(request, "dry_run"))
+        return verb_plan_remove(request, access);
+    if (r == 0)
+        r = access_igroup_remove(access, verb_string(request, "name"),
+                                 verb_string(request, "initiator"), &request->why);
+    return r < 0 ? r : verb_say_igroup(request);
+}
+
+int verb_igroup_delete(struct verb_request *request)
+{
+    struct access *access;
+    const char *name = verb_string(request, "name");
+    bool force = verb_bool(request, "force");
+    int r = verb_access(request, &access);
+    if (r < 0)
+        return r;
+    if (!verb_bool(request, "dry_run"))
+    {
+        r = access_igroup_delete(access, name, force, &request->why);
+        return r < 0 ? r : verb_say_igroup(request);
+    }
+    r = verb_plan_igroup(request, access);
+    size_t count = json_array_size(json_object_get(request->result, "mappings"));
+    if (r < 0 || force || count == 0)
+        return r;
+    json_decref(request->result);
+    request->result = NULL;
+    return reason_set(&request->why, -EBUSY,
+                      "igroup \"%s\" has %zu mappings, which --force removes too", name, count);
+}
+
+static json_t *verb_view_igroup(const struct access_igroup *group)
+{
+    json_t *initiators = json_array();
+    for (size_t i = 0; i < group->initiator_count; i++)
+        ignore_error(json_array_append_new(initiators, json_string(group->initiators[i])),
+                     "the count beside it tells");
+    return json_pack("{s:s, s:i, s:i, s:o}", "name", group->name, "initiator_count",
+                     (int)group->initiator_count, "mapping_count", (int)group->mapping_count,
+                     "initiators", initiators);
+}
+
+int verb_igroup_show(struct verb_request *request)
+{
+    struct access *access;
+    struct access_igroup *groups;
+    size_t count;
+    int r = verb_access(request, &access);
+    if (r == 0)
+        r = access_igroup_list(access, verb_string(request, "name"), &groups, &count,
+                               &request->why);
+    if (r < 0)
+        return r;
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(array, verb_view_igroup(&groups[i])) != 0)
+            r = -ENOMEM;
+    access_igroups_free(groups, count);
+    request->result = view_listing("igroups", array);
+    return request->result ? r : -ENOMEM;
+}
+
+/* ---- mappings ------------------------------------------------------------------------------ */
+
+int verb_lun_map(struct verb_request *request)
+{
+    struct access *access;
+    uint32_t used;
+    const char *name = verb_string(request, "name");
+    const char *group = verb_string(request, "igroup");
+    uint64_t number = verb_number(request, "lun_id", 0);
+    int r = verb_access(request, &access);
+    if (r < 0)
+        return r;
+    if (number > ACCESS_LUN_NUMBER_MAX)
+        return reason_set(&request->why, -EINVAL, "a LUN number is 0 to %d", ACCESS_LUN_NUMBER_MAX);
+    r = access_map(access, name, group,
+                   verb_has(request, "lun_id") ? (int32_t)number : ACCESS_LUN_AUTOMATIC, &used,
+                   &request->why);
+    if (r < 0)
+        return r;
+    request->result =
+        json_pack("{s:s, s:s, s:i}", "lun", name, "igroup", group, "lun_id", (int)used);
+    return verb_took_memory(request);
+}
+
+static int verb_plan_unmap(struct verb_request *request, struct access *access)
+{
+    json_t *mappings;
+    const char *name = verb_string(request, "name");
+    const char *group = verb_string(request, "igroup");
+    int r = verb_list_mappings(request, access, name, group, &mappings);
+    if (r < 0)
+        return r;
+    if (json_array_size(mappings) == 0)
+    {
+        json_decref(mappings);
+        return reason_set(&request->why, -ENOENT, "%s is not mapped to igroup \"%s\"", name, group);
+    }
+    request->result = json_pack("{s:s, s:s, s:o, s:b}", "lun", name, "igroup", group, "mappings",
+                                mappings, "dry_run", 1);
+    return verb_took_memory(request);
+}
+
+int verb_lun_unmap(struct verb_request *request)
+{
+    struct access *access;
+    const char *name = verb_string(request, "name");
+    const char *group = verb_string(request, "igroup");
+    int r = verb_access(request, &access);
+    if (r == 0 && verb_bool(request, "dry_run"))
+        return verb_plan_unmap(request, access);
+    if (r == 0)
+        r = access_unmap(access, name, group, &request->why);
+    if (r < 0)
+        return r;
+    request->result = json_pack("{s:s, s:s}", "lun", name, "igroup", group);
+    return verb_took_memory(request);
+}
+
+int verb_mapping_show(struct verb_request *request)
+{
+    struct access *access;
+    json_t *mappings;
+    int r = verb_access(request, &access);
+    if (r == 0)
+        r = verb_list_mappings(request, access, verb_string(request, "name"),
+                               verb_string(request, "igroup"), &mappings);
+    if (r < 0)
+        return r;
+    request->result = view_listing("mappings", mappings);
+    return verb_took_memory(request);
+}
+
+/* ---- CHAP ---------------------------------------------------------------------------------- */
+
+/* Argument @name, if there, to @to of @size bytes. */
+static int verb_take_text(struct verb_request *request, const char *name, char *to, size_t size)
+{
+    const char *text = verb_string(request, name);
+    size_t len = text ? strlen(text) : 0;
+    if (len >= size)
+        return reason_set(&request->why, -EINVAL, "\"%s\" has more than %zu bytes", name, size - 1);
+    if (text)
+        memcpy(to, text, len + 1);
+    return 0;
+}
+
+static int verb_take_chap(struct verb_request *request, struct access_chap *chap)
+{
+    if (verb_has(request, "mutual_user") != verb_has(request, "mutual_secret"))
+        return reason_set(&request->why, -EINVAL,
+                          "mutual CHAP takes both a mutual user and a mutual secret");
+    int r = verb_take_text(request, "user", chap->user, sizeof(chap->user));
+    if (r == 0)
+        r = verb_take_text(request, "secret", chap->secret, sizeof(chap->secret));
+    if (r == 0)
+        r = verb_take_text(request, "mutual_user", chap->mutual_user, sizeof(chap->mutual_user));
+    if (r == 0)
+        r = verb_take_text(request, "mutual_secret", chap->mutual_secret,
+                           sizeof(chap->mutual_secret));
+    if (r == 0 && verb_has(request, "mutual_user") && !chap->mutual_user[0])
+        r = reason_set(&request->why, -EINVAL, "the mutual user is empty");
+    return r;
+}
+
+static int verb_say_subject(struct verb_request *request, bool dry_run)
+{
+    request->result = json_pack("{s:s, s:b}", "subject", verb_string(request, "subject"), "dry_run",
+                                (int)dry_run);
+    return verb_took_memory(request);
+}
+
+int verb_chap_set(struct verb_request *request)
+{
+    struct access *access;
+    struct access_chap chap = {0};
+    int r = verb_access(request, &access);
+    if (r == 0)
+        r = verb_take_chap(request, &chap);
+    if (r == 0)
+        r = access_chap_set(access, verb_string(request, "subject"), &chap, &request->why);
+    access_chap_wipe(&chap);
+    return r < 0 ? r : verb_say_subject(request, false);
+}
+
+int verb_chap_show(struct verb_request *request)
+{
+    struct access *access;
+    AUTO_FREE struct access_chap_info *list = NULL;
+    size_t count;
+    int r = verb_access(request, &access);
+    if (r == 0)
+        r = access_chap_list(access, &list, &count);
+    if (r < 0)
+        return r;
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(array,
+                                  json_pack("{s:s, s:s, s:s}", "subject", list[i].subject, "user",
+                                            list[i].user, "mutual_user", list[i].mutual_user)) != 0)
+            r = -ENOMEM;
+    request->result = view_listing("records", array);
+    return request->result ? r : -ENOMEM;
+}
+
+static int verb_plan_chap_delete(struct verb_request *request, struct access *access)
+{
+    AUTO_FREE struct access_chap_info *list = NULL;
+    size_t count;
+    const char *subject = verb_string(request, "subject");
+    int r = access_chap_list(access, &list, &count);
+    /* An initiator's name is stored in lower case; igroups differ in case. */
+    bool exact = strncmp(subject, "igroup:", strlen("igroup:")) == 0;
+    for (size_t i = 0; r == 0 && i < count; i++)
+        if ((exact ? strcmp : strcasecmp)(list[i].subject, subject) == 0)
+            return verb_say_subject(request, true);
+    return r < 0 ? r
+                 : reason_set(&request->why, -ENOENT,
+                              "There is no CHAP record of \"%s\". `lunette iscsi chap show` lists "
+                              "them.",
+                              subject);
+}
+
+int verb_chap_delete(struct verb_request *request)
+{
+    struct access *access;
+    int r = verb_access(request, &access);
+    if (r == 0 && verb_bool(request, "dry_run"))
+        return verb_plan_chap_delete(request, access);
+    if (r == 0)
+        r = access_chap_delete(access, verb_string(request, "subject"), &request->why);
+    return r < 0 ? r : verb_say_subject(request, false);
+}
