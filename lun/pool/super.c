@@ -44,19 +44,36 @@ static void super_consider(struct pool *pool, uint64_t blk, struct disk_super *b
     free(copy);
 }
 
+static void super_consider_group(struct pool *pool, uint64_t first_blk, struct disk_super *best,
+                                 bool *found)
+{
+    super_consider(pool, first_blk + DISK_HEAD_SUPER, best, found);
+    super_consider(pool, first_blk + DISK_HEAD_SUPER + 1, best, found);
+}
+
 /*
  * Copies are in groups 0 and 1. Where group 1 is, a copy of group 0 says; if both of those are
- * gone, group 1 is looked for at every place where it can be by default.
+ * gone, group 1 is looked for where it can begin: groups are as large as create.c makes them, a
+ * multiple of 64 blocks or the most there can be.
  */
 static bool super_find(struct pool *pool, struct disk_super *super)
 {
     bool found = false;
-    super_consider(pool, 0, super, &found);
-    super_consider(pool, 1, super, &found);
-    uint64_t group_blks = found ? le32_get(super->group_blks) : DISK_GROUP_BLKS_MAX;
-    super_consider(pool, group_blks, super, &found);
-    super_consider(pool, group_blks + 1, super, &found);
-    return found;
+    super_consider_group(pool, 0, super, &found);
+    if (found)
+    {
+        super_consider_group(pool, le32_get(super->group_blks), super, &found);
+        return true;
+    }
+    super_consider_group(pool, DISK_GROUP_BLKS_MAX, super, &found);
+    uint64_t blks = DISK_GROUP_BLKS_MAX;
+    for (uint64_t at = DISK_GROUP_BLKS_MIN; !found && at < DISK_GROUP_BLKS_MAX; at += 64)
+    {
+        blks = at;
+        super_consider_group(pool, at, super, &found);
+    }
+    /* What looks like a superblock elsewhere may be a LUN's data. */
+    return found && le32_get(super->group_blks) == blks;
 }
 
 static int super_check_features(const struct disk_super *super, bool *force_read_only,

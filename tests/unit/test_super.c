@@ -52,8 +52,7 @@ static void test_copies_lost(void)
                 left = cp_id_of(copies[i]);
         }
         int r = host_open(&host, NULL);
-        /* Group 1 is not found where groups are small and group 0 has lost both of its copies. */
-        bool can_find = (set & 3) != 3;
+        bool can_find = set != 15;
         CU_ASSERT_EQUAL(r, can_find ? 0 : -EBADMSG);
         CU_ASSERT_TRUE(!can_find || left + 1 >= newest);
         if (r == 0)
@@ -67,6 +66,19 @@ static void test_copies_lost(void)
         }
         host_stop(&host);
     }
+}
+
+static void test_group_1_of_small_pool(void)
+{
+    struct pool_create_options options = {.size_bytes = (uint64_t)32 << 20};
+    host_start(&host, &options);
+    host_create(&host, "a", 16);
+    host_close(&host);
+    damage(0);
+    damage(1);
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    CU_ASSERT_EQUAL(host_info(&host, "a").size_bytes, 16 * BLK_BYTES);
+    host_stop(&host);
 }
 
 static void test_group_1_at_default_place(void)
@@ -204,6 +216,7 @@ static void test_read_only_writes_nothing(void)
 static CU_TestInfo super_tests[] = {
     {"each set of lost copies", test_copies_lost},
     {"group 1 is found without group 0", test_group_1_at_default_place},
+    {"group 1 of a small pool is found without group 0", test_group_1_of_small_pool},
     {"copies are of the last two checkpoints", test_two_generations},
     {"feature words", test_features},
     {"another version", test_version},
