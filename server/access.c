@@ -44,7 +44,7 @@ int access_normalise_name(const char *name, char *normal, struct reason *why)
                           "\"%.80s\" is no iSCSI name: it has %zu bytes, 1 to %d are "
                           "allowed.",
                           name, len, ACCESS_INITIATOR_MAX);
-    char lower[ACCESS_INITIATOR_MAX + 1];
+    char lower[ACCESS_INITIATOR_MAX + 1] = "";
     for (size_t i = 0; i <= len; i++)
         lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + ('a' - 'A') : name[i]);
     bool ok = is_iqn(lower) || (strncmp(lower, "eui.", 4) == 0 && is_hex(lower + 4, 16)) ||

@@ -208,7 +208,7 @@ static int dump_block(const struct dump *dump, const char *argument, struct reas
     {
         char text[64];
         for (unsigned i = 0; i < 16; i++)
-            snprintf(text + 3 * i, 4, "%02x ", bytes[at + i]);
+            snprintf(text + (size_t)3 * i, 4, "%02x ", bytes[at + i]);
         dump_say(dump, "%04x  %s", at, text);
     }
     return r;

@@ -149,7 +149,7 @@ void cmd_mode_select(struct scsi_task *task)
     struct modepage_values before = lu->mode;
     enum modepage_result result =
         modepage_select(&lu->mode, list + at, task->out_len - at, &bad_byte);
-    if (result == MODEPAGE_OK && memcmp(&before, &lu->mode, sizeof(before)) != 0)
+    if (result == MODEPAGE_OK && !modepage_values_equal(&before, &lu->mode))
         ua_add_all_locked(lu, ATTENTION_MODE_CHANGED, task->nexus);
     lock_release(&lu->lock);
     if (result == MODEPAGE_BAD_LENGTH)

@@ -28,6 +28,15 @@ struct modepage_values
     uint32_t threshold_sets; /* logical block provisioning: what is left at the soft threshold */
 };
 
+static inline bool modepage_values_equal(const struct modepage_values *a,
+                                         const struct modepage_values *b)
+{
+    return a->descriptor_sense == b->descriptor_sense &&
+           a->software_write_protect == b->software_write_protect &&
+           a->write_cache_disabled == b->write_cache_disabled &&
+           a->threshold_sets == b->threshold_sets;
+}
+
 enum modepage_control
 {
     MODEPAGE_CURRENT,

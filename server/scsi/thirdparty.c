@@ -78,7 +78,7 @@ size_t thirdparty_vpd(const struct scsi_lu *lu, uint8_t *bytes, size_t room)
     wire_put_u32(at + 16, 1);
     wire_put_u32(at + 20, TOKEN_TIMEOUT_MAX_S);
     wire_put_u32(at + 24, TOKEN_TIMEOUT_MAX_S);
-    at = thirdparty_descriptor(bytes, &len, 0x0108, 8 + 2 * ROD_TYPE_BYTES);
+    at = thirdparty_descriptor(bytes, &len, 0x0108, 8 + UINT64_C(2) * ROD_TYPE_BYTES);
     wire_put_u16(at + 6, 2 * ROD_TYPE_BYTES);
     wire_put_u32(at + 8, TOKEN_TYPE_SNAPSHOT);
     at[8 + 4] = TOKEN_IN_OUT;
