@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "lun/base/invariant.h"
+#include "lun/map/memo.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
@@ -35,7 +36,10 @@ static void change_lock(struct pool *pool, enum change_mode mode, struct lun_obj
     else
         rwlock_take_exclusive(&pool->cp_gate);
     if (lun)
+    {
         rwlock_take_exclusive(&lun->map_lock);
+        memo_step(&lun->memo);
+    }
     if (mode == CHANGE_MANAGEMENT)
         rwlock_take_exclusive(&pool->catalog_lock);
 }

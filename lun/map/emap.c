@@ -37,9 +37,10 @@ static struct tree_key lba_key(uint64_t lba)
 }
 
 int emap_lookup(struct tree_op *op, const struct line *line, uint64_t lba, uint64_t max_blks,
-                struct emap_run *run)
+                struct emap_run *run, struct emap_run *extent)
 {
     *run = (struct emap_run){.lba = lba, .len_blks = max_blks};
+    *extent = (struct emap_run){.lba = lba};
     union disk_entry entry;
     bool found;
     struct tree_path path;
@@ -68,6 +69,7 @@ int emap_lookup(struct tree_op *op, const struct line *line, uint64_t lba, uint6
         run->len_blks = min_u64(max_blks, mapped.lba - lba);
         return 0;
     }
+    *extent = mapped;
     uint64_t skip = lba - mapped.lba;
     run->blk = mapped.blk + skip;
     run->birth = mapped.birth;

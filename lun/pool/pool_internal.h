@@ -22,6 +22,7 @@
 #include "lun/base/list.h"
 #include "lun/base/lock.h"
 #include "lun/lun.h"
+#include "lun/map/memo.h"
 #include "lun/pool/cache.h"
 #include "lun/pool/device.h"
 #include "lun/pool/format.h"
@@ -116,6 +117,7 @@ struct lun_object
     uint64_t created_ns;
     uint32_t sector_bytes;
     struct rwlock map_lock;        /* LOCK_RANK_MAP */
+    struct memo_place memo;        /* extents that reads found: see map/memo.h */
     struct range_table *ranges;    /* locked ranges: see map/range.h */
     _Atomic uint32_t open_handles; /* changed under catalog_lock */
     _Atomic bool is_dead;          /* deleted: handles get -ESTALE */

@@ -318,6 +318,7 @@ static int line_decode(struct line *line, struct reader *reader, uint64_t *prede
 static void lun_object_free(struct lun_object *lun)
 {
     rwlock_destroy(&lun->map_lock);
+    memo_destroy(&lun->memo);
     range_table_destroy(lun->ranges);
     free(lun->name);
     free(lun->comment);
@@ -437,6 +438,7 @@ static void lun_set_line(struct lun_object *lun, struct line *line)
             lun->line->lun = NULL;
         lun->line = line;
         line->lun = lun;
+        memo_step(&lun->memo); /* another map */
         return;
     }
     lun->line = line;
