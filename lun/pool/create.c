@@ -96,19 +96,15 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
     return 0;
 }
 
-/* Space below for what must always be writable: heads of groups and journal. */
+/* Space below for what must always be writable, or for all. */
 static int create_allocate(struct device *device, const struct disk_super *super, bool all,
                            struct reason *why)
 {
-    uint64_t group_bytes = (uint64_t)le32_get(super->group_blks) * BLK_BYTES;
-    uint64_t size_bytes = le64_get(super->size_blks) * BLK_BYTES;
-    uint64_t journal_bytes = 2 * le64_get(super->journal_half_blks) * BLK_BYTES;
-    int r = 0;
-    if (all)
-        r = device->ops->allocate(device, size_bytes, 0);
-    for (uint64_t at = 0; !all && r == 0 && at < size_bytes; at += group_bytes)
-        r = device->ops->allocate(
-            device, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES + (at == 0 ? journal_bytes : 0), at);
+    struct space_shape shape = {.size_blks = le64_get(super->size_blks),
+                                .group_blks = le32_get(super->group_blks),
+                                .journal_half_blks = le64_get(super->journal_half_blks)};
+    int r = all ? device->ops->allocate(device, shape.size_blks * BLK_BYTES, 0)
+                : space_allocate(device, &shape, 0);
     if (r < 0)
         return reason_set(why, r, "the file system below has no room for pool '%s': %s",
                           device->path ? device->path : "", strerror(-r));

@@ -349,6 +349,7 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
                        pool->path);
     if (r < 0 || pool->is_read_only)
         return r;
+    space_prepare_area(pool->space);
     r = checkpoint_run(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));
@@ -501,6 +502,14 @@ static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reaso
                           " adds no allocation group (of %" PRIu64 " bytes)",
                           pool->path, old * BLK_BYTES, bytes,
                           (uint64_t)pool->group_blks * BLK_BYTES);
+    struct space_shape shape = {.size_blks = usable,
+                                .group_blks = pool->group_blks,
+                                .journal_half_blks = pool->journal_half_blks};
+    r = space_allocate(pool->device, &shape, old / pool->group_blks);
+    if (r < 0)
+        return reason_set(why, r,
+                          "the file system below pool '%s' has no room for its metadata: %s",
+                          pool->path, strerror(-r));
     {
         /* Groups move in memory: nobody may look at them meanwhile. */
         AUTO_LOCK(&pool->cp_lock);
@@ -515,6 +524,7 @@ static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reaso
     if (r < 0)
         return reason_set(why, r, "pool '%s' could not be grown: %s", pool->path, strerror(-r));
     space_grow_done(pool->space);
+    space_prepare_area(pool->space);
     pool_note_space(pool);
     return 0;
 }

@@ -23,7 +23,8 @@
 
 enum
 {
-    SIMDEV_SECTOR_BYTES = 512
+    SIMDEV_SECTOR_BYTES = 512,
+    SIMDEV_BLK_BYTES = 4096, /* of what lies below; see simdev_set_room() */
 };
 
 enum simdev_op
@@ -110,8 +111,12 @@ struct simdev_fault
 
 /* One fault is armed at a time; NULL disarms. */
 void simdev_arm(struct simdev *disk, const struct simdev_fault *fault);
-/* How many calls the armed fault has hit. */
+/* How many calls the armed fault has hit, or found no room. */
 uint64_t simdev_fault_hits(struct simdev *disk);
+
+/* From now on only @blks more blocks get room: those that were never written, nor allocated since
+ * they were discarded. Without room a write fails with -ENOSPC, whole. UINT64_MAX: no limit. */
+void simdev_set_room(struct simdev *disk, uint64_t blks);
 
 /* Flips @bits random bits of the range, in both images. */
 void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t len, uint64_t offset);

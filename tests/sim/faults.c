@@ -7,6 +7,9 @@
  * nothing that was acknowledged is lost when it is opened again, with or without a power cut. No
  * step hangs or aborts. A failed data write may have left old or new in each of its sectors.
  *
+ * Mode "no-room": the file system below is full. Data that needs room gets ENOSPC; checkpoints,
+ * recovery and deletes go on.
+ *
  * Mode "damage": one metadata block of a closed pool is flipped or lost. The pool opens or is
  * refused; what it serves is right, or an error.
  */
@@ -118,6 +121,62 @@ static void faults_run_script(struct replay *replay)
         replay_count(replay, "%s", replay->mode);
     }
     replay_fail(replay, "more than %d calls: give fewer steps", FAULTS_NTH_MAX);
+}
+
+/* ---- no room below */
+
+/* The pool goes on although what is below gives no room any more. */
+static void faults_need_healthy(struct sim *sim)
+{
+    struct pool_info info;
+    int r = pool_checkpoint(sim->pool);
+    pool_get_info(sim->pool, &info);
+    if (r < 0 || info.health >= POOL_READ_ONLY)
+        replay_fail(sim->replay, "without room below, a checkpoint gives %d, the pool is %s", r,
+                    pool_health_name(info.health));
+}
+
+static void faults_delete_all(struct sim *sim)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const char *name = sim->now->objects[i].name;
+        if (!name[0] || strchr(name, '@'))
+            continue;
+        int r = lun_delete(sim->pool, name, true, 0, &sim->why);
+        if (r < 0)
+            replay_fail(sim->replay, "without room below, deleting %s gives %d: %s", name, r,
+                        sim->why.text);
+    }
+    memset(sim->now->objects, 0, sizeof(sim->now->objects));
+}
+
+static void faults_run_no_room(struct replay *replay)
+{
+    struct sim sim;
+    struct rng rng = rng_of(replay->seed);
+    sim_begin(&sim, replay);
+    sim.rng = &rng;
+    sim_prepare(&sim);
+    simdev_set_room(sim.disk, rng_below(&rng, 400));
+    sim.faults_armed = true;
+    int r = 0;
+    for (uint64_t step = 0; r >= 0 && step < replay->steps; step++)
+    {
+        if (replay_step(replay, step, &rng))
+            r = sim_random_op(&sim);
+    }
+    replay_count(replay, "no-room: %s", r < 0 ? "an operation was refused" : "all done");
+    simdev_set_room(sim.disk, 0);
+    faults_need_healthy(&sim);
+    sim.faults_armed = false;
+    struct simdev_crash_policy policy = simdev_random_policy(&rng);
+    sim_recover(&sim, &policy, false);
+    faults_need_healthy(&sim);
+    faults_delete_all(&sim);
+    sim_drain(&sim);
+    faults_need_healthy(&sim);
+    sim_end(&sim);
 }
 
 /* ---- damage */
@@ -255,6 +314,8 @@ static void faults_run(struct replay *replay)
 {
     if (strcmp(replay->mode, "damage") == 0)
         faults_run_damage(replay);
+    else if (strcmp(replay->mode, "no-room") == 0)
+        faults_run_no_room(replay);
     else
         faults_run_script(replay);
 }
@@ -268,14 +329,15 @@ static bool faults_summary(const struct replay_stats *stats)
 
 int main(int argc, char **argv)
 {
-    static const char *modes[ARRAY_SIZE(faults_modes) + 2];
+    static const char *modes[ARRAY_SIZE(faults_modes) + 3];
     for (unsigned i = 0; i < ARRAY_SIZE(faults_modes); i++)
         modes[i] = faults_modes[i].mode;
     modes[ARRAY_SIZE(faults_modes)] = "damage";
+    modes[ARRAY_SIZE(faults_modes) + 1] = "no-room";
     static const struct replay_program program = {
         .name = "test_faults",
         .modes = modes,
-        .runs = 27,
+        .runs = 30,
         .steps = 40,
         .seeds_path = FAULTS_SEEDS,
         .run = faults_run,

@@ -240,6 +240,18 @@ static void test_rot_in_catalog(void)
     host_stop(&host);
 }
 
+/* What is left of it is checked all the same. */
+static void test_rot_in_bitmap(void)
+{
+    start();
+    host_close(&host);
+    for (uint64_t slot = 0; slot < 2; slot++)
+        rot(DISK_HEAD_BITMAP + slot);
+    struct pool_open_options options = {.read_only = true};
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, &options), 0);
+    stop_finding("the bitmap of allocation group 0");
+}
+
 static int count_node(void *opaque, const struct node *node, unsigned level, struct tree_key low,
                       struct tree_key high)
 {
@@ -289,6 +301,7 @@ static CU_TestInfo check_tests[] = {
     {"misplaced, stale and foreign nodes", test_misplaced},
     {"nodes that cannot be", test_forged_nodes},
     {"rot in the catalog", test_rot_in_catalog},
+    {"rot in a bitmap", test_rot_in_bitmap},
     {"visiting a tree", test_visit},
     CU_TEST_INFO_NULL,
 };
