@@ -52,9 +52,11 @@ struct simdev
     uint64_t fault_left; /* calls of its kind until it hits */
     uint64_t counts[SIMDEV_OP_COUNT];
     uint64_t bytes_written;
-    uint64_t room_blks;         /* that may still get room; UINT64_MAX: there is no limit */
-    struct simdev_image backed; /* a byte for each block: whether it has room */
-    simdev_hook *hook;          /* set while nobody uses the disk */
+    uint64_t room_blks; /* that may still get room; UINT64_MAX: there is no limit */
+    bool watches_reads;
+    struct simdev_image was_read; /* a byte for each block, once reads are watched */
+    struct simdev_image backed;   /* a byte for each block: whether it has room */
+    simdev_hook *hook;            /* set while nobody uses the disk */
     void *hook_opaque;
     struct simdev_log_entry log[SIMDEV_LOG_ENTRIES];
     uint64_t log_count;
@@ -269,6 +271,9 @@ static int simdev_read(struct device *device, void *buf, size_t len, uint64_t of
         return r;
     if (!range_ok(offset, len, disk->size_bytes))
         return -EIO;
+    for (uint64_t blk = offset / SIMDEV_BLK_BYTES;
+         disk->watches_reads && blk < div_round_up(offset + len, SIMDEV_BLK_BYTES); blk++)
+        simdev_image_write(&disk->was_read, "\1", 1, blk);
     simdev_image_read(&disk->current, buf, len, offset);
     return r > 0 ? disk->fault.error : 0;
 }
@@ -465,6 +470,7 @@ void simdev_destroy(struct simdev *disk)
     }
     simdev_image_destroy(&disk->current);
     simdev_image_destroy(&disk->durable);
+    simdev_image_destroy(&disk->was_read);
     simdev_image_destroy(&disk->backed);
     lock_destroy(&disk->lock);
     free(disk);
@@ -608,6 +614,20 @@ uint64_t simdev_bytes_written(struct simdev *disk)
 {
     AUTO_LOCK(&disk->lock);
     return disk->bytes_written;
+}
+
+void simdev_watch_reads(struct simdev *disk)
+{
+    AUTO_LOCK(&disk->lock);
+    disk->watches_reads = true;
+}
+
+bool simdev_was_read(struct simdev *disk, uint64_t blk)
+{
+    AUTO_LOCK(&disk->lock);
+    uint8_t flag;
+    simdev_image_read(&disk->was_read, &flag, 1, blk);
+    return flag != 0;
 }
 
 void simdev_peek(struct simdev *disk, void *buf, size_t len, uint64_t offset)

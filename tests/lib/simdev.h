@@ -133,6 +133,10 @@ void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque);
 uint64_t simdev_count(struct simdev *disk, enum simdev_op op);
 uint64_t simdev_unsynced_count(struct simdev *disk);
 uint64_t simdev_bytes_written(struct simdev *disk);
+/* From now on, what reads touch is noted. */
+void simdev_watch_reads(struct simdev *disk);
+/* Whether a read since then has touched block @blk of SIMDEV_BLK_BYTES. */
+bool simdev_was_read(struct simdev *disk, uint64_t blk);
 /* What a device reads, without counting and without faults. Past the end: zeros. */
 void simdev_peek(struct simdev *disk, void *buf, size_t len, uint64_t offset);
 void simdev_poke(struct simdev *disk, const void *bytes, size_t len, uint64_t offset);

@@ -244,6 +244,11 @@ static void test_rot_and_grow(void)
     struct simdev *disk = simdev_new(MIB, 2 * MIB, 1);
     struct device *device = simdev_open(disk);
     struct rng rng = rng_of(1);
+    simdev_watch_reads(disk);
+    uint8_t byte;
+    CU_ASSERT_EQUAL(device_read(device, &byte, 1, 2 * 4096 - 1), 0);
+    CU_ASSERT_TRUE(simdev_was_read(disk, 1) && !simdev_was_read(disk, 0) &&
+                   !simdev_was_read(disk, 2));
     simdev_rot(disk, &rng, 1, 1, 100);
     CU_ASSERT_NOT_EQUAL(peek(disk, 100), 0);
     uint64_t size_bytes = 0;
