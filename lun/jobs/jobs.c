@@ -331,7 +331,7 @@ void *jobs_thread(void *opaque)
         if (r >= 0)
             continue;
         if (r != -ENOSPC && r != -EAGAIN)
-            log_warning("background work stopped for now: %s", strerror(-r));
+            pool_note_job(pool, r);
         AUTO_LOCK(&pool->job_lock);
         if (!pool->job_stop)
             ignore_error(!condition_wait_ms(&pool->job_stop_wake, &pool->job_lock,

@@ -309,6 +309,7 @@ static int io_finish(struct pool *pool, int r, struct lun_object *object, unsign
 {
     if (r == -ENOSPC)
         pool_note_full(pool, object);
+    r = pool_note_damage(pool, object, r);
     if (r == 0 && (flags & LUN_FUA))
         r = journal_commit(pool->journal);
     return r;

@@ -172,6 +172,7 @@ static void test_rot_in_trees(void)
     rot(places.map_a);
     CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
     CU_ASSERT_FALSE(host_holds(&host, "a", 0, 1, 1)); /* an error, and no wrong data */
+    CU_ASSERT_TRUE(host_has_event(&host, "pool.damaged", "a"));
     CU_ASSERT_TRUE(host_holds(&host, "b", 0, 4, 3));
     stop_finding("a tree of a cannot be read");
 

@@ -244,6 +244,12 @@ static void test_grow(void)
     host_start(&host, NULL);
     struct space_stats before = stats();
     struct reason why;
+    uint64_t would = 0;
+    CU_ASSERT_EQUAL(pool_grow(host.pool, HOST_POOL_BYTES / 2, &why), -EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "never shrinks"));
+    CU_ASSERT_EQUAL(pool_grow_dry_run(host.pool, HOST_POOL_BYTES, &would, &why), -EINVAL);
+    CU_ASSERT_EQUAL(pool_grow_dry_run(host.pool, 2 * HOST_POOL_BYTES + 1, &would, &why), 0);
+    CU_ASSERT_EQUAL(would, 2 * HOST_POOL_BYTES);
     CU_ASSERT_EQUAL(pool_grow(host.pool, HOST_POOL_BYTES + BLK_BYTES, &why), -EINVAL);
     CU_ASSERT_EQUAL(stats().total_blks, before.total_blks); /* not a whole group */
     CU_ASSERT_EQUAL(pool_grow(host.pool, 2 * HOST_POOL_BYTES, &why), 0);
@@ -301,6 +307,7 @@ static void test_no_room_below(void)
     simdev_set_room(host.disk, 0);
     CU_ASSERT_EQUAL(host_write(&host, "b", 0, 1024, 2, 0), -ENOSPC);
     CU_ASSERT_EQUAL(host_write(&host, "a", 0, 8, 3, 0), 0); /* its own blocks have room */
+    CU_ASSERT_TRUE(host_has_event(&host, "pool.no-room-below", "b"));
     for (unsigned i = 0; i < 3; i++)
     {
         host_clone(&host, "a", "c");
