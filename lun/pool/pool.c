@@ -26,6 +26,7 @@ enum
     POOL_CACHE_BYTES = 64 << 20,
     POOL_CHECKPOINT_MS = 5000,
     POOL_EVENT_PAUSE_MS = 10000,
+    POOL_SPACE_MIN_BLKS = 64, /* free, for a full pool to count as healthy again */
 };
 
 /* ---- health -------------------------------------------------------------------------------- */
@@ -88,13 +89,14 @@ static bool pool_has_space(struct pool *pool)
 {
     struct space_stats stats;
     space_get_stats(pool->space, &stats);
-    return stats.free_blks > stats.reserve_blks + 64;
+    uint64_t some = max_u64(POOL_SPACE_MIN_BLKS, min_u64(1024, stats.total_blks / 64));
+    return stats.free_blks > stats.reserve_blks + some;
 }
 
 void pool_note_full(struct pool *pool, const struct lun_object *lun)
 {
     int healthy = POOL_HEALTHY;
-    bool is_below = pool_has_space(pool);
+    bool is_below = atomic_exchange(&pool->no_room_below, false);
     if (!is_below)
         atomic_compare_exchange_strong(&pool->health, &healthy, POOL_OUT_OF_SPACE);
     if (!pool_may_say_again(pool, &pool->full_event_ms))

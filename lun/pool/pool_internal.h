@@ -208,7 +208,8 @@ struct pool
     lun_change_hook *change_hook;
     void *change_opaque;
     _Atomic uint64_t sync_count, cp_count;
-    _Atomic uint64_t full_event_ms;                 /* when the last pool.full event was added */
+    atomic_bool no_room_below;      /* a write failed for want of room below the pool */
+    _Atomic uint64_t full_event_ms; /* when the last pool.full event was added */
     _Atomic uint64_t damage_event_ms, job_event_ms; /* the same of pool.damaged, job.failed */
 };
 

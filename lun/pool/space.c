@@ -320,6 +320,12 @@ void space_advance(struct space *space, uint64_t blk)
         space->data_cursor = blk;
 }
 
+void space_rewind(struct space *space)
+{
+    AUTO_LOCK(&space->lock);
+    space->data_cursor = space->area_end;
+}
+
 void space_commit(struct space *space, uint64_t blk, uint64_t len)
 {
     AUTO_LOCK(&space->lock);

@@ -71,6 +71,9 @@ int space_cancel_cb(void *opaque, uint64_t blk, uint64_t len);
 /* Whoever takes without a hint begins at @blk or behind: what is before it is a LUN's window. */
 void space_advance(struct space *space, uint64_t blk);
 
+/* Whoever takes without a hint begins at the start again. */
+void space_rewind(struct space *space);
+
 /* Taken blocks become allocated, as data. From apply(): cannot fail. */
 void space_commit(struct space *space, uint64_t blk, uint64_t len);
 

@@ -331,6 +331,31 @@ static void test_no_room_below(void)
     host_stop(&host);
 }
 
+/* Blocks that were freed keep their room unless they were discarded, and are found again. */
+static void test_room_of_freed(void)
+{
+    struct pool_info info;
+    host_start(&host, NULL);
+    host_create(&host, "a", 4096);
+    host_create(&host, "b", 4096);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 512, 1, 0), 0);
+    host_settle(&host);
+    simdev_set_room(host.disk, 0);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 0, 1, 2, 0), -ENOSPC);
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.health, POOL_HEALTHY); /* it has space; who lacks it is another one */
+    for (uint64_t lba = 0; lba < 512; lba += 64)
+        CU_ASSERT_EQUAL(host_unmap(&host, "a", lba, 32), 0);
+    host_settle(&host);
+    for (uint64_t lba = 0; lba < 200; lba += 8)
+        CU_ASSERT_EQUAL(host_write(&host, "b", lba, 8, 2, 0), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 300, 300, 2, 0), -ENOSPC);
+    host_reopen(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "b", 0, 200, 2) && host_holds(&host, "a", 32, 32, 1));
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
 /* A pool that was made without it, or copied as a sparse file, gets its room when it is opened. */
 static void test_room_at_open(void)
 {
@@ -369,6 +394,7 @@ static CU_TestInfo space_tests[] = {
     {"growing", test_grow},
     {"the area for nodes", test_node_area},
     {"a full file system below", test_no_room_below},
+    {"room of what was freed", test_room_of_freed},
     {"room is taken when a pool is opened", test_room_at_open},
     CU_TEST_INFO_NULL,
 };
