@@ -55,6 +55,7 @@ static const struct config_key config_keys[] = {
     {"nbd", "threads", CONFIG_NUMBER, AT(nbd_threads), 1, 1024, NULL},
     {"nbd", "tls", CONFIG_CHOICE, AT(nbd_tls), 0, 0, "off on require"},
     {"nbd", "tls_certificates", CONFIG_PATH, AT(nbd_tls_certificates), 0, 0, NULL},
+    {"nbd", "tls_psk", CONFIG_PATH, AT(nbd_tls_psk), 0, 0, NULL},
     {"nbd", "tls_verify_peer", CONFIG_BOOL, AT(nbd_tls_verify_peer), 0, 0, NULL},
     {"management", "socket", CONFIG_PATH, AT(mgmt_socket), 0, 0, NULL},
     {"management", "group", CONFIG_STRING, AT(mgmt_group), 0, 0, NULL},

@@ -43,6 +43,7 @@ struct config
     uint64_t nbd_threads; /* 0: nbdkit's default */
     char *nbd_tls;        /* "off", "on", "require"; NULL: nbdkit's default */
     char *nbd_tls_certificates;
+    char *nbd_tls_psk;
     bool nbd_tls_verify_peer;
 
     char *mgmt_socket;

@@ -173,9 +173,9 @@ int lun_read(struct lun *lun, void *buf, size_t len, uint64_t offset)
     int r = lun_check_io(lun, len, offset, false);
     if (r < 0)
         return r;
-    if (lun->base)
-        return diff_read(lun, buf, len, offset);
-    return io_read(lun->pool, lun->object, buf, len, offset);
+    r = lun->base ? diff_read(lun, buf, len, offset)
+                  : io_read(lun->pool, lun->object, buf, len, offset);
+    return pool_note_damage(lun->pool, lun->object, r);
 }
 
 int lun_cache(struct lun *lun, uint64_t len, uint64_t offset)

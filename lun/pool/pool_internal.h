@@ -210,7 +210,9 @@ struct pool
     lun_change_hook *change_hook;
     void *change_opaque;
     _Atomic uint64_t sync_count, cp_count;
+    atomic_bool no_room_below;      /* a write failed for want of room below the pool */
     _Atomic uint64_t full_event_ms; /* when the last pool.full event was added */
+    _Atomic uint64_t damage_event_ms, job_event_ms; /* the same of pool.damaged, job.failed */
 };
 
 /* 0, or the error that a change meets: -EROFS, -EIO after a failure. */
@@ -224,6 +226,10 @@ MUST_CHECK int pool_sync(struct pool *pool);
 
 /* A write found no room: the health says so until there is some again; an event, not too often. */
 void pool_note_full(struct pool *pool, const struct lun_object *lun);
+/* Returns @r, the result of a request to @lun; an event if it is damage, not too often. */
+int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r);
+/* A job met error @r: a line in the log and an event, not too often. */
+void pool_note_job(struct pool *pool, int r);
 
 void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name);
 

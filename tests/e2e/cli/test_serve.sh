@@ -125,6 +125,30 @@ ok server stop
 wait_for_end "$background"
 background=
 
+# TLS: what is shown has it, and this program's own transfers use it.
+printf '# keys\nalice:%s\n' "$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')" >"$work/keys.psk"
+tls=("${serve[@]}" --pool "$pool" --socket "$work/tls.sock" --nbd-tls require)
+refused 2 "not both" "${tls[@]}" --nbd-tls-psk "$work/keys.psk" --nbd-tls-certificates "$work"
+refused 1 'no "user:key" line' "${tls[@]}" --nbd-tls-psk /dev/null
+refused 2 "none of: off on require" "${serve[@]}" --pool "$pool" --nbd-tls perhaps
+refused 2 "NBD needs a port" "${serve[@]}" --pool "$pool" --nbd-listen 127.0.0.1:0
+ok "${tls[@]}" --nbd-tls-psk "$work/keys.psk"
+export LUNETTE_SOCKET=$work/tls.sock
+background=$(<"$work/lunette.pid")
+json nbd_uri "nbds+unix://alice@/?socket=$work/nbd.sock&tls-psk-file=$work/keys.psk" server status
+head -c 3000000 /dev/urandom >"$work/in"
+ok lun import "$work/in" secret --verify
+ok lun export secret "$work/out"
+checks=$((checks + 2))
+cmp -n 3000000 "$work/in" "$work/out" || fail "what went over TLS differs"
+nbdinfo "nbd+unix:///secret?socket=$work/nbd.sock" >"$work/said" 2>&1 && fail "it is served without TLS"
+ok lun attach secret
+says "-object tls-creds-psk,id=tls,endpoint=client,username=alice,dir='$work'"
+says ",tls-creds=tls"
+ok server stop
+wait_for_end "$background"
+background=
+
 # iSCSI on a port of the kernel's choice, told by the status, where an initiator can log in.
 ok "${serve[@]}" --pool "$pool" --socket "$work/iscsi.sock" --iscsi 127.0.0.1:0
 export LUNETTE_SOCKET=$work/iscsi.sock
