@@ -33,6 +33,9 @@ uint64_t space_usable_blks(uint64_t size_blks, uint32_t group_blks);
 /* The fixed blocks: heads of groups, journal. Called by pool_create for the first image. */
 uint64_t space_journal_first_blk(void);
 
+/* Whether data or metadata can be there: in one group of the pool, behind the fixed blocks. */
+bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len);
+
 /*
  * Takes up to @want contiguous blocks near @hint, busy but not yet allocated: space_commit() or
  * space_cancel() follows. -EAGAIN: there will be some after a checkpoint. -ENOSPC: full.
