@@ -198,11 +198,12 @@ static int check_walk_children(struct check *check, const struct tree *tree, str
         return r;
     check->result->nodes_checked++;
     check_block(check, ref.blk, true, true);
-    if (level > 0)
+    r = tree_verify_place(node, level, low, high);
+    if (r == 0 && level > 0)
     {
         r = check_walk_child_nodes(check, tree, node->disk, level, low, high, phase);
     }
-    else if (tree->kind == DISK_TREE_MAP)
+    else if (r == 0 && tree->kind == DISK_TREE_MAP)
     {
         for (unsigned i = 0; i < le16_get(node->disk->count); i++)
         {

@@ -66,7 +66,12 @@ static int change_try(struct change *change, enum change_mode mode, const void *
     if (change->nodes > admitted)
         return -EOVERFLOW;
     r = record_apply(change, actions, len);
-    INVARIANT(r == 0); /* prepared by us for this state */
+    if (r < 0)
+    {
+        /* Prepared by us for this state, so what it was prepared from contradicts itself. */
+        pool_degrade(pool, POOL_READ_ONLY, "metadata contradicts itself", -EBADMSG);
+        return -EBADMSG;
+    }
     INVARIANT(change->placements.count <= admitted);
     journal_append(pool->journal, actions, len, change->placements.blks, change->placements.count,
                    mode == CHANGE_MANAGEMENT);

@@ -285,9 +285,8 @@ static bool emap_skip_hole(struct change *change, const struct line *line, uint6
     union disk_entry entry;
     bool found;
     int r = tree_next(&change->map, &line->map, lba_key(*lba), &entry, &found);
-    if (r == -EAGAIN)
+    if (r < 0)
         return false; /* beyond what was prepared: so beyond @end */
-    INVARIANT(r == 0);
     if (!found || le40_get(entry.map.lba) >= end)
         return false;
     *lba = max_u64(*lba, le40_get(entry.map.lba));

@@ -20,6 +20,7 @@
 #include "lun/pool/super.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/event.h"
+#include "lun/volume/verify.h"
 
 enum
 {
@@ -299,6 +300,8 @@ static int pool_load(struct pool *pool, struct reason *why)
     r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
     if (r == 0)
         r = journal_replay(pool->journal, super, pool_replay_record, pool);
+    if (r == 0)
+        r = verify_lines(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be recovered from its journal: %s", pool->path,
                           strerror(-r));

@@ -69,6 +69,8 @@ struct line
     struct list snapshots;               /* of struct lun_object, by point_link */
     uint32_t snapshot_count;
     struct lun_object *lun; /* of a head that is not dying */
+    /* Of a dying head, until the end of the record: the LUN, which is deleted or goes elsewhere. */
+    struct lun_object *left_by;
     uint32_t birth;
     uint32_t frozen_at;         /* 0: a head */
     _Atomic uint32_t own_after; /* own: born after this; the predecessor's frozen_at or 0 */

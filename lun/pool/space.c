@@ -68,6 +68,15 @@ static struct space_shape space_shape_of(const struct space *space, uint64_t siz
                                 .journal_half_blks = space->pool->journal_half_blks};
 }
 
+bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len)
+{
+    uint64_t fixed = DISK_GROUP_HEAD_BLKS;
+    if (blk < pool->group_blks)
+        fixed += 2 * pool->journal_half_blks;
+    return range_ok(blk, len, atomic_load(&pool->size_blks)) && blk % pool->group_blks >= fixed &&
+           blk % pool->group_blks + len <= pool->group_blks;
+}
+
 void space_set_reserve(struct space *space)
 {
     struct space_shape shape = space_shape_of(space, space->total_blks);
@@ -466,7 +475,11 @@ void space_free(struct space *space, uint64_t blk, uint64_t len, bool is_node)
     while (len > 0)
     {
         uint64_t here = min_u64(len, space->group_blks - blk % space->group_blks);
-        INVARIANT(blk / space->group_blks < space->group_total);
+        if (blk / space->group_blks >= space->group_total)
+        {
+            space_contradiction(space, blk);
+            return;
+        }
         space_free_in_group_locked(space, blk, (uint32_t)here);
         blk += here;
         len -= here;

@@ -57,6 +57,9 @@ MUST_CHECK int space_allocate(struct device *device, const struct space_shape *s
  */
 void space_prepare_area(struct space *space);
 
+/* Whether data or metadata can be there: in one group of the pool, behind the fixed blocks. */
+bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len);
+
 /*
  * Takes up to @want contiguous blocks near @hint, busy but not yet allocated: space_commit() or
  * space_cancel() follows. -EAGAIN: there will be some after a checkpoint. -ENOSPC: full.

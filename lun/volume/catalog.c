@@ -12,6 +12,7 @@
 #include "lun/map/lineage.h"
 #include "lun/map/range.h"
 #include "lun/pool/pool_internal.h"
+#include "lun/volume/verify.h"
 
 /* ---- finding ------------------------------------------------------------------------------- */
 
@@ -287,7 +288,8 @@ struct line *catalog_new_line(struct pool *pool, uint64_t id)
     return line;
 }
 
-static int line_decode(struct line *line, struct reader *reader, uint64_t *predecessor_id)
+static int line_decode(struct pool *pool, struct line *line, struct reader *reader,
+                       uint64_t *predecessor_id)
 {
     const struct disk_line *disk = reader_bytes(reader, sizeof(*disk));
     if (!disk)
@@ -308,9 +310,7 @@ static int line_decode(struct line *line, struct reader *reader, uint64_t *prede
     atomic_store(&line->dropped_node_blks, le64_get(disk->dropped_node_blks));
     tree_from_disk(&line->map, DISK_TREE_MAP, &disk->map);
     tree_from_disk(&line->drops, DISK_TREE_DROPS, &disk->drops);
-    if (line->map.levels > DISK_LEVELS_MAX || line->drops.levels > DISK_LEVELS_MAX)
-        return -EBADMSG;
-    return 0;
+    return verify_line(pool, line);
 }
 
 /* ---- LUNs and snapshots -------------------------------------------------------------------- */
@@ -436,6 +436,8 @@ static void lun_set_line(struct lun_object *lun, struct line *line)
     {
         if (lun->line && lun->line->lun == lun)
             lun->line->lun = NULL;
+        if (lun->line && lun->line->left_by == lun)
+            lun->line->left_by = NULL;
         lun->line = line;
         line->lun = lun;
         memo_step(&lun->memo); /* another map */
@@ -444,24 +446,6 @@ static void lun_set_line(struct lun_object *lun, struct line *line)
     lun->line = line;
     list_add_tail(&line->snapshots, &lun->point_link);
     line->snapshot_count++;
-}
-
-static int lun_check_disk(struct pool *pool, enum disk_object_kind kind,
-                          const struct disk_lun *disk)
-{
-    uint32_t sector = le32_get(disk->sector_bytes);
-    if ((sector != 512 && sector != 4096) || le64_get(disk->size_bytes) > LUN_SIZE_MAX_BYTES ||
-        le16_get(disk->name_len) > LUN_NAME_MAX || le16_get(disk->name_len) == 0 ||
-        le16_get(disk->comment_len) > LUN_COMMENT_MAX ||
-        le16_get(disk->origin_len) > 2 * LUN_NAME_MAX + 1)
-        return -EBADMSG;
-    struct line *line = catalog_find_line(pool, le64_get(disk->line_id));
-    if (!line || line->is_dying || (kind == DISK_OBJECT_SNAPSHOT) != (line->frozen_at != 0))
-        return -EBADMSG;
-    struct lun_object *lun = catalog_find_lun_by_id(pool, le64_get(disk->lun_id));
-    if (kind == DISK_OBJECT_SNAPSHOT && (!lun || lun->object.kind != DISK_OBJECT_LUN))
-        return -EBADMSG;
-    return 0;
 }
 
 /* Oldest first; at open they come in the order of their slots. */
@@ -479,17 +463,14 @@ static int lun_put(struct pool *pool, enum disk_object_kind kind, uint64_t id,
                    struct reader *reader)
 {
     const struct disk_lun *disk = reader_bytes(reader, sizeof(*disk));
-    if (!disk || lun_check_disk(pool, kind, disk) < 0)
+    if (!disk || verify_lun(pool, kind, id, disk) < 0)
         return -EBADMSG;
     const char *name = reader_bytes(reader, le16_get(disk->name_len));
     const char *comment = reader_bytes(reader, le16_get(disk->comment_len));
     const char *origin = reader_bytes(reader, le16_get(disk->origin_len));
-    if (reader->failed || memchr(name, '@', le16_get(disk->name_len)) ||
-        memchr(name, 0, le16_get(disk->name_len)))
+    if (reader->failed || verify_name(name, le16_get(disk->name_len)) < 0)
         return -EBADMSG;
     struct object *object = catalog_find_any(pool, id);
-    if (object && object->kind != kind)
-        return -EBADMSG;
     struct lun_object *lun =
         object ? container_of(object, struct lun_object, object) : lun_alloc(pool, kind, id);
     if (!lun)
@@ -579,6 +560,8 @@ static void lun_forget(struct pool *pool, struct lun_object *lun)
         pool->lun_count--;
         if (lun->line->lun == lun)
             lun->line->lun = NULL;
+        if (lun->line->left_by == lun)
+            lun->line->left_by = NULL;
     }
     else
     {
@@ -753,10 +736,13 @@ static int page_load_kind(struct pool *pool, struct page *page, const struct dis
         const uint8_t *slot = disk->slots + (size_t)i * page->slot_bytes;
         const struct disk_object *head = (const void *)slot;
         enum disk_object_kind kind = (enum disk_object_kind)le16_get(head->kind);
+        if (kind > DISK_OBJECT_STORE)
+            return -EBADMSG;
         if (kind == DISK_OBJECT_NONE || kind != wanted)
             continue;
         uint64_t id = le64_get(head->id);
-        if (le16_get(head->len) + sizeof(*head) > page->slot_bytes || id == 0)
+        if (le16_get(head->len) + sizeof(*head) > page->slot_bytes || id == 0 ||
+            id >= pool->next_id)
             return -EBADMSG;
         struct reader reader = reader_of(head + 1, le16_get(head->len));
         if (catalog_find_any(pool, id))
@@ -765,7 +751,7 @@ static int page_load_kind(struct pool *pool, struct page *page, const struct dis
         if (kind == DISK_OBJECT_LINE)
         {
             struct line *line = line_alloc(pool, id);
-            r = line ? line_decode(line, &reader, &predecessors[i]) : -ENOMEM;
+            r = line ? line_decode(pool, line, &reader, &predecessors[i]) : -ENOMEM;
         }
         else
         {
@@ -840,24 +826,6 @@ static int catalog_join_lines(struct pool *pool, struct loaded_page *pages, uint
     return 0;
 }
 
-/* A lineage that bites its own tail would hang whoever walks it. */
-static int catalog_check_lines(struct pool *pool)
-{
-    list_for_each (line, &pool->lines, struct line, all_link)
-    {
-        uint64_t steps = 0;
-        for (struct line *at = line; at; at = at->predecessor)
-        {
-            if (++steps > pool->line_count || (at->predecessor && at->frozen_at != 0 &&
-                                               at->frozen_at <= at->predecessor->frozen_at))
-                return -EBADMSG;
-        }
-        if (line->frozen_at == 0 && !line->is_dying && !line->lun)
-            return -EBADMSG;
-    }
-    return 0;
-}
-
 static int catalog_load_pages(struct pool *pool, struct loaded_page *pages, uint64_t count)
 {
     AUTO_TREE_OP struct tree_op op;
@@ -883,7 +851,7 @@ static int catalog_load_pages(struct pool *pool, struct loaded_page *pages, uint
         if (r < 0)
             return r;
     }
-    return catalog_check_lines(pool);
+    return verify_lines(pool);
 }
 
 int catalog_load(struct pool *pool)
