@@ -23,11 +23,16 @@ extern int lunette_debug_engine;
 NBDKIT_DLL_PUBLIC int lunette_debug_engine = 0;
 
 static struct pool *service_the_pool;
-static struct target *service_target;
+static struct target *service_the_target;
 
 struct pool *service_pool(void)
 {
     return service_the_pool;
+}
+
+struct target *service_target(void)
+{
+    return service_the_target;
 }
 
 /* nbdkit has two levels: errors are always shown, debug lines with -v. */
@@ -97,7 +102,7 @@ static int service_start_target(struct reason *why)
         .management_group = config->mgmt_group,
         .conf_path = config->conf_path,
     };
-    return target_start(service_the_pool, &options, &service_target, why);
+    return target_start(service_the_pool, &options, &service_the_target, why);
 }
 
 int service_after_fork(void)
@@ -124,8 +129,8 @@ int service_after_fork(void)
 void service_cleanup(void)
 {
     shutdown_watch_stop();
-    target_stop(service_target);
-    service_target = NULL;
+    target_stop(service_the_target);
+    service_the_target = NULL;
 }
 
 void service_unload(void)

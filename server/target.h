@@ -9,12 +9,15 @@
 #ifndef SERVER_TARGET_H
 #define SERVER_TARGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lun/lun.h"
 
 struct access;
 struct iscsi_server;
+struct scsi_target;
 struct target;
 
 enum
@@ -57,6 +60,16 @@ struct access *target_access(struct target *target);
 const char *target_access_problem(const struct target *target);
 /* NULL without portals. */
 struct iscsi_server *target_iscsi(struct target *target);
+/* NULL where target_access() is. */
+struct scsi_target *target_scsi(struct target *target);
+
+/*
+ * Whether an NBD client may write to @lun_id (with @write false: read from it), or an iSCSI
+ * initiator's reservation keeps it out: -EPERM, then @why (may be NULL) names the holder. For each
+ * request; does not block but where it refuses.
+ */
+MUST_CHECK int target_check_nbd(struct target *target, uint64_t lun_id, bool write,
+                                struct reason *why);
 
 /* What it was started with; lives as long as @target. */
 struct pool *target_pool(struct target *target);

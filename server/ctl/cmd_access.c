@@ -19,6 +19,7 @@ static const struct field mapping_fields[] = {
     {"igroup", "Igroup", FIELD_TEXT, false},
     {"lun_id", "LUN id", FIELD_COUNT, false},
     {"object_id", "Object id", FIELD_COUNT, true},
+    {"reservation", "Reservation", FIELD_TEXT, true},
     {0},
 };
 

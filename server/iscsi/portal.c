@@ -295,7 +295,7 @@ void session_drop_all(struct iscsi_server *server, const char *why)
 
 /* ---- threads ------------------------------------------------------------------------------- */
 
-/* Gives back what an idle thread keeps for reuse. */
+/* Gives back what an idle thread keeps for reuse; one of them looks at the pool's space, too. */
 static void portal_trim(struct loop_timer *timer)
 {
     struct iscsi_thread *thread = container_of(timer, struct iscsi_thread, trim_timer);
@@ -303,6 +303,8 @@ static void portal_trim(struct loop_timer *timer)
         iobuf_pool_trim(&thread->buffers);
     if (thread->free_task_count > 64)
         task_free_kept(thread);
+    if (thread == &thread->server->threads[0])
+        scsi_target_check_space(thread->server->scsi);
     loop_timer_set(thread->loop, &thread->trim_timer, ISCSI_TRIM_MS);
 }
 

@@ -60,10 +60,15 @@ int verb_igroup_add(struct verb_request *request)
     return r < 0 ? r : verb_say_igroup(request);
 }
 
-static json_t *verb_view_mapping(const struct access_mapping *mapping)
+/* With who keeps others from writing by a reservation, if somebody does. */
+static json_t *verb_view_mapping(struct verb_request *request, const struct access_mapping *mapping)
 {
-    return json_pack("{s:s, s:s, s:i, s:I}", "lun", mapping->lun_name, "igroup", mapping->group,
-                     "lun_id", (int)mapping->number, "object_id", (json_int_t)mapping->lun_id);
+    struct reason holder = {.text = ""};
+    ignore_error(target_check_nbd(request->target, mapping->lun_id, true, &holder),
+                 "the text is what counts");
+    return json_pack("{s:s, s:s, s:i, s:I, s:s}", "lun", mapping->lun_name, "igroup",
+                     mapping->group, "lun_id", (int)mapping->number, "object_id",
+                     (json_int_t)mapping->lun_id, "reservation", holder.text);
 }
 
 /* The mappings of @lun_name, of @group, or all, as an array. */
@@ -75,7 +80,7 @@ static int verb_list_mappings(struct verb_request *request, struct access *acces
     size_t count = 0;
     int r = access_mapping_list(access, lun_name, group, &list, &count, &request->why);
     for (size_t i = 0; r == 0 && i < count; i++)
-        if (json_array_append_new(all, verb_view_mapping(&list[i])) != 0)
+        if (json_array_append_new(all, verb_view_mapping(request, &list[i])) != 0)
             r = -ENOMEM;
     if (r == 0)
         *array = json_incref(all);
