@@ -57,6 +57,11 @@ static int target_copy_options(struct target *target, const struct target_option
         target->portals[i] = (char *)copy;
     }
     own->iscsi_portal_count = options->iscsi_portal_count;
+    own->iscsi_limits = options->iscsi_limits;
+    own->iscsi_threads = options->iscsi_threads;
+    own->iscsi_workers = options->iscsi_workers;
+    own->iscsi_redirect_permanently = options->iscsi_redirect_permanently;
+    r = keep_first(r, target_copy(options->iscsi_redirect, &own->iscsi_redirect));
     return r;
 }
 
@@ -112,8 +117,16 @@ static int target_open_access(struct target *target, struct reason *why)
 
 static int target_start_iscsi(struct target *target, struct reason *why)
 {
-    const struct iscsi_options options = {.portals = target->options.iscsi_portals,
-                                          .portal_count = target->options.iscsi_portal_count};
+    const struct target_options *own = &target->options;
+    const struct iscsi_options options = {
+        .portals = own->iscsi_portals,
+        .portal_count = own->iscsi_portal_count,
+        .threads = own->iscsi_threads,
+        .workers = own->iscsi_workers,
+        .limits = own->iscsi_limits,
+        .redirect = own->iscsi_redirect,
+        .redirect_permanently = own->iscsi_redirect_permanently,
+    };
     int r = iscsi_start(target->scsi, target->access, &options, &target->iscsi, why);
     if (r < 0)
         return r;
@@ -203,6 +216,7 @@ static void target_free(struct target *target)
     free((char *)target->options.management_group);
     free((char *)target->options.nbd_uri);
     free((char *)target->options.conf_path);
+    free((char *)target->options.iscsi_redirect);
     for (size_t i = 0; i < TARGET_PORTALS_MAX; i++)
         free(target->portals[i]);
     free(target);

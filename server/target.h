@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "lun/lun.h"
+#include "server/limits.h"
 
 struct access;
 struct iscsi_server;
@@ -32,6 +33,10 @@ struct target_options
     const char *management_group; /* name or number of the group that may change things; or NULL */
     const char *const *iscsi_portals; /* "ADDRESS:PORT", "[ADDRESS]:PORT" */
     size_t iscsi_portal_count;
+    struct iscsi_limits iscsi_limits;
+    unsigned iscsi_threads, iscsi_workers; /* 0: by the number of processors; 16 */
+    const char *iscsi_redirect; /* where all logins are sent instead, "ADDRESS:PORT"; or NULL */
+    bool iscsi_redirect_permanently;
     const char *nbd_uri;   /* where NBD clients connect, without an export name; or NULL */
     const char *conf_path; /* only shown; or NULL */
 };

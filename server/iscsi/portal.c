@@ -476,7 +476,9 @@ int iscsi_start(struct scsi_target *scsi, struct access *access,
     strncpy(server->target_name, name, SCSI_NAME_MAX);
     if (options->target_alias)
         strncpy(server->target_alias, options->target_alias, SCSI_NAME_MAX);
-    r = portal_prepare(server, options, why);
+    r = iscsi_set_redirect(server, options->redirect, options->redirect_permanently, why);
+    if (r == 0)
+        r = portal_prepare(server, options, why);
     if (r == 0)
         r = portal_run(server, why);
     if (r < 0)
