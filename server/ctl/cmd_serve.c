@@ -294,6 +294,32 @@ static char *serve_find_plugin(void)
     return strdup("lunette");
 }
 
+static void serve_add_iscsi(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    const struct
+    {
+        const char *parameter;
+        uint64_t value;
+    } numbers[] = {
+        {"connections", config->iscsi_connections},   {"half-open", config->iscsi_half_open},
+        {"sessions", config->iscsi_sessions},         {"queue-depth", config->iscsi_queue_depth},
+        {"login-ms", config->iscsi_login_ms},         {"idle-ms", config->iscsi_idle_ms},
+        {"answer-ms", config->iscsi_answer_ms},       {"send-ms", config->iscsi_send_ms},
+        {"output-bytes", config->iscsi_output_bytes}, {"data-mib", config->iscsi_data_bytes >> 20},
+        {"threads", config->iscsi_threads},           {"workers", config->iscsi_workers},
+    };
+    for (size_t i = 0; i < config->iscsi_portals.count; i++)
+        serve_add(serve, "iscsi-portal=%s", config->iscsi_portals.values[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+        if (numbers[i].value > 0)
+            serve_add(serve, "iscsi-%s=%" PRIu64, numbers[i].parameter, numbers[i].value);
+    if (config->iscsi_redirect)
+        serve_add(serve, "iscsi-redirect=%s", config->iscsi_redirect);
+    if (config->iscsi_redirect && config->iscsi_redirect_permanently)
+        serve_add(serve, "iscsi-redirect-permanently=yes");
+}
+
 static void serve_add_plugin(struct serve *serve)
 {
     const struct config *config = serve->config;
@@ -313,8 +339,7 @@ static void serve_add_plugin(struct serve *serve)
         serve_add(serve, "mgmt-mode=%" PRIo64, config->mgmt_mode);
     if (config->mgmt_group)
         serve_add(serve, "mgmt-group=%s", config->mgmt_group);
-    for (size_t i = 0; i < config->iscsi_portals.count; i++)
-        serve_add(serve, "iscsi-portal=%s", config->iscsi_portals.values[i]);
+    serve_add_iscsi(serve);
     serve_add(serve, "nbd-uri=%s", serve->nbd_uri);
     if (serve->conf_path)
         serve_add(serve, "conf=%s", serve->conf_path);

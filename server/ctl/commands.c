@@ -120,6 +120,16 @@ static const struct command_option lun_map_options[] = {
     {0},
 };
 
+static const struct command_option lun_modify_options[] = {
+    {"read-only", 0, "yes|no", "hosts cannot write to it", false},
+    {"removable", 0, "yes|no", "it has a removable medium, which hosts can eject", false},
+    {"native-512", 0, "yes|no",
+     "say nothing of physical blocks of 4096 bytes, for hosts that refuse such disks with sectors "
+     "of 512",
+     false},
+    {0},
+};
+
 static const struct command_option mapping_options[] = {
     {"igroup", 'g', "IGROUP", "the igroup", false},
     {0},
@@ -320,6 +330,14 @@ const struct command command_table[] = {
      "lunette lun map vm1 --igroup web\n"
      "lunette lun map vm1 --igroup web --lun-id 5\n",
      0, 1, 1, lun_map_options, ctl_lun_map},
+    {"lun modify", "NAME", "set or show how iSCSI hosts see a LUN", "modify {0}",
+     "Without an option: shows it. Hosts that see the LUN are told of a change. NBD clients do not "
+     "see these attributes. The sector size is chosen when a LUN is made (lun create --sector) and "
+     "stays.",
+     "lunette lun modify golden --read-only yes\n"
+     "lunette lun modify cdrom --removable yes --read-only yes\n"
+     "lunette lun modify vm1\n",
+     0, 1, 1, lun_modify_options, ctl_lun_modify},
     {"lun unmap", "NAME", "take a LUN from the initiators of an igroup", "unmap {0}",
      "Hosts get errors from then on. The LUN and its data stay.",
      "lunette lun unmap vm1 --igroup web --dry-run\n"

@@ -20,7 +20,7 @@ ctl_run_fn ctl_lun_create, ctl_lun_show, ctl_lun_clone, ctl_lun_resize, ctl_lun_
 ctl_run_fn ctl_snapshot_create, ctl_snapshot_show, ctl_snapshot_delete, ctl_snapshot_rename,
     ctl_snapshot_restore;
 ctl_run_fn ctl_igroup_create, ctl_igroup_add, ctl_igroup_remove, ctl_igroup_show, ctl_igroup_delete;
-ctl_run_fn ctl_lun_map, ctl_lun_unmap, ctl_mapping_show;
+ctl_run_fn ctl_lun_map, ctl_lun_unmap, ctl_mapping_show, ctl_lun_modify;
 ctl_run_fn ctl_portal_show, ctl_session_show, ctl_session_terminate;
 ctl_run_fn ctl_chap_set, ctl_chap_show, ctl_chap_delete;
 ctl_run_fn ctl_tree, ctl_df, ctl_freed;

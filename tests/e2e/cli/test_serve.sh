@@ -168,4 +168,62 @@ refused 1 "" "${serve[@]}" --pool "$pool" --socket "$work/iscsi2.sock" --iscsi n
 ok server stop
 wait_for_end "$background"
 background=
+
+# Limits and redirection come from the conf file.
+iscsi_conf()
+{
+    printf '%s\n' "[pool]" "path = $pool" "[management]" "socket = $work/limits.sock" "[iscsi]" \
+        "portal = 127.0.0.1:0" "$@" >"$work/limits.conf"
+    ok "${serve[@]}" --conf "$work/limits.conf"
+    background=$(<"$work/lunette.pid")
+    portal=$("$lunette" server status --json | "$probe" json iscsi_portals.0)
+}
+export LUNETTE_SOCKET=$work/limits.sock
+if command -v iscsi-ls >/dev/null && command -v iscsi-inq >/dev/null; then
+    iscsi_conf "sessions = 1" "login_timeout = 20s" "queue_depth = 8"
+    ok igroup create g iqn.2026-11.test:limits
+    ok lun create limited 64M
+    ok lun map limited --igroup g --lun-id 0
+    url=iscsi://$portal/$target/0
+    mkfifo "$work/hold"
+    qemu-io --image-opts "driver=raw,file.driver=iscsi,file.transport=tcp,file.portal=$portal,file.target=$target,file.lun=0,file.initiator-name=iqn.2026-11.test:limits" \
+        <"$work/hold" >"$work/held" 2>&1 &
+    holder=$!
+    exec 7>"$work/hold"
+    until [[ $("$lunette" iscsi session show --json | "$probe" json count) == 1 ]]; do
+        kill -0 $holder 2>/dev/null || { fail "no session: $(<"$work/held")"; break; }
+    done
+    checks=$((checks + 1))
+    iscsi-inq -i iqn.2026-11.test:limits "$url" >"$work/inq" 2>&1 &&
+        fail "a second session where one is the limit"
+    exec 7>&-
+    wait $holder
+    ok server stop
+    wait_for_end "$background"
+
+    # A target that sends everybody to the one that serves.
+    ok "${serve[@]}" --pool "$pool" --socket "$work/limits.sock" --iscsi 127.0.0.1:0
+    background=$(<"$work/lunette.pid")
+    served=$("$lunette" server status --json | "$probe" json iscsi_portals.0)
+    ok pool create "$work/empty" 256M
+    export LUNETTE_SOCKET=$work/redirect.sock
+    printf '%s\n' "[pool]" "path = $work/empty" "[management]" "socket = $LUNETTE_SOCKET" "[nbd]" \
+        "socket = $work/redirect-nbd.sock" "[server]" "pid_file = $work/redirect.pid" "[iscsi]" \
+        "portal = 127.0.0.1:0" "redirect = $served" >"$work/redirect.conf"
+    ok "${serve[@]}" --conf "$work/redirect.conf"
+    other=$(<"$work/redirect.pid")
+    from=$("$lunette" server status --json | "$probe" json iscsi_portals.0)
+    name=$("$lunette" server status --json | "$probe" json iscsi_target)
+    # The client keeps the target's name; that the other one has another name is what it is told.
+    checks=$((checks + 1))
+    said=$(timeout 60 iscsi-inq -i iqn.2026-11.test:limits "iscsi://$from/$name/0" 2>&1)
+    [[ $said == *"Target not found"* ]] ||
+        fail "the login did not get to $served: $said"
+    ok server stop
+    wait_for_end "$other"
+    export LUNETTE_SOCKET=$work/limits.sock
+    ok server stop
+    wait_for_end "$background"
+fi
+background=
 finish
