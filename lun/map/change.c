@@ -38,7 +38,7 @@ static void change_lock(struct pool *pool, enum change_mode mode, struct lun_obj
     if (lun)
     {
         rwlock_take_exclusive(&lun->map_lock);
-        memo_step(&lun->memo);
+        memo_step(&lun->memo); /* nobody looks at the map until the lock is released */
     }
     if (mode == CHANGE_MANAGEMENT)
         rwlock_take_exclusive(&pool->catalog_lock);

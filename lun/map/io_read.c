@@ -29,6 +29,7 @@ int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64
         unsigned n = 0;
         int r = 0;
         rwlock_take_shared(&object->map_lock);
+        uint64_t version = memo_version(&object->memo);
         if (atomic_load(&object->is_dead))
             r = -ESTALE; /* its line may be gone */
         struct emap_run extent = {0};
@@ -38,7 +39,8 @@ int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64
             at += r == 0 ? runs[n].len_blks : 0;
         }
         if (r == 0 && n == 1 && extent.len_blks > 1)
-            memo_put(&object->memo, &extent, lba, atomic_load(&object->size_bytes) / BLK_BYTES);
+            memo_put(&object->memo, version, &extent, lba,
+                     atomic_load(&object->size_bytes) / BLK_BYTES);
         rwlock_release(&object->map_lock);
         if (r == 0)
         {

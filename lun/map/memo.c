@@ -34,6 +34,11 @@ void memo_step(struct memo_place *place)
     atomic_fetch_add(&place->version, 1);
 }
 
+uint64_t memo_version(const struct memo_place *place)
+{
+    return atomic_load(&place->version);
+}
+
 static struct memo_slot *memo_slot_of(struct memo *memo, uint64_t lba)
 {
     return &memo->slots[(lba >> memo->region_shift) % memo->slot_count];
@@ -92,8 +97,8 @@ static struct memo *memo_of(struct memo_place *place, uint64_t size_blks)
     return memo;
 }
 
-void memo_put(struct memo_place *place, const struct emap_run *extent, uint64_t lba,
-              uint64_t size_blks)
+void memo_put(struct memo_place *place, uint64_t version, const struct emap_run *extent,
+              uint64_t lba, uint64_t size_blks)
 {
     struct memo *memo = memo_of(place, size_blks);
     if (!memo)
@@ -102,7 +107,7 @@ void memo_put(struct memo_place *place, const struct emap_run *extent, uint64_t 
     uint32_t turn = atomic_load_explicit(&slot->turn, memory_order_relaxed);
     if (turn % 2 != 0 || !atomic_compare_exchange_strong(&slot->turn, &turn, turn + 1))
         return; /* somebody else fills it */
-    atomic_store_explicit(&slot->version, atomic_load(&place->version), memory_order_release);
+    atomic_store_explicit(&slot->version, version, memory_order_release);
     atomic_store_explicit(&slot->lba, extent->lba, memory_order_release);
     atomic_store_explicit(&slot->len_blks, (uint32_t)min_u64(extent->len_blks, UINT32_MAX),
                           memory_order_release);

@@ -24,16 +24,19 @@ struct memo_place
     _Atomic uint64_t version;
 };
 
-/* With the map locked exclusively, or before anybody can read it. */
+/* Once the map is another one, and before a block that it named may be used again. */
 void memo_step(struct memo_place *place);
+
+/* For memo_put(): taken before the look at the map. */
+uint64_t memo_version(const struct memo_place *place);
 
 /* The rest of a known extent from @lba on, at most @max_blks. Inside an epoch. Never blocks. */
 bool memo_find(const struct memo_place *place, uint64_t lba, uint64_t max_blks,
                struct emap_run *run);
 
-/* @extent holds @lba, as found with the map locked (shared will do). @size_blks: of the LUN. */
-void memo_put(struct memo_place *place, const struct emap_run *extent, uint64_t lba,
-              uint64_t size_blks);
+/* @extent holds @lba, as found after @version was taken. @size_blks: of the LUN. */
+void memo_put(struct memo_place *place, uint64_t version, const struct emap_run *extent,
+              uint64_t lba, uint64_t size_blks);
 
 /* When nobody uses the place any more. */
 void memo_destroy(struct memo_place *place);

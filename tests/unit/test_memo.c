@@ -25,7 +25,7 @@ static void test_find(void)
     struct memo_place place = {0};
     struct emap_run run = {0};
     CU_ASSERT_FALSE(memo_find(&place, 1000, 1, &run));
-    memo_put(&place, &EXTENT, 1010, LUN_BLKS);
+    memo_put(&place, memo_version(&place), &EXTENT, 1010, LUN_BLKS);
     CU_ASSERT_TRUE(memo_find(&place, 1000, 1, &run));
     CU_ASSERT_EQUAL(run.blk, 5000);
     CU_ASSERT_EQUAL(run.len_blks, 1);
@@ -45,12 +45,24 @@ static void test_step(void)
     struct memo_place place = {0};
     struct emap_run run, moved = EXTENT;
     moved.blk = 9000;
-    memo_put(&place, &EXTENT, 1000, LUN_BLKS);
+    memo_put(&place, memo_version(&place), &EXTENT, 1000, LUN_BLKS);
     memo_step(&place);
     CU_ASSERT_FALSE(memo_find(&place, 1000, 1, &run));
-    memo_put(&place, &moved, 1000, LUN_BLKS);
+    memo_put(&place, memo_version(&place), &moved, 1000, LUN_BLKS);
     CU_ASSERT_TRUE(memo_find(&place, 1000, 1, &run));
     CU_ASSERT_EQUAL(run.blk, 9000);
+    memo_destroy(&place);
+}
+
+/* What was looked up before a step is not taken for what is there after it. */
+static void test_late_put(void)
+{
+    struct memo_place place = {0};
+    struct emap_run run;
+    uint64_t version = memo_version(&place);
+    memo_step(&place);
+    memo_put(&place, version, &EXTENT, 1000, LUN_BLKS);
+    CU_ASSERT_FALSE(memo_find(&place, 1000, 1, &run));
     memo_destroy(&place);
 }
 
@@ -64,8 +76,8 @@ static void test_sizes(void)
         uint64_t last = sizes[i] ? sizes[i] - 1 : 0;
         struct emap_run first = {.lba = 0, .len_blks = 1, .blk = 77};
         struct emap_run end = {.lba = last, .len_blks = 1, .blk = 78}, run = {0};
-        memo_put(&place, &first, 0, sizes[i]);
-        memo_put(&place, &end, last, sizes[i]);
+        memo_put(&place, memo_version(&place), &first, 0, sizes[i]);
+        memo_put(&place, memo_version(&place), &end, last, sizes[i]);
         CU_ASSERT_TRUE(memo_find(&place, last, 1, &run));
         CU_ASSERT_EQUAL(run.blk, 78);
         CU_ASSERT_EQUAL(memo_find(&place, 0, 1, &run), sizes[i] > 64 || last == 0);
@@ -98,9 +110,10 @@ static void *reader(void *opaque)
             continue;
         }
         rwlock_take_shared(&map_lock);
+        uint64_t version = memo_version(&shared);
         uint64_t first = lba / 16 * 16, n = atomic_load(&changes);
         struct emap_run extent = {.lba = first, .len_blks = 16, .blk = 1 + first + n * THREAD_BLKS};
-        memo_put(&shared, &extent, lba, THREAD_BLKS);
+        memo_put(&shared, version, &extent, lba, THREAD_BLKS);
         rwlock_release(&map_lock);
     }
     return NULL;
@@ -160,6 +173,7 @@ static void test_engine(void)
 static CU_TestInfo memo_tests[] = {
     {"finding the rest of an extent", test_find},
     {"a step of the version", test_step},
+    {"an extent looked up before a step", test_late_put},
     {"LUNs of all sizes", test_sizes},
     {"readers beside changes", test_threads},
     {"reads of a LUN whose map changes", test_engine},
