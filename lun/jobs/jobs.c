@@ -404,6 +404,13 @@ static int jobs_run_inline(struct pool *pool, uint64_t id)
     return 0;
 }
 
+/* With job_lock. Being idle is not enough: the thread may not have woken up for the newest yet. */
+static bool jobs_are_over_locked(const struct pool *pool)
+{
+    return pool->job_is_idle && list_is_empty(&pool->job_lines) && list_is_empty(&pool->job_lazy) &&
+           !atomic_load(&pool->job_trims);
+}
+
 int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
 {
     if (!atomic_load(&pool->threads_running))
@@ -420,7 +427,7 @@ int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
         if (timeout_ms && waited >= timeout_ms)
             return -ETIMEDOUT;
         AUTO_LOCK(&pool->job_lock);
-        if (pool->job_is_idle && id == 0)
+        if (id == 0 && jobs_are_over_locked(pool))
             return 0; /* what is left waits for other things than time */
         ignore_error(!condition_wait_ms(&pool->job_idle, &pool->job_lock, POLL_MS), "a pause");
     }
