@@ -47,6 +47,12 @@ lunette_refuses()
     grep -qF -- "$text" "$work/stderr" || fail "lunette $*: should say \"$text\": $(cat "$work/stderr")"
 }
 
+# A server notices after the client has left that it is gone.
+wait_until_closed()
+{
+    until [ -z "$("$lunette" lun show --json | jq '.luns[] | select(.open > 0)')" ]; do :; done
+}
+
 lun_uri()
 {
     echo "nbd+unix:///$1?socket=$work/nbd.sock"
@@ -83,6 +89,7 @@ lunette lun import golden.vmdk back
 lunette lun export back back.raw
 qemu-img compare -q -f raw -F raw "$(lun_uri golden)" back.raw || fail "back.raw differs"
 lunette_refuses "exists" lun export golden back.raw
+wait_until_closed
 lunette lun delete --yes --with-snapshots golden vm back
 lunette job wait
 
@@ -119,6 +126,7 @@ lunette lun import --resume=state "nbd+unix:///?socket=$work/source" slow
 qemu-img compare -q -f raw -F raw plain.raw "$(lun_uri slow)" || fail "slow differs"
 
 # The server is killed in the middle of an import and started again: the import goes on by itself.
+wait_until_closed
 lunette lun delete --yes slow
 lunette job wait
 lunette lun create killed 192M
