@@ -8,6 +8,14 @@
 /* LUN_FORCE if the request says so. */
 unsigned verb_force_flag(const struct verb_request *request);
 
+/*
+ * Before something that open clients forbid: who has hung up just now still counts until its
+ * connection's threads have ended, and whoever deletes after a copy should not have to know that.
+ * Waits for it, two seconds at most; not at all with force. @name: a LUN, snapshots included, or
+ * LUN@SNAPSHOT.
+ */
+void verb_await_close(struct verb_request *request, const char *name);
+
 /* Bytes with data in [from, end) of @name; a difference "A..B" counts what differs. */
 MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,
                                  uint64_t *mapped_bytes);

@@ -52,13 +52,15 @@ int verb_snapshot_delete(struct verb_request *request)
 {
     struct lun_info info;
     AUTO_FREE char *name = NULL;
+    int r = verb_snapshot_name(request, &name);
+    if (r < 0)
+        return r;
+    verb_await_close(request, name);
     if (!verb_bool(request, "dry_run"))
         return snapshot_delete(request->pool, verb_string(request, "lun"),
                                verb_string(request, "snapshot"), verb_force_flag(request),
                                &request->why);
-    int r = verb_snapshot_name(request, &name);
-    if (r == 0)
-        r = lun_get_info(request->pool, name, &info, &request->why);
+    r = lun_get_info(request->pool, name, &info, &request->why);
     if (r < 0)
         return r;
     if (info.open_handles > 0 && !verb_bool(request, "force"))
@@ -108,6 +110,7 @@ static int verb_plan_restore(struct verb_request *request)
 
 int verb_snapshot_restore(struct verb_request *request)
 {
+    verb_await_close(request, verb_string(request, "lun"));
     if (verb_bool(request, "dry_run"))
         return verb_plan_restore(request);
     return snapshot_restore(request->pool, verb_string(request, "lun"),
