@@ -41,7 +41,7 @@ need()
 boot()
 {
     local path=.commands.qemu command=()
-    [[ $2 == nbd ]] || path=.iscsi[0]$path
+    [[ $2 == nbd ]] || path=".iscsi[0]$path"
     ok lun attach "$1" --json
     eval "command=($(jq -r "$path" <<<"$out"))"
     [[ ${command[0]-} == qemu-* ]] || fail "no command for qemu at $path of: $out"

@@ -159,6 +159,7 @@ flock 9
 inputs=$(cat "$here"/{image.sh,init,identity} /etc/os-release | sha256sum)
 if [[ ! -e $folder/stamp || $(<"$folder/stamp") != "$inputs" ]]; then
     rm -f "$folder"/{stamp,golden.raw,golden.new,vmlinuz,initrd,log}
+    unshare --mount true || fail "this process may not mount, and debootstrap needs that"
     # What it starts must not hold the lock when it is killed.
     unshare --mount --propagation private "$0" "$folder" inside 9>&- || exit 1
     echo "$inputs" >"$folder/stamp"
