@@ -22,6 +22,10 @@ MUST_CHECK int command_begin(struct pool *pool, struct reason *why);
 MUST_CHECK int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer,
                            bool is_freeing, struct reason *why);
 
+/* store_apply() for who holds management already; the caller commits. */
+MUST_CHECK int store_apply_locked(struct pool *pool, const struct store_change *changes,
+                                  size_t count, struct reason *why);
+
 MUST_CHECK int comment_check(const char *comment, struct reason *why);
 /* An owner's or a group's name; NULL is one. */
 MUST_CHECK int owner_check(const char *owner, struct reason *why);
