@@ -136,6 +136,12 @@ struct pool_info
 
 void pool_get_info(struct pool *pool, struct pool_info *info);
 
+/*
+ * While on, this thread's commands on LUNs, snapshots, volumes, qtrees and quotas check all that
+ * they always check, and are refused for the same reasons, but change nothing and add no events.
+ */
+void command_dry_run(bool on);
+
 /* ---- LUNs ---------------------------------------------------------------------------------- */
 
 /* What a LUN has beside its content; stored with it. Times are nanoseconds since 1970. */
@@ -179,6 +185,10 @@ struct lun_clone_args
  * identity. The source's I/O pauses for as long as its writes in flight take.
  */
 MUST_CHECK int lun_clone(struct pool *pool, const struct lun_clone_args *args, struct reason *why);
+
+/* What clone number @number of a template is called. -EINVAL: it is none, or the name too long. */
+MUST_CHECK int lun_clone_name(const char *name_template, uint32_t number, char *name, size_t size,
+                              struct reason *why);
 
 /* One of several clones made at one instant, of different sources. */
 struct lun_pair

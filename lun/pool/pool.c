@@ -19,6 +19,7 @@
 #include "lun/pool/record.h"
 #include "lun/pool/super.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/command.h"
 #include "lun/volume/event.h"
 
 enum
@@ -107,7 +108,7 @@ static void pool_note_space(struct pool *pool)
 
 void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name)
 {
-    if (pool->change_hook)
+    if (pool->change_hook && !command_is_dry())
         pool->change_hook(pool->change_opaque, change, lun_id, name);
 }
 

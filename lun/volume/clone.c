@@ -29,6 +29,12 @@ static int clone_name(const struct lun_clone_args *args, uint32_t i, char name[L
     return r;
 }
 
+int lun_clone_name(const char *name_template, uint32_t number, char *name, size_t size,
+                   struct reason *why)
+{
+    return name_from_template(name, size, name_strip(name_template), number, why);
+}
+
 /* All names are good and free; the promises that the clones need can be made. */
 static int clone_check(struct pool *pool, const struct lun_clone_args *args, uint32_t count,
                        const struct lun_object *source, struct reason *why)

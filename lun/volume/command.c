@@ -16,12 +16,25 @@
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
 
-/* Carries the record out and makes it durable. With management held. */
+static _Thread_local bool is_dry;
+
+void command_dry_run(bool on)
+{
+    is_dry = on;
+}
+
+bool command_is_dry(void)
+{
+    return is_dry;
+}
+
 int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer, bool is_freeing,
                 struct reason *why)
 {
     if (writer->failed)
         return -ENOMEM;
+    if (is_dry)
+        return 0;
     int r =
         change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len, is_freeing);
     if (r == -EMSGSIZE)

@@ -18,7 +18,11 @@ struct writer;
 /* Whether the pool takes changes; clears @why. */
 MUST_CHECK int command_begin(struct pool *pool, struct reason *why);
 
-/* Carries the record out. @lun as in change_run(). The caller commits, without management. */
+/* Whether this thread's commands change nothing (command_dry_run()). */
+bool command_is_dry(void);
+
+/* Carries the record out, unless the run is dry. @lun as in change_run(). The caller commits,
+ * without management. */
 MUST_CHECK int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer,
                            bool is_freeing, struct reason *why);
 

@@ -79,7 +79,7 @@ int store_apply_locked(struct pool *pool, const struct store_change *changes, si
     }
     if (writer.failed)
         return -ENOMEM;
-    if (writer.len == 0)
+    if (writer.len == 0 || command_is_dry())
         return 0;
     int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
     if (r < 0)
