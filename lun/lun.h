@@ -45,6 +45,7 @@ struct pool_create_options
     uint32_t group_blks; /* blocks of an allocation group; 0: the default, tests use small ones */
     bool preallocate;    /* take all of the file's space from its file system now */
     bool overwrite;      /* even if the path holds a pool or something else recognisable */
+    bool dry_run;        /* of pool_create(): refuse what it would refuse, and write nothing */
 };
 
 struct pool_open_options
@@ -97,6 +98,9 @@ MUST_CHECK int pool_run_job_step(struct pool *pool);
 
 /* Uses what the file or device has grown to; @size_bytes 0: all of a device. Never shrinks. */
 MUST_CHECK int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why);
+/* The size that it would have then; refuses what pool_grow() refuses before it changes anything. */
+MUST_CHECK int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
+                                 struct reason *why);
 
 enum pool_health
 {

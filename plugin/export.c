@@ -226,6 +226,18 @@ static int export_open_lun(const char *name, bool read_only, struct lun **lun, s
     return r;
 }
 
+/* By which reservations know the LUN. */
+static int export_find_id(struct export *export)
+{
+    struct lun_info info;
+    if (strstr(export->name, ".."))
+        return 0;
+    int r = lun_describe(export->lun, &info);
+    if (r == 0)
+        export->lun_id = info.id;
+    return r;
+}
+
 void *export_open(int readonly)
 {
     const char *name = nbdkit_export_name();
@@ -243,6 +255,8 @@ void *export_open(int readonly)
     if (!export->name || !export->description)
         return export_refuse(name, -ENOMEM, &why);
     int r = export_open_lun(name, readonly, &export->lun, &why);
+    if (r == 0)
+        r = export_find_id(export);
     if (r < 0)
         return export_refuse(name, r, &why);
 
@@ -345,16 +359,31 @@ int export_is_rotational(void *handle)
 
 /* ---- errors -------------------------------------------------------------------------------- */
 
+/* Whether it is the first error of its kind on this connection. */
+static bool export_is_news(struct export *export, const struct nbd_error *error)
+{
+    unsigned kind = 1u << nbd_error_index(error);
+    AUTO_LOCK(&export->lock);
+    bool is_news = !(export->logged & kind);
+    export->logged |= kind;
+    return is_news;
+}
+
+void export_log_refusal(struct export *export, const struct nbd_error *error, const char *what,
+                        const struct reason *why)
+{
+    char shown[EXPORT_SHOWN_NAME_BYTES];
+    if (export_is_news(export, error))
+        nbdkit_error("export \"%s\": %s refused: %s (logged once per connection)",
+                     export_shown(shown, sizeof(shown), export->name), what,
+                     why->text[0] ? why->text : error->text);
+}
+
 void export_log_error(struct export *export, const struct nbd_error *error, const char *what,
                       uint64_t len, uint64_t offset)
 {
-    unsigned kind = 1u << nbd_error_index(error);
-    {
-        AUTO_LOCK(&export->lock);
-        if (export->logged & kind)
-            return;
-        export->logged |= kind;
-    }
+    if (!export_is_news(export, error))
+        return;
     char shown[EXPORT_SHOWN_NAME_BYTES];
     nbdkit_error("export \"%s\": %s of %" PRIu64 " bytes at %" PRIu64
                  " failed: %s (logged once per connection)",

@@ -10,6 +10,8 @@
 #include "lun/lun.h"
 #include "plugin/export.h"
 #include "plugin/nbd_error.h"
+#include "plugin/service.h"
+#include "server/target.h"
 
 enum
 {
@@ -35,6 +37,28 @@ static int io_result(struct export *export, int r, const char *what, uint64_t le
     return -1;
 }
 
+/*
+ * Whether an iSCSI initiator's reservation keeps the client out. A flush passes: it changes
+ * nothing. 0, or -1 with errno.
+ */
+static int io_admit(struct export *export, bool write, const char *what)
+{
+    struct target *target = service_target();
+    struct reason why;
+    int r = target ? target_check_nbd(target, export->lun_id, write, NULL) : 0;
+    if (r == 0)
+        return 0;
+    /* Once more, for the words; it may have been released since. */
+    reason_clear(&why);
+    r = target_check_nbd(target, export->lun_id, write, &why);
+    if (r == 0)
+        return 0;
+    const struct nbd_error *error = nbd_error_of(r);
+    export_log_refusal(export, error, what, &why);
+    errno = error->nbd_errno;
+    return -1;
+}
+
 static unsigned io_flags(uint32_t flags)
 {
     unsigned result = 0;
@@ -51,12 +75,16 @@ int io_pread(void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t 
 {
     (void)flags;
     struct export *export = handle;
+    if (io_admit(export, false, "read") < 0)
+        return -1;
     return io_result(export, lun_read(export->lun, buf, count, offset), "read", count, offset);
 }
 
 int io_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 {
     struct export *export = handle;
+    if (io_admit(export, true, "write") < 0)
+        return -1;
     int r = lun_write(export->lun, buf, count, offset, io_flags(flags));
     return io_result(export, r, "write", count, offset);
 }
@@ -71,6 +99,8 @@ int io_flush(void *handle, uint32_t flags)
 int io_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
     struct export *export = handle;
+    if (io_admit(export, true, "trim") < 0)
+        return -1;
     int r = lun_unmap(export->lun, count, offset, io_flags(flags));
     return io_result(export, r, "trim", count, offset);
 }
@@ -78,6 +108,8 @@ int io_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 int io_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
     struct export *export = handle;
+    if (io_admit(export, true, "zero") < 0)
+        return -1;
     int r = lun_zero(export->lun, count, offset, io_flags(flags));
     return io_result(export, r, "zero", count, offset);
 }
@@ -86,6 +118,8 @@ int io_cache(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
     (void)flags;
     struct export *export = handle;
+    if (io_admit(export, false, "cache") < 0)
+        return -1;
     return io_result(export, lun_cache(export->lun, count, offset), "cache", count, offset);
 }
 
@@ -130,6 +164,8 @@ int io_extents(void *handle, uint32_t count, uint64_t offset, uint32_t flags,
         .end = offset + count,
         .one_only = flags & NBDKIT_FLAG_REQ_ONE,
     };
+    if (io_admit(export, false, "block status") < 0)
+        return -1;
     while (!answer.is_done)
     {
         struct lun_extent batch[IO_EXTENTS_BATCH];

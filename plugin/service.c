@@ -23,11 +23,16 @@ extern int lunette_debug_engine;
 NBDKIT_DLL_PUBLIC int lunette_debug_engine = 0;
 
 static struct pool *service_the_pool;
-static struct target *service_target;
+static struct target *service_the_target;
 
 struct pool *service_pool(void)
 {
     return service_the_pool;
+}
+
+struct target *service_target(void)
+{
+    return service_the_target;
 }
 
 /* nbdkit has two levels: errors are always shown, debug lines with -v. */
@@ -93,11 +98,16 @@ static int service_start_target(struct reason *why)
         .mgmt_mode = config->mgmt_mode,
         .iscsi_portals = (const char *const *)config->iscsi_portals,
         .iscsi_portal_count = config->iscsi_portal_count,
+        .iscsi_limits = config->iscsi_limits,
+        .iscsi_threads = config->iscsi_threads,
+        .iscsi_workers = config->iscsi_workers,
+        .iscsi_redirect = config->iscsi_redirect,
+        .iscsi_redirect_permanently = config->iscsi_redirect_permanently,
         .nbd_uri = config->nbd_uri,
         .management_group = config->mgmt_group,
         .conf_path = config->conf_path,
     };
-    return target_start(service_the_pool, &options, &service_target, why);
+    return target_start(service_the_pool, &options, &service_the_target, why);
 }
 
 int service_after_fork(void)
@@ -124,8 +134,8 @@ int service_after_fork(void)
 void service_cleanup(void)
 {
     shutdown_watch_stop();
-    target_stop(service_target);
-    service_target = NULL;
+    target_stop(service_the_target);
+    service_the_target = NULL;
 }
 
 void service_unload(void)

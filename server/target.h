@@ -9,12 +9,16 @@
 #ifndef SERVER_TARGET_H
 #define SERVER_TARGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lun/lun.h"
+#include "server/limits.h"
 
 struct access;
 struct iscsi_server;
+struct scsi_target;
 struct target;
 
 enum
@@ -29,6 +33,10 @@ struct target_options
     const char *management_group; /* name or number of the group that may change things; or NULL */
     const char *const *iscsi_portals; /* "ADDRESS:PORT", "[ADDRESS]:PORT" */
     size_t iscsi_portal_count;
+    struct iscsi_limits iscsi_limits;
+    unsigned iscsi_threads, iscsi_workers; /* 0: by the number of processors; 16 */
+    const char *iscsi_redirect; /* where all logins are sent instead, "ADDRESS:PORT"; or NULL */
+    bool iscsi_redirect_permanently;
     const char *nbd_uri;   /* where NBD clients connect, without an export name; or NULL */
     const char *conf_path; /* only shown; or NULL */
 };
@@ -57,6 +65,16 @@ struct access *target_access(struct target *target);
 const char *target_access_problem(const struct target *target);
 /* NULL without portals. */
 struct iscsi_server *target_iscsi(struct target *target);
+/* NULL where target_access() is. */
+struct scsi_target *target_scsi(struct target *target);
+
+/*
+ * Whether an NBD client may write to @lun_id (with @write false: read from it), or an iSCSI
+ * initiator's reservation keeps it out: -EPERM, then @why (may be NULL) names the holder. For each
+ * request; does not block but where it refuses.
+ */
+MUST_CHECK int target_check_nbd(struct target *target, uint64_t lun_id, bool write,
+                                struct reason *why);
 
 /* What it was started with; lives as long as @target. */
 struct pool *target_pool(struct target *target);

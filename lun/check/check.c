@@ -199,11 +199,12 @@ static int check_walk_children(struct check *check, const struct tree *tree, str
         return r;
     check->result->nodes_checked++;
     check_block(check, ref.blk, true, true);
-    if (level > 0)
+    r = tree_verify_place(node, level, low, high);
+    if (r == 0 && level > 0)
     {
         r = check_walk_child_nodes(check, tree, node->disk, level, low, high, phase);
     }
-    else if (tree->kind == DISK_TREE_MAP)
+    else if (r == 0 && tree->kind == DISK_TREE_MAP)
     {
         for (unsigned i = 0; i < le16_get(node->disk->count); i++)
         {
@@ -389,8 +390,18 @@ static int check_bitmaps(struct check *check)
     {
         bool is_allocated;
         int r = space_is_allocated(pool->space, blk, &is_allocated);
-        if (r < 0)
+        if (r == -ENOMEM)
             return r;
+        if (r < 0)
+        {
+            uint64_t group = blk / pool->group_blks;
+            check_say(check, true,
+                      "the bitmap of allocation group %" PRIu64 ", from block %" PRIu64
+                      " on, cannot be read: %s",
+                      group, group * pool->group_blks, strerror(-r));
+            blk = (group + 1) * pool->group_blks - 1;
+            continue;
+        }
         check->result->blks_allocated += is_allocated;
         bool is_expected = mark_get(check->expected, blk) || check_is_fixed(pool, blk);
         if (is_expected && !is_allocated && lost++ == 0)

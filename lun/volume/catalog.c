@@ -10,6 +10,7 @@
 #include "lun/volume/catalog_internal.h"
 #include "lun/volume/draft.h"
 #include "lun/volume/names.h"
+#include "lun/volume/verify.h"
 
 /* ---- finding ------------------------------------------------------------------------------- */
 
@@ -295,9 +296,7 @@ int catalog_line_decode(struct pool *pool, struct line *line, struct reader *rea
     catalog_set_line_volume(pool, line, volume);
     tree_from_disk(&line->map, DISK_TREE_MAP, &disk->map);
     tree_from_disk(&line->drops, DISK_TREE_DROPS, &disk->drops);
-    if (line->map.levels > DISK_LEVELS_MAX || line->drops.levels > DISK_LEVELS_MAX)
-        return -EBADMSG;
-    return 0;
+    return verify_line(pool, line);
 }
 
 /* ---- strings ------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/news.h"
 #include "lun/volume/promise.h"
+#include "lun/volume/quota.h"
 
 /* The name of clone number @i. */
 static int clone_name(const struct lun_clone_args *args, uint32_t i, char name[LUN_NAME_MAX + 1],
@@ -64,6 +65,10 @@ static int clone_plan(struct lun_group *group, const struct lun_clone_args *args
                                                      .is_reserved = draft.is_reserved,
                                                      .size_bytes = draft.size_bytes,
                                                      .count = 1});
+    struct quota_delta quota = quota_delta_at(place.volume, place.qtree, draft.owner, draft.group,
+                                              (int64_t)draft.size_bytes);
+    group->is_clone = true;
+    lun_group_quota(group, &quota);
     lun_news_add(news, draft.id, place.name);
     return 0;
 }

@@ -18,6 +18,7 @@
 #include "lun/volume/command.h"
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
+#include "lun/volume/quota.h"
 
 void lun_drain(struct lun_object *object, struct range *range)
 {
@@ -63,7 +64,12 @@ static int lun_create_locked(struct pool *pool, const struct lun_create_args *ar
                                   .volume = place.volume,
                                   .size_bytes = args->size_bytes,
                                   .is_reserved = attributes->is_reserved};
-    r = promise_check(pool, &delta, 1, why);
+    struct quota_delta quota =
+        quota_delta_at(place.volume, place.qtree, attributes->owner, attributes->group,
+                       (int64_t)args->size_bytes);
+    r = quota_check(pool, &quota, 1, false, why);
+    if (r == 0)
+        r = promise_check(pool, &delta, 1, why);
     if (r < 0)
         return r;
     struct lun_draft draft = lun_draft_new(pool, DISK_OBJECT_LUN, NULL);
@@ -77,7 +83,10 @@ static int lun_create_locked(struct pool *pool, const struct lun_create_args *ar
     AUTO_WRITER struct writer writer = {0};
     action_line_new(&writer, draft.line_id);
     lun_draft_put(&draft, &writer);
-    return command_run(pool, NULL, &writer, false, why);
+    r = command_run(pool, NULL, &writer, false, why);
+    if (r == 0)
+        quota_note(pool, &quota, 1);
+    return r;
 }
 
 int lun_create(struct pool *pool, const struct lun_create_args *args, struct reason *why)
@@ -165,7 +174,11 @@ static int lun_delete_locked(struct pool *pool, const char *name, bool with_snap
     *id = lun->object.id;
     action_dying(&writer, lun->line->object.id);
     action_delete(&writer, lun->object.id);
-    return lun_delete_run(pool, lun, &writer, why);
+    struct quota_delta quota = quota_delta_of(lun, -(int64_t)atomic_load(&lun->size_bytes));
+    r = lun_delete_run(pool, lun, &writer, why);
+    if (r == 0)
+        quota_note(pool, &quota, 1);
+    return r;
 }
 
 int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
@@ -228,10 +241,20 @@ static int lun_rename_locked(struct pool *pool, const char *name, const char *ne
     }
     if (r < 0)
         return r;
+    int64_t bytes = (int64_t)atomic_load(&lun->size_bytes);
+    struct quota_delta quotas[2] = {
+        quota_delta_of(lun, -bytes),
+        quota_delta_at(place.volume, place.qtree, lun->owner, lun->group, bytes)};
+    r = quota_check(pool, quotas, 2, false, why);
+    if (r < 0)
+        return r;
     *id = lun->object.id;
     struct lun_draft draft = lun_draft_of(lun);
     lun_draft_place(&draft, &place);
-    return lun_put_draft(pool, lun, &draft, why);
+    r = lun_put_draft(pool, lun, &draft, why);
+    if (r == 0)
+        quota_note(pool, quotas, 2);
+    return r;
 }
 
 int lun_rename(struct pool *pool, const char *name, const char *new_name, struct reason *why)
@@ -278,6 +301,19 @@ int lun_set_comment(struct pool *pool, const char *name, const char *comment, st
     return r < 0 ? r : journal_commit(pool->journal);
 }
 
+/* What a change of owner or group takes from one and gives to the other. */
+static void attributes_quotas(const struct lun_object *lun, unsigned mask,
+                              const struct lun_attributes *attributes, struct quota_delta quotas[2])
+{
+    int64_t bytes = (int64_t)atomic_load(&lun->size_bytes);
+    bool is_lun = lun->object.kind == DISK_OBJECT_LUN;
+    quotas[0] = quota_delta_of(lun, is_lun ? -bytes : 0);
+    quotas[1] = quota_delta_at(lun->volume, lun->qtree,
+                               mask & LUN_SET_OWNER ? attributes->owner : lun->owner,
+                               mask & LUN_SET_GROUP ? attributes->group : lun->group,
+                               is_lun ? bytes : 0);
+}
+
 static int attributes_check(struct pool *pool, const struct lun_object *lun, unsigned mask,
                             const struct lun_attributes *attributes, struct reason *why)
 {
@@ -319,9 +355,16 @@ int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
             r = attributes_check(pool, lun, mask, attributes, why);
         if (r < 0)
             return r;
+        struct quota_delta quotas[2];
+        attributes_quotas(lun, mask, attributes, quotas);
+        r = quota_check(pool, quotas, 2, false, why);
+        if (r < 0)
+            return r;
         struct lun_draft draft = lun_draft_of(lun);
         lun_draft_set_attributes(&draft, attributes, mask);
         r = lun_put_draft(pool, lun, &draft, why);
+        if (r == 0)
+            quota_note(pool, quotas, 2);
     }
     if (r == 0)
         r = journal_commit(pool->journal);
@@ -360,6 +403,8 @@ int lun_trim_tail(struct pool *pool, struct lun_object *object)
 {
     unsigned tries = CHECKPOINT_TRIES;
     int r;
+    if (command_is_dry())
+        return 0;
     do
         r = lun_trim_tail_step(pool, object, &tries);
     while (r > 0);
@@ -433,7 +478,10 @@ static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t
     if (r < 0)
         return r;
     struct promise_delta delta = {.kind = PROMISE_RESIZE, .lun = lun, .size_bytes = size_bytes};
-    r = promise_check(pool, &delta, 1, why);
+    struct quota_delta quota = quota_delta_of(lun, (int64_t)(size_bytes - old_bytes));
+    r = quota_check(pool, &quota, 1, false, why);
+    if (r == 0)
+        r = promise_check(pool, &delta, 1, why);
     if (r < 0)
         return r;
     struct lun_draft draft = lun_draft_of(lun);
@@ -456,7 +504,11 @@ int lun_resize(struct pool *pool, const char *name, uint64_t size_bytes, unsigne
         if (r < 0)
             return r;
         id = lun->object.id;
+        uint64_t old_bytes = atomic_load(&lun->size_bytes);
+        struct quota_delta quota = quota_delta_of(lun, (int64_t)size_bytes - (int64_t)old_bytes);
         r = lun_resize_locked(pool, lun, size_bytes, flags, why);
+        if (r == 0)
+            quota_note(pool, &quota, 1);
     }
     if (r == 0)
         r = journal_commit(pool->journal);

@@ -38,6 +38,15 @@ struct quota_delta quota_delta_of(const struct lun_object *lun, int64_t bytes)
     return quota_delta_at(lun->volume, lun->qtree, lun->owner, lun->group, bytes);
 }
 
+bool quota_delta_joins(struct quota_delta *sum, const struct quota_delta *delta)
+{
+    if (sum->volume != delta->volume || sum->qtree != delta->qtree ||
+        strcmp(sum->owner, delta->owner) != 0 || strcmp(sum->group, delta->group) != 0)
+        return false;
+    sum->bytes += delta->bytes;
+    return true;
+}
+
 /* ---- subjects ------------------------------------------------------------------------------ */
 
 unsigned quota_subjects_of(const struct quota_delta *delta,

@@ -39,6 +39,9 @@ struct quota_delta quota_delta_at(const struct volume_object *volume,
                                   const struct qtree_object *qtree, const char *owner,
                                   const char *group, int64_t bytes);
 
+/* Whether @delta counts for the same as @sum; then its bytes are added there. */
+bool quota_delta_joins(struct quota_delta *sum, const struct quota_delta *delta);
+
 /*
  * All @deltas together. -EDQUOT with the rule, what is used, asked for and allowed in @why, and an
  * event. @is_clone: user and group rules let it through.

@@ -114,7 +114,8 @@ static enum ctl_exit transfer_export_uri(const struct invocation *in, const char
     if (!nbd_uri)
         return ctl_refuse(in, "the server was not told where NBD clients reach it",
                           "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
-    *uri = uri_of_export(nbd_uri, name);
+    AUTO_FREE char *reachable = uri_reachable(nbd_uri, "localhost");
+    *uri = reachable ? uri_of_export(reachable, name) : NULL;
     return *uri ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
 }
 

@@ -120,6 +120,16 @@ static const struct command_option lun_map_options[] = {
     {0},
 };
 
+static const struct command_option lun_modify_options[] = {
+    {"read-only", 0, "yes|no", "hosts cannot write to it", false},
+    {"removable", 0, "yes|no", "it has a removable medium, which hosts can eject", false},
+    {"native-512", 0, "yes|no",
+     "say nothing of physical blocks of 4096 bytes, for hosts that refuse such disks with sectors "
+     "of 512",
+     false},
+    {0},
+};
+
 static const struct command_option mapping_options[] = {
     {"igroup", 'g', "IGROUP", "the igroup", false},
     {0},
@@ -167,6 +177,9 @@ static const struct command_option serve_options[] = {
     {"nbd-mode", 0, "OCTAL", "permissions of that socket, 0660 for example (default: by the umask)",
      false},
     {"nbd-listen", 0, "ADDRESS:PORT", "serve NBD on TCP instead", false},
+    {"nbd-tls", 0, "MODE", "TLS of NBD: off, on or require", false},
+    {"nbd-tls-certificates", 0, "FOLDER", "with the certificates in FOLDER", false},
+    {"nbd-tls-psk", 0, "FILE", "with pre-shared keys, \"user:key\" lines in FILE", false},
     {"iscsi", 0, "ADDRESS:PORT", "serve iSCSI there; may be repeated", true},
     {"group", 0, "GROUP", "its members may change things", false},
     {"mode", 0, "OCTAL", "permissions of the management socket (default: 0666)", false},
@@ -317,6 +330,14 @@ const struct command command_table[] = {
      "lunette lun map vm1 --igroup web\n"
      "lunette lun map vm1 --igroup web --lun-id 5\n",
      0, 1, 1, lun_map_options, ctl_lun_map},
+    {"lun modify", "NAME", "set or show how iSCSI hosts see a LUN", "modify {0}",
+     "Without an option: shows it. Hosts that see the LUN are told of a change. NBD clients do not "
+     "see these attributes. The sector size is chosen when a LUN is made (lun create --sector) and "
+     "stays.",
+     "lunette lun modify golden --read-only yes\n"
+     "lunette lun modify cdrom --removable yes --read-only yes\n"
+     "lunette lun modify vm1\n",
+     0, 1, 1, lun_modify_options, ctl_lun_modify},
     {"lun unmap", "NAME", "take a LUN from the initiators of an igroup", "unmap {0}",
      "Hosts get errors from then on. The LUN and its data stay.",
      "lunette lun unmap vm1 --igroup web --dry-run\n"

@@ -271,6 +271,7 @@ enum ctl_exit ctl_open_pool(const struct invocation *in, bool read_only, struct 
     if (r == 0)
         return CTL_DONE;
     return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
-                      r == -EBUSY ? "the same command without --pool, which asks the server"
-                                  : NULL);
+                      r == -EBUSY    ? "the same command without --pool, which asks the server"
+                      : r == -ENOENT ? "lunette pool create --help"
+                                     : NULL);
 }

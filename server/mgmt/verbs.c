@@ -163,6 +163,11 @@ static const struct verb verbs[] = {
 
     {"lun.map", VERB_CHANGES, verb_lun_map, {NAME, TEXT("igroup", true), NUMBER("lun_id", false)}},
     {"lun.unmap", VERB_CHANGES, verb_lun_unmap, {NAME, TEXT("igroup", true), FLAG("dry_run")}},
+    {"lun.modify",
+     VERB_CHANGES,
+     verb_lun_modify,
+     {NAME, FLAG("read_only"), FLAG("removable"), FLAG("native_512")}},
+    {"lun.attribute.show", VERB_LOOKS, verb_attribute_show, {NAME}},
     {"mapping.show", VERB_LOOKS, verb_mapping_show, {TEXT("name", false), TEXT("igroup", false)}},
 
     {"iscsi.chap.set",
@@ -351,6 +356,7 @@ static const struct verb_hint_row verb_hints[] = {
     {"lun.map", -EEXIST, NULL, "lunette mapping show {name}"},
     {"lun.map", -EBUSY, NULL, "lunette mapping show --igroup {igroup}"},
     {"lun.map", -EINVAL, NULL, "lunette lun map --help"},
+    {"lun.modify", -EINVAL, NULL, "lunette lun modify --help"},
     {"lun.unmap", -ENOENT, "is not mapped", "lunette mapping show"},
     {"iscsi.chap.set", -EINVAL, NULL, "lunette iscsi chap set --help"},
     {"iscsi.*", -ENOTSUP, NULL, "lunette serve --help"},

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/checked.h"
 #include "server/access.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
@@ -62,10 +63,15 @@ int verb_igroup_add(struct verb_request *request)
     return r < 0 ? r : verb_say_igroup(request);
 }
 
-static json_t *verb_view_mapping(const struct access_mapping *mapping)
+/* With who keeps others from writing by a reservation, if somebody does. */
+static json_t *verb_view_mapping(struct verb_request *request, const struct access_mapping *mapping)
 {
-    return json_pack("{s:s, s:s, s:i, s:I}", "lun", mapping->lun_name, "igroup", mapping->group,
-                     "lun_id", (int)mapping->number, "object_id", (json_int_t)mapping->lun_id);
+    struct reason holder = {.text = ""};
+    ignore_error(target_check_nbd(request->target, mapping->lun_id, true, &holder),
+                 "the text is what counts");
+    return json_pack("{s:s, s:s, s:i, s:I, s:s}", "lun", mapping->lun_name, "igroup",
+                     mapping->group, "lun_id", (int)mapping->number, "object_id",
+                     (json_int_t)mapping->lun_id, "reservation", holder.text);
 }
 
 /* The mappings of @lun_name, of @group, or all, as an array. */
@@ -77,7 +83,7 @@ static int verb_list_mappings(struct verb_request *request, struct access *acces
     size_t count = 0;
     int r = access_mapping_list(access, lun_name, group, &list, &count, &request->why);
     for (size_t i = 0; r == 0 && i < count; i++)
-        if (json_array_append_new(all, verb_view_mapping(&list[i])) != 0)
+        if (json_array_append_new(all, verb_view_mapping(request, &list[i])) != 0)
             r = -ENOMEM;
     if (r == 0)
         *array = json_incref(all);
@@ -303,6 +309,78 @@ int verb_mapping_show(struct verb_request *request)
         return r;
     request->result = view_listing("mappings", mappings);
     return verb_took_memory(request);
+}
+
+/* ---- attributes ---------------------------------------------------------------------------- */
+
+static const struct
+{
+    const char *key;
+    unsigned flag;
+} verb_attributes[] = {
+    {"read_only", ACCESS_LUN_READ_ONLY},
+    {"removable", ACCESS_LUN_REMOVABLE},
+    {"native_512", ACCESS_LUN_NO_PHYSICAL},
+};
+
+static int verb_say_attributes(struct verb_request *request, unsigned flags)
+{
+    request->result = json_pack("{s:s}", "name", verb_string(request, "name"));
+    for (size_t i = 0; request->result && i < ARRAY_SIZE(verb_attributes); i++)
+        if (json_object_set_new(request->result, verb_attributes[i].key,
+                                json_boolean(flags & verb_attributes[i].flag)) != 0)
+            return -ENOMEM;
+    return verb_took_memory(request);
+}
+
+/* The attributes that it has now, and its sector size. */
+static int verb_get_attributes(struct verb_request *request, struct access **access,
+                               unsigned *flags, uint32_t *sector_bytes)
+{
+    struct lun_info info;
+    int r = verb_access(request, access);
+    if (r == 0)
+        r = lun_get_info(request->pool, verb_string(request, "name"), &info, &request->why);
+    if (r < 0)
+        return r;
+    *flags = access_lun_flags(*access, info.id);
+    *sector_bytes = info.sector_bytes;
+    return 0;
+}
+
+int verb_attribute_show(struct verb_request *request)
+{
+    struct access *access;
+    unsigned flags;
+    uint32_t sector_bytes;
+    int r = verb_get_attributes(request, &access, &flags, &sector_bytes);
+    return r < 0 ? r : verb_say_attributes(request, flags);
+}
+
+int verb_lun_modify(struct verb_request *request)
+{
+    struct access *access;
+    unsigned flags;
+    uint32_t sector_bytes;
+    bool has_any = false;
+    int r = verb_get_attributes(request, &access, &flags, &sector_bytes);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < ARRAY_SIZE(verb_attributes); i++)
+    {
+        const char *key = verb_attributes[i].key;
+        has_any |= verb_has(request, key);
+        if (verb_has(request, key))
+            flags &= ~verb_attributes[i].flag;
+        if (verb_bool(request, key))
+            flags |= verb_attributes[i].flag;
+    }
+    if (!has_any)
+        return reason_set(&request->why, -EINVAL, "no attribute is named");
+    if (verb_bool(request, "native_512") && sector_bytes != 512)
+        return reason_set(&request->why, -EINVAL, "the LUN has sectors of %u bytes", sector_bytes);
+    r = access_set_lun_flags(access, verb_string(request, "name"), flags, &request->why);
+    return r < 0 ? r : verb_say_attributes(request, flags);
 }
 
 /* ---- CHAP ---------------------------------------------------------------------------------- */

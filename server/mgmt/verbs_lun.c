@@ -337,9 +337,9 @@ static int verb_refuse_delete(struct verb_request *request, const struct lun_inf
         open += list[i].open_handles;
     if (count > 1 && !verb_bool(request, "with_snapshots"))
         return reason_set(&request->why, -EBUSY,
-                          "LUN \"%s\" has %zu snapshots: lunette lun delete %s --with-snapshots "
+                          "LUN '%s' has %zu snapshot%s; 'lunette lun delete %s --with-snapshots' "
                           "deletes them too",
-                          list->name, count - 1, list->name);
+                          list->name, count - 1, count == 2 ? "" : "s", list->name);
     if (open > 0 && !verb_bool(request, "force"))
         return reason_set(&request->why, -EBUSY,
                           "%u clients have LUN \"%s\" or a snapshot of it open: close them, or "

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "server/mgmt/proto.h"
 
@@ -70,10 +71,13 @@ double view_savings_ratio(uint64_t mapped_bytes, uint64_t data_bytes)
 static void view_put_file(json_t *pool, const char *path)
 {
     struct stat file;
+    struct statvfs below;
     if (stat(path, &file) < 0 || !S_ISREG(file.st_mode))
         return;
     view_put_uint(pool, "file_bytes", (uint64_t)file.st_size);
     view_put_uint(pool, "file_taken_bytes", (uint64_t)file.st_blocks * 512);
+    if (statvfs(path, &below) == 0)
+        view_put_uint(pool, "file_system_free_bytes", (uint64_t)below.f_bavail * below.f_frsize);
 }
 
 json_t *view_pool(const struct pool_info *info)

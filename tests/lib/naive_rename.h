@@ -69,6 +69,7 @@
 #define pool_dump naive_pool_dump
 #define pool_get_info naive_pool_get_info
 #define pool_grow naive_pool_grow
+#define pool_grow_dry_run naive_pool_grow_dry_run
 #define pool_health_name naive_pool_health_name
 #define pool_list_lines naive_pool_list_lines
 #define pool_open naive_pool_open
