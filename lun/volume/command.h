@@ -24,7 +24,8 @@ bool command_is_dry(void);
 /* An error of running a record of @bytes bytes, in words; 0 stays 0. */
 MUST_CHECK int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why);
 
-/* Carries the record out, unless the run is dry. @lun as in change_run(). The caller commits, without management. */
+/* Carries the record out, unless the run is dry. @lun as in change_run(). The caller commits,
+ * without management. */
 MUST_CHECK int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer,
                            bool is_freeing, struct reason *why);
 

@@ -39,7 +39,7 @@ struct lun_group
     size_t delta_count, delta_capacity;
     struct quota_delta *quotas;
     size_t quota_count, quota_capacity;
-    bool is_clone; /* of the quotas' deltas, as in quota_check() */
+    bool is_clone;         /* of the quotas' deltas, as in quota_check() */
     struct writer actions; /* of the record, behind the freezes */
     bool is_drained, failed;
     struct change_room room;

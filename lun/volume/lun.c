@@ -64,9 +64,8 @@ static int lun_create_locked(struct pool *pool, const struct lun_create_args *ar
                                   .volume = place.volume,
                                   .size_bytes = args->size_bytes,
                                   .is_reserved = attributes->is_reserved};
-    struct quota_delta quota =
-        quota_delta_at(place.volume, place.qtree, attributes->owner, attributes->group,
-                       (int64_t)args->size_bytes);
+    struct quota_delta quota = quota_delta_at(place.volume, place.qtree, attributes->owner,
+                                              attributes->group, (int64_t)args->size_bytes);
     r = quota_check(pool, &quota, 1, false, why);
     if (r == 0)
         r = promise_check(pool, &delta, 1, why);
@@ -308,10 +307,9 @@ static void attributes_quotas(const struct lun_object *lun, unsigned mask,
     int64_t bytes = (int64_t)atomic_load(&lun->size_bytes);
     bool is_lun = lun->object.kind == DISK_OBJECT_LUN;
     quotas[0] = quota_delta_of(lun, is_lun ? -bytes : 0);
-    quotas[1] = quota_delta_at(lun->volume, lun->qtree,
-                               mask & LUN_SET_OWNER ? attributes->owner : lun->owner,
-                               mask & LUN_SET_GROUP ? attributes->group : lun->group,
-                               is_lun ? bytes : 0);
+    quotas[1] = quota_delta_at(
+        lun->volume, lun->qtree, mask & LUN_SET_OWNER ? attributes->owner : lun->owner,
+        mask & LUN_SET_GROUP ? attributes->group : lun->group, is_lun ? bytes : 0);
 }
 
 static int attributes_check(struct pool *pool, const struct lun_object *lun, unsigned mask,

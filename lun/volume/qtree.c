@@ -11,8 +11,8 @@
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
-#include "lun/volume/volume_internal.h"
 #include "lun/volume/quota.h"
+#include "lun/volume/volume_internal.h"
 
 /* "VOLUME/QTREE", taken apart like a LUN's name: *volume and the own name. */
 static int qtree_split(struct pool *pool, const char *path, struct name_path *parts,

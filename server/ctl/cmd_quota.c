@@ -40,7 +40,8 @@ static enum ctl_exit quota_put_limit(const struct invocation *in, json_t *args, 
     const char *text = option_text(in, option);
     if (!text)
         return CTL_DONE;
-    enum ctl_exit status = strcmp(text, "none") == 0 ? CTL_DONE : ctl_size(in, text, UINT64_MAX, &bytes);
+    enum ctl_exit status =
+        strcmp(text, "none") == 0 ? CTL_DONE : ctl_size(in, text, UINT64_MAX, &bytes);
     if (status == CTL_DONE)
         ctl_put(args, key, proto_json_uint(bytes));
     return status;

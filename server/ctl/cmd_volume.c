@@ -253,9 +253,12 @@ enum ctl_exit ctl_volume_clone_create(struct invocation *in)
 enum ctl_exit ctl_volume_clone_show(struct invocation *in)
 {
     static const struct field fields[] = {
-        {"name", "Clone", FIELD_TEXT, false},       {"parent", "Parent", FIELD_TEXT, false},
-        {"luns", "LUNs", FIELD_COUNT, false},       {"mapped_bytes", "Mapped", FIELD_BYTES, false},
-        {"charged_bytes", "Own", FIELD_BYTES, false}, {0},
+        {"name", "Clone", FIELD_TEXT, false},
+        {"parent", "Parent", FIELD_TEXT, false},
+        {"luns", "LUNs", FIELD_COUNT, false},
+        {"mapped_bytes", "Mapped", FIELD_BYTES, false},
+        {"charged_bytes", "Own", FIELD_BYTES, false},
+        {0},
     };
     AUTO_JSON json_t *result = NULL;
     AUTO_JSON json_t *clones = json_array();
@@ -302,10 +305,11 @@ enum ctl_exit ctl_volume_split_start(struct invocation *in)
     json_t *args = json_object();
     ctl_put_text(args, "name", in->args[0]);
     volume_put_dry_run(in, args);
-    return ctl_do(in, "volume.split", args,
-                  "%s volume %s from its parent; blocks stay shared, and each is freed when the last "
-                  "that uses it goes.",
-                  option_flag(in, "dry-run") ? "Would split" : "Split", in->args[0]);
+    return ctl_do(
+        in, "volume.split", args,
+        "%s volume %s from its parent; blocks stay shared, and each is freed when the last "
+        "that uses it goes.",
+        option_flag(in, "dry-run") ? "Would split" : "Split", in->args[0]);
 }
 
 /* ---- qtrees -------------------------------------------------------------------------------- */

@@ -19,14 +19,14 @@ ctl_run_fn ctl_lun_create, ctl_lun_show, ctl_lun_clone, ctl_lun_resize, ctl_lun_
     ctl_lun_delete, ctl_lun_comment, ctl_lun_import, ctl_lun_export, ctl_lun_attach;
 ctl_run_fn ctl_snapshot_create, ctl_snapshot_show, ctl_snapshot_delete, ctl_snapshot_rename,
     ctl_snapshot_restore;
-ctl_run_fn ctl_snapshot_lock, ctl_lun_modify, ctl_lun_redeploy, ctl_clone_create;
+ctl_run_fn ctl_snapshot_lock, ctl_lun_redeploy, ctl_clone_create;
 ctl_run_fn ctl_volume_create, ctl_volume_show, ctl_volume_modify, ctl_volume_resize,
     ctl_volume_rename, ctl_volume_delete;
 ctl_run_fn ctl_volume_clone_create, ctl_volume_clone_show, ctl_volume_split_estimate,
     ctl_volume_split_start;
 ctl_run_fn ctl_qtree_create, ctl_qtree_show, ctl_qtree_rename, ctl_qtree_delete;
-ctl_run_fn ctl_quota_rule_create, ctl_quota_rule_modify, ctl_quota_rule_delete,
-    ctl_quota_rule_show, ctl_quota_on, ctl_quota_off, ctl_quota_report;
+ctl_run_fn ctl_quota_rule_create, ctl_quota_rule_modify, ctl_quota_rule_delete, ctl_quota_rule_show,
+    ctl_quota_on, ctl_quota_off, ctl_quota_report;
 ctl_run_fn ctl_explain_space, ctl_explain_quota;
 ctl_run_fn ctl_igroup_create, ctl_igroup_add, ctl_igroup_remove, ctl_igroup_show, ctl_igroup_delete;
 ctl_run_fn ctl_lun_map, ctl_lun_unmap, ctl_mapping_show, ctl_lun_modify;
@@ -85,6 +85,9 @@ enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t
  */
 enum ctl_exit ctl_put_moment(const struct invocation *in, json_t *args, const char *key,
                              const char *option);
+/* What a LUN has beside its content, from the options of that; for a clone. */
+enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args);
+enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args);
 /* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb. */
 void ctl_print_freed(const json_t *plan, const char *verb);
 /* "LUN@SNAPSHOT" or "LUN SNAPSHOT" from argument @i on, in two strings to be freed; *used of them.

@@ -11,6 +11,13 @@
 #include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
 
+/* The protocol has no number for no limit but its largest. */
+static uint64_t verb_limit(const struct verb_request *request, const char *name)
+{
+    uint64_t bytes = verb_number(request, name, UINT64_MAX);
+    return bytes < INT64_MAX ? bytes : UINT64_MAX;
+}
+
 /* The rule that the request names, with its limits; what is not given is no limit. */
 static int verb_quota_rule(struct verb_request *request, struct quota_rule *rule)
 {
@@ -18,9 +25,9 @@ static int verb_quota_rule(struct verb_request *request, struct quota_rule *rule
     const char *type = verb_string(request, "type"), *volume = verb_string(request, "volume");
     const char *target = verb_string(request, "target"), *qtree = verb_string(request, "qtree");
     *rule = (struct quota_rule){
-        .hard_bytes = verb_number(request, "hard_bytes", UINT64_MAX),
-        .soft_bytes = verb_number(request, "soft_bytes", UINT64_MAX),
-        .threshold_bytes = verb_number(request, "threshold_bytes", UINT64_MAX),
+        .hard_bytes = verb_limit(request, "hard_bytes"),
+        .soft_bytes = verb_limit(request, "soft_bytes"),
+        .threshold_bytes = verb_limit(request, "threshold_bytes"),
     };
     size_t i = 0;
     while (i < ARRAY_SIZE(types) && strcmp(types[i], type) != 0)
