@@ -51,6 +51,8 @@ struct pool_create_options
 struct pool_open_options
 {
     bool read_only;         /* for check and dump: replays in memory, writes nothing */
+    bool super_only;        /* likewise, and reads nothing but the superblock, whatever else is
+                               damaged; for pool_dump() of "superblock" and "block N" alone */
     bool take_over;         /* although the superblock names another host as holder */
     uint64_t cache_bytes;   /* of metadata nodes; 0: 64 MiB */
     uint32_t checkpoint_ms; /* longest age of a change before a checkpoint; 0: 5000 */

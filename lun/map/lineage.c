@@ -274,8 +274,10 @@ int lineage_apply_walk(struct change *change, uint64_t line_id, uint32_t phase, 
         tree_free_node(op, node->ref);
     }
     bool phase_over = tree_key_compare(next, TREE_KEY_END) == 0;
+    if (phase_over)
+        next = (struct tree_key){0};
     line->walk_phase = phase_over ? phase + 1 : phase;
-    line->walk_key = phase_over ? (struct tree_key){0} : next;
+    line->walk_key = next;
     lineage_end_map_walk(change->pool, line);
     catalog_mark_dirty(change->pool, &line->object);
     return 0;

@@ -255,18 +255,22 @@ int cache_reserve(struct cache *cache, unsigned count)
     }
 }
 
+static struct node *cache_take_spare_locked(struct cache *cache)
+{
+    INVARIANT(!list_is_empty(&cache->spare));
+    struct node *node = container_of(cache->spare.next, struct node, lru_link);
+    list_remove(&node->lru_link);
+    cache->spare_count--;
+    return node;
+}
+
 struct node *cache_add(struct cache *cache, struct node_ref ref, enum disk_tree_kind kind,
                        unsigned level)
 {
     struct node *node = node_alloc();
     AUTO_LOCK(&cache->lock);
     if (!node)
-    {
-        INVARIANT(!list_is_empty(&cache->spare));
-        node = container_of(cache->spare.next, struct node, lru_link);
-        list_remove(&node->lru_link);
-        cache->spare_count--;
-    }
+        node = cache_take_spare_locked(cache);
     node->ref = ref;
     node->pins = 1;
     node->is_sealed = node->is_detached = false;

@@ -295,8 +295,8 @@ static int pool_load(struct pool *pool, struct reason *why)
     }
     if (r < 0)
         return reason_set(why, r,
-                          "pool '%s' cannot be opened: its metadata is damaged (%s); "
-                          "'lunette pool check --pool %s' tells more",
+                          "pool '%s' cannot be opened: its metadata is damaged (%s); the log "
+                          "names the block, 'lunette pool dump block NUMBER --pool %s' shows it",
                           pool->path, strerror(-r), pool->path);
     r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
     if (r == 0)
@@ -316,6 +316,7 @@ static int pool_make_parts(struct pool *pool, const struct pool_open_options *op
         pool->options.cache_bytes = POOL_CACHE_BYTES;
     if (pool->options.checkpoint_ms == 0)
         pool->options.checkpoint_ms = POOL_CHECKPOINT_MS;
+    pool->options.read_only |= pool->options.super_only;
     pool->is_read_only = pool->options.read_only;
     pool->opened_ns = pool->env->now_ns(pool->env);
     pool->events = event_ring_create();
@@ -378,6 +379,8 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     if (r < 0)
         return r;
     pool_take_super(pool);
+    if (pool->options.super_only)
+        return 0;
     if (!pool->is_read_only)
         r = pool_claim(pool);
     if (r == 0)
@@ -421,7 +424,8 @@ int pool_open(struct env *env, const char *path, const struct pool_open_options 
               struct pool **pool, struct reason *why)
 {
     reason_clear(why);
-    struct device_file_options device_options = {.read_only = options && options->read_only};
+    struct device_file_options device_options = {
+        .read_only = options && (options->read_only || options->super_only)};
     struct device *device;
     int r = device_file_open(path, &device_options, &device, why);
     if (r == -EBUSY)

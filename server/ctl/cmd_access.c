@@ -243,7 +243,7 @@ static enum ctl_exit mapping_args(const struct invocation *in, json_t **args)
 enum ctl_exit ctl_lun_map(struct invocation *in)
 {
     AUTO_JSON json_t *result = NULL;
-    json_t *args;
+    json_t *args = NULL;
     uint64_t number = 0;
     enum ctl_exit status = ctl_number(in, "lun-id", 0, ACCESS_LUN_NUMBER_MAX, &number);
     if (status == CTL_DONE)
@@ -266,7 +266,7 @@ enum ctl_exit ctl_lun_map(struct invocation *in)
 enum ctl_exit ctl_lun_unmap(struct invocation *in)
 {
     char said[2 * LUN_NAME_MAX + ACCESS_NAME_MAX + 64];
-    json_t *args;
+    json_t *args = NULL;
     enum ctl_exit status = mapping_args(in, &args);
     if (status != CTL_DONE)
         return status;

@@ -151,14 +151,14 @@ static enum ctl_exit lun_clone_names(const struct invocation *in, const char **s
                                      const char **name)
 {
     enum ctl_exit status;
-    bool has_template = option_text(in, "name");
     *source = ctl_arg_or_option(in, 0, "source-path", &status);
     if (status != CTL_DONE)
         return status;
-    if (has_template && (in->arg_count > 1 || option_text(in, "destination-path")))
+    *name = option_text(in, "name");
+    if (*name && (in->arg_count > 1 || option_text(in, "destination-path")))
         return ctl_usage(in, "the clone's name is given twice");
-    *name = has_template ? option_text(in, "name")
-                         : ctl_arg_or_option(in, 1, "destination-path", &status);
+    if (!*name)
+        *name = ctl_arg_or_option(in, 1, "destination-path", &status);
     return status;
 }
 

@@ -64,6 +64,8 @@ static const struct field df_fields[] = {
     {0},
 };
 
+static const struct pool_open_options pool_look = {.read_only = true};
+
 /* ---- pool create --------------------------------------------------------------------------- */
 
 static bool pool_is_block_device(const char *path)
@@ -139,7 +141,7 @@ static enum ctl_exit pool_ask_show(const struct invocation *in, json_t **result)
     struct pool_info info;
     if (!option_text(in, "pool"))
         return ctl_ask(in, "pool.show", NULL, result);
-    enum ctl_exit status = ctl_open_pool(in, true, &pool);
+    enum ctl_exit status = ctl_open_pool(in, &pool_look, &pool);
     if (status != CTL_DONE)
         return status;
     pool_get_info(pool, &info);
@@ -185,7 +187,7 @@ static enum ctl_exit pool_check_offline(const struct invocation *in, json_t **re
 {
     struct pool *pool;
     struct check_result check = {0};
-    enum ctl_exit status = ctl_open_pool(in, true, &pool);
+    enum ctl_exit status = ctl_open_pool(in, &pool_look, &pool);
     if (status != CTL_DONE)
         return status;
     AUTO_JSON json_t *findings = json_array();
@@ -253,7 +255,8 @@ static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *
     struct reason why = {.text = ""};
     uint64_t size_bytes = 0;
     bool dry_run = option_flag(in, "dry-run");
-    enum ctl_exit status = ctl_open_pool(in, dry_run, &pool);
+    const struct pool_open_options options = {.read_only = dry_run};
+    enum ctl_exit status = ctl_open_pool(in, &options, &pool);
     if (status != CTL_DONE)
         return status;
     pool_get_info(pool, &before);
@@ -324,7 +327,10 @@ static enum ctl_exit pool_dump_offline(const struct invocation *in, const char *
 {
     struct pool *pool;
     struct reason why = {.text = ""};
-    enum ctl_exit status = ctl_open_pool(in, true, &pool);
+    /* Also of a pool that is too damaged to be opened. */
+    bool super_only = strcmp(what, "superblock") == 0 || strncmp(what, "block ", 6) == 0;
+    const struct pool_open_options options = {.read_only = true, .super_only = super_only};
+    enum ctl_exit status = ctl_open_pool(in, &options, &pool);
     if (status != CTL_DONE)
         return status;
     AUTO_JSON json_t *lines = json_array();

@@ -141,6 +141,7 @@ static int transfer_copy(const struct invocation *in, struct transfer_options *o
     options->progress_opaque = &on_terminal;
     options->progress_ms = on_terminal ? 0 : TRANSFER_LINE_MS;
     int r = transfer->run(options, result, why);
+    options->progress_opaque = NULL;
     if (on_terminal)
         fputs("\r\033[K", stderr);
     return r;

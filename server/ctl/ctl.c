@@ -301,11 +301,11 @@ uint64_t ctl_get(const json_t *object, const char *key)
     return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
-enum ctl_exit ctl_open_pool(const struct invocation *in, bool read_only, struct pool **pool)
+enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_options *options,
+                            struct pool **pool)
 {
     struct reason why = {.text = ""};
-    const struct pool_open_options options = {.read_only = read_only};
-    int r = pool_open(env_system(), option_text(in, "pool"), &options, pool, &why);
+    int r = pool_open(env_system(), option_text(in, "pool"), options, pool, &why);
     if (r == 0)
         return CTL_DONE;
     return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),

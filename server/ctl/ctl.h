@@ -109,6 +109,7 @@ void ctl_put_text(json_t *object, const char *key, const char *text); /* NULL: n
 uint64_t ctl_get(const json_t *object, const char *key);
 
 /* Opens --pool PATH. On failure all has been said. */
-enum ctl_exit ctl_open_pool(const struct invocation *in, bool read_only, struct pool **pool);
+enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_options *options,
+                            struct pool **pool);
 
 #endif

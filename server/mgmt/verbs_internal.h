@@ -21,6 +21,14 @@ MUST_CHECK int verb_check_igroup(struct verb_request *request);
 MUST_CHECK int verb_map_clones(struct verb_request *request, const char *name, uint32_t count,
                                uint32_t first_number);
 
+/*
+ * Before something that open clients forbid: who has hung up just now still counts until its
+ * connection's threads have ended, and whoever deletes after a copy should not have to know that.
+ * Waits for it, two seconds at most; not at all with force. @name: a LUN, snapshots included, or
+ * LUN@SNAPSHOT.
+ */
+void verb_await_close(struct verb_request *request, const char *name);
+
 /* Bytes with data in [from, end) of @name; a difference "A..B" counts what differs. */
 MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,
                                  uint64_t *mapped_bytes);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
@@ -20,7 +21,9 @@
 
 enum
 {
-    VERB_EXTENTS = 256
+    VERB_EXTENTS = 256,
+    VERB_CLOSE_MS = 2000,
+    VERB_CLOSE_PAUSE_MS = 10,
 };
 
 unsigned verb_force_flag(const struct verb_request *request)
@@ -367,9 +370,37 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
     return verb_show_freed(request, names, count);
 }
 
+static uint32_t verb_count_open(struct verb_request *request, const char *name)
+{
+    struct lun_info info;
+    AUTO_FREE struct lun_info *list = NULL;
+    size_t count = 0;
+    uint32_t open = 0;
+    if (strchr(name, '@'))
+        return lun_get_info(request->pool, name, &info, NULL) == 0 ? info.open_handles : 0;
+    if (lun_list(request->pool, name, &list, &count, NULL) < 0)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        open += list[i].open_handles;
+    return open;
+}
+
+void verb_await_close(struct verb_request *request, const char *name)
+{
+    const struct timespec pause = {.tv_nsec = VERB_CLOSE_PAUSE_MS * 1000000L};
+    for (unsigned ms = 0; ms < VERB_CLOSE_MS && !verb_bool(request, "force");
+         ms += VERB_CLOSE_PAUSE_MS)
+    {
+        if (verb_count_open(request, name) == 0)
+            return;
+        nanosleep(&pause, NULL);
+    }
+}
+
 int verb_lun_delete(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
+    verb_await_close(request, name);
     if (verb_bool(request, "dry_run"))
         return verb_plan_delete(request, name);
     return lun_delete(request->pool, name, verb_bool(request, "with_snapshots"),

@@ -184,13 +184,15 @@ int verb_snapshot_delete(struct verb_request *request)
     AUTO_FREE char *name = NULL;
     if (verb_is_volume(request, verb_string(request, "lun")))
         return verb_volume_snapshot_delete(request);
+    int r = verb_snapshot_name(request, &name);
+    if (r < 0)
+        return r;
+    verb_await_close(request, name);
     if (!verb_bool(request, "dry_run"))
         return snapshot_delete(request->pool, verb_string(request, "lun"),
                                verb_string(request, "snapshot"), verb_force_flag(request),
                                &request->why);
-    int r = verb_snapshot_name(request, &name);
-    if (r == 0)
-        r = lun_get_info(request->pool, name, &info, &request->why);
+    r = lun_get_info(request->pool, name, &info, &request->why);
     if (r < 0)
         return r;
     if (info.open_handles > 0 && !verb_bool(request, "force"))
@@ -248,6 +250,7 @@ int verb_snapshot_restore(struct verb_request *request)
         return volume_snapshot_restore(request->pool, verb_string(request, "lun"),
                                        verb_string(request, "snapshot"), verb_force_flag(request),
                                        &request->why);
+    verb_await_close(request, verb_string(request, "lun"));
     if (verb_bool(request, "dry_run"))
         return verb_plan_restore(request);
     return snapshot_restore(request->pool, verb_string(request, "lun"),

@@ -32,7 +32,7 @@ struct bench
 };
 
 /* Leaves with a message. @r: negative errno. */
-_Noreturn void bench_fail(const char *what, int r, const struct reason *why);
+__attribute__((noreturn)) void bench_fail(const char *what, int r, const struct reason *why);
 
 #define BENCH_CHECK(call)                                                                          \
     do                                                                                             \

@@ -237,7 +237,7 @@ static void test_rot_in_catalog(void)
     struct places places = close_pool();
     rot(places.page);
     CU_ASSERT_EQUAL(host_open(&host, NULL), -EBADMSG);
-    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "pool check"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "its metadata is damaged"));
     host_stop(&host);
 }
 

@@ -384,11 +384,13 @@ static void test_full_pool(void)
     wire_put_u32(cdb + 10, sizeof(bulk) / 512);
     struct sending sending = {
         .lun = 2, .cdb = cdb, .cdb_len = 16, .out = bulk, .out_len = sizeof(bulk)};
-    const struct outcome *outcome = NULL;
+    const struct outcome *outcome;
     unsigned warnings = 0;
-    for (uint64_t at = 0; at < args.size_bytes; at += sizeof(bulk))
+    uint64_t at = 0;
+    do
     {
         wire_put_u64(cdb + 2, at / 512);
+        at += sizeof(bulk);
         outcome = host_send(nexus, &sending);
         if (outcome->status != SCSI_GOOD && outcome->key == 6)
         {
@@ -396,9 +398,7 @@ static void test_full_pool(void)
             warnings++;
             outcome = host_send(nexus, &sending);
         }
-        if (outcome->status != SCSI_GOOD)
-            break;
-    }
+    } while (outcome->status == SCSI_GOOD && at < args.size_bytes);
     CHECK_SENSE(outcome, 7, 0x27, 7);
     CU_ASSERT_EQUAL(warnings, 1);
     host_clear(nexus, 2);

@@ -189,6 +189,7 @@ static void test_copy_on_write(void)
     uint64_t nodes = node_blks();
     put(1000);
     CU_ASSERT_EQUAL(tree.root.blk, root.blk); /* dirty: changed where it is */
+    CU_ASSERT_EQUAL(node_blks(), nodes);
     CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
     nodes = node_blks();
     put(1001);

@@ -87,6 +87,8 @@ void both_end(struct both *both)
         both_give_up(both, "something is left in the folder");
 }
 
+static int both_run(struct both *both, const char *format, va_list args) PRINTF_LIKE(2, 0);
+
 static int both_run(struct both *both, const char *format, va_list args)
 {
     char words[4096], command[8192];
