@@ -415,11 +415,6 @@ const struct command command_table[] = {
      "lunette lun clone golden --count 10000 --name 'vm-%05d'\n"
      "lunette lun clone golden@monday vm2\n",
      COMMAND_DRY_RUN, 0, 2, lun_clone_options, ctl_lun_clone},
-    {"clone create", "SOURCE=NAME...", "clone several LUNs at one instant", "clone {0}",
-     "All or none, and no write is in one clone that depends on a write missing in another: for "
-     "data and log LUNs of one database, for example.",
-     "lunette clone create db-data=test-data db-log=test-log --expire 8h --owner ci\n",
-     COMMAND_DRY_RUN, 1, -1, clone_create_options, ctl_clone_create},
     {"lun redeploy", "SOURCE NAME...", "put a new golden image into existing LUNs", "redeploy {0}",
      "The LUNs get content and size of SOURCE and keep name, serial, mappings and reservations. "
      "What "
@@ -486,6 +481,12 @@ const struct command command_table[] = {
      "lunette lun unmap vm1 --igroup web\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, mapping_options, ctl_lun_unmap},
 
+    {"clone create", "SOURCE=NAME...", "clone several LUNs at one instant", "clone {0}",
+     "All or none, and no write is in one clone that depends on a write missing in another: for "
+     "data and log LUNs of one database, for example.",
+     "lunette clone create db-data=test-data db-log=test-log --expire 8h --owner ci\n",
+     COMMAND_DRY_RUN, 1, -1, clone_create_options, ctl_clone_create},
+
     {"snapshot create", "LUN@SNAPSHOT", "keep the present state of a LUN or a volume",
      "create snapshot {0}",
      "Takes no space until the LUN changes. Of a volume: all its LUNs at one instant.",
@@ -521,10 +522,11 @@ const struct command command_table[] = {
     {"volume create", "NAME [SIZE]", "make a volume, which holds LUNs and qtrees",
      "create volume {0}",
      "SIZE bounds what its LUNs and snapshots take of the pool; without it there is no bound. With "
-     "--space-guarantee volume the pool promises it, and refuses what would break the promise.",
+     "--space-guarantee volume the pool promises it, and refuses what would break the promise. "
+     "LUNs "
+     "are put into it by their names: lunette lun create db/data 50G.",
      "lunette volume create db 200G --space-guarantee volume\n"
-     "lunette volume create scratch\n"
-     "lunette lun create db/data 50G\n",
+     "lunette volume create scratch\n",
      COMMAND_DRY_RUN, 1, 2, volume_create_options, ctl_volume_create},
     {"volume show", "[NAME]", "list volumes and the space they use", "show volumes",
      "Used is what the pool holds for the volume: data and metadata that its LUNs and snapshots "

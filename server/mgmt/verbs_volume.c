@@ -43,7 +43,10 @@ static int verb_volume_result(struct verb_request *request, const char *name)
     struct volume_info info;
     int r = volume_get_info(request->pool, name, &info, NULL);
     if (r == -ENOENT && verb_bool(request, "dry_run"))
-        return verb_space_result(request);
+    {
+        r = verb_space_result(request);
+        return r < 0 ? r : json_object_set_new(request->result, "name", json_string(name));
+    }
     if (r < 0)
         return r;
     request->result = view_volume(&info);
