@@ -2,8 +2,8 @@
 /*
  * Exports: what a client names, lists and negotiates.
  *
- * Names go to the engine as they come: "LUN", "LUN@SNAPSHOT", "A..B". Only '/' is refused here,
- * because it is kept for volumes. Names from clients are made printable before they are logged.
+ * Names go to the engine as they come: "LUN", "VOLUME/QTREE/LUN", "LUN@SNAPSHOT", "A..B". Names
+ * from clients are made printable before they are logged.
  */
 #include "plugin/export.h"
 
@@ -211,10 +211,6 @@ static void *export_refuse(const char *name, int err, const struct reason *why)
 /* Writable if the export can be and @read_only is not asked for. */
 static int export_open_lun(const char *name, bool read_only, struct lun **lun, struct reason *why)
 {
-    if (strchr(name, '/'))
-        return reason_set(
-            why, -EINVAL,
-            "Names with '/' are reserved for volumes, which this version does not have.");
     int r = -EROFS;
     if (!read_only)
         r = lun_open(service_pool(), name, 0, lun, why);

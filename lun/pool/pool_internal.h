@@ -21,6 +21,7 @@
 #include "lun/base/env.h"
 #include "lun/base/list.h"
 #include "lun/base/lock.h"
+#include "lun/base/reader.h"
 #include "lun/lun.h"
 #include "lun/map/memo.h"
 #include "lun/pool/cache.h"
@@ -69,6 +70,10 @@ struct line
     struct list snapshots;               /* of struct lun_object, by point_link */
     uint32_t snapshot_count;
     struct lun_object *lun; /* of a head that is not dying */
+    /* Whom its own blocks are charged to, or NULL: of a head its LUN's volume, and a point keeps
+     * what it had as a head. */
+    struct volume_object *volume;
+    struct list volume_link; /* in volume->lines, or alone */
     /* Of a dying head, until the end of the record: the LUN, which is deleted or goes elsewhere. */
     struct lun_object *left_by;
     uint32_t birth;
@@ -80,6 +85,7 @@ struct line
     uint32_t walk_phase;
     struct tree_key walk_key;
     _Atomic uint64_t mapped_blks, own_blks, dropped_data_blks, dropped_node_blks;
+    _Atomic uint64_t own_node_blks; /* nodes of map and drop list */
     struct tree map;
     struct tree drops;
     _Atomic uint32_t window_blks;            /* how large the next window is: it grows with use */
@@ -99,20 +105,84 @@ static inline bool line_owns(const struct line *line, uint32_t birth)
     return birth > atomic_load_explicit(&line->own_after, memory_order_relaxed);
 }
 
+struct volume_object
+{
+    struct object object;
+    struct hash_link by_name; /* pool->volumes_by_name */
+    struct list all_link;     /* pool->volumes */
+    char *name, *comment;
+    uint8_t uuid[16];
+    uint64_t size_bytes; /* 0: no bound */
+    uint64_t created_ns, locked_until_ns;
+    uint32_t flags; /* enum disk_volume_flags */
+    uint32_t pause_ms;
+    struct list luns;      /* of struct lun_object, by volume_link: LUNs only */
+    struct list qtrees;    /* of struct qtree_object, by volume_link */
+    struct list snapshots; /* of struct volume_snapshot_object, by volume_link, oldest first */
+    struct list lines;     /* of struct line, by volume_link: charged to it */
+    uint64_t lun_count, qtree_count, snapshot_count, line_count;
+    uint64_t parent_snapshot_id;           /* of a clone: what it depends on; or 0 */
+    struct volume_snapshot_object *parent; /* the same; NULL until all are loaded */
+    struct list clone_link;                /* in parent->clones */
+};
+
+struct qtree_object
+{
+    struct object object;
+    struct hash_link by_name; /* pool->qtrees_by_name */
+    struct volume_object *volume;
+    struct list volume_link;
+    char *name; /* "VOLUME/QTREE" */
+    char *comment;
+    uint64_t created_ns;
+    struct list luns; /* of struct lun_object, by qtree_link */
+    uint64_t lun_count;
+};
+
+struct volume_snapshot_object
+{
+    struct object object;
+    struct hash_link by_name; /* pool->volume_snapshots_by_name */
+    struct volume_object *volume;
+    struct list volume_link;
+    char *name; /* "VOLUME@SNAPSHOT" */
+    char *comment;
+    uint64_t created_ns, locked_until_ns;
+    uint32_t flags;      /* enum disk_volume_snapshot_flags */
+    struct list members; /* of struct lun_object, by member_link: snapshots of its LUNs */
+    uint32_t member_count;
+    struct list clones; /* of struct volume_object, by clone_link */
+    uint32_t clone_count;
+};
+
 /* A LUN or a snapshot. */
 struct lun_object
 {
     struct object object;
     struct hash_link by_name; /* pool->luns_by_name: full name */
     struct list all_link;     /* pool->luns: LUNs only */
-    char *name;               /* "LUN" or "LUN@SNAPSHOT" */
+    char *name;               /* the full one: "VOLUME/QTREE/LUN@SNAPSHOT", what there is of it */
     char *comment, *origin;
-    struct line *line;      /* under map_lock and the gate */
+    /* Changes under the gate (exclusive). Of those who read under map_lock, one may see it late:
+     * commands on many LUNs lock such readers out afterwards (lun_group_run()). */
+    _Atomic(struct line *) line;
     struct lun_object *lun; /* of a snapshot: its LUN, else itself */
     struct list snapshots;  /* of a LUN: its snapshots, oldest first, by lun_link */
     struct list lun_link;
     struct list point_link; /* of a snapshot: in line->snapshots */
     uint32_t snapshot_count;
+    struct volume_object *volume; /* of a LUN; NULL: outside volumes */
+    struct list volume_link;      /* in volume->luns */
+    struct qtree_object *qtree;   /* of a LUN; NULL: in none */
+    struct list qtree_link;       /* in qtree->luns */
+    uint64_t group_round; /* under management: of the last command on many LUNs that has it; */
+    size_t group_place;   /* and where in it */
+    struct volume_snapshot_object *volume_snapshot; /* of a snapshot that is part of one */
+    struct list member_link;                        /* in volume_snapshot->members */
+    _Atomic bool is_reserved;
+    bool is_autodelete;
+    uint64_t expire_ns, locked_until_ns;
+    char *owner, *group; /* "": nobody's */
     uint8_t uuid[16];
     _Atomic uint64_t size_bytes;
     uint64_t trim_end_bytes;
@@ -167,15 +237,16 @@ struct pool
     struct space *space;
     struct journal *journal;
 
+    uint64_t group_round;     /* counts commands on many LUNs; under management */
     uint32_t generation;      /* under management + gate */
     _Atomic uint64_t next_id; /* counts under management; a checkpoint reads it under the gate */
     _Atomic uint64_t cp_id;   /* of the checkpoint in the making; changes at the switch */
 
     struct hash objects_by_id; /* under catalog_lock */
     struct hash luns_by_name;
-    struct hash store_by_key;
-    struct list lines, luns;
-    uint64_t line_count, lun_count, snapshot_count;
+    struct hash store_by_key, volumes_by_name, qtrees_by_name, volume_snapshots_by_name;
+    struct list lines, luns, volumes;
+    uint64_t line_count, lun_count, snapshot_count, volume_count;
     _Atomic uint64_t dying_count;
 
     struct tree pages_tree;
@@ -188,6 +259,7 @@ struct pool
     uint64_t page_images_cp_id;
     uint64_t dirty_page_count; /* under dirty_lock */
     bool is_loading;           /* catalog_load() only */
+    struct writer encoded;     /* of catalog_object_settle(): under the gate, exclusive */
 
     struct lock job_lock; /* LOCK_RANK_LEAF */
     struct condition job_wake, job_idle, job_stop_wake;

@@ -181,8 +181,27 @@ enum ctl_exit ctl_lun_modify(struct invocation *in)
         }
         ctl_put(args, modify_attributes[i].key, json_boolean(value));
     }
-    enum ctl_exit status =
-        ctl_ask(in, changes ? "lun.modify" : "lun.attribute.show", take_ptr(&args), &result);
+    AUTO_JSON json_t *own = json_object();
+    enum ctl_exit status = ctl_put_attributes(in, own);
+    bool has_own = json_object_size(own) > 0;
+    if (status == CTL_DONE && has_own)
+    {
+        ctl_put_text(own, "name", in->args[0]);
+        status = ctl_ask(in, "lun.attributes", take_ptr(&own), &result);
+    }
+    if (status != CTL_DONE)
+        return status;
+    if (has_own && !changes)
+    {
+        if (option_flag(in, "json"))
+            table_print_json(stdout, result);
+        else
+            printf("Changed LUN %s.\n", in->args[0]);
+        return CTL_DONE;
+    }
+    json_decref(result);
+    result = NULL;
+    status = ctl_ask(in, changes ? "lun.modify" : "lun.attribute.show", take_ptr(&args), &result);
     if (status != CTL_DONE)
         return status;
     if (option_flag(in, "json"))

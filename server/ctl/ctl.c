@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
@@ -221,6 +222,43 @@ enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lu
     *lun = strndup(first, at ? (size_t)(at - first) : strlen(first));
     *snapshot = strdup(second);
     return *lun && *snapshot ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+}
+
+/* "2026-12-31" or "2026-12-31T18:00", in local time. */
+static bool ctl_parse_date(const char *text, uint64_t *seconds)
+{
+    struct tm tm = {.tm_isdst = -1};
+    const char *end = strptime(text, "%Y-%m-%d", &tm);
+    if (end && (*end == 'T' || *end == ' '))
+        end = strptime(end + 1, "%H:%M", &tm);
+    if (!end || *end)
+        return false;
+    time_t at = mktime(&tm);
+    *seconds = (uint64_t)at;
+    return at > 0;
+}
+
+enum ctl_exit ctl_put_moment(const struct invocation *in, json_t *args, const char *key,
+                             const char *option)
+{
+    struct reason why;
+    char said[512];
+    uint64_t ms, seconds = 0;
+    const char *text = option_text(in, option);
+    if (!text)
+        return CTL_DONE;
+    if (units_parse_ms(text, &ms, &why) == 0)
+        seconds = (uint64_t)time(NULL) + ms / 1000;
+    else if (strcmp(text, "none") != 0 && !ctl_parse_date(text, &seconds))
+    {
+        snprintf(said, sizeof(said),
+                 "--%s: \"%.100s\" is no time: write 8h or 30d (from now), 2026-12-31, "
+                 "2026-12-31T18:00, or none",
+                 option, text);
+        return ctl_usage(in, said);
+    }
+    ctl_put(args, key, proto_json_uint(seconds));
+    return CTL_DONE;
 }
 
 bool ctl_asks(const struct invocation *in)

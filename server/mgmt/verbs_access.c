@@ -6,6 +6,7 @@
  * and never go out.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "server/access.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
+#include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
 
 /* What the pool stores of access; -EIO if it could not be read at the start. */
@@ -216,6 +218,49 @@ int verb_lun_map(struct verb_request *request)
     request->result =
         json_pack("{s:s, s:s, s:i}", "lun", name, "igroup", group, "lun_id", (int)used);
     return verb_took_memory(request);
+}
+
+int verb_check_igroup(struct verb_request *request)
+{
+    struct access *access;
+    struct access_igroup *groups;
+    size_t count;
+    if (!verb_has(request, "igroup"))
+        return 0;
+    int r = verb_access(request, &access);
+    if (r == 0)
+        r = access_igroup_list(access, verb_string(request, "igroup"), &groups, &count,
+                               &request->why);
+    if (r == 0)
+        access_igroups_free(groups, count);
+    return r;
+}
+
+int verb_map_clones(struct verb_request *request, const char *name, uint32_t count,
+                    uint32_t first_number)
+{
+    struct access *access;
+    uint32_t used;
+    if (!verb_has(request, "igroup") || verb_bool(request, "dry_run"))
+        return 0;
+    int r = verb_access(request, &access);
+    for (uint32_t i = 0; r == 0 && i < (count > 1 ? count : 1); i++)
+    {
+        char clone[LUN_NAME_MAX + 1];
+        snprintf(clone, sizeof(clone), "%s", name);
+        if (count > 1)
+            r = lun_clone_name(name, first_number + i, clone, sizeof(clone), &request->why);
+        if (r == 0)
+            r = access_map(access, clone, verb_string(request, "igroup"), ACCESS_LUN_AUTOMATIC,
+                           &used, &request->why);
+    }
+    if (r < 0 && request->why.text[0])
+    {
+        struct reason why = request->why;
+        reason_set(&request->why, r, "the clones are made, but not all are mapped: %.900s",
+                   why.text);
+    }
+    return r;
 }
 
 static int verb_plan_unmap(struct verb_request *request, struct access *access)

@@ -8,6 +8,19 @@
 /* LUN_FORCE if the request says so. */
 unsigned verb_force_flag(const struct verb_request *request);
 
+/* An argument in seconds since 1970, in nanoseconds; 0: absent. */
+uint64_t verb_time(const struct verb_request *request, const char *name);
+
+/* Result {"available_bytes":...,"promised_bytes":...}: what of the pool is left. */
+MUST_CHECK int verb_space_result(struct verb_request *request);
+
+/* -ENOENT: the argument "igroup" names none. */
+MUST_CHECK int verb_check_igroup(struct verb_request *request);
+/* Maps the clone @name, or @count > 1 of that template, to the argument "igroup", if there is one;
+ * not in a dry run. */
+MUST_CHECK int verb_map_clones(struct verb_request *request, const char *name, uint32_t count,
+                               uint32_t first_number);
+
 /*
  * Before something that open clients forbid: who has hung up just now still counts until its
  * connection's threads have ended, and whoever deletes after a copy should not have to know that.

@@ -271,10 +271,14 @@ static void complete(const char *words, const char *expected)
 
 static void test_completion(void)
 {
-    complete("", "pool\nserve\nlun\nsnapshot\nigroup\nmapping\niscsi\ntree\ndf\nfreed\nevent\njob\n"
-                 "server\nhelp\n");
+    complete("",
+             "pool\nserve\nlun\nclone\nsnapshot\nvolume\nqtree\nquota\nexplain\nigroup\nmapping\n"
+             "iscsi\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
     complete("s", "serve\nsnapshot\nserver\n");
-    complete("snapshot ", "create\nshow\ndelete\nrename\nrestore\n");
+    complete("snapshot ", "create\nshow\ndelete\nlock\nrename\nrestore\n");
+    complete("volume ", "create\nshow\nmodify\nresize\nrename\ndelete\nclone\n");
+    complete("volume clone s", "show\nsplit\n");
+    complete("quota ", "rule\non\noff\nreport\n");
     complete("snapshot re", "rename\nrestore\n");
     complete("snapshot fly", "");
     complete("iscsi ", "portal\nsession\nchap\n");
