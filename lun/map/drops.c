@@ -140,8 +140,9 @@ static void drops_count(struct change *change, struct line *line, bool is_node, 
     catalog_mark_dirty(change->pool, &line->object);
 }
 
-static void drops_begin(struct change *change)
+static void drops_begin(struct change *change, struct line *line)
 {
+    change->drops.own_nodes = &line->own_node_blks;
     change->drops.birth = 1;
     change->drops.own_after = 0;
 }
@@ -149,7 +150,7 @@ static void drops_begin(struct change *change)
 void drops_add(struct change *change, struct line *line, uint32_t birth, uint64_t blk,
                uint64_t len_blks, bool is_node)
 {
-    drops_begin(change);
+    drops_begin(change, line);
     uint64_t end = blk + len_blks;
     for (uint64_t at = blk; at < end;)
     {
@@ -183,7 +184,7 @@ int drops_remove(struct change *change, struct line *line, uint32_t birth, uint6
     bool is_node = false;
     if (!drops_has(change, line, birth, blk, len_blks, &is_node))
         return -EBADMSG;
-    drops_begin(change);
+    drops_begin(change, line);
     uint64_t end = blk + len_blks;
     for (uint64_t at = blk; at < end;)
     {

@@ -312,6 +312,7 @@ void emap_replace(struct change *change, struct line *line, uint64_t lba, uint64
     change->map.own_after = atomic_load_explicit(&line->own_after, memory_order_relaxed);
     change->map.drop_node = emap_drop_node;
     change->map.drop_opaque = &context;
+    change->map.own_nodes = &line->own_node_blks;
     uint64_t at = lba, end = lba + len_blks;
     bool has_changed = false;
     while (at < end)

@@ -267,6 +267,7 @@ int lineage_apply_walk(struct change *change, uint64_t line_id, uint32_t phase, 
     {
         if (phase == 0 && line->map.levels > 0)
             lineage_free_leaf(change, line, node->disk);
+        op->own_nodes = &line->own_node_blks;
         tree_free_node(op, node->ref);
     }
     bool phase_over = tree_key_compare(next, TREE_KEY_END) == 0;
@@ -325,8 +326,7 @@ int lineage_apply_settle(struct change *change, uint64_t point_id, uint32_t birt
         drops_add(change, point, birth, blk, len_blks, is_node);
         return 0;
     }
-    if (!is_node)
-        atomic_fetch_sub(&point->own_blks, len_blks);
+    atomic_fetch_sub(is_node ? &point->own_node_blks : &point->own_blks, len_blks);
     space_free(change->pool->space, blk, len_blks, is_node);
     catalog_mark_dirty(change->pool, &point->object);
     return 0;
@@ -357,6 +357,7 @@ int lineage_apply_hand_over(struct change *change, uint64_t point_id)
     atomic_store(&child->dropped_data_blks, atomic_load(&point->dropped_data_blks));
     atomic_store(&child->dropped_node_blks, atomic_load(&point->dropped_node_blks));
     atomic_fetch_add(&child->own_blks, atomic_load(&point->own_blks));
+    atomic_fetch_add(&child->own_node_blks, atomic_load(&point->own_node_blks));
     if (atomic_load(&point->is_touched))
         atomic_store(&child->is_touched, true);
     if (below)

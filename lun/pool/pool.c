@@ -12,6 +12,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
+#include "lun/check/count.h"
 #include "lun/jobs/jobs.h"
 #include "lun/map/change.h"
 #include "lun/pool/checkpoint.h"
@@ -252,6 +253,8 @@ static int pool_load(struct pool *pool, struct reason *why)
         tree_from_disk(&pool->pages_tree, DISK_TREE_PAGES, &super->pages);
         r = catalog_load(pool);
     }
+    if (r == 0)
+        count_own_nodes(pool);
     if (r < 0)
         return reason_set(why, r,
                           "pool '%s' cannot be opened: its metadata is damaged (%s); "

@@ -77,6 +77,7 @@ struct line
     uint32_t walk_phase;
     struct tree_key walk_key;
     _Atomic uint64_t mapped_blks, own_blks, dropped_data_blks, dropped_node_blks;
+    _Atomic uint64_t own_node_blks; /* nodes of map and drop list */
     struct tree map;
     struct tree drops;
     _Atomic uint32_t window_blks;            /* how large the next window is: it grows with use */

@@ -380,12 +380,19 @@ static uint64_t tree_take_blk(struct tree_op *op)
     return blk;
 }
 
+static void tree_op_count(struct tree_op *op, uint64_t delta)
+{
+    if (op->own_nodes)
+        atomic_fetch_add_explicit(op->own_nodes, delta, memory_order_relaxed);
+}
+
 static struct node *tree_new_node(struct tree_op *op, const struct tree *tree, unsigned level)
 {
     struct node_ref ref = {
         .blk = tree_take_blk(op), .cp_id = atomic_load(&op->pool->cp_id), .birth = op->birth};
     struct node *node = cache_add(op->pool->cache, ref, tree->kind, level);
     tree_op_keep(op, node);
+    tree_op_count(op, 1);
     return node;
 }
 
@@ -399,6 +406,7 @@ static void tree_leave_node(struct tree_op *op, struct node *node)
 {
     if (tree_op_owns(op, node->ref.birth))
     {
+        tree_op_count(op, UINT64_MAX);
         space_free(op->pool->space, node->ref.blk, 1, true);
         cache_forget(op->pool->cache, node);
     }
@@ -410,6 +418,7 @@ static void tree_leave_node(struct tree_op *op, struct node *node)
 
 void tree_free_node(struct tree_op *op, struct node_ref ref)
 {
+    tree_op_count(op, UINT64_MAX);
     space_free(op->pool->space, ref.blk, 1, true);
     struct node *node = cache_find(op->pool->cache, ref);
     if (!node)

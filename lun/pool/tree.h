@@ -16,6 +16,7 @@
 #ifndef LUN_POOL_TREE_H
 #define LUN_POOL_TREE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -83,6 +84,7 @@ struct tree_op
     void (*drop_node)(struct tree_op *op, uint64_t blk, uint32_t birth);
     void *drop_opaque;
     struct placements *placements; /* NULL: nobody needs to know */
+    _Atomic uint64_t *own_nodes;   /* goes with the tree's own nodes; NULL: nobody counts */
 };
 
 void placements_destroy(struct placements *placements);

@@ -57,6 +57,12 @@ static void test_counters(void)
     host_line(&host, "a")->dropped_data_blks++;
     stop_finding("dropped blocks");
     start();
+    host_line(&host, "a")->own_node_blks++;
+    stop_finding("own nodes");
+    start();
+    host_line(&host, "b")->own_node_blks--;
+    stop_finding("b counts");
+    start();
     host_line(&host, "a@s")->mapped_blks--;
     stop_finding("a@s counts");
 }
