@@ -9,8 +9,8 @@
 #include "lun/pool/pool_internal.h"
 
 /*
- * Blocks of data, and nodes of map and drop list, that @line made and that are not freed yet. Nobody
- * may change anything meanwhile. Reads the own parts of trees.
+ * Blocks of data, and nodes of map and drop list, that @line made and that are not freed yet.
+ * Nobody may change anything meanwhile. Reads the own parts of trees.
  */
 MUST_CHECK int count_own(struct pool *pool, const struct line *line, uint64_t *data_blks,
                          uint64_t *node_blks);
