@@ -113,7 +113,8 @@ static int dump_lines(const struct dump *dump, const char *argument, struct reas
 static int dump_objects(const struct dump *dump, const char *argument, struct reason *why)
 {
     (void)argument, (void)why;
-    static const char *const kinds[] = {"empty", "line", "LUN", "snapshot", "configuration"};
+    static const char *const kinds[] = {"empty",         "line",   "LUN",   "snapshot",
+                                        "configuration", "volume", "qtree", "volume snapshot"};
     struct pool *pool = dump->pool;
     for (uint64_t p = 0; p < pool->page_count; p++)
     {

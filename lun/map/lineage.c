@@ -106,6 +106,7 @@ int lineage_apply_freeze(struct pool *pool, uint64_t line_id, uint64_t new_head_
     struct line *head = catalog_find_line(pool, new_head_id);
     head->lun = lun;
     lun->line = head;
+    catalog_set_line_volume(pool, head, line->volume);
     catalog_mark_dirty(pool, &line->object);
     catalog_mark_dirty(pool, &lun->object);
     return 0;

@@ -155,7 +155,7 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     condition_init(&pool->cp_done);
     struct list *lists[] = {&pool->lines,         &pool->luns,        &pool->pages_free[0],
                             &pool->pages_free[1], &pool->dirty_pages, &pool->dirty_objects,
-                            &pool->job_lines,     &pool->job_lazy};
+                            &pool->job_lines,     &pool->job_lazy,    &pool->volumes};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         list_init(lists[i]);
     return pool;
@@ -285,8 +285,10 @@ static int pool_make_parts(struct pool *pool, const struct pool_open_options *op
     int r = hash_init(&pool->objects_by_id, 1024);
     if (r == 0)
         r = hash_init(&pool->luns_by_name, 1024);
-    if (r == 0)
-        r = hash_init(&pool->store_by_key, 64);
+    struct hash *small[] = {&pool->store_by_key, &pool->volumes_by_name, &pool->qtrees_by_name,
+                            &pool->volume_snapshots_by_name};
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(small); i++)
+        r = hash_init(small[i], 64);
     return r == 0 ? cache_create(pool, pool->options.cache_bytes, &pool->cache) : r;
 }
 
@@ -311,6 +313,7 @@ static int pool_claim(struct pool *pool)
     struct disk_super *super = &pool->super;
     super->header.cp_id = le64_put(le64_get(super->header.cp_id) + 1);
     super->opens = le64_put(le64_get(super->opens) + 1);
+    super->feature_incompat = le64_put(le64_get(super->feature_incompat) | DISK_FEATURE_VOLUMES);
     super_set_holder(super);
     int r = checkpoint_write_super(pool, super);
     atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
@@ -554,6 +557,7 @@ static void pool_info_sum_luns(struct pool *pool, struct pool_info *info)
         info->dying_count += line->is_dying;
     }
     info->lun_count = pool->lun_count;
+    info->volume_count = pool->volume_count;
     info->snapshot_count = pool->snapshot_count;
     info->line_count = pool->line_count;
     rwlock_release(&pool->catalog_lock);

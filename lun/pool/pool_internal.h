@@ -68,6 +68,10 @@ struct line
     struct list snapshots;               /* of struct lun_object, by point_link */
     uint32_t snapshot_count;
     struct lun_object *lun; /* of a head that is not dying */
+    /* Whom its own blocks are charged to, or NULL: of a head its LUN's volume, and a point keeps
+     * what it had as a head. */
+    struct volume_object *volume;
+    struct list volume_link; /* in volume->lines, or alone */
     uint32_t birth;
     uint32_t frozen_at;         /* 0: a head */
     _Atomic uint32_t own_after; /* own: born after this; the predecessor's frozen_at or 0 */
@@ -97,13 +101,63 @@ static inline bool line_owns(const struct line *line, uint32_t birth)
     return birth > atomic_load_explicit(&line->own_after, memory_order_relaxed);
 }
 
+struct volume_object
+{
+    struct object object;
+    struct hash_link by_name; /* pool->volumes_by_name */
+    struct list all_link;     /* pool->volumes */
+    char *name, *comment;
+    uint8_t uuid[16];
+    uint64_t size_bytes; /* 0: no bound */
+    uint64_t created_ns, locked_until_ns;
+    uint32_t flags; /* enum disk_volume_flags */
+    uint32_t pause_ms;
+    struct list luns;      /* of struct lun_object, by volume_link: LUNs only */
+    struct list qtrees;    /* of struct qtree_object, by volume_link */
+    struct list snapshots; /* of struct volume_snapshot_object, by volume_link, oldest first */
+    struct list lines;     /* of struct line, by volume_link: charged to it */
+    uint64_t lun_count, qtree_count, snapshot_count, line_count;
+    uint64_t parent_snapshot_id;           /* of a clone: what it depends on; or 0 */
+    struct volume_snapshot_object *parent; /* the same; NULL until all are loaded */
+    struct list clone_link;                /* in parent->clones */
+};
+
+struct qtree_object
+{
+    struct object object;
+    struct hash_link by_name; /* pool->qtrees_by_name */
+    struct volume_object *volume;
+    struct list volume_link;
+    char *name; /* "VOLUME/QTREE" */
+    char *comment;
+    uint64_t created_ns;
+    struct list luns; /* of struct lun_object, by qtree_link */
+    uint64_t lun_count;
+};
+
+struct volume_snapshot_object
+{
+    struct object object;
+    struct hash_link by_name; /* pool->volume_snapshots_by_name */
+    struct volume_object *volume;
+    struct list volume_link;
+    char *name; /* "VOLUME@SNAPSHOT" */
+    char *comment;
+    uint64_t created_ns, locked_until_ns;
+    uint32_t flags;      /* enum disk_volume_snapshot_flags */
+    struct list members; /* of struct lun_object, by member_link: snapshots of its LUNs */
+    uint32_t member_count;
+    struct list clones; /* of struct volume_object, by clone_link */
+    uint32_t clone_count;
+};
+
 /* A LUN or a snapshot. */
 struct lun_object
 {
     struct object object;
     struct hash_link by_name; /* pool->luns_by_name: full name */
     struct list all_link;     /* pool->luns: LUNs only */
-    char *name;               /* "LUN" or "LUN@SNAPSHOT" */
+    char *name;               /* the full one: "VOLUME/QTREE/LUN@SNAPSHOT", what there is of it */
     char *comment, *origin;
     struct line *line;      /* under map_lock and the gate */
     struct lun_object *lun; /* of a snapshot: its LUN, else itself */
@@ -111,6 +165,16 @@ struct lun_object
     struct list lun_link;
     struct list point_link; /* of a snapshot: in line->snapshots */
     uint32_t snapshot_count;
+    struct volume_object *volume;                   /* of a LUN; NULL: outside volumes */
+    struct list volume_link;                        /* in volume->luns */
+    struct qtree_object *qtree;                     /* of a LUN; NULL: in none */
+    struct list qtree_link;                         /* in qtree->luns */
+    struct volume_snapshot_object *volume_snapshot; /* of a snapshot that is part of one */
+    struct list member_link;                        /* in volume_snapshot->members */
+    _Atomic bool is_reserved;
+    bool is_autodelete;
+    uint64_t expire_ns, locked_until_ns;
+    char *owner, *group; /* "": nobody's */
     uint8_t uuid[16];
     _Atomic uint64_t size_bytes;
     uint64_t trim_end_bytes;
@@ -170,9 +234,9 @@ struct pool
 
     struct hash objects_by_id; /* under catalog_lock */
     struct hash luns_by_name;
-    struct hash store_by_key;
-    struct list lines, luns;
-    uint64_t line_count, lun_count, snapshot_count;
+    struct hash store_by_key, volumes_by_name, qtrees_by_name, volume_snapshots_by_name;
+    struct list lines, luns, volumes;
+    uint64_t line_count, lun_count, snapshot_count, volume_count;
     _Atomic uint64_t dying_count;
 
     struct tree pages_tree;

@@ -230,22 +230,14 @@ static int action_prepare(struct change *change, const struct action *action)
 
 static int action_apply_delete(struct change *change, const struct action *action)
 {
-    struct lun_object *lun = catalog_find_lun_by_id(change->pool, action->id);
-    if (lun)
-    {
-        struct line *line = lun->line;
-        bool is_lun = lun->object.kind == DISK_OBJECT_LUN;
-        if (is_lun && (lun->snapshot_count > 0 || line->lun == lun))
-            return -EBADMSG; /* its head must have become dying before */
-        catalog_delete(change->pool, &lun->object);
-        if (!is_lun)
-            jobs_kick(change->pool, line);
-        return 0;
-    }
     struct object *object = catalog_find_any(change->pool, action->id);
-    if (!object || object->kind != DISK_OBJECT_STORE)
+    if (!object || !catalog_may_delete(object))
         return -EBADMSG;
+    struct lun_object *lun = catalog_find_lun_by_id(change->pool, action->id);
+    struct line *point = lun && object->kind == DISK_OBJECT_SNAPSHOT ? lun->line : NULL;
     catalog_delete(change->pool, object);
+    if (point)
+        jobs_kick(change->pool, point);
     return 0;
 }
 

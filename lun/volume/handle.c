@@ -78,6 +78,7 @@ int lun_open(struct pool *pool, const char *name, unsigned flags, struct lun **o
              struct reason *why)
 {
     reason_clear(why);
+    name = name_strip(name);
     const char *dots = strstr(name, "..");
     bool is_read_only = flags & LUN_READ_ONLY;
     bool never_writable = dots || strchr(name, '@') || pool->is_read_only;

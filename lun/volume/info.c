@@ -10,6 +10,7 @@
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/promise.h"
 
 static uint64_t bytes_of(uint64_t blks)
 {
@@ -60,11 +61,21 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
         .open_handles = atomic_load(&object->open_handles),
         .snapshot_count = object->snapshot_count,
         .generation = is_lun ? line->birth : line->frozen_at,
+        .volume_id = object->lun->volume ? object->lun->volume->object.id : 0,
+        .qtree_id = object->lun->qtree ? object->lun->qtree->object.id : 0,
+        .volume_snapshot_id = object->volume_snapshot ? object->volume_snapshot->object.id : 0,
+        .is_reserved = atomic_load(&object->is_reserved),
+        .is_autodelete = object->is_autodelete,
+        .needed_bytes = promise_needed_bytes(object),
+        .expire_ns = object->expire_ns,
+        .locked_until_ns = object->locked_until_ns,
     };
     memcpy(info->uuid, object->uuid, sizeof(info->uuid));
     text_copy(info->name, sizeof(info->name), object->name);
     text_copy(info->comment, sizeof(info->comment), object->comment);
     text_copy(info->origin, sizeof(info->origin), object->origin);
+    text_copy(info->owner, sizeof(info->owner), object->owner);
+    text_copy(info->group, sizeof(info->group), object->group);
 }
 
 int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, struct reason *why)

@@ -53,10 +53,30 @@ bool nv_name_ok(const char *name)
     return true;
 }
 
+/* "VOLUME/LUN" or "VOLUME/QTREE/LUN". */
+static bool nv_path_ok(const char *name)
+{
+    char part[LUN_NAME_MAX + 1];
+    unsigned parts = 0;
+    for (const char *at = name; at; parts++)
+    {
+        size_t len = strcspn(at, "/");
+        if (len > LUN_NAME_MAX)
+            return false;
+        snprintf(part, sizeof(part), "%.*s", (int)len, at);
+        if (!nv_name_ok(part))
+            return false;
+        at = at[len] ? at + len + 1 : NULL;
+    }
+    return parts <= 3 && strlen(name) <= LUN_NAME_MAX;
+}
+
 int nv_check_name(const char *name, const char *what, struct reason *why)
 {
     if (nv_name_ok(name))
         return 0;
+    if (name && strcmp(what, "LUN") == 0 && nv_path_ok(name))
+        return reason_set(why, -ENOENT, "There is no volume for '%s'.", name);
     return reason_set(why, -EINVAL,
                       "'%s' is no name for a %s: 1 to %d letters, digits and . _ : + - are, "
                       "beginning with a letter, a digit or '_', without '..'.",

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What commands on LUNs, snapshots, volumes and qtrees share. Under pool->management, all but
+ * command_begin() and the checks of arguments. */
+#ifndef LUN_VOLUME_COMMAND_H
+#define LUN_VOLUME_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lun/lun.h"
+#include "lun/volume/draft.h"
+#include "lun/volume/names.h"
+
+struct lun_object;
+struct writer;
+
+/* Whether the pool takes changes; clears @why. */
+MUST_CHECK int command_begin(struct pool *pool, struct reason *why);
+
+/* Carries the record out. @lun as in change_run(). The caller commits, without management. */
+MUST_CHECK int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer,
+                           bool is_freeing, struct reason *why);
+
+MUST_CHECK int comment_check(const char *comment, struct reason *why);
+/* An owner's or a group's name; NULL is one. */
+MUST_CHECK int owner_check(const char *owner, struct reason *why);
+
+MUST_CHECK int lun_find(struct pool *pool, const char *name, struct lun_object **lun,
+                        struct reason *why);
+MUST_CHECK int lun_find_kind(struct pool *pool, const char *name, enum disk_object_kind kind,
+                             struct lun_object **lun, struct reason *why);
+MUST_CHECK int snapshot_find(struct pool *pool, const char *lun_name, const char *snapshot,
+                             struct lun_object **object, struct reason *why);
+MUST_CHECK int volume_find(struct pool *pool, const char *name, struct volume_object **volume,
+                           struct reason *why);
+
+/* -EEXIST if a LUN, a snapshot, a volume or a qtree has that name. */
+MUST_CHECK int name_is_free(struct pool *pool, const char *full, struct reason *why);
+
+/* Where a LUN of some name is or is going to be. */
+struct lun_place
+{
+    const char *name; /* the full one, without "/vol/" */
+    struct name_path path;
+    struct volume_object *volume; /* NULL: outside volumes */
+    struct qtree_object *qtree;
+};
+
+/* -EINVAL, -ENOENT: there is no such volume or qtree, -EEXIST. */
+MUST_CHECK int lun_find_place(struct pool *pool, const char *name, struct lun_place *place,
+                              struct reason *why);
+/* Own name, volume and qtree, as @place says. */
+void lun_draft_place(struct lun_draft *draft, const struct lun_place *place);
+
+/* -EBUSY if clients have it open and LUN_FORCE is not in @flags. @what: "deleting it". */
+MUST_CHECK int lun_check_idle(const struct lun_object *lun, const char *what, unsigned flags,
+                              struct reason *why);
+
+/* Puts a changed draft of @lun. */
+MUST_CHECK int lun_put_draft(struct pool *pool, struct lun_object *lun,
+                             const struct lun_draft *draft, struct reason *why);
+
+/* The point that clones of @source stand on: a snapshot's, or a LUN's present state, which an
+ * action added to @writer freezes unless it is a point already. With the LUN drained. */
+uint64_t clone_point(struct pool *pool, const struct lun_object *source, struct writer *writer);
+
+#endif
