@@ -127,6 +127,8 @@ void count_own_nodes(struct pool *pool)
 {
     list_for_each (line, &pool->lines, struct line, all_link)
     {
+        if (!line->is_uncounted)
+            continue;
         uint64_t data_blks, node_blks;
         int r = count_own(pool, line, &data_blks, &node_blks);
         if (r == 0)

@@ -15,8 +15,8 @@
 MUST_CHECK int count_own(struct pool *pool, const struct line *line, uint64_t *data_blks,
                          uint64_t *node_blks);
 
-/* At open, of a pool that does not know yet: own_node_blks of all lines. Damaged trees are logged
- * and left out: the check tells of them. */
+/* At open: own_node_blks of lines whose form on disk is from before it was kept. Damaged trees are
+ * logged and left out: the check tells of them. */
 void count_own_nodes(struct pool *pool);
 
 #endif

@@ -78,14 +78,16 @@ static int jobs_walk(struct pool *pool, struct line *line)
     if (line->walk_phase >= lineage_walk_phases(line))
     {
         action_gone(&writer, line->object.id);
-        return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+        return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                                  SPACE_FREEING);
     }
     uint64_t id = line->object.id;
     for (unsigned i = 0; i < JOBS_WALK_NODES; i++)
     {
         writer.len = 0;
         action_walk(&writer, id, line->walk_phase, line->walk_key);
-        int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+        int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                                   SPACE_FREEING);
         if (r < 0 || line->walk_phase >= lineage_walk_phases(line))
             return r;
     }
@@ -222,14 +224,16 @@ static int jobs_settle(struct pool *pool, struct line *point, bool *more)
         bool from_start = point->scan_birth == 0 && point->scan_blk == 0, scanned_all;
         int r = jobs_collect(pool, point, &writer, &scanned_all);
         if (r == 0 && writer.len > 0)
-            r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+            r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                                   SPACE_FREEING);
         *more = !scanned_all || writer.len > 0 || !from_start;
         return r;
     }
     if (point->child_count != 1)
         return 0;
     action_hand_over(&writer, point->object.id);
-    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+    int r =
+        change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, SPACE_FREEING);
     /* A write has put something into the child's list since the look at it. */
     *more = r == -EBUSY;
     return *more ? 0 : r;

@@ -77,12 +77,12 @@ static int change_load_missing(struct change *change)
 }
 
 /* Room for nodes, beside @held that we have: blocks, and their places in the record. */
-static int change_admit(struct pool *pool, uint64_t nodes, uint64_t held, bool is_freeing)
+static int change_admit(struct pool *pool, uint64_t nodes, uint64_t held, enum space_use use)
 {
     int r = journal_admit(pool->journal, nodes * sizeof(struct le64));
     if (r < 0)
         return r;
-    r = space_admit_more(pool->space, nodes, held, is_freeing);
+    r = space_admit_more(pool->space, nodes, held, use);
     if (r < 0)
         journal_leave(pool->journal, nodes * sizeof(struct le64));
     return r;
@@ -95,7 +95,8 @@ static void change_leave(struct pool *pool, uint64_t nodes)
 }
 
 static int change_run_admitted(struct change *change, enum change_mode mode, struct lun_object *lun,
-                               const void *actions, size_t len, bool is_freeing, uint64_t *admitted)
+                               const void *actions, size_t len, enum space_use use,
+                               uint64_t *admitted)
 {
     struct pool *pool = change->pool;
     for (;;)
@@ -106,7 +107,7 @@ static int change_run_admitted(struct change *change, enum change_mode mode, str
         if (r == -EOVERFLOW)
         {
             uint64_t more = change->nodes - *admitted;
-            r = change_admit(pool, more, *admitted, is_freeing);
+            r = change_admit(pool, more, *admitted, use);
             if (r < 0)
                 return r;
             *admitted += more;
@@ -125,7 +126,7 @@ static int change_run_admitted(struct change *change, enum change_mode mode, str
 }
 
 int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
-               const void *actions, size_t len, bool is_freeing)
+               const void *actions, size_t len, enum space_use use)
 {
     int r = cache_reserve(pool->cache, 16);
     if (r == 0)
@@ -133,12 +134,12 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
     if (r < 0)
         return r;
     uint64_t admitted = CHANGE_NODES_FIRST;
-    r = change_admit(pool, admitted, 0, is_freeing);
+    r = change_admit(pool, admitted, 0, use);
     if (r == 0)
     {
         AUTO_CHANGE struct change change;
         change_init(&change, pool);
-        r = change_run_admitted(&change, mode, lun, actions, len, is_freeing, &admitted);
+        r = change_run_admitted(&change, mode, lun, actions, len, use, &admitted);
         change_leave(pool, admitted);
     }
     journal_leave(pool->journal, len + JOURNAL_RECORD_BYTES);
@@ -148,14 +149,14 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
 }
 
 int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_object *lun,
-                       const void *actions, size_t len, bool is_freeing)
+                       const void *actions, size_t len, enum space_use use)
 {
     unsigned tries = CHECKPOINT_TRIES;
     for (;;)
     {
         int r = checkpoint_throttle(pool);
         if (r == 0)
-            r = change_run(pool, mode, lun, actions, len, is_freeing);
+            r = change_run(pool, mode, lun, actions, len, use);
         if (!checkpoint_may_retry(r))
             return r;
         r = checkpoint_retry(pool, r, &tries);

@@ -58,7 +58,7 @@ static int io_begin_window(struct pool *pool, struct line *line, uint64_t want, 
 {
     uint32_t window = atomic_load_explicit(&line->window_blks, memory_order_relaxed);
     window = window ? window : IO_WINDOW_FIRST_BLKS;
-    int r = space_take(pool->space, 0, max_u64(want, window), blk, got);
+    int r = space_take(pool->space, SPACE_THIN, 0, max_u64(want, window), blk, got);
     if (r < 0)
         return r;
     atomic_store_explicit(&line->window_blks,
@@ -81,7 +81,7 @@ static int io_take(struct pool *pool, struct line *line, uint64_t want, uint64_t
 {
     uint64_t hint = atomic_load_explicit(&line->window_blk, memory_order_relaxed);
     uint64_t end = atomic_load_explicit(&line->window_end, memory_order_relaxed);
-    int r = hint > 0 && hint < end ? space_take(pool->space, hint, want, blk, got)
+    int r = hint > 0 && hint < end ? space_take(pool->space, SPACE_THIN, hint, want, blk, got)
                                    : io_begin_window(pool, line, want, blk, got);
     if (r < 0)
         return r;
@@ -173,7 +173,7 @@ static int io_write_new_run(struct piece *piece, uint64_t lba, uint64_t n, uint6
     uint8_t bytes[IO_RECORD_BYTES];
     struct writer writer = {.bytes = bytes, .capacity = sizeof(bytes)};
     action_write(&writer, piece->object->line->object.id, lba, blk, (uint32_t)n, has_crc, crc);
-    return change_run(piece->pool, CHANGE_IO, piece->object, bytes, writer.len, false);
+    return change_run(piece->pool, CHANGE_IO, piece->object, bytes, writer.len, SPACE_THIN);
 }
 
 static int io_write_new(struct piece *piece, uint64_t lba, uint64_t n)
@@ -383,7 +383,8 @@ int io_unmap_blks(struct pool *pool, struct lun_object *object, uint64_t lba, ui
     uint8_t bytes[IO_RECORD_BYTES];
     struct writer writer = {.bytes = bytes, .capacity = sizeof(bytes)};
     action_unmap(&writer, object->line->object.id, lba, *stop - lba);
-    r = change_run(pool, CHANGE_IO, object, bytes, writer.len, !has_shared);
+    r = change_run(pool, CHANGE_IO, object, bytes, writer.len,
+                   has_shared ? SPACE_THIN : SPACE_FREEING);
     if (r < 0)
         *stop = lba;
     return r;
@@ -598,7 +599,7 @@ static int io_write_atomic_work(void *opaque)
     if (r == 0 && writer.failed)
         r = -ENOMEM;
     if (r == 0)
-        r = change_run(pool, CHANGE_IO, piece->object, writer.bytes, writer.len, false);
+        r = change_run(pool, CHANGE_IO, piece->object, writer.bytes, writer.len, SPACE_THIN);
     if (r < 0)
         ignore_error(record_each_block(writer.bytes, writer.len, space_cancel_cb, pool->space),
                      "we made the record ourselves");

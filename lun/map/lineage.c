@@ -100,6 +100,7 @@ int lineage_apply_freeze(struct pool *pool, uint64_t line_id, uint64_t new_head_
     line->frozen_at = pool->generation++;
     struct lun_object *lun = line->lun;
     line->lun = NULL;
+    line->frozen_blks = div_round_up(atomic_load(&lun->size_bytes), BLK_BYTES);
     int r = lineage_apply_head(pool, new_head_id, line_id);
     if (r < 0)
         return r;

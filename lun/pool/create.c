@@ -76,7 +76,7 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
                           size_blks >> DISK_BLK_BITS ? "large" : "small");
     memset(super, 0, sizeof(*super));
     super->version = le32_put(DISK_VERSION);
-    super->feature_incompat = le64_put(DISK_FEATURE_VOLUMES);
+    super->feature_incompat = le64_put(DISK_FEATURES_INCOMPAT);
     super->created_ns = le64_put(env->now_ns(env));
     super->size_blks = le64_put(size_blks);
     super->group_blks = le32_put(group);

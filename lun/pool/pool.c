@@ -253,13 +253,12 @@ static int pool_load(struct pool *pool, struct reason *why)
         tree_from_disk(&pool->pages_tree, DISK_TREE_PAGES, &super->pages);
         r = catalog_load(pool);
     }
-    if (r == 0)
-        count_own_nodes(pool);
     if (r < 0)
         return reason_set(why, r,
                           "pool '%s' cannot be opened: its metadata is damaged (%s); "
                           "'lunette pool check --pool %s' tells more",
                           pool->path, strerror(-r), pool->path);
+    count_own_nodes(pool);
     r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
     if (r == 0)
         r = journal_replay(pool->journal, super, pool_replay_record, pool);
@@ -302,6 +301,7 @@ static void pool_take_super(struct pool *pool)
     pool->created_ns = le64_get(super->created_ns);
     pool->journal_half_blks = le64_get(super->journal_half_blks);
     atomic_store(&pool->size_blks, le64_get(super->size_blks));
+    pool->splits_narrowly = !(le64_get(super->feature_incompat) & DISK_FEATURE_SPLITS);
     pool->generation = le32_get(super->generation);
     pool->next_id = le64_get(super->next_id);
     atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
@@ -324,6 +324,25 @@ static int pool_claim(struct pool *pool)
 static int pool_may_change_recovered(const struct pool *pool)
 {
     return atomic_load(&pool->health) >= POOL_READ_ONLY ? -EBADMSG : 0;
+}
+
+/* What was recorded by an older version has been replayed as it was made. */
+static void pool_modernize(struct pool *pool)
+{
+    struct disk_super *super = &pool->super;
+    super->feature_incompat = le64_put(le64_get(super->feature_incompat) | DISK_FEATURES_INCOMPAT);
+    pool->splits_narrowly = false;
+    /* As far as there is room: what is not written anew now is counted again at the next open. */
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    uint64_t room = stats.free_blks > stats.reserve_blks ? stats.free_blks - stats.reserve_blks : 0;
+    list_for_each (line, &pool->lines, struct line, all_link)
+    {
+        if (!line->is_uncounted || room < 4)
+            continue;
+        catalog_mark_dirty(pool, &line->object);
+        room -= 2;
+    }
 }
 
 static int pool_open_parts(struct pool *pool, const struct pool_open_options *options,
@@ -355,6 +374,7 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
                        pool->path);
     if (r < 0 || pool->is_read_only)
         return r;
+    pool_modernize(pool);
     r = checkpoint_run(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));

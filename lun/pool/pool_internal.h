@@ -74,6 +74,7 @@ struct line
     struct list volume_link; /* in volume->lines, or alone */
     uint32_t birth;
     uint32_t frozen_at;         /* 0: a head */
+    uint64_t frozen_blks;       /* size when it froze; 0: a head, or not known */
     _Atomic uint32_t own_after; /* own: born after this; the predecessor's frozen_at or 0 */
     _Atomic bool is_touched;
     bool is_dying;
@@ -82,6 +83,7 @@ struct line
     struct tree_key walk_key;
     _Atomic uint64_t mapped_blks, own_blks, dropped_data_blks, dropped_node_blks;
     _Atomic uint64_t own_node_blks; /* nodes of map and drop list */
+    bool is_uncounted;              /* at open: the disk does not say own_node_blks */
     struct tree map;
     struct tree drops;
     _Atomic uint32_t window_blks;            /* how large the next window is: it grows with use */
@@ -212,9 +214,10 @@ struct pool
     uint64_t created_ns;
     uint64_t journal_half_blks;
     _Atomic uint64_t size_blks;
-    _Atomic int health; /* enum pool_health */
-    bool is_read_only;  /* opened so */
-    bool is_recovering; /* pool_open() only */
+    _Atomic int health;   /* enum pool_health */
+    bool is_read_only;    /* opened so */
+    bool is_recovering;   /* pool_open() only */
+    bool splits_narrowly; /* replay of what was recorded before DISK_FEATURE_SPLITS */
     uint64_t opened_ns;
 
     struct lock management;     /* LOCK_RANK_MANAGEMENT */

@@ -148,6 +148,7 @@ static void line_encode(const struct line *line, struct writer *writer)
         .dropped_node_blks = le64_put(atomic_load(&line->dropped_node_blks)),
         .volume_id = le64_put(line->volume ? line->volume->object.id : 0),
         .own_node_blks = le64_put(atomic_load(&line->own_node_blks)),
+        .frozen_blks = le64_put(line->frozen_blks),
     };
     tree_to_disk(&line->map, &disk.map);
     tree_to_disk(&line->drops, &disk.drops);
@@ -288,6 +289,8 @@ int catalog_line_decode(struct pool *pool, struct line *line, struct reader *rea
     atomic_store(&line->dropped_data_blks, le64_get(disk->dropped_data_blks));
     atomic_store(&line->dropped_node_blks, le64_get(disk->dropped_node_blks));
     atomic_store(&line->own_node_blks, le64_get(disk->own_node_blks));
+    line->is_uncounted = len == DISK_LINE_BYTES_1;
+    line->frozen_blks = le64_get(disk->frozen_blks);
     uint64_t volume_id = le64_get(disk->volume_id);
     struct volume_object *volume = volume_id ? catalog_find_volume_by_id(pool, volume_id) : NULL;
     if (volume_id && !volume)

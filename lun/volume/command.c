@@ -22,8 +22,8 @@ int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer
 {
     if (writer->failed)
         return -ENOMEM;
-    int r =
-        change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len, is_freeing);
+    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len,
+                               is_freeing ? SPACE_FREEING : SPACE_THIN);
     if (r == -EMSGSIZE)
         return reason_set(why, r,
                           "this is too much for one step: the pool's journal takes records of at "
