@@ -21,6 +21,7 @@
 #include "lun/check/walk.h"
 #include "lun/map/lineage.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 
 enum
 {
@@ -390,6 +391,11 @@ static int check_bitmaps(struct check *check)
     return 0;
 }
 
+static void check_say_ledger(void *opaque, const char *text)
+{
+    check_say(opaque, true, "%s", text);
+}
+
 static void check_conclude(struct check *check)
 {
     const struct check_result *result = check->result;
@@ -414,6 +420,7 @@ static int check_run(struct check *check)
         r = check_objects(check);
     if (r == 0)
         r = check_bitmaps(check);
+    ledger_check(check->pool, check_say_ledger, check);
     check_conclude(check);
     return r;
 }

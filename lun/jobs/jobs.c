@@ -13,6 +13,7 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
 
 enum
@@ -260,6 +261,8 @@ static int jobs_step_line(struct pool *pool, struct line *line)
     if (atomic_load(&line->undropped_children) > 0 && line->child_count != 1)
         return 0;
     bool is_merge = line->child_count == 1 && atomic_load(&line->undropped_children) > 0;
+    if (is_merge && ledger_is_bound(line))
+        return 0; /* kicked again when the guarantee ends */
     bool more;
     int r = jobs_settle(pool, line, &more);
     if (r < 0 || more)
@@ -359,7 +362,9 @@ static bool jobs_has_work(const struct line *line)
 {
     if (lineage_is_leaf(line))
         return true;
-    return line_is_hidden_point(line) && line->child_count == 1;
+    if (!line_is_hidden_point(line) || line->child_count != 1)
+        return false;
+    return atomic_load(&line->undropped_children) == 0 || !ledger_is_bound(line);
 }
 
 int job_list(struct pool *pool, struct job_info **list, size_t *count)

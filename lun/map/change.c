@@ -7,6 +7,7 @@
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
+#include "lun/volume/ledger.h"
 
 enum
 {
@@ -50,10 +51,11 @@ static void change_unlock(struct pool *pool, enum change_mode mode, struct lun_o
 }
 
 /* With the locks: 0 applied; -EAGAIN with a missing node; -EOVERFLOW: more room is needed. */
-static int change_try(struct change *change, enum change_mode mode, const void *actions, size_t len,
-                      uint64_t admitted)
+static int change_try(struct change *change, enum change_mode mode, const struct lun_object *lun,
+                      const void *actions, size_t len, enum space_use use, uint64_t admitted)
 {
     struct pool *pool = change->pool;
+    struct ledger_claim claim = {0};
     int r = pool_may_change(pool);
     if (r == 0)
         r = record_prepare(change, actions, len);
@@ -61,11 +63,16 @@ static int change_try(struct change *change, enum change_mode mode, const void *
         return r;
     if (change->nodes > admitted)
         return -EOVERFLOW;
+    if (mode == CHANGE_IO && use != SPACE_FREEING)
+        r = ledger_take(pool, lun, change->nodes, &claim);
+    if (r < 0)
+        return r;
     r = record_apply(change, actions, len);
     INVARIANT(r == 0); /* prepared by us for this state */
     INVARIANT(change->placements.count <= admitted);
     journal_append(pool->journal, actions, len, change->placements.blks, change->placements.count,
                    mode == CHANGE_MANAGEMENT);
+    ledger_give(pool, &claim);
     return 0;
 }
 
@@ -102,7 +109,7 @@ static int change_run_admitted(struct change *change, enum change_mode mode, str
     for (;;)
     {
         change_lock(pool, mode, lun);
-        int r = change_try(change, mode, actions, len, *admitted);
+        int r = change_try(change, mode, lun, actions, len, use, *admitted);
         change_unlock(pool, mode, lun);
         if (r == -EOVERFLOW)
         {
@@ -133,7 +140,8 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
         r = journal_admit(pool->journal, len + JOURNAL_RECORD_BYTES);
     if (r < 0)
         return r;
-    uint64_t admitted = CHANGE_NODES_FIRST;
+    /* In need, not one more than it may take, though it costs a second look. */
+    uint64_t admitted = use == SPACE_URGENT ? 0 : CHANGE_NODES_FIRST;
     r = change_admit(pool, admitted, 0, use);
     if (r == 0)
     {

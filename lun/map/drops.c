@@ -8,6 +8,7 @@
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 
 enum
 {
@@ -137,6 +138,7 @@ static void drops_count(struct change *change, struct line *line, bool is_node, 
     uint64_t before = atomic_load(&line->dropped_data_blks) + atomic_load(&line->dropped_node_blks);
     atomic_fetch_add(is_node ? &line->dropped_node_blks : &line->dropped_data_blks, delta);
     lineage_drops_changed(change->pool, line, before == 0, before + delta == 0);
+    ledger_owns(change->pool, line);
     catalog_mark_dirty(change->pool, &line->object);
 }
 

@@ -8,6 +8,7 @@
 #include "lun/map/drops.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 
 enum
 {
@@ -178,6 +179,7 @@ static void emap_unlink(struct change *change, struct line *line, struct emap_ru
     if (line_owns(line, run.birth))
     {
         counter_add(&line->own_blks, -run.len_blks);
+        ledger_owns(change->pool, line);
         space_free(change->pool->space, run.blk, run.len_blks, false);
         return;
     }
@@ -329,6 +331,7 @@ void emap_replace(struct change *change, struct line *line, uint64_t lba, uint64
     change->map.drop_opaque = NULL;
     if (!has_changed)
         return;
+    ledger_owns(change->pool, line);
     atomic_store_explicit(&line->is_touched, true, memory_order_relaxed);
     catalog_mark_dirty(change->pool, &line->object);
 }

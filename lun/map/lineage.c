@@ -10,6 +10,7 @@
 #include "lun/map/drops.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 
 static bool line_has_drops(const struct line *line)
 {
@@ -108,6 +109,7 @@ int lineage_apply_freeze(struct pool *pool, uint64_t line_id, uint64_t new_head_
     head->lun = lun;
     lun->line = head;
     catalog_set_line_volume(pool, head, line->volume);
+    ledger_lun(pool, lun);
     catalog_mark_dirty(pool, &line->object);
     catalog_mark_dirty(pool, &lun->object);
     return 0;
@@ -227,8 +229,9 @@ static void lineage_free_leaf(struct change *change, struct line *line,
         uint64_t len = le16_get(entry->len_blks);
         if (!line_owns(line, le32_get(entry->birth)))
             continue;
-        space_free(change->pool->space, le40_get(entry->blk), len, false);
         atomic_fetch_sub(&line->own_blks, len);
+        ledger_owns(change->pool, line);
+        space_free(change->pool->space, le40_get(entry->blk), len, false);
     }
 }
 
@@ -271,6 +274,7 @@ int lineage_apply_walk(struct change *change, uint64_t line_id, uint32_t phase, 
             lineage_free_leaf(change, line, node->disk);
         op->own_nodes = &line->own_node_blks;
         tree_free_node(op, node->ref);
+        ledger_owns(change->pool, line);
     }
     bool phase_over = tree_key_compare(next, TREE_KEY_END) == 0;
     line->walk_phase = phase_over ? phase + 1 : phase;
@@ -329,14 +333,15 @@ int lineage_apply_settle(struct change *change, uint64_t point_id, uint32_t birt
         return 0;
     }
     atomic_fetch_sub(is_node ? &point->own_node_blks : &point->own_blks, len_blks);
+    ledger_owns(change->pool, point);
     space_free(change->pool->space, blk, len_blks, is_node);
     catalog_mark_dirty(change->pool, &point->object);
     return 0;
 }
 
-int lineage_prepare_hand_over(struct change *change, uint64_t point_id)
+static int lineage_check_hand_over(struct pool *pool, uint64_t point_id)
 {
-    struct line *point = catalog_find_line(change->pool, point_id);
+    struct line *point = catalog_find_line(pool, point_id);
     if (!point || !lineage_may_settle(point) || point->child_count != 1)
         return -EBADMSG;
     struct line *child = container_of(point->children.next, struct line, child_link);
@@ -345,10 +350,16 @@ int lineage_prepare_hand_over(struct change *change, uint64_t point_id)
     return line_has_drops(child) ? -EBUSY : 0;
 }
 
+int lineage_prepare_hand_over(struct change *change, uint64_t point_id)
+{
+    int r = lineage_check_hand_over(change->pool, point_id);
+    return r < 0 ? r : ledger_may_merge(change->pool, catalog_find_line(change->pool, point_id));
+}
+
 int lineage_apply_hand_over(struct change *change, uint64_t point_id)
 {
     struct pool *pool = change->pool;
-    if (lineage_prepare_hand_over(change, point_id) < 0)
+    if (lineage_check_hand_over(pool, point_id) < 0)
         return -EBADMSG;
     struct line *point = catalog_find_line(pool, point_id);
     struct line *child = container_of(point->children.next, struct line, child_link);
@@ -368,6 +379,7 @@ int lineage_apply_hand_over(struct change *change, uint64_t point_id)
         atomic_store(&child->own_after, 0);
     jobs_forget(pool, point);
     catalog_delete(pool, &point->object);
+    ledger_owns(pool, child);
     catalog_mark_dirty(pool, &child->object);
     jobs_kick(pool, child);
     lineage_kick_around(pool, below);

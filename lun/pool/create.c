@@ -97,6 +97,13 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
     return 0;
 }
 
+/* Without fallocate(2), the promise is made when the block is first written. */
+static int create_allocate_range(struct device *device, uint64_t len, uint64_t offset)
+{
+    int r = device->ops->allocate(device, len, offset);
+    return r == -EOPNOTSUPP ? 0 : r;
+}
+
 /* Space below for what must always be writable: heads of groups and journal. */
 static int create_allocate(struct device *device, const struct disk_super *super, bool all,
                            struct reason *why)
@@ -106,9 +113,9 @@ static int create_allocate(struct device *device, const struct disk_super *super
     uint64_t journal_bytes = 2 * le64_get(super->journal_half_blks) * BLK_BYTES;
     int r = 0;
     if (all)
-        r = device->ops->allocate(device, size_bytes, 0);
+        r = create_allocate_range(device, size_bytes, 0);
     for (uint64_t at = 0; !all && r == 0 && at < size_bytes; at += group_bytes)
-        r = device->ops->allocate(
+        r = create_allocate_range(
             device, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES + (at == 0 ? journal_bytes : 0), at);
     if (r < 0)
         return reason_set(why, r, "the file system below has no room for pool '%s': %s",

@@ -21,6 +21,8 @@
 #include "lun/pool/super.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/event.h"
+#include "lun/volume/ledger.h"
+#include "lun/volume/promise.h"
 
 enum
 {
@@ -99,8 +101,9 @@ static void pool_note_space(struct pool *pool)
     int full = POOL_OUT_OF_SPACE;
     struct space_stats stats;
     space_get_stats(pool->space, &stats);
-    if (atomic_load(&pool->health) != POOL_OUT_OF_SPACE ||
-        stats.free_blks <= stats.reserve_blks + 64)
+    uint64_t kept = stats.reserve_blks + 64;
+    if (atomic_load(&pool->health) != POOL_OUT_OF_SPACE || stats.free_blks <= kept ||
+        stats.free_blks + stats.deferred_blks <= kept + stats.promised_blks)
         return;
     if (atomic_compare_exchange_strong(&pool->health, &full, POOL_HEALTHY))
         event_add(pool, "info", "pool.has-space", NULL, "the pool has space again");
@@ -145,6 +148,9 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     rwlock_init(&pool->cp_gate, LOCK_RANK_CP_GATE);
     rwlock_init(&pool->catalog_lock, LOCK_RANK_CATALOG);
     lock_init(&pool->dirty_lock, LOCK_RANK_SHARED_TREE);
+    lock_init(&pool->ledger.lock, LOCK_RANK_LEDGER);
+    lock_init(&pool->atomic_lock, LOCK_RANK_ATOMIC);
+    lock_init(&pool->pause_lock, LOCK_RANK_LEAF);
     lock_init(&pool->handle_lock, LOCK_RANK_LEAF);
     lock_init(&pool->job_lock, LOCK_RANK_LEAF);
     lock_init(&pool->cp_wait_lock, LOCK_RANK_LEAF);
@@ -153,6 +159,7 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     condition_init(&pool->job_stop_wake);
     condition_init(&pool->cp_wake);
     condition_init(&pool->cp_done);
+    condition_init(&pool->pause_wake);
     struct list *lists[] = {&pool->lines,         &pool->luns,        &pool->pages_free[0],
                             &pool->pages_free[1], &pool->dirty_pages, &pool->dirty_objects,
                             &pool->job_lines,     &pool->job_lazy,    &pool->volumes};
@@ -170,14 +177,15 @@ static void pool_free(struct pool *pool)
     space_destroy(pool->space);
     cache_destroy(pool->cache);
     event_ring_destroy(pool->events);
-    struct lock *locks[] = {&pool->management,  &pool->cp_lock,  &pool->dirty_lock,
-                            &pool->handle_lock, &pool->job_lock, &pool->cp_wait_lock};
+    struct lock *locks[] = {&pool->management,  &pool->cp_lock,     &pool->dirty_lock,
+                            &pool->handle_lock, &pool->job_lock,    &pool->cp_wait_lock,
+                            &pool->ledger.lock, &pool->atomic_lock, &pool->pause_lock};
     for (size_t i = 0; i < ARRAY_SIZE(locks); i++)
         lock_destroy(locks[i]);
     rwlock_destroy(&pool->cp_gate);
     rwlock_destroy(&pool->catalog_lock);
     struct condition *conditions[] = {&pool->job_wake, &pool->job_idle, &pool->job_stop_wake,
-                                      &pool->cp_wake, &pool->cp_done};
+                                      &pool->cp_wake,  &pool->cp_done,  &pool->pause_wake};
     for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
         condition_destroy(conditions[i]);
     free(pool->path);
@@ -259,6 +267,7 @@ static int pool_load(struct pool *pool, struct reason *why)
                           "'lunette pool check --pool %s' tells more",
                           pool->path, strerror(-r), pool->path);
     count_own_nodes(pool);
+    ledger_load(pool);
     r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
     if (r == 0)
         r = journal_replay(pool->journal, super, pool_replay_record, pool);
@@ -379,6 +388,7 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));
     jobs_kick_all(pool);
+    promise_check_open(pool);
     return 0;
 }
 
@@ -527,6 +537,9 @@ static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reaso
                           " adds no allocation group (of %" PRIu64 " bytes)",
                           pool->path, old * BLK_BYTES, bytes,
                           (uint64_t)pool->group_blks * BLK_BYTES);
+    r = promise_allocate_grown(pool, usable * BLK_BYTES, why);
+    if (r < 0)
+        return r;
     {
         /* Groups move in memory: nobody may look at them meanwhile. */
         AUTO_LOCK(&pool->cp_lock);
@@ -603,7 +616,6 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
         .metadata_bytes = (space.fixed_blks + space.node_blks) * BLK_BYTES,
         .data_bytes = space.data_blks * BLK_BYTES,
         .reserve_bytes = space.reserve_blks * BLK_BYTES,
-        .available_bytes = usable * BLK_BYTES,
         .checkpoint_id = atomic_load(&pool->cp_id) - 1,
         .journal_used_bytes = journal.used_bytes,
         .journal_size_bytes = journal.half_bytes,
@@ -620,5 +632,6 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
     snprintf(info->name, sizeof(info->name), "%s", pool->name);
     snprintf(info->path, sizeof(info->path), "%s", pool->path);
     memcpy(info->uuid, pool->uuid, sizeof(info->uuid));
+    promise_fill_pool(pool, info);
     pool_info_sum_luns(pool, info);
 }

@@ -55,6 +55,42 @@ struct page
     struct list dirty_link;                      /* in pool->dirty_pages */
 };
 
+/* What the ledger (volume/ledger.h) has booked for an object; under its lock. */
+struct line_books
+{
+    struct volume_object *volume; /* who is charged */
+    uint64_t charged_blks;
+};
+
+struct lun_books
+{
+    struct volume_object *volume;
+    _Atomic uint64_t needs_blks;
+    bool is_reserved;
+    bool has_point; /* of what nodes_max was made, like the next two */
+    uint64_t size_blks, point_blks;
+    uint64_t nodes_max;
+};
+
+struct volume_books
+{
+    uint64_t charged_blks;   /* to its lines */
+    uint64_t lun_needs_blks; /* of its reserved LUNs */
+    uint64_t needs_blks;     /* what it is in the sum of promises */
+    uint64_t taken_blks;     /* by writes under way */
+    uint64_t held_blks;      /* for the command under way */
+    bool is_guaranteed;
+};
+
+struct ledger
+{
+    struct lock lock;       /* LOCK_RANK_LEDGER */
+    uint64_t needs_blks;    /* of all reserved LUNs and guaranteed volumes */
+    uint64_t held_blks;     /* for what the record of the command under way will promise */
+    uint64_t promise_count; /* reserved LUNs, guaranteed volumes */
+    bool is_holding;        /* also under management; held_blks, or some of a volume, are not 0 */
+};
+
 struct line
 {
     struct object object;
@@ -72,6 +108,7 @@ struct line
      * what it had as a head. */
     struct volume_object *volume;
     struct list volume_link; /* in volume->lines, or alone */
+    struct line_books books;
     uint32_t birth;
     uint32_t frozen_at;         /* 0: a head */
     uint64_t frozen_blks;       /* size when it froze; 0: a head, or not known */
@@ -119,6 +156,7 @@ struct volume_object
     struct list snapshots; /* of struct volume_snapshot_object, by volume_link, oldest first */
     struct list lines;     /* of struct line, by volume_link: charged to it */
     uint64_t lun_count, qtree_count, snapshot_count, line_count;
+    struct volume_books books;
     uint64_t parent_snapshot_id;           /* of a clone: what it depends on; or 0 */
     struct volume_snapshot_object *parent; /* the same; NULL until all are loaded */
     struct list clone_link;                /* in parent->clones */
@@ -174,6 +212,7 @@ struct lun_object
     struct volume_snapshot_object *volume_snapshot; /* of a snapshot that is part of one */
     struct list member_link;                        /* in volume_snapshot->members */
     _Atomic bool is_reserved;
+    struct lun_books books;
     bool is_autodelete;
     uint64_t expire_ns, locked_until_ns;
     char *owner, *group; /* "": nobody's */
@@ -182,11 +221,12 @@ struct lun_object
     uint64_t trim_end_bytes;
     uint64_t created_ns;
     uint32_t sector_bytes;
-    struct rwlock map_lock;        /* LOCK_RANK_MAP */
-    struct range_table *ranges;    /* locked ranges: see map/range.h */
-    _Atomic uint32_t open_handles; /* changed under catalog_lock */
-    _Atomic bool is_dead;          /* deleted: handles get -ESTALE */
-    uint32_t references;           /* object + handles, under pool->handle_lock */
+    struct rwlock map_lock;         /* LOCK_RANK_MAP */
+    struct range_table *ranges;     /* locked ranges: see map/range.h */
+    _Atomic uint32_t open_handles;  /* changed under catalog_lock */
+    _Atomic uint32_t paused_writes; /* that wait for room */
+    _Atomic bool is_dead;           /* deleted: handles get -ESTALE */
+    uint32_t references;            /* object + handles, under pool->handle_lock */
 };
 
 struct store_object
@@ -226,6 +266,10 @@ struct pool
     struct rwlock catalog_lock; /* LOCK_RANK_CATALOG */
     struct lock dirty_lock;     /* LOCK_RANK_SHARED_TREE: lists of dirty objects and pages */
     struct lock handle_lock;    /* LOCK_RANK_LEAF */
+
+    struct lock atomic_lock; /* LOCK_RANK_ATOMIC */
+    struct ledger ledger;
+    _Atomic bool keeps_space; /* something is promised: nothing is given back to what is below */
 
     struct cache *cache;
     struct space *space;
@@ -272,11 +316,17 @@ struct pool
     bool threads_stop; /* under cp_wait_lock */
     pthread_t cp_thread, job_thread;
 
+    struct lock pause_lock; /* LOCK_RANK_LEAF: writes that wait for room */
+    struct condition pause_wake;
+    _Atomic bool stops_waiting;
+
     struct event_ring *events;
     lun_change_hook *change_hook;
     void *change_opaque;
     _Atomic uint64_t sync_count, cp_count;
-    _Atomic uint64_t full_event_ms; /* when the last pool.full event was added */
+    _Atomic uint64_t full_event_ms;   /* when the last pool.full event was added */
+    _Atomic uint64_t broken_event_ms; /* likewise promise.broken; 0: never */
+    _Atomic uint64_t volume_event_ms; /* likewise volume.full */
 };
 
 /* 0, or the error that a change meets: -EROFS, -EIO after a failure. */

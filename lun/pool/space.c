@@ -214,9 +214,10 @@ static uint64_t space_stays(const struct space *space, enum space_use use)
 }
 
 /*
- * @wanted: what is held already and what more is asked for. What others are admitted for is the worst
- * case; most of it comes back when they leave, a moment from now. A promise is waited for as long as
- * all promises are covered by what is free, will be, or is on its way to those it was promised to.
+ * @wanted: what is held already and what more is asked for. What others are admitted for is the
+ * worst case; most of it comes back when they leave, a moment from now. A promise is waited for as
+ * long as all promises are covered by what is free, will be, or is on its way to those it was
+ * promised to.
  */
 static int space_no_room(const struct space *space, enum space_use use, uint64_t wanted)
 {
@@ -571,6 +572,7 @@ void space_get_stats(struct space *space, struct space_stats *stats)
         .deferred_blks = space_deferred(space),
         .reserve_blks = space->reserve_blks,
         .promised_blks = space->promised,
+        .taken_blks = space->taken,
         .asked_blks = space->admitted + space->owed,
     };
 }

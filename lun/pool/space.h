@@ -46,8 +46,8 @@ uint64_t space_journal_first_blk(void);
 
 /*
  * Takes up to @want contiguous blocks near @hint, busy but not yet allocated: space_commit() or
- * space_cancel() follows. -EAGAIN: there will be some after a checkpoint. -ENOSPC: full, or all that
- * is left is promised to others.
+ * space_cancel() follows. -EAGAIN: there will be some after a checkpoint. -ENOSPC: full, or all
+ * that is left is promised to others.
  */
 MUST_CHECK int space_take(struct space *space, enum space_use use, uint64_t hint, uint64_t want,
                           uint64_t *blk, uint64_t *got);
@@ -126,6 +126,7 @@ struct space_stats
     uint64_t deferred_blks;
     uint64_t reserve_blks;
     uint64_t promised_blks;
+    uint64_t taken_blks; /* on their way into maps */
     uint64_t asked_blks; /* for nodes of changes that are under way, and by the next checkpoint */
 };
 void space_get_stats(struct space *space, struct space_stats *stats);

@@ -9,6 +9,7 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog_internal.h"
 #include "lun/volume/draft.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/names.h"
 
 /* ---- finding ------------------------------------------------------------------------------- */
@@ -259,6 +260,7 @@ void catalog_set_line_volume(struct pool *pool, struct line *line, struct volume
         list_add_tail(&volume->lines, &line->volume_link);
         volume->line_count++;
     }
+    ledger_line(pool, line);
     if (line->object.page)
         catalog_mark_dirty(pool, &line->object);
 }
@@ -398,8 +400,6 @@ int catalog_put(struct pool *pool, enum disk_object_kind kind, uint64_t id, stru
     }
     return -EBADMSG;
 }
-
-/* ---- deleting ------------------------------------------------------------------------------ */
 
 /* ---- deleting ------------------------------------------------------------------------------ */
 

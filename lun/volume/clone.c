@@ -29,18 +29,10 @@ static int clone_name(const struct lun_clone_args *args, uint32_t i, char name[L
     return r;
 }
 
-/* All names are good and free; the promises that the clones need can be made. */
+/* All names are good and free, and in one *volume. */
 static int clone_check(struct pool *pool, const struct lun_clone_args *args, uint32_t count,
-                       const struct lun_object *source, struct reason *why)
+                       const struct volume_object **volume, struct reason *why)
 {
-    struct promise_delta deltas[2] = {
-        {.kind = PROMISE_FREEZE, .lun = source->lun},
-        {.kind = PROMISE_CLONE,
-         .lun = source,
-         .is_reserved = atomic_load(&source->lun->is_reserved) && !args->no_reserve,
-         .size_bytes = atomic_load(&source->size_bytes),
-         .count = count},
-    };
     for (uint32_t i = 0; i < count; i++)
     {
         char name[LUN_NAME_MAX + 1];
@@ -48,13 +40,30 @@ static int clone_check(struct pool *pool, const struct lun_clone_args *args, uin
         int r = clone_name(args, i, name, why);
         if (r == 0)
             r = lun_find_place(pool, name, &place, why);
-        if (r == 0 && i > 0 && place.volume != deltas[1].volume)
+        if (r == 0 && i > 0 && place.volume != *volume)
             r = reason_set(why, -EINVAL, "clones made together are of one volume, not as in '%s'",
                            args->name);
         if (r < 0)
             return r;
-        deltas[1].volume = place.volume;
+        *volume = place.volume;
     }
+    return 0;
+}
+
+/* The promises that the clones need can be made. With the source drained. */
+static int clone_promise(struct pool *pool, const struct lun_clone_args *args, uint32_t count,
+                         const struct lun_object *source, const struct volume_object *volume,
+                         struct reason *why)
+{
+    struct promise_delta deltas[2] = {
+        {.kind = PROMISE_FREEZE, .lun = source->lun},
+        {.kind = PROMISE_CLONE,
+         .lun = source,
+         .volume = volume,
+         .is_reserved = atomic_load(&source->lun->is_reserved) && !args->no_reserve,
+         .size_bytes = atomic_load(&source->size_bytes),
+         .count = count},
+    };
     unsigned first = source->object.kind == DISK_OBJECT_SNAPSHOT ? 1 : 0;
     return promise_check(pool, deltas + first, 2 - first, why);
 }
@@ -113,9 +122,10 @@ static int lun_clone_locked(struct pool *pool, const struct lun_clone_args *args
                             struct reason *why)
 {
     struct lun_object *source;
+    const struct volume_object *volume = NULL;
     int r = lun_find(pool, args->source, &source, why);
     if (r == 0)
-        r = clone_check(pool, args, count, source, why);
+        r = clone_check(pool, args, count, &volume, why);
     if (r == 0)
         r = lun_trim_tail(pool, source->lun);
     if (r < 0)
@@ -126,6 +136,8 @@ static int lun_clone_locked(struct pool *pool, const struct lun_clone_args *args
     if (is_lun)
         lun_drain(source, &all);
     r = clone_write_record(pool, args, count, source, &writer);
+    if (r == 0)
+        r = clone_promise(pool, args, count, source, volume, why);
     if (r == 0)
         r = command_run(pool, is_lun ? source : NULL, &writer, false, why);
     if (is_lun)

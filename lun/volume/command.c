@@ -20,10 +20,11 @@
 int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer, bool is_freeing,
                 struct reason *why)
 {
-    if (writer->failed)
-        return -ENOMEM;
-    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len,
-                               is_freeing ? SPACE_FREEING : SPACE_THIN);
+    int r = writer->failed
+                ? -ENOMEM
+                : change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len,
+                                     is_freeing ? SPACE_FREEING : SPACE_THIN);
+    promise_end(pool); /* what it promises is booked now */
     if (r == -EMSGSIZE)
         return reason_set(why, r,
                           "this is too much for one step: the pool's journal takes records of at "

@@ -16,6 +16,7 @@
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
 
@@ -276,7 +277,7 @@ int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *t
     int r = 0;
     /* From the front on: what is unmapped is skipped at once the next time. */
     for (unsigned i = 0; i < 64 && r == 0 && stop < end; i++)
-        r = io_unmap_blks(pool, object, stop, end, &stop);
+        r = io_unmap_blks(pool, object, ledger_use(object), stop, end, &stop);
     if (checkpoint_may_retry(r))
     {
         r = checkpoint_retry(pool, r, tries);

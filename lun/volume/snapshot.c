@@ -22,9 +22,6 @@ static int snapshot_create_locked(struct pool *pool, const char *lun_name, const
     int r = lun_find_kind(pool, lun_name, DISK_OBJECT_LUN, &lun, why);
     if (r == 0)
         r = name_is_free(pool, full, why);
-    struct promise_delta delta = {.kind = PROMISE_FREEZE, .lun = lun};
-    if (r == 0)
-        r = promise_check(pool, &delta, 1, why);
     if (r == 0)
         r = lun_trim_tail(pool, lun);
     if (r < 0)
@@ -39,7 +36,10 @@ static int snapshot_create_locked(struct pool *pool, const char *lun_name, const
     draft.sector_bytes = lun->sector_bytes;
     draft.comment = comment;
     lun_draft_put(&draft, &writer);
-    r = command_run(pool, lun, &writer, false, why);
+    struct promise_delta delta = {.kind = PROMISE_FREEZE, .lun = lun};
+    r = promise_check(pool, &delta, 1, why);
+    if (r == 0)
+        r = command_run(pool, lun, &writer, false, why);
     range_unlock(&all);
     return r;
 }
@@ -145,11 +145,7 @@ static int snapshot_restore_locked(struct pool *pool, const char *lun_name, cons
                           "LUN '%s' is open by %u client%s, whose caches would not notice that its "
                           "content changes; detach them, or use --force",
                           lun->name, handles, handles == 1 ? "" : "s");
-    struct promise_delta delta = {
-        .kind = PROMISE_RESTORE, .lun = lun, .size_bytes = atomic_load(&object->size_bytes)};
-    r = promise_check(pool, &delta, 1, why);
-    if (r == 0)
-        r = lun_trim_tail(pool, lun);
+    r = lun_trim_tail(pool, lun);
     if (r < 0)
         return r;
     AUTO_WRITER struct writer writer = {0};
@@ -161,7 +157,11 @@ static int snapshot_restore_locked(struct pool *pool, const char *lun_name, cons
     action_head(&writer, draft.line_id, object->line->object.id);
     action_dying(&writer, lun->line->object.id);
     lun_draft_put(&draft, &writer);
-    r = command_run(pool, lun, &writer, false, why);
+    struct promise_delta delta = {
+        .kind = PROMISE_RESTORE, .lun = lun, .size_bytes = draft.size_bytes};
+    r = promise_check(pool, &delta, 1, why);
+    if (r == 0)
+        r = command_run(pool, lun, &writer, false, why);
     range_unlock(&all);
     return r;
 }
