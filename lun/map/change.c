@@ -172,3 +172,54 @@ int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_obje
             return r;
     }
 }
+
+/* ---- room beforehand ----------------------------------------------------------------------- */
+
+static int change_room_try(struct pool *pool, size_t bytes, enum space_use use)
+{
+    int r = cache_reserve(pool->cache, 16);
+    if (r == 0)
+        r = journal_admit(pool->journal, bytes + JOURNAL_RECORD_BYTES);
+    if (r < 0)
+        return r;
+    r = change_admit(pool, CHANGE_NODES_FIRST, 0, use);
+    if (r < 0)
+        journal_leave(pool->journal, bytes + JOURNAL_RECORD_BYTES);
+    return r;
+}
+
+int change_room_take(struct change_room *room, struct pool *pool, size_t bytes, enum space_use use)
+{
+    unsigned tries = CHECKPOINT_TRIES;
+    int r = checkpoint_throttle(pool);
+    while (r == 0 && (r = change_room_try(pool, bytes, use)) < 0)
+    {
+        if (!checkpoint_may_retry(r))
+            return r;
+        r = checkpoint_retry(pool, r, &tries);
+    }
+    if (r < 0)
+        return r;
+    *room = (struct change_room){
+        .pool = pool, .bytes = bytes, .nodes = CHANGE_NODES_FIRST, .use = use};
+    return 0;
+}
+
+int change_run_in_room(struct change_room *room, const void *actions, size_t len)
+{
+    INVARIANT(len <= room->bytes);
+    AUTO_CHANGE struct change change;
+    change_init(&change, room->pool);
+    return change_run_admitted(&change, CHANGE_MANAGEMENT, NULL, actions, len, room->use,
+                               &room->nodes);
+}
+
+void change_room_leave(struct change_room *room)
+{
+    if (!room->pool)
+        return;
+    change_leave(room->pool, room->nodes);
+    journal_leave(room->pool->journal, room->bytes + JOURNAL_RECORD_BYTES);
+    checkpoint_hint(room->pool);
+    room->pool = NULL;
+}

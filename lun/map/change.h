@@ -54,4 +54,24 @@ MUST_CHECK int change_run(struct pool *pool, enum change_mode mode, struct lun_o
 MUST_CHECK int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_object *lun,
                                   const void *actions, size_t len, enum space_use use);
 
+/*
+ * Room for a record that is taken before the LUNs it is about are drained, so that nothing is
+ * waited for while they are. For records of commands, which touch no tree.
+ */
+struct change_room
+{
+    struct pool *pool; /* NULL: none was taken */
+    size_t bytes;
+    uint64_t nodes;
+    enum space_use use;
+};
+
+/* Room for @bytes of actions; waits for checkpoints by itself. */
+MUST_CHECK int change_room_take(struct change_room *room, struct pool *pool, size_t bytes,
+                                enum space_use use);
+/* As change_run() with CHANGE_MANAGEMENT, but waits for nothing except locks. */
+MUST_CHECK int change_run_in_room(struct change_room *room, const void *actions, size_t len);
+void change_room_leave(struct change_room *room);
+#define AUTO_CHANGE_ROOM CLEANUP(change_room_leave)
+
 #endif

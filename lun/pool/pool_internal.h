@@ -199,16 +199,20 @@ struct lun_object
     struct list all_link;     /* pool->luns: LUNs only */
     char *name;               /* the full one: "VOLUME/QTREE/LUN@SNAPSHOT", what there is of it */
     char *comment, *origin;
-    struct line *line;      /* under map_lock and the gate */
+    /* Changes under the gate (exclusive). Of those who read under map_lock, one may see it late:
+     * commands on many LUNs lock such readers out afterwards (lun_group_run()). */
+    _Atomic(struct line *) line;
     struct lun_object *lun; /* of a snapshot: its LUN, else itself */
     struct list snapshots;  /* of a LUN: its snapshots, oldest first, by lun_link */
     struct list lun_link;
     struct list point_link; /* of a snapshot: in line->snapshots */
     uint32_t snapshot_count;
-    struct volume_object *volume;                   /* of a LUN; NULL: outside volumes */
-    struct list volume_link;                        /* in volume->luns */
-    struct qtree_object *qtree;                     /* of a LUN; NULL: in none */
-    struct list qtree_link;                         /* in qtree->luns */
+    struct volume_object *volume; /* of a LUN; NULL: outside volumes */
+    struct list volume_link;      /* in volume->luns */
+    struct qtree_object *qtree;   /* of a LUN; NULL: in none */
+    struct list qtree_link;       /* in qtree->luns */
+    uint64_t group_round; /* under management: of the last command on many LUNs that has it; */
+    size_t group_place;   /* and where in it */
     struct volume_snapshot_object *volume_snapshot; /* of a snapshot that is part of one */
     struct list member_link;                        /* in volume_snapshot->members */
     _Atomic bool is_reserved;
@@ -275,6 +279,7 @@ struct pool
     struct space *space;
     struct journal *journal;
 
+    uint64_t group_round;     /* counts commands on many LUNs; under management */
     uint32_t generation;      /* under management + gate */
     _Atomic uint64_t next_id; /* counts under management; a checkpoint reads it under the gate */
     _Atomic uint64_t cp_id;   /* of the checkpoint in the making; changes at the switch */

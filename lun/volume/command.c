@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lun/base/checked.h"
 #include "lun/map/change.h"
@@ -16,7 +17,21 @@
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
 
-/* Carries the record out and makes it durable. With management held. */
+int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
+{
+    if (r == -EMSGSIZE)
+        return reason_set(why, r,
+                          "this is too much for one step: the pool's journal takes records of at "
+                          "most %" PRIu64 " bytes, this one has %zu; do it in several commands",
+                          pool->journal_half_blks * BLK_BYTES, bytes);
+    if (r == -ENOSPC)
+        return reason_set(why, r,
+                          "pool '%s' is full, no metadata can be added; 'lunette df' shows what "
+                          "uses it, 'lunette pool grow' enlarges it",
+                          pool->name);
+    return r;
+}
+
 int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer, bool is_freeing,
                 struct reason *why)
 {
@@ -25,17 +40,7 @@ int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer
                 : change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len,
                                      is_freeing ? SPACE_FREEING : SPACE_THIN);
     promise_end(pool); /* what it promises is booked now */
-    if (r == -EMSGSIZE)
-        return reason_set(why, r,
-                          "this is too much for one step: the pool's journal takes records of at "
-                          "most %" PRIu64 " bytes, this one has %zu; do it in several commands",
-                          pool->journal_half_blks * BLK_BYTES, writer->len);
-    if (r == -ENOSPC)
-        return reason_set(why, r,
-                          "pool '%s' is full, no metadata can be added; 'lunette df' shows what "
-                          "uses it, 'lunette pool grow' enlarges it",
-                          pool->name);
-    return r;
+    return command_explain(pool, r, writer->len, why);
 }
 
 int command_begin(struct pool *pool, struct reason *why)
@@ -160,7 +165,49 @@ int lun_check_idle(const struct lun_object *lun, const char *what, unsigned flag
                       lun->name, handles, handles == 1 ? "" : "s", what);
 }
 
-/* Puts a changed draft of @lun and makes it durable. */
+int lock_check(struct pool *pool, uint64_t until_ns, const char *name, struct reason *why)
+{
+    if (until_ns == 0 || until_ns <= pool->env->now_ns(pool->env))
+        return 0;
+    time_t seconds = (time_t)(until_ns / 1000000000);
+    struct tm tm;
+    char text[32] = "a far day";
+    if (gmtime_r(&seconds, &tm))
+        strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &tm);
+    return reason_set(why, -EPERM, "'%s' is locked until %s; nothing can shorten that", name, text);
+}
+
+int lock_check_change(struct pool *pool, uint64_t until_ns, uint64_t new_until_ns, const char *name,
+                      struct reason *why)
+{
+    return new_until_ns >= until_ns ? 0 : lock_check(pool, until_ns, name, why);
+}
+
+int lun_check_unlocked(struct pool *pool, const struct lun_object *lun, struct reason *why)
+{
+    int r = lock_check(pool, lun->locked_until_ns, lun->name, why);
+    const struct volume_snapshot_object *set = lun->volume_snapshot;
+    if (r == 0 && set)
+        r = lock_check(pool, set->locked_until_ns, set->name, why);
+    const struct volume_object *volume = lun->lun->volume;
+    if (r == 0 && volume)
+        r = lock_check(pool, volume->locked_until_ns, volume->name, why);
+    return r;
+}
+
+int lun_check_restorable(struct pool *pool, const struct lun_object *lun, unsigned flags,
+                         struct reason *why)
+{
+    int r = lun_check_unlocked(pool, lun, why);
+    uint32_t handles = atomic_load(&lun->open_handles);
+    if (r < 0 || handles == 0 || (flags & LUN_FORCE))
+        return r;
+    return reason_set(why, -EBUSY,
+                      "LUN '%s' is open by %u client%s, whose caches would not notice that its "
+                      "content changes; detach them, or use --force",
+                      lun->name, handles, handles == 1 ? "" : "s");
+}
+
 int lun_put_draft(struct pool *pool, struct lun_object *lun, const struct lun_draft *draft,
                   struct reason *why)
 {

@@ -18,6 +18,9 @@ struct writer;
 /* Whether the pool takes changes; clears @why. */
 MUST_CHECK int command_begin(struct pool *pool, struct reason *why);
 
+/* An error of running a record of @bytes bytes, in words; 0 stays 0. */
+MUST_CHECK int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why);
+
 /* Carries the record out. @lun as in change_run(). The caller commits, without management. */
 MUST_CHECK int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer,
                            bool is_freeing, struct reason *why);
@@ -57,12 +60,22 @@ void lun_draft_place(struct lun_draft *draft, const struct lun_place *place);
 MUST_CHECK int lun_check_idle(const struct lun_object *lun, const char *what, unsigned flags,
                               struct reason *why);
 
+/* -EPERM: it is locked until later. @until: its own, or that of what it is part of. */
+MUST_CHECK int lock_check(struct pool *pool, uint64_t until_ns, const char *name,
+                          struct reason *why);
+/* -EPERM: a lock that is still on would end earlier. */
+MUST_CHECK int lock_check_change(struct pool *pool, uint64_t until_ns, uint64_t new_until_ns,
+                                 const char *name, struct reason *why);
+/* lock_check() of a LUN or snapshot and of all that it is part of: whether it may be deleted. */
+MUST_CHECK int lun_check_unlocked(struct pool *pool, const struct lun_object *lun,
+                                  struct reason *why);
+
+/* Whether other content may be put in place of the LUN's: it is not locked, and not open. */
+MUST_CHECK int lun_check_restorable(struct pool *pool, const struct lun_object *lun, unsigned flags,
+                                    struct reason *why);
+
 /* Puts a changed draft of @lun. */
 MUST_CHECK int lun_put_draft(struct pool *pool, struct lun_object *lun,
                              const struct lun_draft *draft, struct reason *why);
-
-/* The point that clones of @source stand on: a snapshot's, or a LUN's present state, which an
- * action added to @writer freezes unless it is a point already. With the LUN drained. */
-uint64_t clone_point(struct pool *pool, const struct lun_object *source, struct writer *writer);
 
 #endif

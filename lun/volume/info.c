@@ -10,16 +10,12 @@
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/names.h"
 #include "lun/volume/promise.h"
 
 static uint64_t bytes_of(uint64_t blks)
 {
     return blks * BLK_BYTES;
-}
-
-static void text_copy(char *to, size_t size, const char *from)
-{
-    snprintf(to, size, "%s", from ? from : "");
 }
 
 /* Data that the LUN's own snapshots hold and it no longer uses: what each step down its line
@@ -71,11 +67,11 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
         .locked_until_ns = object->locked_until_ns,
     };
     memcpy(info->uuid, object->uuid, sizeof(info->uuid));
-    text_copy(info->name, sizeof(info->name), object->name);
-    text_copy(info->comment, sizeof(info->comment), object->comment);
-    text_copy(info->origin, sizeof(info->origin), object->origin);
-    text_copy(info->owner, sizeof(info->owner), object->owner);
-    text_copy(info->group, sizeof(info->group), object->group);
+    name_copy(info->name, sizeof(info->name), object->name);
+    name_copy(info->comment, sizeof(info->comment), object->comment);
+    name_copy(info->origin, sizeof(info->origin), object->origin);
+    name_copy(info->owner, sizeof(info->owner), object->owner);
+    name_copy(info->group, sizeof(info->group), object->group);
 }
 
 int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, struct reason *why)
@@ -169,9 +165,9 @@ static void line_fill_info(const struct line *line, struct line_info *info)
         .dropped_bytes = bytes_of(atomic_load(&line->dropped_data_blks)),
     };
     if (line->lun)
-        text_copy(info->name, sizeof(info->name), line->lun->name);
+        name_copy(info->name, sizeof(info->name), line->lun->name);
     else if (line->snapshot_count > 0)
-        text_copy(info->name, sizeof(info->name),
+        name_copy(info->name, sizeof(info->name),
                   container_of(line->snapshots.next, struct lun_object, point_link)->name);
 }
 

@@ -143,6 +143,8 @@ static int lun_delete_locked(struct pool *pool, const char *name, bool with_snap
     struct lun_object *lun;
     int r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
     if (r == 0)
+        r = lun_check_unlocked(pool, lun, why);
+    if (r == 0)
         r = lun_check_idle(lun, "deleting it", flags, why);
     if (r < 0)
         return r;
@@ -154,7 +156,9 @@ static int lun_delete_locked(struct pool *pool, const char *name, bool with_snap
     AUTO_WRITER struct writer writer = {0};
     list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
     {
-        r = lun_check_idle(snapshot, "deleting it", flags, why);
+        r = lun_check_unlocked(pool, snapshot, why);
+        if (r == 0)
+            r = lun_check_idle(snapshot, "deleting it", flags, why);
         if (r < 0)
             return r;
         action_delete(&writer, snapshot->object.id);
@@ -188,10 +192,18 @@ int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigne
 
 /* ---- rename, resize, comment --------------------------------------------------------------- */
 
-static int lun_check_move(const struct lun_object *lun, const struct lun_place *place,
-                          struct reason *why)
+static int lun_check_move(struct pool *pool, const struct lun_object *lun,
+                          const struct lun_place *place, struct reason *why)
 {
-    if (lun->volume == place->volume || lun->snapshot_count == 0)
+    if (lun->volume == place->volume)
+        return 0;
+    if (lun->volume)
+    {
+        int r = lock_check(pool, lun->volume->locked_until_ns, lun->volume->name, why);
+        if (r < 0)
+            return r;
+    }
+    if (lun->snapshot_count == 0)
         return 0;
     return reason_set(why, -EBUSY,
                       "LUN '%s' has %u snapshot%s, which belong to where it is; 'lunette lun clone "
@@ -209,18 +221,23 @@ static int lun_rename_locked(struct pool *pool, const char *name, const char *ne
     if (r == 0)
         r = lun_find_place(pool, new_name, &place, why);
     if (r == 0)
-        r = lun_check_move(lun, &place, why);
-    if (r == 0 && lun->volume != place.volume)
-    {
-        struct promise_delta delta = {.kind = PROMISE_MOVE, .lun = lun, .volume = place.volume};
-        r = promise_check(pool, &delta, 1, why);
-    }
+        r = lun_check_move(pool, lun, &place, why);
     if (r < 0)
         return r;
     *id = lun->object.id;
     struct lun_draft draft = lun_draft_of(lun);
     lun_draft_place(&draft, &place);
-    return lun_put_draft(pool, lun, &draft, why);
+    if (lun->volume == place.volume)
+        return lun_put_draft(pool, lun, &draft, why);
+    /* What writes on their way will own is charged to the old volume. */
+    struct range all;
+    lun_drain(lun, &all);
+    struct promise_delta delta = {.kind = PROMISE_MOVE, .lun = lun, .volume = place.volume};
+    r = promise_check(pool, &delta, 1, why);
+    if (r == 0)
+        r = lun_put_draft(pool, lun, &draft, why);
+    range_unlock(&all);
+    return r;
 }
 
 int lun_rename(struct pool *pool, const char *name, const char *new_name, struct reason *why)
@@ -266,6 +283,60 @@ int lun_set_comment(struct pool *pool, const char *name, const char *comment, st
     }
     return r < 0 ? r : journal_commit(pool->journal);
 }
+
+static int attributes_check(struct pool *pool, const struct lun_object *lun, unsigned mask,
+                            const struct lun_attributes *attributes, struct reason *why)
+{
+    if (lun->object.kind == DISK_OBJECT_SNAPSHOT && mask != LUN_SET_LOCKED_UNTIL)
+        return reason_set(why, -EINVAL, "of the snapshot '%s' only the lock can be changed",
+                          lun->name);
+    if (mask & LUN_SET_LOCKED_UNTIL)
+    {
+        int r = lock_check_change(pool, lun->locked_until_ns, attributes->locked_until_ns,
+                                  lun->name, why);
+        if (r < 0)
+            return r;
+    }
+    if (!(mask & LUN_SET_RESERVED) || attributes->is_reserved == atomic_load(&lun->is_reserved))
+        return 0;
+    struct promise_delta delta = {.kind = PROMISE_SET_RESERVED,
+                                  .lun = lun,
+                                  .is_reserved = attributes->is_reserved,
+                                  .size_bytes = atomic_load(&lun->size_bytes)};
+    return promise_check(pool, &delta, 1, why);
+}
+
+int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
+                       const struct lun_attributes *attributes, struct reason *why)
+{
+    int r = command_begin(pool, why);
+    if (r == 0 && (mask & LUN_SET_OWNER))
+        r = owner_check(attributes->owner, why);
+    if (r == 0 && (mask & LUN_SET_GROUP))
+        r = owner_check(attributes->group, why);
+    if (r < 0)
+        return r;
+    name = name_strip(name);
+    {
+        AUTO_LOCK(&pool->management);
+        struct lun_object *lun;
+        r = lun_find(pool, name, &lun, why);
+        if (r == 0)
+            r = attributes_check(pool, lun, mask, attributes, why);
+        if (r < 0)
+            return r;
+        struct lun_draft draft = lun_draft_of(lun);
+        lun_draft_set_attributes(&draft, attributes, mask);
+        r = lun_put_draft(pool, lun, &draft, why);
+    }
+    if (r == 0)
+        r = journal_commit(pool->journal);
+    if (r == 0)
+        event_add(pool, "info", "lun.modified", name, "attributes of '%s' changed", name);
+    return r;
+}
+
+/* ---- tails of shrunken LUNs ----------------------------------------------------------------- */
 
 int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *tries)
 {
@@ -356,6 +427,10 @@ static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t
                           "shrinking LUN '%s' from %" PRIu64 " to %" PRIu64
                           " bytes would cut off data beyond; --force does it",
                           lun->name, old_bytes, size_bytes);
+    if (size_bytes < old_bytes)
+        r = lun_check_unlocked(pool, lun, why);
+    if (r < 0)
+        return r;
     if (size_bytes < old_bytes)
         return lun_shrink_locked(pool, lun, size_bytes, why);
     r = lun_trim_tail(pool, lun);

@@ -55,6 +55,11 @@ const char *name_own(const char *full)
     return slash ? slash + 1 : full;
 }
 
+void name_copy(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from ? from : "");
+}
+
 static int name_split_part(const char *path, const char *slash, const char *what, char *part,
                            struct reason *why)
 {

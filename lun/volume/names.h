@@ -18,6 +18,9 @@ const char *name_strip(const char *name);
 /* The last part of a full name. */
 const char *name_own(const char *full);
 
+/* As much of @from (NULL: "") as fits, into @to. */
+void name_copy(char *to, size_t size, const char *from);
+
 /* A LUN's path, taken apart: "LUN", "VOLUME/LUN" or "VOLUME/QTREE/LUN". */
 struct name_path
 {

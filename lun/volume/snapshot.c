@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Snapshots of single LUNs. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "lun/base/checked.h"
-#include "lun/map/change.h"
-#include "lun/map/lineage.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
+#include "lun/volume/group.h"
 #include "lun/volume/lun_internal.h"
-#include "lun/volume/promise.h"
 
 static int snapshot_create_locked(struct pool *pool, const char *lun_name, const char *snapshot,
                                   const char *full, const char *comment, struct reason *why)
@@ -22,26 +17,17 @@ static int snapshot_create_locked(struct pool *pool, const char *lun_name, const
     int r = lun_find_kind(pool, lun_name, DISK_OBJECT_LUN, &lun, why);
     if (r == 0)
         r = name_is_free(pool, full, why);
-    if (r == 0)
-        r = lun_trim_tail(pool, lun);
     if (r < 0)
         return r;
-    AUTO_WRITER struct writer writer = {0};
-    struct range all;
-    lun_drain(lun, &all);
+    AUTO_LUN_GROUP struct lun_group group = {0};
+    lun_group_begin(&group, pool);
     struct lun_draft draft = lun_draft_new(pool, DISK_OBJECT_SNAPSHOT, snapshot);
-    draft.line_id = clone_point(pool, lun, &writer);
     draft.lun_id = lun->object.id;
     draft.size_bytes = atomic_load(&lun->size_bytes);
     draft.sector_bytes = lun->sector_bytes;
     draft.comment = comment;
-    lun_draft_put(&draft, &writer);
-    struct promise_delta delta = {.kind = PROMISE_FREEZE, .lun = lun};
-    r = promise_check(pool, &delta, 1, why);
-    if (r == 0)
-        r = command_run(pool, lun, &writer, false, why);
-    range_unlock(&all);
-    return r;
+    lun_group_snapshot(&group, &draft, lun);
+    return lun_group_run(&group, false, why);
 }
 
 int snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
@@ -67,6 +53,20 @@ int snapshot_create(struct pool *pool, const char *lun_name, const char *snapsho
     return r;
 }
 
+/* The members of a volume snapshot go and are renamed together. */
+static int snapshot_check_alone(const struct lun_object *snapshot, const char *verb,
+                                struct reason *why)
+{
+    const struct volume_snapshot_object *set = snapshot->volume_snapshot;
+    if (!set)
+        return 0;
+    return reason_set(
+        why, -EBUSY,
+        "'%s' is part of the snapshot '%s' of a volume; 'lunette snapshot %s %s' does "
+        "it for all of its LUNs",
+        snapshot->name, set->name, verb, set->name);
+}
+
 int snapshot_delete(struct pool *pool, const char *lun_name, const char *snapshot, unsigned flags,
                     struct reason *why)
 {
@@ -79,6 +79,10 @@ int snapshot_delete(struct pool *pool, const char *lun_name, const char *snapsho
         AUTO_LOCK(&pool->management);
         struct lun_object *object;
         r = snapshot_find(pool, lun_name, snapshot, &object, why);
+        if (r == 0)
+            r = snapshot_check_alone(object, "delete", why);
+        if (r == 0)
+            r = lun_check_unlocked(pool, object, why);
         if (r == 0)
             r = lun_check_idle(object, "deleting it", flags, why);
         if (r < 0)
@@ -115,6 +119,8 @@ int snapshot_rename(struct pool *pool, const char *lun_name, const char *snapsho
         struct lun_object *object;
         r = snapshot_find(pool, lun_name, snapshot, &object, why);
         if (r == 0)
+            r = snapshot_check_alone(object, "rename", why);
+        if (r == 0)
             r = name_is_free(pool, full, why);
         if (r < 0)
             return r;
@@ -139,31 +145,19 @@ static int snapshot_restore_locked(struct pool *pool, const char *lun_name, cons
         return r;
     lun = object->lun;
     *id = lun->object.id;
-    uint32_t handles = atomic_load(&lun->open_handles);
-    if (handles > 0 && !(flags & LUN_FORCE))
-        return reason_set(why, -EBUSY,
-                          "LUN '%s' is open by %u client%s, whose caches would not notice that its "
-                          "content changes; detach them, or use --force",
-                          lun->name, handles, handles == 1 ? "" : "s");
-    r = lun_trim_tail(pool, lun);
+    r = lun_check_restorable(pool, lun, flags, why);
     if (r < 0)
         return r;
-    AUTO_WRITER struct writer writer = {0};
-    struct range all;
-    lun_drain(lun, &all);
+    AUTO_LUN_GROUP struct lun_group group = {0};
+    lun_group_begin(&group, pool);
     struct lun_draft draft = lun_draft_of(lun);
     draft.line_id = pool->next_id++;
     draft.size_bytes = atomic_load(&object->size_bytes);
-    action_head(&writer, draft.line_id, object->line->object.id);
-    action_dying(&writer, lun->line->object.id);
-    lun_draft_put(&draft, &writer);
-    struct promise_delta delta = {
-        .kind = PROMISE_RESTORE, .lun = lun, .size_bytes = draft.size_bytes};
-    r = promise_check(pool, &delta, 1, why);
-    if (r == 0)
-        r = command_run(pool, lun, &writer, false, why);
-    range_unlock(&all);
-    return r;
+    draft.trim_end_bytes = 0; /* the tail of what it was goes with its head */
+    lun_group_head(&group, draft.line_id, object);
+    lun_group_restore(&group, lun, draft.size_bytes);
+    lun_draft_put(&draft, &group.actions);
+    return lun_group_run(&group, false, why);
 }
 
 int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot, unsigned flags,
