@@ -42,6 +42,8 @@ struct simdev
     struct list unsynced;        /* struct simdev_write, oldest first */
     uint64_t unsynced_count;
     uint64_t size_bytes, durable_size_bytes, limit_bytes;
+    bool *has_space; /* of each unit; NULL: there is always room below */
+    uint64_t room_units;
     unsigned attached;
     bool is_off;
     uint64_t cut_at;  /* cut at this write or sync, counted from 1 since the beginning; 0: never */
@@ -206,6 +208,49 @@ static int simdev_begin(struct simdev *disk, enum simdev_op op, const void *byte
     return is_hit;
 }
 
+/* ---- space below */
+
+/* Whether the range has space, or gets it now. */
+static bool simdev_take_space(struct simdev *disk, uint64_t len, uint64_t offset)
+{
+    if (!disk->has_space || len == 0)
+        return true;
+    uint64_t from = offset / SIMDEV_UNIT_BYTES, to = div_round_up(offset + len, SIMDEV_UNIT_BYTES);
+    uint64_t missing = 0;
+    for (uint64_t i = from; i < to; i++)
+        missing += !disk->has_space[i];
+    if (missing > disk->room_units)
+        return false;
+    disk->room_units -= missing;
+    memset(disk->has_space + from, 1, to - from);
+    return true;
+}
+
+static void simdev_give_space(struct simdev *disk, uint64_t len, uint64_t offset)
+{
+    uint64_t to = (offset + len) / SIMDEV_UNIT_BYTES;
+    for (uint64_t i = div_round_up(offset, SIMDEV_UNIT_BYTES); disk->has_space && i < to; i++)
+    {
+        disk->room_units += disk->has_space[i];
+        disk->has_space[i] = false;
+    }
+}
+
+void simdev_set_room(struct simdev *disk, uint64_t room_bytes)
+{
+    AUTO_LOCK(&disk->lock);
+    if (!disk->has_space)
+        disk->has_space = calloc(disk->limit_bytes / SIMDEV_UNIT_BYTES + 1, sizeof(bool));
+    INVARIANT(disk->has_space != NULL);
+    disk->room_units = room_bytes / SIMDEV_UNIT_BYTES;
+}
+
+uint64_t simdev_room(struct simdev *disk)
+{
+    AUTO_LOCK(&disk->lock);
+    return disk->room_units * SIMDEV_UNIT_BYTES;
+}
+
 /* ---- device functions */
 
 static int simdev_read(struct device *device, void *buf, size_t len, uint64_t offset)
@@ -269,6 +314,8 @@ static int simdev_writev(struct device *device, struct iovec *iov, int iov_count
         return r;
     if (r > 0 && len > 0)
         return simdev_faulty_write(disk, bytes, len, offset);
+    if (!simdev_take_space(disk, len, offset))
+        return -ENOSPC;
     simdev_do_write(disk, bytes, len, offset);
     return 0;
 }
@@ -321,7 +368,9 @@ static int simdev_allocate(struct device *device, uint64_t len, uint64_t offset)
     struct simdev *disk = simdev_of(device);
     AUTO_LOCK(&disk->lock);
     int r = simdev_begin(disk, SIMDEV_ALLOCATE, NULL, (size_t)len, offset);
-    return r > 0 ? disk->fault.error : r;
+    if (r != 0)
+        return r > 0 ? disk->fault.error : r;
+    return simdev_take_space(disk, len, offset) ? 0 : -ENOSPC;
 }
 
 /* Leaves the content, zeros, or rubbish, by whole sectors. */
@@ -334,6 +383,7 @@ static int simdev_discard(struct device *device, uint64_t len, uint64_t offset)
         return r < 0 ? r : disk->fault.error;
     if (!range_ok(offset, len, disk->size_bytes))
         return -EINVAL;
+    simdev_give_space(disk, len, offset);
     unsigned kind = (unsigned)rng_below(&disk->rng, 3);
     if (kind == 0 || len == 0)
         return 0;
@@ -400,6 +450,7 @@ void simdev_destroy(struct simdev *disk)
     simdev_image_destroy(&disk->current);
     simdev_image_destroy(&disk->durable);
     lock_destroy(&disk->lock);
+    free(disk->has_space);
     free(disk);
 }
 

@@ -23,7 +23,8 @@
 
 enum
 {
-    SIMDEV_SECTOR_BYTES = 512
+    SIMDEV_SECTOR_BYTES = 512,
+    SIMDEV_UNIT_BYTES = 4096, /* of space below: simdev_set_room() */
 };
 
 enum simdev_op
@@ -86,6 +87,14 @@ struct simdev_cut simdev_last_cut(struct simdev *disk);
 
 /* Decides what survives and switches it on again; all devices were closed. Also without a cut. */
 void simdev_restart(struct simdev *disk, struct rng *rng, const struct simdev_crash_policy *policy);
+
+/*
+ * Makes it a sparse file, of which nothing has space yet, on a file system with room for
+ * @room_bytes: writes and allocate take of it, in units of SIMDEV_UNIT_BYTES, discard gives back.
+ * Without room they fail with -ENOSPC. Called again, it changes the room that is left.
+ */
+void simdev_set_room(struct simdev *disk, uint64_t room_bytes);
+uint64_t simdev_room(struct simdev *disk);
 
 /* ---- faults */
 
