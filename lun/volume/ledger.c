@@ -181,10 +181,11 @@ static void ledger_book_line(struct pool *pool, struct line *line)
         ledger_book_lun(pool, line->lun);
 }
 
-/* A merge that waited for the volume's guarantee to end may be possible now. */
+/* A merge that waited for the volume's guarantee to end may be possible now. A line that is on its
+ * way out has no children any more. */
 static void ledger_kick(struct pool *pool, struct line *line)
 {
-    if (line_is_hidden_point(line))
+    if (line_is_hidden_point(line) && line->child_count > 0)
         jobs_kick(pool, line);
     if (line->predecessor && line_is_hidden_point(line->predecessor))
         jobs_kick(pool, line->predecessor);

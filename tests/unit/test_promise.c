@@ -115,8 +115,7 @@ static void test_needs(void)
     CU_ASSERT_EQUAL(reserve("r", LUN_BLKS), 0);
     uint64_t nodes = tree_nodes_max(LUN_BLKS);
     CU_ASSERT_EQUAL(needed_blks("r"), LUN_BLKS + nodes);
-    CU_ASSERT_EQUAL(pool_info().promised_bytes,
-                    (LUN_BLKS + nodes + LEDGER_SLACK_BLKS) * BLK_BYTES);
+    CU_ASSERT_EQUAL(pool_info().promised_bytes, (LUN_BLKS + nodes + LEDGER_SLACK_BLKS) * BLK_BYTES);
     CU_ASSERT_TRUE(pool_info().available_bytes <= available - pool_info().promised_bytes);
     CU_ASSERT_TRUE(pool_info().available_bytes >=
                    available - pool_info().promised_bytes - 16 * BLK_BYTES);
@@ -425,10 +424,8 @@ static void test_broken_from_outside(void)
 }
 
 static CU_TestInfo figures_tests[] = {
-    {"needs", test_needs},
-    {"a clone needs twice its size", test_clone_needs_twice},
-    {"refusals", test_refusals},
-    {"resize and restore", test_resize_and_restore},
+    {"needs", test_needs},       {"a clone needs twice its size", test_clone_needs_twice},
+    {"refusals", test_refusals}, {"resize and restore", test_resize_and_restore},
     CU_TEST_INFO_NULL,
 };
 
