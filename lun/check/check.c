@@ -18,6 +18,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/reader.h"
 #include "lun/check/count.h"
+#include "lun/check/objects.h"
 #include "lun/check/walk.h"
 #include "lun/map/lineage.h"
 #include "lun/volume/catalog.h"
@@ -335,12 +336,18 @@ static int check_page_entry(void *opaque, const union disk_entry *entry, struct 
     return 0;
 }
 
+static void check_say_object(void *opaque, bool is_error, const char *text)
+{
+    check_say(opaque, is_error, "%s", text);
+}
+
 static int check_objects(struct check *check)
 {
     check->end = (struct tree_key){0};
     struct tree_visit visit = {
         .node = check_private_node, .entry = check_page_entry, .opaque = check};
     check->result->objects_checked = check->pool->objects_by_id.count;
+    objects_check(check->pool, check_say_object, check);
     return tree_visit(check->pool, &check->pool->pages_tree, &visit);
 }
 
@@ -409,7 +416,7 @@ static void check_conclude(struct check *check)
               "no private block is held twice (%" PRIu64 " extents, %" PRIu64 " nodes)",
               result->extents_checked, result->nodes_checked);
     check_say(check, false, "counters of %" PRIu64 " lines equal a recount", result->lines_checked);
-    check_say(check, false, "%" PRIu64 " objects, trees in order, checksums right",
+    check_say(check, false, "%" PRIu64 " objects that agree, trees in order, checksums right",
               result->objects_checked);
 }
 

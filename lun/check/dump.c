@@ -93,21 +93,43 @@ static int dump_lines(const struct dump *dump, const char *argument, struct reas
     (void)argument, (void)why;
     list_for_each (line, &dump->pool->lines, struct line, all_link)
     {
-        dump_say(dump,
-                 "line %" PRIu64 "%s%s%s%s on %" PRIu64 ": birth %u frozen %u, %u children, "
-                 "%u snapshots, mapped %" PRIu64 ", own %" PRIu64 ", dropped %" PRIu64 " + %" PRIu64
-                 ", map %" PRIu64 "/%u, drops %" PRIu64 "/%u%s%s",
-                 line->object.id, line->frozen_at ? " point" : " head",
-                 line->is_dying ? " dying" : "", line->is_walking ? " walking" : "",
-                 atomic_load(&line->is_touched) ? " touched" : "",
-                 line->predecessor ? line->predecessor->object.id : 0, line->birth, line->frozen_at,
-                 line->child_count, line->snapshot_count, atomic_load(&line->mapped_blks),
-                 atomic_load(&line->own_blks), atomic_load(&line->dropped_data_blks),
-                 atomic_load(&line->dropped_node_blks), line->map.root.blk, line->map.levels,
-                 line->drops.root.blk, line->drops.levels, line->lun ? " of " : "",
-                 line->lun ? line->lun->name : "");
+        dump_say(
+            dump,
+            "line %" PRIu64 "%s%s%s%s on %" PRIu64 ": birth %u frozen %u, %u children, "
+            "%u snapshots, mapped %" PRIu64 ", own %" PRIu64 ", dropped %" PRIu64 " + %" PRIu64
+            ", map %" PRIu64 "/%u, drops %" PRIu64 "/%u, volume %" PRIu64 "%s%s",
+            line->object.id, line->frozen_at ? " point" : " head", line->is_dying ? " dying" : "",
+            line->is_walking ? " walking" : "", atomic_load(&line->is_touched) ? " touched" : "",
+            line->predecessor ? line->predecessor->object.id : 0, line->birth, line->frozen_at,
+            line->child_count, line->snapshot_count, atomic_load(&line->mapped_blks),
+            atomic_load(&line->own_blks), atomic_load(&line->dropped_data_blks),
+            atomic_load(&line->dropped_node_blks), line->map.root.blk, line->map.levels,
+            line->drops.root.blk, line->drops.levels, line->volume ? line->volume->object.id : 0,
+            line->lun ? " of " : "", line->lun ? line->lun->name : "");
     }
     return 0;
+}
+
+static const char *object_name(const struct object *object)
+{
+    switch (object->kind)
+    {
+    case DISK_OBJECT_LUN:
+    case DISK_OBJECT_SNAPSHOT:
+        return container_of(object, struct lun_object, object)->name;
+    case DISK_OBJECT_STORE:
+        return container_of(object, struct store_object, object)->key;
+    case DISK_OBJECT_VOLUME:
+        return container_of(object, struct volume_object, object)->name;
+    case DISK_OBJECT_QTREE:
+        return container_of(object, struct qtree_object, object)->name;
+    case DISK_OBJECT_VOLUME_SNAPSHOT:
+        return container_of(object, struct volume_snapshot_object, object)->name;
+    case DISK_OBJECT_LINE:
+    case DISK_OBJECT_NONE:
+        break;
+    }
+    return "";
 }
 
 static int dump_objects(const struct dump *dump, const char *argument, struct reason *why)
@@ -124,9 +146,10 @@ static int dump_objects(const struct dump *dump, const char *argument, struct re
                  page->is_dirty ? ", dirty" : "");
         for (uint32_t i = 0; i < page->slot_count; i++)
         {
-            if (page->objects[i])
-                dump_say(dump, "  slot %u: %s %" PRIu64, i, kinds[page->objects[i]->kind],
-                         page->objects[i]->id);
+            const struct object *object = page->objects[i];
+            if (object)
+                dump_say(dump, "  slot %u: %s %" PRIu64 " %s", i, kinds[object->kind], object->id,
+                         object_name(object));
         }
     }
     return 0;

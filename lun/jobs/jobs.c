@@ -30,9 +30,11 @@ enum
 void jobs_kick(struct pool *pool, struct line *line)
 {
     AUTO_LOCK(&pool->job_lock);
+    bool was_empty = list_is_empty(&pool->job_lines);
     list_remove(&line->job_link); /* perhaps it was among the lazy ones */
     list_add_tail(&pool->job_lines, &line->job_link);
-    condition_wake_all(&pool->job_wake);
+    if (was_empty)
+        condition_wake_all(&pool->job_wake); /* else nobody waits: see jobs_wait_for_work() */
 }
 
 void jobs_kick_lazily(struct pool *pool, struct line *line)

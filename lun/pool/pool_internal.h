@@ -21,6 +21,7 @@
 #include "lun/base/env.h"
 #include "lun/base/list.h"
 #include "lun/base/lock.h"
+#include "lun/base/reader.h"
 #include "lun/lun.h"
 #include "lun/pool/cache.h"
 #include "lun/pool/device.h"
@@ -301,6 +302,7 @@ struct pool
     uint64_t page_images_cp_id;
     uint64_t dirty_page_count; /* under dirty_lock */
     bool is_loading;           /* catalog_load() only */
+    struct writer encoded;     /* of catalog_object_settle(): under the gate, exclusive */
 
     struct lock job_lock; /* LOCK_RANK_LEAF */
     struct condition job_wake, job_idle, job_stop_wake;

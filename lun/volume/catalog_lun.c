@@ -78,7 +78,8 @@ static struct lun_object *lun_alloc(struct pool *pool, enum disk_object_kind kin
 /* ---- names --------------------------------------------------------------------------------- */
 
 /* The full name, from what the LUN is in. */
-static int lun_set_name(struct pool *pool, struct lun_object *lun, const char *own)
+static int lun_set_name(struct pool *pool, struct lun_object *lun, const char *own,
+                        bool *is_changed)
 {
     char full[2 * LUN_NAME_MAX + 2];
     bool is_snapshot = lun->object.kind == DISK_OBJECT_SNAPSHOT;
@@ -90,6 +91,9 @@ static int lun_set_name(struct pool *pool, struct lun_object *lun, const char *o
     int max = is_snapshot ? (int)sizeof(full) - 1 : LUN_NAME_MAX;
     if (snprintf(full, sizeof(full), "%s%s%s", above, between, own) > max)
         return -EBADMSG;
+    *is_changed = !lun->name || strcmp(lun->name, full) != 0;
+    if (!*is_changed)
+        return 0;
     struct lun_object *other = catalog_find_lun(pool, full);
     if (other && other != lun)
         return -EBADMSG;
@@ -98,9 +102,12 @@ static int lun_set_name(struct pool *pool, struct lun_object *lun, const char *o
 
 int catalog_rename_lun(struct pool *pool, struct lun_object *lun, const char *own)
 {
-    int r = lun_set_name(pool, lun, own);
+    bool is_changed;
+    int r = lun_set_name(pool, lun, own, &is_changed);
+    if (r < 0 || !is_changed)
+        return r;
     list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
-        r = keep_first(r, lun_set_name(pool, snapshot, name_own(snapshot->name)));
+        r = keep_first(r, lun_set_name(pool, snapshot, name_own(snapshot->name), &is_changed));
     return r;
 }
 

@@ -95,13 +95,13 @@ void catalog_object_leave_page(struct pool *pool, struct object *object)
     page_mark_dirty(pool, page);
 }
 
-static size_t object_len(const struct object *object)
+/* apply() asks this of many objects at once: the buffer is kept. */
+static size_t object_len(struct pool *pool, const struct object *object)
 {
-    struct writer writer = {0};
-    catalog_encode(object, &writer);
-    size_t len = writer.len;
-    writer_destroy(&writer);
-    return len;
+    pool->encoded.len = 0;
+    catalog_encode(object, &pool->encoded);
+    INVARIANT(!pool->encoded.failed); /* apply() cannot fail */
+    return pool->encoded.len;
 }
 
 /* After a change of an object's bytes: they may have outgrown the slot. */
@@ -109,7 +109,7 @@ void catalog_object_settle(struct pool *pool, struct object *object)
 {
     if (pool->is_loading)
         return; /* catalog_load() places what it reads */
-    size_t len = object_len(object);
+    size_t len = object_len(pool, object);
     if (object->page && len + sizeof(struct disk_object) > object->page->slot_bytes)
         catalog_object_leave_page(pool, object);
     if (!object->page)
@@ -416,4 +416,5 @@ void catalog_free_pages(struct pool *pool)
         free(pool->page_images[i].disk);
     free(pool->page_images);
     free(pool->pages);
+    writer_destroy(&pool->encoded);
 }
