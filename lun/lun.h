@@ -551,6 +551,10 @@ enum lun_io_flags
 MUST_CHECK int lun_open(struct pool *pool, const char *name, unsigned flags, struct lun **lun,
                         struct reason *why);
 void lun_close(struct lun *lun); /* NULL is accepted */
+/* From now on no write through this handle, or through any of the pool's, waits for room in a
+ * volume that pauses when it is full: those that do end with -ENOSPC. For aborts and shutdown. */
+void lun_stop_waiting(struct lun *lun);
+void pool_stop_waiting(struct pool *pool);
 
 uint64_t lun_size_bytes(const struct lun *lun); /* now; changes by resize */
 bool lun_is_read_only(const struct lun *lun);

@@ -13,6 +13,7 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
 
 enum
@@ -80,14 +81,16 @@ static int jobs_walk(struct pool *pool, struct line *line)
     if (line->walk_phase >= lineage_walk_phases(line))
     {
         action_gone(&writer, line->object.id);
-        return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+        return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                                  SPACE_FREEING);
     }
     uint64_t id = line->object.id;
     for (unsigned i = 0; i < JOBS_WALK_NODES; i++)
     {
         writer.len = 0;
         action_walk(&writer, id, line->walk_phase, line->walk_key);
-        int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+        int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                                   SPACE_FREEING);
         if (r < 0 || line->walk_phase >= lineage_walk_phases(line))
             return r;
     }
@@ -224,14 +227,16 @@ static int jobs_settle(struct pool *pool, struct line *point, bool *more)
         bool from_start = point->scan_birth == 0 && point->scan_blk == 0, scanned_all;
         int r = jobs_collect(pool, point, &writer, &scanned_all);
         if (r == 0 && writer.len > 0)
-            r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+            r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                                   SPACE_FREEING);
         *more = !scanned_all || writer.len > 0 || !from_start;
         return r;
     }
     if (point->child_count != 1)
         return 0;
     action_hand_over(&writer, point->object.id);
-    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+    int r =
+        change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, SPACE_FREEING);
     /* A write has put something into the child's list since the look at it. */
     *more = r == -EBUSY;
     return *more ? 0 : r;
@@ -258,6 +263,8 @@ static int jobs_step_line(struct pool *pool, struct line *line)
     if (atomic_load(&line->undropped_children) > 0 && line->child_count != 1)
         return 0;
     bool is_merge = line->child_count == 1 && atomic_load(&line->undropped_children) > 0;
+    if (is_merge && ledger_is_bound(line))
+        return 0; /* kicked again when the guarantee ends */
     bool more;
     int r = jobs_settle(pool, line, &more);
     if (r < 0 || more)
@@ -357,7 +364,9 @@ static bool jobs_has_work(const struct line *line)
 {
     if (lineage_is_leaf(line))
         return true;
-    return line_is_hidden_point(line) && line->child_count == 1;
+    if (!line_is_hidden_point(line) || line->child_count != 1)
+        return false;
+    return atomic_load(&line->undropped_children) == 0 || !ledger_is_bound(line);
 }
 
 int job_list(struct pool *pool, struct job_info **list, size_t *count)
