@@ -293,7 +293,8 @@ static uint64_t space_stays(const struct space *space, enum space_use use)
 
 /*
  * @wanted: what is held already and what more is asked for. What others are admitted for is the
- * worst case; most of it comes back when they leave, a moment from now. A promise is waited for as
+ * worst case; most of it comes back when they leave, a moment from now. So does what is owed: the
+ * checkpoint that takes it frees the blocks of the pages that it moves. A promise is waited for as
  * long as all promises are covered by what is free, will be, or is on its way to those it was
  * promised to.
  */
@@ -302,10 +303,9 @@ static int space_no_room(const struct space *space, enum space_use use, uint64_t
     uint64_t deferred = space_deferred(space), all = space->free_blks + deferred;
     if (use == SPACE_PROMISED || use == SPACE_URGENT)
         return all + space->taken < space->promised ? -ENOSPC : -EAGAIN;
-    uint64_t asked = space->owed + wanted;
-    if (all < asked + space_stays(space, use) && (space->promised > 0 || deferred == 0))
+    if (all < wanted + space_stays(space, use) && (space->promised > 0 || deferred == 0))
         return -ENOSPC;
-    bool others_have_it = space->free_blks >= asked + space_stays_free(space, use);
+    bool others_have_it = space->free_blks >= wanted + space_stays_free(space, use);
     return others_have_it || deferred > 0 ? -EAGAIN : -ENOSPC;
 }
 
