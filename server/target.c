@@ -80,11 +80,6 @@ struct iscsi_server *target_iscsi(struct target *target)
     return target->iscsi;
 }
 
-struct scsi_target *target_scsi(struct target *target)
-{
-    return target->scsi;
-}
-
 /* ---- iSCSI --------------------------------------------------------------------------------- */
 
 #ifdef LUNETTE_ISCSI

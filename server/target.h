@@ -18,7 +18,6 @@
 
 struct access;
 struct iscsi_server;
-struct scsi_target;
 struct target;
 
 enum
@@ -65,8 +64,6 @@ struct access *target_access(struct target *target);
 const char *target_access_problem(const struct target *target);
 /* NULL without portals. */
 struct iscsi_server *target_iscsi(struct target *target);
-/* NULL where target_access() is. */
-struct scsi_target *target_scsi(struct target *target);
 
 /*
  * Whether an NBD client may write to @lun_id (with @write false: read from it), or an iSCSI

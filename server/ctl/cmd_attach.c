@@ -23,8 +23,7 @@ static void attach_destroy(struct attach *attach)
     uri_free_address(&attach->address);
 }
 
-/* @text with what the shell or XML would take for its own taken out of harm's way; free it. */
-static char *attach_quote(const char *text, bool xml)
+char *attach_quote(const char *text, bool xml)
 {
     char *quoted = NULL;
     size_t size = 0;

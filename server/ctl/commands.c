@@ -449,10 +449,12 @@ const struct command command_table[] = {
      "lunette lun import iscsi://10.0.0.5/iqn.2001-04.com.example:disk/1 db --verify\n",
      0, 2, 2, lun_import_options, ctl_lun_import},
     {"lun export", "NAME DESTINATION", "write a LUN or snapshot to an image", "export {0} to {1}",
-     "NAME is LUN, LUN@SNAPSHOT, or A..B for the difference. DESTINATION is what lun import takes.",
+     "NAME is LUN, LUN@SNAPSHOT, or A..B for the difference. DESTINATION is what lun import takes. "
+     "A difference is written with its zeros: what has no data in DESTINATION has not changed.",
      "lunette lun export vm1 vm1.qcow2\n"
+     "lunette lun export vm1 vm1.qcow2 --overwrite --dry-run\n"
      "lunette lun export vm1@monday nbd://backup.example.com/vm1\n",
-     0, 2, 2, lun_export_options, ctl_lun_export},
+     COMMAND_DRY_RUN, 2, 2, lun_export_options, ctl_lun_export},
     {"lun attach", "NAME", "print the commands that attach a LUN to a host", "attach {0}",
      "For qemu, nbd-client, nbdcopy and libvirt, with the address of the running server. With an "
      "iSCSI portal also, for each igroup it is mapped to: open-iscsi, multipath, qemu, libvirt, "

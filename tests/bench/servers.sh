@@ -323,6 +323,20 @@ istgt_up()
     iscsi_fill "$istgt_url"
 }
 
+# A file of @1 extents on XFS: every second block of it is written.
+xfs_fragment()
+{
+    python3 - "$xfs_mount/fragmented" "$1" <<'PY'
+import os
+import sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o600)
+block = os.urandom(4096)
+for i in range(int(sys.argv[2])):
+    os.pwrite(fd, block, 2 * i * 4096)
+os.fsync(fd)
+PY
+}
+
 # ---- one target for one measurement ------------------------------------------------------------------
 
 # target_up SERVER RUN: sets $target_uri. What is fresh is made here, outside the measured time.
@@ -353,6 +367,10 @@ target_up()
         ;;
     own)
         target_uri=$(uri_of own main.nbd)
+        target_pid=$main_pid
+        ;;
+    golden)
+        target_uri=$(uri_of golden main.nbd)
         target_pid=$main_pid
         ;;
     file)

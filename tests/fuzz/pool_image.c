@@ -216,6 +216,11 @@ void pool_copy_free(struct pool_copy *copy)
     free(copy);
 }
 
+unsigned pool_copy_count(const struct pool_copy *copy)
+{
+    return copy->image->blocks.count;
+}
+
 uint8_t *pool_copy_block(struct pool_copy *copy, unsigned index, unsigned *used_bytes)
 {
     struct image_block *block = &copy->blocks.items[index % copy->image->blocks.count];

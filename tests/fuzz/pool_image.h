@@ -34,6 +34,7 @@ struct pool_copy;
 struct pool_copy *pool_copy_new(const struct pool_image *image);
 void pool_copy_free(struct pool_copy *copy);
 
+unsigned pool_copy_count(const struct pool_copy *copy);
 /* The bytes of the @index-th metadata block (modulo their count), and how many of them are in use,
  * with a little room behind. */
 uint8_t *pool_copy_block(struct pool_copy *copy, unsigned index, unsigned *used_bytes);

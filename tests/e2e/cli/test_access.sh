@@ -165,6 +165,25 @@ for words in "iscsiadm -m node -T $target -p $portal --login" "multipath -ll" \
     "Connect-IscsiTarget -NodeAddress $target"; do
     says "$words"
 done
+# The record of the igroup counts for its hosts, an initiator's own more.
+for words in "node.session.auth.username -v web" "user=web,password=SECRET" "<auth username='web'>" \
+    "--direction=uni --level=required --authname=web" "ONEWAYCHAP -ChapUsername web" \
+    "put in what stands for SECRET." 'vendor "LUNETTE"'; do
+    says "$words"
+done
+[[ $out != *$secret* ]] || fail "lun attach shows a secret"
+printf '%s\n%s-2\n' $secret $secret | "$lunette" iscsi chap set $host --user own --mutual-user back >/dev/null
+ok lun attach first
+for words in "node.session.auth.username -v own" "node.session.auth.username_in -v back" \
+    "--direction=mutual --level=required --authname=back" "MUTUALCHAP -ChapUsername own" \
+    "Set-IscsiChapSecret"; do
+    says "$words"
+done
+printf '%s\n' $secret | "$lunette" iscsi chap set $host --user "o'b <x> \$y" >/dev/null
+ok lun attach first
+says "node.session.auth.username -v 'o'\\''b <x> \$y'"
+says "<auth username='o&#39;b &#60;x&#62; \$y'>"
+ok iscsi chap delete $host
 refused 1 "lunette iscsi session show" iscsi session terminate $host
 refused 1 "lunette iscsi session show" iscsi session terminate --id 7 --dry-run
 

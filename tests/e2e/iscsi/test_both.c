@@ -197,8 +197,12 @@ static void test_reservations_after_crash(void)
     both_end(&both);
 }
 
-/* Writes until it is refused: the last result. *warned: the soft threshold was told. */
-static int fill_by_iscsi(struct iscsi_context *iscsi, uint64_t lun_bytes, bool *warned)
+/*
+ * Writes until it is refused: the last result. The soft threshold is told to the writer and to the
+ * witness, who is asked all the time, also because an initiator that is silent for long is dropped.
+ */
+static int fill_by_iscsi(struct iscsi_context *iscsi, uint64_t lun_bytes,
+                         struct iscsi_context *witness, unsigned *warnings, unsigned *witnessed)
 {
     static uint8_t bulk[4 << 20];
     memset(bulk, 0x5a, sizeof(bulk));
@@ -207,9 +211,11 @@ static int fill_by_iscsi(struct iscsi_context *iscsi, uint64_t lun_bytes, bool *
         int result = both_write(iscsi, 3, 512, bulk, sizeof(bulk), at);
         if (result == SOFT_THRESHOLD)
         {
-            *warned = true;
+            ++*warnings;
             result = both_write(iscsi, 3, 512, bulk, sizeof(bulk), at);
         }
+        if (both_result(iscsi_testunitready_sync(witness, 4)) == SOFT_THRESHOLD)
+            ++*witnessed;
         if (result != 0)
             return result;
     }
@@ -218,16 +224,16 @@ static int fill_by_iscsi(struct iscsi_context *iscsi, uint64_t lun_bytes, bool *
 
 static void test_full_pool(void)
 {
-    bool warned = false;
+    unsigned warnings = 0, witnessed = 0;
     start_with_lun("256M", "1G");
     both_do(&both, "lun create small 64M");
     both_do(&both, "lun map small --igroup g --lun-id 4");
     struct iscsi_context *iscsi = both_login(&both, BOTH_A, 1, 3);
     struct iscsi_context *witness = both_login(&both, BOTH_B, 2, 4);
-    CU_ASSERT_EQUAL(fill_by_iscsi(iscsi, UINT64_C(1) << 30, &warned), SPACE_FAILED);
-    CU_ASSERT(warned);
-    /* All that see a LUN of the pool are told, once. */
-    CU_ASSERT_EQUAL(both_result(iscsi_testunitready_sync(witness, 4)), SOFT_THRESHOLD);
+    CU_ASSERT_EQUAL(fill_by_iscsi(iscsi, UINT64_C(1) << 30, witness, &warnings, &witnessed),
+                    SPACE_FAILED);
+    CU_ASSERT_EQUAL(warnings, 1);
+    CU_ASSERT_EQUAL(witnessed, 1); /* all that see a LUN of the pool are told, once */
     CU_ASSERT_EQUAL(both_result(iscsi_testunitready_sync(witness, 4)), 0);
     struct nbd_handle *nbd = both_connect(&both, "small");
     fill(ours, 1);
