@@ -200,8 +200,8 @@ int change_room_take(struct change_room *room, struct pool *pool, size_t bytes, 
     }
     if (r < 0)
         return r;
-    *room = (struct change_room){
-        .pool = pool, .bytes = bytes, .nodes = CHANGE_NODES_FIRST, .use = use};
+    *room =
+        (struct change_room){.pool = pool, .bytes = bytes, .nodes = CHANGE_NODES_FIRST, .use = use};
     return 0;
 }
 
