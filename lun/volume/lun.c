@@ -349,6 +349,8 @@ int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *t
     /* From the front on: what is unmapped is skipped at once the next time. The bound of a volume
      * does not keep it from giving back. */
     enum space_use use = ledger_use(object);
+    if (use == SPACE_PROMISED && *tries < CHECKPOINT_TRIES)
+        use = SPACE_URGENT;
     for (unsigned i = 0; i < 64 && r == 0 && stop < end; i++)
     {
         r = io_unmap_blks(pool, object, use, stop, end, &stop);
@@ -441,7 +443,7 @@ static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t
         return lun_shrink_locked(pool, lun, size_bytes, why);
     r = lun_trim_tail(pool, lun);
     if (r < 0)
-        return r;
+        return command_explain(pool, r, 0, why);
     struct promise_delta delta = {.kind = PROMISE_RESIZE, .lun = lun, .size_bytes = size_bytes};
     r = promise_check(pool, &delta, 1, why);
     if (r < 0)

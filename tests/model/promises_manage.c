@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/volume/catalog.h"
 #include "lun/volume/ledger.h"
 #include "tests/model/promises.h"
 
@@ -31,6 +32,20 @@ static void pm_name(struct pm *pm, struct pm_lun *lun, int volume)
     lun->volume = volume;
     snprintf(lun->name, sizeof(lun->name), "%s%sl%" PRIu64,
              volume >= 0 ? pm->volumes[volume].name : "", volume >= 0 ? "/" : "", pm->made++);
+}
+
+/* Whether a tail that was cut off is not unmapped yet: commands do that first, and may not be able
+ * to. */
+static bool pm_has_tail(struct pm *pm, const struct pm_lun *lun)
+{
+    const struct lun_object *object = catalog_find_lun(pm->pool, lun->name);
+    return object && object->trim_end_bytes != 0;
+}
+
+static void pm_cost_tail(struct pm *pm, struct pm_cost *cost, const struct pm_lun *lun)
+{
+    if (pm_has_tail(pm, lun))
+        cost->most = cost->most_in = UINT64_MAX / 2;
 }
 
 /* ---- LUNs ---------------------------------------------------------------------------------- */
@@ -107,6 +122,7 @@ bool pm_clone(struct pm *pm, struct pm_lun *source, bool no_reserve, int volume)
         cost.least_in = 0;
     struct lun_clone_args args = {
         .source = source->name, .name = lun->name, .no_reserve = no_reserve};
+    pm_cost_tail(pm, &cost, source);
     replay_trace(pm->replay, "clone '%s' to '%s'%s", source->name, lun->name,
                  no_reserve ? ", not reserved" : "");
     int r = lun_clone(pm->pool, &args, &pm->why);
@@ -133,6 +149,7 @@ void pm_step_resize(struct pm *pm)
     /* A tail that is still there counts already. */
     if (lun->is_reserved && blks > old)
         pm_cost_add(pm, &cost, lun->volume, 0, blks - old + pm_nodes(blks));
+    pm_cost_tail(pm, &cost, lun);
     replay_trace(pm->replay, "resize '%s' from %" PRIu64 " to %" PRIu64, lun->name, old, blks);
     int r = lun_resize(pm->pool, lun->name, blks * PM_BLK, LUN_FORCE, &pm->why);
     if (pm_agree(pm, "resize", r, &cost))
@@ -195,6 +212,7 @@ bool pm_snapshot(struct pm *pm, struct pm_lun *lun)
     struct pm_cost cost = pm_cost(pm, lun->volume);
     if (lun->is_reserved)
         pm_cost_add(pm, &cost, lun->volume, 0, own + pm_nodes(blks));
+    pm_cost_tail(pm, &cost, lun);
     replay_trace(pm->replay, "snapshot %s of '%s'", name, lun->name);
     int r = snapshot_create(pm->pool, lun->name, name, NULL, &pm->why);
     if (!pm_agree(pm, lun->is_reserved ? "snapshot of a reserved LUN" : "snapshot", r, &cost))
@@ -248,6 +266,7 @@ void pm_step_restore(struct pm *pm)
     struct pm_cost cost = pm_cost(pm, lun->volume);
     if (lun->is_reserved)
         pm_cost_add(pm, &cost, lun->volume, 0, own + more + pm_nodes(image->blks));
+    pm_cost_tail(pm, &cost, lun);
     replay_trace(pm->replay, "restore '%s' from %s", lun->name, name);
     int r = snapshot_restore(pm->pool, lun->name, name, 0, &pm->why);
     if (pm_agree(pm, "restore", r, &cost))
