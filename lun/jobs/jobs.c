@@ -168,16 +168,16 @@ static int jobs_common_part(struct pool *pool, struct tree_op *op, struct line *
     return 0;
 }
 
-/* Collects SETTLE actions of one step. *scanned_all: the smallest list was looked at to its end. */
-static int jobs_collect(struct pool *pool, struct line *point, struct writer *writer,
-                        bool *scanned_all)
+/* Collects SETTLE actions of one step, @budget at most. *scanned_all: the smallest list was looked
+ * at to its end. */
+static int jobs_collect(struct pool *pool, struct line *point, unsigned budget,
+                        struct writer *writer, bool *scanned_all)
 {
     AUTO_TREE_OP struct tree_op op;
     tree_op_init(&op, pool);
     struct line *smallest = jobs_smallest_child(point);
     uint32_t birth = point->scan_birth;
     uint64_t blk = point->scan_blk;
-    unsigned budget = (unsigned)max_u64(1, JOBS_SETTLE_RANGES / point->child_count);
     *scanned_all = false;
     for (unsigned scanned = 0; scanned < JOBS_SCAN_RANGES && budget > 0; scanned++)
     {
@@ -216,6 +216,25 @@ static int jobs_collect(struct pool *pool, struct line *point, struct writer *wr
     return 0;
 }
 
+/* Settles what is common, @budget ranges at most. If it cannot, the scan stands where it was. */
+static int jobs_settle_common(struct pool *pool, struct line *point, unsigned budget,
+                              struct writer *writer, bool *scanned_all)
+{
+    uint32_t birth = point->scan_birth;
+    uint64_t blk = point->scan_blk;
+    writer->len = 0;
+    int r = jobs_collect(pool, point, budget, writer, scanned_all);
+    if (r == 0 && writer->len > 0)
+        r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer->bytes, writer->len,
+                               SPACE_FREEING);
+    if (r < 0)
+    {
+        point->scan_birth = birth;
+        point->scan_blk = blk;
+    }
+    return r;
+}
+
 /* One step on a hidden point. *more: look again at once. */
 static int jobs_settle(struct pool *pool, struct line *point, bool *more)
 {
@@ -225,10 +244,10 @@ static int jobs_settle(struct pool *pool, struct line *point, bool *more)
     {
         /* What became common behind the scan meanwhile is found by one more from the start. */
         bool from_start = point->scan_birth == 0 && point->scan_blk == 0, scanned_all;
-        int r = jobs_collect(pool, point, &writer, &scanned_all);
-        if (r == 0 && writer.len > 0)
-            r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
-                                   SPACE_FREEING);
+        unsigned budget = (unsigned)max_u64(1, JOBS_SETTLE_RANGES / point->child_count);
+        int r = jobs_settle_common(pool, point, budget, &writer, &scanned_all);
+        if (r == -ENOSPC) /* what one may take is less */
+            r = jobs_settle_common(pool, point, 1, &writer, &scanned_all);
         *more = !scanned_all || writer.len > 0 || !from_start;
         return r;
     }

@@ -473,6 +473,9 @@ int io_unmap_blks(struct pool *pool, struct lun_object *object, enum space_use u
         *stop = hole.lba + hole.len_blks;
         return 0;
     }
+    /* In need, one by one, as writes are: the record of many may drop many. */
+    if (use == SPACE_URGENT)
+        end = lba + 1;
     bool has_shared;
     r = io_plan_unmap(pool, object, lba, end, stop, &has_shared);
     if (r < 0)
@@ -507,6 +510,8 @@ static int io_unmap_work(void *opaque)
 static int io_unmap_range(struct lun *lun, uint64_t lba, uint64_t end, bool may_pause)
 {
     struct unmap_work work = {.pool = lun->pool, .object = lun->object, .lba = lba, .end = end};
+    struct attempt attempt = {
+        .lun = lun, .work = io_unmap_work, .opaque = &work, .use = &work.use};
     int r = 0;
     while (r == 0 && work.lba < end)
     {
@@ -514,11 +519,9 @@ static int io_unmap_range(struct lun *lun, uint64_t lba, uint64_t end, bool may_
         uint64_t len = min_u64(end * BLK_BYTES, atomic_load(&lun->object->size_bytes));
         if (len <= offset)
             return -ESTALE;
-        struct attempt attempt = {.lun = lun,
-                                  .work = io_unmap_work,
-                                  .opaque = &work,
-                                  .use = &work.use,
-                                  .patience = {.may_pause = may_pause}};
+        /* It got further. What is short of room stays so for the rest of it. */
+        attempt.patience = (struct io_patience){.may_pause = may_pause,
+                                                .is_urgent = attempt.patience.is_urgent};
         r = io_with_range(&attempt, len - offset, offset);
     }
     return r;

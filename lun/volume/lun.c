@@ -391,9 +391,17 @@ int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *t
     uint64_t first = div_round_up(atomic_load(&object->size_bytes), BLK_BYTES);
     uint64_t end = div_round_up(end_bytes, BLK_BYTES), stop = first;
     int r = 0;
-    /* From the front on: what is unmapped is skipped at once the next time. */
+    /* From the front on: what is unmapped is skipped at once the next time. The bound of a volume
+     * does not keep it from giving back. */
+    enum space_use use = ledger_use(object);
+    if (use == SPACE_PROMISED && *tries < CHECKPOINT_TRIES)
+        use = SPACE_URGENT;
     for (unsigned i = 0; i < 64 && r == 0 && stop < end; i++)
-        r = io_unmap_blks(pool, object, ledger_use(object), stop, end, &stop);
+    {
+        r = io_unmap_blks(pool, object, use, stop, end, &stop);
+        if (r == -EDQUOT)
+            r = io_unmap_blks(pool, object, SPACE_FREEING, stop, end, &stop);
+    }
     if (checkpoint_may_retry(r))
     {
         r = checkpoint_retry(pool, r, tries);
@@ -484,7 +492,7 @@ static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t
         return lun_shrink_locked(pool, lun, size_bytes, why);
     r = lun_trim_tail(pool, lun);
     if (r < 0)
-        return r;
+        return command_explain(pool, r, 0, why);
     struct promise_delta delta = {.kind = PROMISE_RESIZE, .lun = lun, .size_bytes = size_bytes};
     struct quota_delta quota = quota_delta_of(lun, (int64_t)(size_bytes - old_bytes));
     r = quota_check(pool, &quota, 1, false, why);

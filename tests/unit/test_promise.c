@@ -298,6 +298,25 @@ static void test_waiting_for_deferred(void)
     stop();
 }
 
+/* Each block of a part of the LUN is an extent of its own, and shared: to drop them all could take
+ * more nodes than there are. */
+static void test_unmap_shared_on_a_full_pool(void)
+{
+    host_start(&host, NULL);
+    CU_ASSERT_EQUAL(reserve("r", LUN_BLKS), 0);
+    for (uint64_t i = 0; i < LUN_BLKS; i++)
+        CU_ASSERT_EQUAL(host_write(&host, "r", i * 7 % LUN_BLKS, 1, 1, 0), 0);
+    host_snapshot(&host, "r", "s");
+    host_create(&host, "t", 200000);
+    fill_thin("t", 0);
+    CU_ASSERT_EQUAL(host_unmap(&host, "r", 0, LUN_BLKS), 0);
+    CU_ASSERT_TRUE(host_holds(&host, "r", 0, LUN_BLKS, 0));
+    CU_ASSERT_EQUAL(write_all("r", LUN_BLKS, 2), 0);
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "r", 10 * BLK_BYTES, LUN_FORCE, &host.why), 0);
+    CU_ASSERT_TRUE(host_holds(&host, "r@s", 0, LUN_BLKS, 1));
+    stop();
+}
+
 static void test_zero_with_allocation(void)
 {
     host_start(&host, NULL);
@@ -440,6 +459,7 @@ static CU_TestInfo keeping_tests[] = {
     {"thin writes leave what is promised", test_thin_writes_leave_it},
     {"atomic writes on a full pool", test_atomic_on_a_full_pool},
     {"waiting for deferred blocks", test_waiting_for_deferred},
+    {"unmap of shared blocks on a full pool", test_unmap_shared_on_a_full_pool},
     {"zeros with allocation", test_zero_with_allocation},
     {"nothing stays held", test_nothing_stays_held},
     CU_TEST_INFO_NULL,
