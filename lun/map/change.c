@@ -156,6 +156,7 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
     {
         AUTO_CHANGE struct change change;
         change_init(&change, pool);
+        change.use = use;
         r = change_run_admitted(&change, mode, lun, actions, len, use, &admitted);
         change_leave(pool, admitted);
     }

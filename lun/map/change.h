@@ -27,6 +27,7 @@ struct change
     struct tree_op drops; /* pins of drop lists; its nodes are all own */
     uint64_t nodes;       /* how many nodes applying may make */
     uint64_t drop_inserts;
+    enum space_use use; /* as its blocks were taken */
     struct placements placements;
 };
 

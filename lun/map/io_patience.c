@@ -146,8 +146,7 @@ static int io_wait_promised(struct lun *lun, int r, struct io_patience *patience
 
 int io_be_patient(struct lun *lun, int r, enum space_use use, struct io_patience *patience)
 {
-    bool is_promised = use == SPACE_PROMISED || use == SPACE_URGENT;
-    if (is_promised && (checkpoint_may_retry(r) || r == -ENOSPC))
+    if (space_use_is_promised(use) && (checkpoint_may_retry(r) || r == -ENOSPC))
         return io_wait_promised(lun, r, patience);
     if (checkpoint_may_retry(r))
     {

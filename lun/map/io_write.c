@@ -80,6 +80,13 @@ static int io_begin_window(struct pool *pool, struct line *line, enum space_use 
     return 0;
 }
 
+/* What was taken and is not needed after all. */
+static void io_give_back(struct pool *pool, enum space_use use, uint64_t blk, uint64_t len)
+{
+    space_arrive(pool->space, use, len);
+    space_cancel(pool->space, blk, len);
+}
+
 /* Takes up to @want blocks where this LUN's data goes. */
 static int io_take(struct pool *pool, struct line *line, enum space_use use, uint64_t want,
                    uint64_t *blk, uint64_t *got)
@@ -92,7 +99,7 @@ static int io_take(struct pool *pool, struct line *line, enum space_use use, uin
         return r;
     if (*got > want)
     {
-        space_cancel(pool->space, *blk + want, *got - want);
+        io_give_back(pool, use, *blk + want, *got - want);
         *got = want;
     }
     atomic_store_explicit(&line->window_blk, *blk + *got, memory_order_relaxed);
@@ -218,7 +225,7 @@ static int io_write_new_claimed(struct piece *piece, uint64_t lba, uint64_t n)
         r = io_write_new_run(piece, lba, got, blk);
         if (r < 0)
         {
-            space_cancel(piece->pool->space, blk, got);
+            io_give_back(piece->pool, piece->use, blk, got);
             return r;
         }
         lba += got;
@@ -510,8 +517,7 @@ static int io_unmap_work(void *opaque)
 static int io_unmap_range(struct lun *lun, uint64_t lba, uint64_t end, bool may_pause)
 {
     struct unmap_work work = {.pool = lun->pool, .object = lun->object, .lba = lba, .end = end};
-    struct attempt attempt = {
-        .lun = lun, .work = io_unmap_work, .opaque = &work, .use = &work.use};
+    struct attempt attempt = {.lun = lun, .work = io_unmap_work, .opaque = &work, .use = &work.use};
     int r = 0;
     while (r == 0 && work.lba < end)
     {
@@ -520,8 +526,8 @@ static int io_unmap_range(struct lun *lun, uint64_t lba, uint64_t end, bool may_
         if (len <= offset)
             return -ESTALE;
         /* It got further. What is short of room stays so for the rest of it. */
-        attempt.patience = (struct io_patience){.may_pause = may_pause,
-                                                .is_urgent = attempt.patience.is_urgent};
+        attempt.patience =
+            (struct io_patience){.may_pause = may_pause, .is_urgent = attempt.patience.is_urgent};
         r = io_with_range(&attempt, len - offset, offset);
     }
     return r;
@@ -545,6 +551,7 @@ int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_byte
 {
     struct emap_run run;
     unsigned count;
+    enum space_use use = ledger_use(object);
     uint64_t lba = end_bytes / BLK_BYTES, in_block = end_bytes % BLK_BYTES, blk, got;
     int r = in_block ? io_lookup(pool, object, lba, lba + 1, &run, 1, &count) : 0;
     if (r < 0 || in_block == 0 || run.blk == 0)
@@ -554,9 +561,10 @@ int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_byte
         return -ENOMEM;
     r = io_read(pool, object, block, in_block, lba * BLK_BYTES);
     if (r == 0)
-        r = io_take(pool, object->line, ledger_use(object), 1, &blk, &got);
+        r = io_take(pool, object->line, use, 1, &blk, &got);
     if (r < 0)
         return r;
+    space_arrive(pool->space, use, got); /* its record is a command's, not a write's */
     memset(block + in_block, 0, BLK_BYTES - in_block);
     r = io_note_room(pool, object->line,
                      device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES));
@@ -767,6 +775,13 @@ int lun_read_modify_write(struct lun *lun, size_t len, uint64_t offset, unsigned
     return io_edit(lun, &work, len, offset, flags);
 }
 
+static int io_give_back_cb(void *opaque, uint64_t blk, uint64_t len)
+{
+    const struct piece *piece = opaque;
+    io_give_back(piece->pool, piece->use, blk, len);
+    return 0;
+}
+
 /* All blocks first, then one record for all of them. */
 static int io_write_atomic_claimed(struct piece *piece)
 {
@@ -792,7 +807,7 @@ static int io_write_atomic_claimed(struct piece *piece)
     if (r == 0)
         r = change_run(pool, CHANGE_IO, piece->object, writer.bytes, writer.len, piece->use);
     if (r < 0)
-        ignore_error(record_each_block(writer.bytes, writer.len, space_cancel_cb, pool->space),
+        ignore_error(record_each_block(writer.bytes, writer.len, io_give_back_cb, piece),
                      "we made the record ourselves");
     return r;
 }

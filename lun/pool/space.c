@@ -286,9 +286,10 @@ static uint64_t space_stays_free(const struct space *space, enum space_use use)
 /* What it leaves of these and of those that will be free after the next checkpoint. */
 static uint64_t space_stays(const struct space *space, enum space_use use)
 {
-    if (use == SPACE_PROMISED || use == SPACE_URGENT)
+    if (space_use_is_promised(use))
         return 0;
-    return space->promised + (use == SPACE_THIN ? space->reserve_blks : 0);
+    uint64_t promised = space->promised - min_u64(space->promised, space->taken_promised);
+    return promised + (use == SPACE_THIN ? space->reserve_blks : 0);
 }
 
 /*
@@ -301,7 +302,7 @@ static uint64_t space_stays(const struct space *space, enum space_use use)
 static int space_no_room(const struct space *space, enum space_use use, uint64_t wanted)
 {
     uint64_t deferred = space_deferred(space), all = space->free_blks + deferred;
-    if (use == SPACE_PROMISED || use == SPACE_URGENT)
+    if (space_use_is_promised(use))
         return all + space->taken < space->promised ? -ENOSPC : -EAGAIN;
     if (all < wanted + space_stays(space, use) && (space->promised > 0 || deferred == 0))
         return -ENOSPC;
@@ -339,6 +340,7 @@ int space_take(struct space *space, enum space_use use, uint64_t hint, uint64_t 
             {
                 group_take_locked(space, space_group(space, g), bit, len);
                 space->taken += len;
+                space->taken_promised += space_use_is_promised(use) ? len : 0;
                 *blk = g * space->group_blks + bit;
                 *got = len;
                 if (!hint)
@@ -352,6 +354,15 @@ int space_take(struct space *space, enum space_use use, uint64_t hint, uint64_t 
         if (r < 0)
             return r;
     }
+}
+
+void space_arrive(struct space *space, enum space_use use, uint64_t blks)
+{
+    if (!space_use_is_promised(use))
+        return;
+    AUTO_LOCK(&space->lock);
+    INVARIANT(space->taken_promised >= blks);
+    space->taken_promised -= blks;
 }
 
 void space_free_again_locked(struct space *space, uint64_t blk, uint64_t len)

@@ -85,6 +85,18 @@ void space_cancel(struct space *space, uint64_t blk, uint64_t len);
 /* space_cancel() in the form of a record_blocks_fn; @opaque is the space. */
 int space_cancel_cb(void *opaque, uint64_t blk, uint64_t len);
 
+static inline bool space_use_is_promised(enum space_use use)
+{
+    return use == SPACE_PROMISED || use == SPACE_URGENT;
+}
+
+/*
+ * Blocks that were taken with @use are on their way no more: they are going to be committed or
+ * cancelled now. While they are, a promise is not counted once more for what is there already for
+ * it.
+ */
+void space_arrive(struct space *space, enum space_use use, uint64_t blks);
+
 /* Whoever takes without a hint begins at @blk or behind: what is before it is a LUN's window. */
 void space_advance(struct space *space, uint64_t blk);
 

@@ -84,7 +84,8 @@ struct space
     uint64_t data_blks, node_blks;
     _Atomic uint64_t reserve_blks; /* set under lock; space_dirty_limit() only looks */
     uint64_t admitted, owed, promised;
-    uint64_t taken; /* by space_take(): neither committed nor given back yet */
+    uint64_t taken;          /* by space_take(): neither committed nor given back yet */
+    uint64_t taken_promised; /* those of them that a promise will be less by */
     uint64_t data_cursor, node_cursor, node_window_end;
     _Atomic uint64_t area_end; /* of the node area; set under lock */
     bool area_is_full;         /* nothing has become free in it since a search found nothing */

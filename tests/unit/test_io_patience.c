@@ -58,6 +58,7 @@ static void start(uint32_t pause_ms)
     host_create(&host, "t", 200000);
     host_create(&host, "p/a", 1000);
     host_create(&host, "p/b", 1000);
+    host.pool->env = env_system(); /* the seeded one is for one thread */
     CU_ASSERT_EQUAL(pool_start(host.pool), 0);
     fill("t");
 }
@@ -84,10 +85,9 @@ static void *waiter_run(void *opaque)
     static uint8_t bytes[100 * BLK_BYTES], zeros[100 * BLK_BYTES];
     size_t at;
     memset(bytes, 5, sizeof(bytes));
-    waiter->result =
-        waiter->is_compare
-            ? lun_compare_and_write(waiter->lun, zeros, bytes, sizeof(bytes), 0, 0, &at)
-            : lun_write(waiter->lun, bytes, sizeof(bytes), 0, 0);
+    waiter->result = waiter->is_compare ? lun_compare_and_write(waiter->lun, zeros, bytes,
+                                                                sizeof(bytes), 0, 0, &at)
+                                        : lun_write(waiter->lun, bytes, sizeof(bytes), 0, 0);
     return NULL;
 }
 
@@ -170,6 +170,7 @@ static void test_volume_bound(void)
     make_volume("p", 500, LONG_MS);
     host_create(&host, "p/a", 1000);
     host_create(&host, "p/b", 1000);
+    host.pool->env = env_system(); /* the seeded one is for one thread */
     CU_ASSERT_EQUAL(pool_start(host.pool), 0);
     CU_ASSERT_EQUAL(host_write(&host, "p/b", 0, 420, 1, 0), 0);
     struct waiter a;
