@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/pool/space_internal.h"
 #include "lun/pool/tree.h"
 #include "lun/volume/ledger.h"
 #include "tests/lib/cunit_main.h"
@@ -433,11 +434,16 @@ static void test_broken_from_outside(void)
     CU_ASSERT_FALSE(has_event("promise.broken"));
     host_reopen(&host);
     CU_ASSERT_FALSE(has_event("promise.broken"));
+    uint64_t area_end = host.pool->space->area_end * BLK_BYTES;
     host_close(&host);
     struct device *below = simdev_open(host.disk);
     uint64_t group_bytes = HOST_GROUP_BLKS * BLK_BYTES, head = DISK_GROUP_HEAD_BLKS * BLK_BYTES;
-    for (uint64_t at = 2 * group_bytes; at < HOST_POOL_BYTES; at += group_bytes)
-        CU_ASSERT_EQUAL(below->ops->discard(below, group_bytes - head, at + head), 0);
+    for (uint64_t at = area_end; at < HOST_POOL_BYTES; at = (at / group_bytes + 1) * group_bytes)
+    {
+        uint64_t from = at % group_bytes == 0 ? at + head : at;
+        uint64_t end = (at / group_bytes + 1) * group_bytes;
+        CU_ASSERT_EQUAL(below->ops->discard(below, end - from, from), 0);
+    }
     device_close(below);
     simdev_set_room(host.disk, 10);
     CU_ASSERT_EQUAL(host_open(&host, NULL), 0);
