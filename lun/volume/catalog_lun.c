@@ -225,7 +225,7 @@ static int lun_read_bytes(struct reader *reader, struct lun_bytes *bytes)
             catalog_read_text(reader, le16_get(bytes->more.group_len), LUN_OWNER_MAX, false);
     }
     bool is_possible = (le32_get(disk->flags) & ~(DISK_LUN_RESERVED | DISK_LUN_AUTODELETE)) == 0;
-    if (reader->failed || reader_left(reader) > 0 || !is_possible)
+    if (reader->failed || reader_left(reader) > 0 || !is_possible || !bytes->name.bytes)
         return -EBADMSG;
     return verify_name(bytes->name.bytes, bytes->name.len);
 }
