@@ -311,7 +311,8 @@ int catalog_string_set(char **string, const char *bytes, size_t len)
     char *copy = malloc(len + 1);
     if (!copy)
         return -ENOMEM;
-    memcpy(copy, bytes, len);
+    if (len > 0)
+        memcpy(copy, bytes, len);
     copy[len] = '\0';
     free(*string);
     *string = copy;
