@@ -306,6 +306,14 @@ MUST_CHECK int lun_get_info(struct pool *pool, const char *name, struct lun_info
 MUST_CHECK int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list,
                         size_t *count, struct reason *why);
 
+/* The LUN or snapshot with that id, which it keeps through renames. -ENOENT: there is none (any
+ * more). Does not block on I/O. */
+MUST_CHECK int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info);
+
+/* The LUNs with a lease (expire_ns) or is_autodelete, in no order; free *list. What it costs beside
+ * that is a look at each LUN in memory. */
+MUST_CHECK int lun_list_expendable(struct pool *pool, struct lun_info **list, size_t *count);
+
 /* Bytes of the pool that would come back, exactly, once background work is done, if all @names
  * ("LUN", "LUN@SNAPSHOT") were deleted together. Data and metadata. May take time: reads drop
  * lists. */
@@ -534,6 +542,8 @@ MUST_CHECK int quota_report(struct pool *pool, const char *path, struct quota_us
 enum lun_open_flags
 {
     LUN_READ_ONLY = 1,
+    LUN_BACKGROUND = 2, /* for the server's own work: does not count as a client, so nothing is
+                           refused because of it; it gets -ESTALE when the LUN is deleted */
 };
 
 enum lun_io_flags

@@ -20,6 +20,7 @@ struct lun
     struct lun_object *object; /* holds a reference */
     struct lun *base;          /* owned; NULL but for a difference */
     bool is_read_only;
+    bool is_background; /* not in the object's open_handles */
 };
 
 /* The line whose map @object shows now. Under its map_lock, or by whoever keeps it from changing.
