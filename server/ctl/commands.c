@@ -63,6 +63,17 @@ static const struct command_option pool_create_options[] = {
         "group", 0, "GROUP", "which group's, for group quotas", false                              \
     }
 
+#define THRESHOLD_OPTION                                                                           \
+    {                                                                                              \
+        "threshold", 0, "A,B,C", "events when so many percent are used, as 80,90,95; or none",     \
+            false                                                                                  \
+    }
+
+static const struct command_option pool_modify_options[] = {
+    THRESHOLD_OPTION,
+    {0},
+};
+
 static const struct command_option lun_create_options[] = {
     {"size", 0, "SIZE", "size of the LUN; may stand as the second argument too", false},
     {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
@@ -106,6 +117,7 @@ static const struct command_option volume_options[] = {
     {"pause", 0, "TIME", "how long they pause at most (default: 30s)", false},
     {"lock-until", 0, "TIME", "refuse to delete anything in it until then", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
+    THRESHOLD_OPTION,
     {0},
 };
 
@@ -117,6 +129,7 @@ static const struct command_option volume_create_options[] = {
     {"pause", 0, "TIME", "how long they pause at most (default: 30s)", false},
     {"lock-until", 0, "TIME", "refuse to delete anything in it until then", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
+    THRESHOLD_OPTION,
     {0},
 };
 
@@ -239,6 +252,7 @@ static const struct command_option lun_map_options[] = {
 
 static const struct command_option lun_modify_options[] = {
     ATTRIBUTE_OPTIONS,
+    THRESHOLD_OPTION,
     {"read-only", 0, "yes|no", "hosts cannot write to it", false},
     {"removable", 0, "yes|no", "it has a removable medium, which hosts can eject", false},
     {"native-512", 0, "yes|no",
@@ -372,6 +386,11 @@ const struct command command_table[] = {
      "SIZE is the new size, or what is added as +SIZE; without it all of a block device is used. A "
      "pool never shrinks. LUNs stay in use meanwhile.",
      "lunette pool grow +50G\n", COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
+    {"pool modify", "", "change what the pool does by itself", "change the pool",
+     "Without an option: shows it. The settings move with the pool.",
+     "lunette pool modify\n"
+     "lunette pool modify --threshold 75,85,95\n",
+     COMMAND_DRY_RUN, 0, 0, pool_modify_options, ctl_pool_modify},
     {"pool dump", "WHAT...", "print structures of the pool, for debugging", "dump {0} of the pool",
      "WHAT is superblock, groups, objects, lines, \"map NAME\", \"drops ID\", journal or \"block "
      "NUMBER\".",

@@ -14,6 +14,7 @@
 typedef enum ctl_exit ctl_run_fn(struct invocation *in);
 
 ctl_run_fn ctl_pool_create, ctl_pool_show, ctl_pool_check, ctl_pool_grow, ctl_pool_dump;
+ctl_run_fn ctl_pool_modify;
 ctl_run_fn ctl_serve;
 ctl_run_fn ctl_lun_create, ctl_lun_show, ctl_lun_clone, ctl_lun_resize, ctl_lun_rename,
     ctl_lun_delete, ctl_lun_comment, ctl_lun_import, ctl_lun_export, ctl_lun_attach;

@@ -35,7 +35,8 @@
         TEXT("group", false), TEXT("igroup", false)
 #define VOLUME_ATTRIBUTES                                                                          \
     FLAG("guarantee"), TEXT("full_policy", false), NUMBER("pause_ms", false),                      \
-        NUMBER("locked_until", false), TEXT("comment", false), FLAG("dry_run")
+        NUMBER("locked_until", false), TEXT("comment", false), TEXT("thresholds", false),          \
+        FLAG("dry_run")
 #define QUOTA_RULE                                                                                 \
     TEXT("volume", true), TEXT("type", true), TEXT("target", false), TEXT("qtree", false)
 #define QUOTA_LIMITS                                                                               \
@@ -44,6 +45,8 @@
 static const struct verb verbs[] = {
     {"pool.show", VERB_LOOKS, verb_pool_show, {{0}}},
     {"pool.grow", VERB_CHANGES, verb_pool_grow, {NUMBER("size_bytes", true), FLAG("dry_run")}},
+    {"pool.modify", VERB_CHANGES, verb_pool_modify, {TEXT("thresholds", false), FLAG("dry_run")}},
+    {"pool.settings.show", VERB_LOOKS, verb_pool_settings_show, {{0}}},
     {"pool.check", VERB_CHANGES, verb_pool_check, {{0}}},
     {"pool.dump", VERB_CHANGES, verb_pool_dump, {TEXT("what", true)}},
 
@@ -74,7 +77,10 @@ static const struct verb verbs[] = {
       TEXT("undo", true),
       FLAG("force"),
       FLAG("dry_run")}},
-    {"lun.attributes", VERB_CHANGES, verb_lun_attributes, {NAME, ATTRIBUTES, FLAG("dry_run")}},
+    {"lun.attributes",
+     VERB_CHANGES,
+     verb_lun_attributes,
+     {NAME, ATTRIBUTES, TEXT("thresholds", false), FLAG("dry_run")}},
     {"lun.resize",
      VERB_CHANGES,
      verb_lun_resize,
@@ -374,6 +380,7 @@ static const struct verb_hint_row verb_hints[] = {
     {"quota.*", -ENOENT, NULL, "lunette quota rule show"},
     {"explain.*", -ENOENT, NULL, "lunette lun show"},
     {"job.*", -ENOENT, NULL, "lunette job show"},
+    {"pool.modify", -EINVAL, NULL, "lunette pool modify --help"},
     {"pool.dump", -EINVAL, NULL, "lunette pool dump --help"},
     {"*", -ENOSPC, NULL, "lunette explain space"},
     {"*", -EDQUOT, NULL, "lunette quota report"},

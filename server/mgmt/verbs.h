@@ -98,6 +98,7 @@ bool verb_has(const struct verb_request *request, const char *name);
 MUST_CHECK int verb_strings(const struct verb_request *request, const char *name,
                             const char ***list, size_t *count);
 
+verb_fn verb_pool_modify, verb_pool_settings_show;
 verb_fn verb_pool_show, verb_pool_grow, verb_pool_check, verb_pool_dump;
 verb_fn verb_lun_create, verb_lun_show, verb_lun_clone, verb_lun_resize, verb_lun_rename,
     verb_lun_delete, verb_lun_comment, verb_lun_freed, verb_lun_attributes, verb_lun_clone_group,

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of server/policy share. */
+#ifndef SERVER_POLICY_POLICY_INTERNAL_H
+#define SERVER_POLICY_POLICY_INTERNAL_H
+
+#include <pthread.h>
+
+#include "lun/base/lock.h"
+#include "server/mgmt/proto.h"
+#include "server/policy/policy.h"
+
+#define POLICY_SECOND_NS UINT64_C(1000000000)
+
+enum
+{
+    POLICY_KEY_MAX = 128,
+    POLICY_IDLE_MS = 600000, /* until somebody pokes */
+};
+
+struct policy_worker
+{
+    struct policy *policy;
+    enum policy_work work;
+    pthread_t thread;
+    bool is_started;
+    bool is_poked; /* under policy->wake_lock */
+    struct condition wake;
+};
+
+/* How far one object is above its thresholds. */
+struct policy_alarm
+{
+    enum policy_scope scope;
+    uint64_t id;
+    uint8_t percent;   /* the highest level that was crossed; 0: none */
+    bool is_looked_at; /* in this round */
+};
+
+struct policy
+{
+    struct pool *pool;
+    struct env *env;
+    char *events_exec;
+    uint64_t events_exec_ms;
+    bool events_syslog;
+    int events_severity; /* index of policy_severities */
+    char *quiesce_folder;
+    int stop_fd; /* readable once policy_stop() has begun */
+
+    struct lock settings_lock; /* around read, change, write of a setting */
+    struct lock wake_lock;
+    bool is_stopping; /* under wake_lock */
+    bool has_warned;  /* of a value that cannot be read; under wake_lock */
+    struct policy_worker workers[POLICY_WORKS];
+
+    /* Each is only that worker's. */
+    struct
+    {
+        uint64_t last_id;
+        bool has_failed; /* the program, last time */
+    } events;
+    struct
+    {
+        struct policy_alarm *alarms;
+        size_t alarm_count;
+        uint64_t swept_ns;
+    } space;
+};
+
+uint64_t policy_now_ns(struct policy *policy);
+
+/* ---- the store ----------------------------------------------------------------------------- */
+
+/* "policy/set/volume/000000000000002a" for @kind "set". */
+void policy_key(char key[POLICY_KEY_MAX], const char *kind, enum policy_scope scope, uint64_t id);
+/* The id at the end of a key; 0: there is none. */
+uint64_t policy_key_id(const char *key);
+/* NULL: there is none, or it cannot be read (the first time is logged). */
+json_t *policy_load(struct policy *policy, const char *key);
+/* Parses what store_list() gives; as policy_load(). */
+json_t *policy_parse(struct policy *policy, const char *key, const void *value, size_t len);
+/* Takes @value over; NULL deletes. */
+MUST_CHECK int policy_save(struct policy *policy, const char *key, json_t *value,
+                           struct reason *why);
+
+void policy_settings_decode(enum policy_scope scope, const json_t *json,
+                            struct policy_settings *settings);
+/* Forgets what is stored of objects that are gone. */
+void policy_sweep(struct policy *policy);
+
+/* ---- programs ------------------------------------------------------------------------------ */
+
+struct policy_program
+{
+    const char *path;
+    const char *argument;   /* or NULL */
+    const char *const *env; /* "NAME=value", beside PATH; NULL-terminated; or NULL */
+    const char *input;      /* for its standard input, at most 64 KiB; or NULL */
+    uint64_t timeout_ms;
+};
+
+/*
+ * Runs it and waits. 0: it ended with status 0. -ETIMEDOUT: killed, with what it started.
+ * -ECANCELED: killed, because policy_stop() has begun. @why has its status and what it said on
+ * standard error.
+ */
+MUST_CHECK int policy_run(struct policy *policy, const struct policy_program *program,
+                          struct reason *why);
+
+/* ---- workers ------------------------------------------------------------------------------- */
+
+uint64_t policy_step_events(struct policy *policy);
+uint64_t policy_step_space(struct policy *policy);
+
+/* Events for thresholds that are crossed. */
+void policy_watch(struct policy *policy);
+
+/* "info", "warning", "error", NULL. */
+extern const char *const policy_severities[];
+int policy_severity(const char *name); /* -EINVAL */
+
+#endif
