@@ -242,6 +242,18 @@ MUST_CHECK int lun_set_attributes(struct pool *pool, const char *name, unsigned 
  */
 MUST_CHECK int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
                           struct reason *why);
+/* Of which LUN, and what has to be so when it is deleted, whatever was so when somebody looked. */
+struct lun_delete_condition
+{
+    uint64_t id;
+    uint64_t expire_ns;          /* its lease is this one; 0: any or none */
+    bool is_autodelete;          /* it is marked so */
+    bool keeps_volume_snapshots; /* -EBUSY if a snapshot of its volume holds it */
+};
+/* lun_delete() with its snapshots, for policies. -ENOENT: it is gone; -ESTALE: @condition is not so
+ * any more. */
+MUST_CHECK int lun_delete_if(struct pool *pool, const struct lun_delete_condition *condition,
+                             unsigned flags, struct reason *why);
 MUST_CHECK int lun_rename(struct pool *pool, const char *name, const char *new_name,
                           struct reason *why);
 /* Growing is always allowed; shrinking cuts data off and needs LUN_FORCE. */

@@ -9,6 +9,9 @@
 static const struct field pool_setting_fields[] = {
     {"name", "Pool", FIELD_TEXT, false},
     {"thresholds", "Thresholds (percent used)", FIELD_TEXT, false},
+    {"lease_warning_s", "Leases: warning (seconds before)", FIELD_COUNT, false},
+    {"lease_force", "Leases: also LUNs in use", FIELD_TEXT, false},
+    {"lease_snapshots", "Leases: snapshots that go too", FIELD_TEXT, false},
     {0},
 };
 
@@ -34,10 +37,31 @@ static enum ctl_exit policy_show(const struct invocation *in, const char *verb, 
     return status;
 }
 
+/* A duration, or "none". */
+static enum ctl_exit policy_put_seconds(const struct invocation *in, json_t *args, const char *key,
+                                        const char *option)
+{
+    struct reason why;
+    uint64_t ms = 0;
+    const char *text = option_text(in, option);
+    if (!text)
+        return CTL_DONE;
+    if (strcmp(text, "none") != 0 && units_parse_ms(text, &ms, &why) < 0)
+        return ctl_usage(in, why.text);
+    ctl_put(args, key, proto_json_uint(ms / 1000));
+    return CTL_DONE;
+}
+
 enum ctl_exit ctl_pool_modify(struct invocation *in)
 {
     AUTO_JSON json_t *args = json_object();
     ctl_put_text(args, "thresholds", option_text(in, "threshold"));
+    ctl_put_text(args, "lease_snapshots", option_text(in, "lease-snapshots"));
+    enum ctl_exit status = ctl_put_bool(in, args, "lease_force", "lease-force");
+    if (status == CTL_DONE)
+        status = policy_put_seconds(in, args, "lease_warning_s", "lease-warning");
+    if (status != CTL_DONE)
+        return status;
     bool changes = json_object_size(args) > 0;
     if (changes)
         policy_put_dry_run(in, args);

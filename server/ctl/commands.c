@@ -71,6 +71,13 @@ static const struct command_option pool_create_options[] = {
 
 static const struct command_option pool_modify_options[] = {
     THRESHOLD_OPTION,
+    {"lease-warning", 0, "TIME", "an event so long before a lease ends (default: 10m), or none",
+     false},
+    {"lease-force", 0, "yes|no", "when a lease ends, delete the LUN although clients have it open",
+     false},
+    {"lease-snapshots", 0, "own|all",
+     "own: a LUN stays while snapshots of its volume hold it (default); all: it leaves them",
+     false},
     {0},
 };
 

@@ -86,6 +86,9 @@ enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t
  */
 enum ctl_exit ctl_put_moment(const struct invocation *in, json_t *args, const char *key,
                              const char *option);
+/* --@option yes|no as @key, if it is given. */
+enum ctl_exit ctl_put_bool(const struct invocation *in, json_t *args, const char *key,
+                           const char *option);
 /* What a LUN has beside its content, from the options of that; for a clone. */
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args);
 enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args);

@@ -45,7 +45,11 @@
 static const struct verb verbs[] = {
     {"pool.show", VERB_LOOKS, verb_pool_show, {{0}}},
     {"pool.grow", VERB_CHANGES, verb_pool_grow, {NUMBER("size_bytes", true), FLAG("dry_run")}},
-    {"pool.modify", VERB_CHANGES, verb_pool_modify, {TEXT("thresholds", false), FLAG("dry_run")}},
+    {"pool.modify",
+     VERB_CHANGES,
+     verb_pool_modify,
+     {TEXT("thresholds", false), NUMBER("lease_warning_s", false), FLAG("lease_force"),
+      TEXT("lease_snapshots", false), FLAG("dry_run")}},
     {"pool.settings.show", VERB_LOOKS, verb_pool_settings_show, {{0}}},
     {"pool.check", VERB_CHANGES, verb_pool_check, {{0}}},
     {"pool.dump", VERB_CHANGES, verb_pool_dump, {TEXT("what", true)}},

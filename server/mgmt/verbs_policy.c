@@ -10,14 +10,36 @@
 #include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
 
+static int verb_lease_args(struct verb_request *request, struct policy_leases *leases,
+                           unsigned *mask)
+{
+    const char *snapshots = verb_string(request, "lease_snapshots");
+    leases->warning_s = verb_number(request, "lease_warning_s", 0);
+    leases->force = verb_bool(request, "lease_force");
+    leases->takes_volume_snapshots = snapshots && strcmp(snapshots, "all") == 0;
+    *mask |= (verb_has(request, "lease_warning_s") ? POLICY_SET_LEASE_WARNING : 0u) |
+             (verb_has(request, "lease_force") ? POLICY_SET_LEASE_FORCE : 0u) |
+             (snapshots ? POLICY_SET_LEASE_SNAPSHOTS : 0u);
+    if (snapshots && !leases->takes_volume_snapshots && strcmp(snapshots, "own") != 0)
+        return reason_set(&request->why, -EINVAL,
+                          "the snapshots that go with a LUN are \"own\" or \"all\", not \"%.60s\"",
+                          snapshots);
+    if (leases->warning_s > UINT32_MAX)
+        return reason_set(&request->why, -EINVAL, "a warning comes 136 years early at most");
+    return 0;
+}
+
 int verb_policy_args(struct verb_request *request, enum policy_scope scope,
                      struct policy_settings *settings, unsigned *mask)
 {
     const char *thresholds = verb_string(request, "thresholds");
     int r = 0;
-    (void)scope;
     *settings = (struct policy_settings){0};
     *mask = 0;
+    if (scope == POLICY_OF_POOL)
+        r = verb_lease_args(request, &settings->leases, mask);
+    if (r < 0)
+        return r;
     if (thresholds)
     {
         *mask |= POLICY_SET_THRESHOLDS;

@@ -124,6 +124,7 @@ static void policy_destroy(struct policy *policy)
     lock_destroy(&policy->wake_lock);
     lock_destroy(&policy->settings_lock);
     free(policy->space.alarms);
+    free(policy->space.leases);
     free(policy->events_exec);
     free(policy->quiesce_folder);
     free(policy);

@@ -77,15 +77,27 @@ struct policy_levels
     uint8_t percent[POLICY_LEVELS_MAX];
 };
 
+/* Of the pool. */
+struct policy_leases
+{
+    uint64_t warning_s;          /* how long before its end a lease makes an event; 0: not */
+    bool force;                  /* delete LUNs that clients have open, too */
+    bool takes_volume_snapshots; /* and such that snapshots of their volume hold: they leave them */
+};
+
 struct policy_settings
 {
     struct policy_levels thresholds;
+    struct policy_leases leases;
 };
 
 /* What of policy_settings is changed. */
 enum policy_mask
 {
     POLICY_SET_THRESHOLDS = 1,
+    POLICY_SET_LEASE_WARNING = 2,
+    POLICY_SET_LEASE_FORCE = 4,
+    POLICY_SET_LEASE_SNAPSHOTS = 8,
 };
 
 /* "80,90,95", or "none". -EINVAL. */

@@ -36,6 +36,15 @@ struct policy_alarm
     bool is_looked_at; /* in this round */
 };
 
+/* What is known of a LUN's lease. */
+struct policy_lease
+{
+    uint64_t lun_id, expire_ns;
+    uint64_t retry_ns; /* when to try again to delete it */
+    int refusal;       /* why it could not be, last time */
+    bool is_warned;
+};
+
 struct policy
 {
     struct pool *pool;
@@ -63,6 +72,8 @@ struct policy
     {
         struct policy_alarm *alarms;
         size_t alarm_count;
+        struct policy_lease *leases; /* by id */
+        size_t lease_count;
         uint64_t swept_ns;
     } space;
 };
@@ -114,6 +125,8 @@ uint64_t policy_step_space(struct policy *policy);
 
 /* Events for thresholds that are crossed. */
 void policy_watch(struct policy *policy);
+/* Deletes LUNs whose leases have ended. */
+void policy_end_leases(struct policy *policy);
 
 /* "info", "warning", "error", NULL. */
 extern const char *const policy_severities[];

@@ -141,6 +141,33 @@ static void levels_decode(const json_t *array, struct policy_levels *levels)
 
 /* ---- settings ------------------------------------------------------------------------------ */
 
+enum
+{
+    SETTINGS_LEASE_WARNING_S = 600,
+};
+
+/* A number of 0 to @max, else *value stays. */
+static void settings_get_number(const json_t *json, const char *key, uint64_t max, uint64_t *value)
+{
+    const json_t *number = json_object_get(json, key);
+    json_int_t n = json_integer_value(number);
+    if (json_is_integer(number) && n >= 0 && (uint64_t)n <= max)
+        *value = (uint64_t)n;
+}
+
+static bool settings_get_bool(const json_t *json, const char *key)
+{
+    return json_is_true(json_object_get(json, key));
+}
+
+static void leases_decode(const json_t *json, struct policy_leases *leases)
+{
+    leases->warning_s = SETTINGS_LEASE_WARNING_S;
+    settings_get_number(json, "lease_warning_s", UINT32_MAX, &leases->warning_s);
+    leases->force = settings_get_bool(json, "lease_force");
+    leases->takes_volume_snapshots = settings_get_bool(json, "lease_takes_volume_snapshots");
+}
+
 void policy_settings_decode(enum policy_scope scope, const json_t *json,
                             struct policy_settings *settings)
 {
@@ -148,6 +175,7 @@ void policy_settings_decode(enum policy_scope scope, const json_t *json,
     if (scope == POLICY_OF_POOL)
         settings->thresholds = settings_pool_levels;
     levels_decode(json_object_get(json, "thresholds"), &settings->thresholds);
+    leases_decode(json, &settings->leases);
 }
 
 void policy_get(struct policy *policy, enum policy_scope scope, uint64_t id,
@@ -167,9 +195,17 @@ static int settings_put(json_t *json, const char *key, json_t *value)
 
 static int settings_put_all(json_t *json, unsigned mask, const struct policy_settings *settings)
 {
+    const struct policy_leases *leases = &settings->leases;
     int r = 0;
     if (mask & POLICY_SET_THRESHOLDS)
         r = settings_put(json, "thresholds", levels_encode(&settings->thresholds));
+    if (r == 0 && (mask & POLICY_SET_LEASE_WARNING))
+        r = settings_put(json, "lease_warning_s", proto_json_uint(leases->warning_s));
+    if (r == 0 && (mask & POLICY_SET_LEASE_FORCE))
+        r = settings_put(json, "lease_force", json_boolean(leases->force));
+    if (r == 0 && (mask & POLICY_SET_LEASE_SNAPSHOTS))
+        r = settings_put(json, "lease_takes_volume_snapshots",
+                         json_boolean(leases->takes_volume_snapshots));
     return r;
 }
 
@@ -196,6 +232,14 @@ static void settings_show(json_t *view, const char *key, json_t *value)
     ignore_error(json_object_set_new(view, key, value), "without memory less is shown");
 }
 
+static void leases_show(json_t *view, const struct policy_leases *leases)
+{
+    settings_show(view, "lease_warning_s", proto_json_uint(leases->warning_s));
+    settings_show(view, "lease_force", json_boolean(leases->force));
+    settings_show(view, "lease_snapshots",
+                  json_string(leases->takes_volume_snapshots ? "all" : "own"));
+}
+
 void policy_view(struct policy *policy, enum policy_scope scope, uint64_t id, json_t *view)
 {
     struct policy_settings settings;
@@ -210,6 +254,8 @@ void policy_view(struct policy *policy, enum policy_scope scope, uint64_t id, js
         at += (size_t)snprintf(levels + at, sizeof(levels) - at, "%s%u", i ? "," : "",
                                settings.thresholds.percent[i]);
     settings_show(view, "thresholds", json_string(at ? levels : "none"));
+    if (scope == POLICY_OF_POOL)
+        leases_show(view, &settings.leases);
 }
 
 /* ---- forgetting ---------------------------------------------------------------------------- */

@@ -82,10 +82,23 @@ done 2>/dev/null
     fail "the program heard: $heard"
 [[ $heard != *'"severity":"info"'* ]] || fail "the program heard what it should not: $heard"
 
+# ---- leases ----
+refused 2 "is not a duration" pool modify --lease-warning soon
+json lease_warning_s 600 pool modify
+json lease_snapshots all pool modify --lease-snapshots all --lease-force no --lease-warning 5m
+ok lun clone db/data ci --expire 1s --owner eve
+await "LUN ci of eve was deleted: its lease has ended" event show
+refused 1 "there is no LUN" lun show ci
+ok lun clone db/data kept
+ok lun modify kept --lock-until 1h --expire 1s
+await "the lease has ended, but: 'kept' is locked" event show
+json count 1 lun show kept
+
 # ---- all of it is there after a crash ----
 server_kill
 server_start
 json thresholds 50,70 pool modify
+json lease_snapshots all pool modify
 json volumes.0.thresholds 50 volume show db
 json luns.0.thresholds 75 lun show db/data
 json errors 0 pool check
