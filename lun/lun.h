@@ -410,6 +410,8 @@ struct volume_info
 
 MUST_CHECK int volume_get_info(struct pool *pool, const char *name, struct volume_info *info,
                                struct reason *why);
+/* -ENOENT: there is none of that id (any more). Does not block on I/O. */
+MUST_CHECK int volume_get_info_by_id(struct pool *pool, uint64_t id, struct volume_info *info);
 /* By name; free *list. */
 MUST_CHECK int volume_list(struct pool *pool, struct volume_info **list, size_t *count);
 

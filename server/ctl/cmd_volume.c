@@ -28,6 +28,7 @@ static const struct field volume_fields[] = {
     {"pause_ms", "Pause (ms)", FIELD_COUNT, true},
     {"locked_until", "Locked until", FIELD_TIME, true},
     {"thresholds", "Thresholds", FIELD_TEXT, true},
+    {"snapshot_policy", "Snapshot policy", FIELD_TEXT, true},
     {"created", "Created", FIELD_TIME, true},
     {"comment", "Comment", FIELD_TEXT, true},
     {"uuid", "UUID", FIELD_TEXT, true},
@@ -83,6 +84,7 @@ static enum ctl_exit volume_put_options(const struct invocation *in, json_t *arg
     ctl_put_text(args, "full_policy", option_text(in, "when-full"));
     ctl_put_text(args, "comment", option_text(in, "comment"));
     ctl_put_text(args, "thresholds", option_text(in, "threshold"));
+    ctl_put_text(args, "snapshot_policy", option_text(in, "snapshot-policy"));
     volume_put_dry_run(in, args);
     return CTL_DONE;
 }

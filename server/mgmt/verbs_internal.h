@@ -23,6 +23,9 @@ MUST_CHECK int verb_policy_set(struct verb_request *request, enum policy_scope s
 /* Adds them to the @view of an object, which has its "id". */
 void verb_policy_view(struct verb_request *request, enum policy_scope scope, json_t *view);
 
+/* What the request says of freezing applications; what it does not stays. */
+MUST_CHECK int verb_quiesce_args(struct verb_request *request, struct policy_quiesce *quiesce);
+
 /* -ENOENT: the argument "igroup" names none. */
 MUST_CHECK int verb_check_igroup(struct verb_request *request);
 /* Maps the clone @name, or @count > 1 of that template, to the argument "igroup", if there is one;

@@ -73,12 +73,6 @@ static void events_hand_on(struct policy *policy, const struct event *event)
         events_call(policy, event);
 }
 
-static bool events_is_stopping(struct policy *policy)
-{
-    AUTO_LOCK(&policy->wake_lock);
-    return policy->is_stopping;
-}
-
 uint64_t policy_step_events(struct policy *policy)
 {
     AUTO_FREE struct event *list = NULL;
@@ -97,7 +91,7 @@ uint64_t policy_step_events(struct policy *policy)
     for (size_t i = 0; i < count; i++)
         if (strcmp(list[i].name, "pool.full") == 0)
             policy_poke(policy, POLICY_SPACE);
-    for (size_t i = 0; i < count && !events_is_stopping(policy); i++)
+    for (size_t i = 0; i < count && !policy_is_stopping(policy); i++)
     {
         events_hand_on(policy, &list[i]);
         policy->events.last_id = list[i].id;

@@ -17,6 +17,12 @@ enum
     POLICY_EXEC_MS = 10000,
 };
 
+bool policy_is_stopping(struct policy *policy)
+{
+    AUTO_LOCK(&policy->wake_lock);
+    return policy->is_stopping;
+}
+
 static uint64_t policy_step_nothing(struct policy *policy)
 {
     (void)policy;
@@ -30,7 +36,7 @@ static const struct
 } policy_works[POLICY_WORKS] = {
     [POLICY_SPACE] = {"policy-space", policy_step_space},
     [POLICY_EVENTS] = {"policy-events", policy_step_events},
-    [POLICY_SCHEDULE] = {"policy-schedule", policy_step_nothing},
+    [POLICY_SCHEDULE] = {"policy-schedule", policy_step_schedule},
     [POLICY_SPLIT] = {"policy-split", policy_step_nothing},
 };
 
@@ -122,9 +128,11 @@ static void policy_destroy(struct policy *policy)
     if (policy->stop_fd >= 0)
         close(policy->stop_fd);
     lock_destroy(&policy->wake_lock);
+    lock_destroy(&policy->quiesce_lock);
     lock_destroy(&policy->settings_lock);
     free(policy->space.alarms);
     free(policy->space.leases);
+    free(policy->schedule.kept);
     free(policy->events_exec);
     free(policy->quiesce_folder);
     free(policy);
@@ -139,6 +147,7 @@ int policy_start(struct pool *pool, const struct policy_options *options, struct
     started->pool = pool;
     started->stop_fd = -1;
     lock_init(&started->settings_lock, LOCK_RANK_SERVER);
+    lock_init(&started->quiesce_lock, LOCK_RANK_SERVER);
     lock_init(&started->wake_lock, LOCK_RANK_LEAF);
     for (size_t i = 0; i < POLICY_WORKS; i++)
     {

@@ -25,7 +25,11 @@ struct policy;
 
 enum
 {
-    POLICY_LEVELS_MAX = 8, /* thresholds of one object */
+    POLICY_LEVELS_MAX = 8,    /* thresholds of one object */
+    POLICY_NAME_MAX = 63,     /* bytes of the name of a snapshot policy or of a program */
+    POLICY_PREFIX_MAX = 32,   /* bytes of what names of snapshots begin with */
+    POLICY_SCHEDULES_MAX = 8, /* kinds in one snapshot policy */
+    POLICY_KEEP_MAX = 10000,
 };
 
 struct policy_options
@@ -89,6 +93,7 @@ struct policy_settings
 {
     struct policy_levels thresholds;
     struct policy_leases leases;
+    char snapshot_policy[POLICY_NAME_MAX + 1]; /* of a volume or a LUN; "": none */
 };
 
 /* What of policy_settings is changed. */
@@ -98,6 +103,7 @@ enum policy_mask
     POLICY_SET_LEASE_WARNING = 2,
     POLICY_SET_LEASE_FORCE = 4,
     POLICY_SET_LEASE_SNAPSHOTS = 8,
+    POLICY_SET_SNAPSHOT_POLICY = 16,
 };
 
 /* "80,90,95", or "none". -EINVAL. */
@@ -107,11 +113,79 @@ MUST_CHECK int policy_parse_levels(const char *text, struct policy_levels *level
 /* With the defaults where nothing was set, or cannot be read. */
 void policy_get(struct policy *policy, enum policy_scope scope, uint64_t id,
                 struct policy_settings *settings);
+/* -ENOENT: there is no such snapshot policy. */
 MUST_CHECK int policy_set(struct policy *policy, enum policy_scope scope, uint64_t id,
                           unsigned mask, const struct policy_settings *settings,
                           struct reason *why);
 /* Adds what is set for the object to its @view; nothing for a LUN without settings. Without memory
  * less is shown. */
 void policy_view(struct policy *policy, enum policy_scope scope, uint64_t id, json_t *view);
+
+/* ---- snapshots ----------------------------------------------------------------------------- */
+
+/* A program of the quiesce folder, called with "freeze" before and "thaw" after a snapshot. */
+struct policy_quiesce
+{
+    char program[POLICY_NAME_MAX + 1]; /* "": none */
+    uint32_t timeout_ms;               /* for each call; 0: 30000 */
+    bool is_required;                  /* no snapshot where freeze fails; else one that says so */
+};
+
+enum
+{
+    POLICY_QUIESCE_MS = 30000
+};
+
+struct policy_snapshot_args
+{
+    const char *const *objects; /* volumes, or one LUN */
+    size_t count;
+    bool is_lun;
+    const char *name;
+    const char *comment;      /* or NULL */
+    uint64_t locked_until_ns; /* of volumes */
+    const struct policy_quiesce *quiesce;
+    bool dry_run;
+};
+
+/*
+ * A snapshot while applications hold still. What it came to stands at the head of its comment:
+ * "[application-consistent]" or "[crash-consistent]". -ENOENT, -EINVAL: the program. -EIO,
+ * -ETIMEDOUT: freeze failed and is required. Takes as long as the program.
+ */
+MUST_CHECK int policy_snapshot(struct policy *policy, const struct policy_snapshot_args *args,
+                               struct reason *why);
+
+/* How many snapshots of which kinds are kept. */
+struct snapshot_policy
+{
+    char name[POLICY_NAME_MAX + 1];
+    char prefix[POLICY_PREFIX_MAX + 1]; /* of the names: PREFIX "hourly.2026-11-27_2205" */
+    char comment[LUN_COMMENT_MAX + 1];
+    struct
+    {
+        char kind[16]; /* policy/calendar.h */
+        uint32_t keep;
+    } schedules[POLICY_SCHEDULES_MAX];
+    size_t schedule_count;
+    struct policy_quiesce quiesce;
+};
+
+/* "hourly:24,daily:7" into @snapshots. -EINVAL. */
+MUST_CHECK int snapshot_policy_parse(const char *text, struct snapshot_policy *snapshots,
+                                     struct reason *why);
+/* -ENOENT. */
+MUST_CHECK int snapshot_policy_get(struct policy *policy, const char *name,
+                                   struct snapshot_policy *snapshots, struct reason *why);
+/* Makes it, -EEXIST, or with @is_new false changes it, -ENOENT. -EINVAL. */
+MUST_CHECK int snapshot_policy_put(struct policy *policy, const struct snapshot_policy *snapshots,
+                                   bool is_new, struct reason *why);
+/* -EBUSY: volumes or LUNs have it. */
+MUST_CHECK int snapshot_policy_delete(struct policy *policy, const char *name, struct reason *why);
+/* By name; free *list. */
+MUST_CHECK int snapshot_policy_list(struct policy *policy, struct snapshot_policy **list,
+                                    size_t *count);
+/* Whether a schedule made the snapshot of this name (without "LUN@"). */
+bool snapshot_policy_made(const char *name);
 
 #endif

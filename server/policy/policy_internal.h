@@ -57,6 +57,7 @@ struct policy
     int stop_fd; /* readable once policy_stop() has begun */
 
     struct lock settings_lock; /* around read, change, write of a setting */
+    struct lock quiesce_lock;  /* from freeze to thaw; may last for as long as a program may */
     struct lock wake_lock;
     bool is_stopping; /* under wake_lock */
     bool has_warned;  /* of a value that cannot be read; under wake_lock */
@@ -76,6 +77,13 @@ struct policy
         size_t lease_count;
         uint64_t swept_ns;
     } space;
+    struct
+    {
+        bool has_thawed;                       /* what was left frozen */
+        uint64_t failed_id, failed_boundary_s; /* what failed last */
+        uint64_t *kept; /* ids of snapshots that should go, could not, and were reported */
+        size_t kept_count;
+    } schedule;
 };
 
 uint64_t policy_now_ns(struct policy *policy);
@@ -93,6 +101,22 @@ json_t *policy_parse(struct policy *policy, const char *key, const void *value, 
 /* Takes @value over; NULL deletes. */
 MUST_CHECK int policy_save(struct policy *policy, const char *key, json_t *value,
                            struct reason *why);
+
+/* What a key that ends in an id is of. */
+struct policy_object
+{
+    enum policy_scope scope;
+    uint64_t id;
+    char name[2 * LUN_NAME_MAX + 2]; /* of this moment */
+};
+
+/* False: it is gone, or the key is of something else. */
+bool policy_find_object(struct policy *policy, const char *key, struct policy_object *object);
+
+/* A number of 0 to @max, else *value stays. */
+void policy_get_number(const json_t *json, const char *key, uint64_t max, uint64_t *value);
+/* Text, "" if there is none. */
+void policy_get_text(const json_t *json, const char *key, char *text, size_t size);
 
 void policy_settings_decode(enum policy_scope scope, const json_t *json,
                             struct policy_settings *settings);
@@ -118,10 +142,40 @@ struct policy_program
 MUST_CHECK int policy_run(struct policy *policy, const struct policy_program *program,
                           struct reason *why);
 
+/* ---- quiesce ------------------------------------------------------------------------------- */
+
+/* From policy_freeze() to policy_thaw(). */
+struct policy_freeze
+{
+    struct policy_quiesce quiesce;
+    bool is_held;   /* policy->quiesce_lock */
+    bool has_begun; /* the program was called, or may have been */
+    bool is_frozen;
+    char key[POLICY_KEY_MAX]; /* of the note in the store */
+    char objects[2048], snapshot[2 * LUN_NAME_MAX + 2];
+};
+
+/* Whether the program can be called. -ENOENT, -EINVAL. */
+MUST_CHECK int policy_check_quiesce(const struct policy *policy,
+                                    const struct policy_quiesce *quiesce, struct reason *why);
+/* Calls it with "freeze". Whatever comes of it, policy_thaw() has to follow. */
+MUST_CHECK int policy_freeze(struct policy *policy, const struct policy_quiesce *quiesce,
+                             const char *const *objects, size_t count, const char *snapshot,
+                             struct policy_freeze *freeze, struct reason *why);
+/* Calls it with "thaw" if it was called with "freeze". */
+void policy_thaw(struct policy *policy, struct policy_freeze *freeze);
+/* Thaws what a server that ended in between left frozen. */
+void policy_thaw_all(struct policy *policy);
+/* What a snapshot between the two is, as its comment says it. */
+const char *policy_consistency(const struct policy_freeze *freeze);
+
 /* ---- workers ------------------------------------------------------------------------------- */
 
 uint64_t policy_step_events(struct policy *policy);
 uint64_t policy_step_space(struct policy *policy);
+uint64_t policy_step_schedule(struct policy *policy);
+
+bool policy_is_stopping(struct policy *policy);
 
 /* Events for thresholds that are crossed. */
 void policy_watch(struct policy *policy);

@@ -146,13 +146,18 @@ enum
     SETTINGS_LEASE_WARNING_S = 600,
 };
 
-/* A number of 0 to @max, else *value stays. */
-static void settings_get_number(const json_t *json, const char *key, uint64_t max, uint64_t *value)
+void policy_get_number(const json_t *json, const char *key, uint64_t max, uint64_t *value)
 {
     const json_t *number = json_object_get(json, key);
     json_int_t n = json_integer_value(number);
     if (json_is_integer(number) && n >= 0 && (uint64_t)n <= max)
         *value = (uint64_t)n;
+}
+
+void policy_get_text(const json_t *json, const char *key, char *text, size_t size)
+{
+    const char *value = json_string_value(json_object_get(json, key));
+    snprintf(text, size, "%s", value ? value : "");
 }
 
 static bool settings_get_bool(const json_t *json, const char *key)
@@ -163,7 +168,7 @@ static bool settings_get_bool(const json_t *json, const char *key)
 static void leases_decode(const json_t *json, struct policy_leases *leases)
 {
     leases->warning_s = SETTINGS_LEASE_WARNING_S;
-    settings_get_number(json, "lease_warning_s", UINT32_MAX, &leases->warning_s);
+    policy_get_number(json, "lease_warning_s", UINT32_MAX, &leases->warning_s);
     leases->force = settings_get_bool(json, "lease_force");
     leases->takes_volume_snapshots = settings_get_bool(json, "lease_takes_volume_snapshots");
 }
@@ -176,6 +181,8 @@ void policy_settings_decode(enum policy_scope scope, const json_t *json,
         settings->thresholds = settings_pool_levels;
     levels_decode(json_object_get(json, "thresholds"), &settings->thresholds);
     leases_decode(json, &settings->leases);
+    policy_get_text(json, "snapshot_policy", settings->snapshot_policy,
+                    sizeof(settings->snapshot_policy));
 }
 
 void policy_get(struct policy *policy, enum policy_scope scope, uint64_t id,
@@ -206,7 +213,20 @@ static int settings_put_all(json_t *json, unsigned mask, const struct policy_set
     if (r == 0 && (mask & POLICY_SET_LEASE_SNAPSHOTS))
         r = settings_put(json, "lease_takes_volume_snapshots",
                          json_boolean(leases->takes_volume_snapshots));
+    if (r == 0 && (mask & POLICY_SET_SNAPSHOT_POLICY))
+        r = settings_put(json, "snapshot_policy", json_string(settings->snapshot_policy));
     return r;
+}
+
+/* The snapshot policy is there, and begins anew: what another one missed is not made up for. */
+static int settings_begin_snapshots(struct policy *policy, enum policy_scope scope, uint64_t id,
+                                    const char *name, struct reason *why)
+{
+    struct snapshot_policy snapshots;
+    char key[POLICY_KEY_MAX];
+    policy_key(key, "last", scope, id);
+    int r = name[0] ? snapshot_policy_get(policy, name, &snapshots, why) : 0;
+    return r < 0 ? r : policy_save(policy, key, NULL, why);
 }
 
 int policy_set(struct policy *policy, enum policy_scope scope, uint64_t id, unsigned mask,
@@ -220,8 +240,13 @@ int policy_set(struct policy *policy, enum policy_scope scope, uint64_t id, unsi
         json = json_object();
     if (!json || settings_put_all(json, mask, settings) < 0)
         return reason_set(why, -ENOMEM, "no memory");
-    int r = policy_save(policy, key, take_ptr(&json), why);
+    int r = 0;
+    if (mask & POLICY_SET_SNAPSHOT_POLICY)
+        r = settings_begin_snapshots(policy, scope, id, settings->snapshot_policy, why);
+    if (r == 0)
+        r = policy_save(policy, key, take_ptr(&json), why);
     policy_poke(policy, POLICY_SPACE);
+    policy_poke(policy, POLICY_SCHEDULE);
     return r;
 }
 
@@ -256,48 +281,50 @@ void policy_view(struct policy *policy, enum policy_scope scope, uint64_t id, js
     settings_show(view, "thresholds", json_string(at ? levels : "none"));
     if (scope == POLICY_OF_POOL)
         leases_show(view, &settings.leases);
+    else
+        settings_show(view, "snapshot_policy",
+                      json_string(settings.snapshot_policy[0] ? settings.snapshot_policy : "none"));
 }
 
 /* ---- forgetting ---------------------------------------------------------------------------- */
 
-struct sweep
+bool policy_find_object(struct policy *policy, const char *key, struct policy_object *object)
 {
-    struct policy *policy;
-    struct volume_info *volumes; /* taken after the keys: ids are never used again */
-    size_t volume_count;
-};
-
-static bool sweep_is_there(const struct sweep *sweep, const char *key)
-{
-    struct lun_info info;
-    uint64_t id = policy_key_id(key);
+    struct lun_info lun;
+    struct volume_info volume;
+    *object = (struct policy_object){.id = policy_key_id(key)};
     if (strstr(key, "/lun/"))
-        return lun_get_info_by_id(sweep->policy->pool, id, &info) == 0;
-    if (!strstr(key, "/volume/"))
+    {
+        object->scope = POLICY_OF_LUN;
+        if (lun_get_info_by_id(policy->pool, object->id, &lun) < 0 || lun.kind != OBJECT_LUN)
+            return false;
+        snprintf(object->name, sizeof(object->name), "%s", lun.name);
         return true;
-    for (size_t i = 0; i < sweep->volume_count; i++)
-        if (sweep->volumes[i].id == id)
-            return true;
-    return false;
+    }
+    object->scope = POLICY_OF_VOLUME;
+    if (!strstr(key, "/volume/") || volume_get_info_by_id(policy->pool, object->id, &volume) < 0)
+        return false;
+    snprintf(object->name, sizeof(object->name), "%s", volume.name);
+    return true;
 }
 
 static int sweep_key_cb(void *opaque, const char *key, const void *value, size_t len)
 {
-    const struct sweep *sweep = opaque;
+    struct policy *policy = opaque;
+    struct policy_object object;
     (void)value, (void)len;
-    if (!sweep->volumes)
+    bool is_of_object = strstr(key, "/lun/") || strstr(key, "/volume/");
+    if (!is_of_object || policy_find_object(policy, key, &object))
         return 0;
-    return sweep_is_there(sweep, key) ? 0 : policy_save(sweep->policy, key, NULL, NULL);
+    return policy_save(policy, key, NULL, NULL);
 }
 
 void policy_sweep(struct policy *policy)
 {
     static const char *const prefixes[] = {"policy/set/", "policy/last/", "policy/split/"};
-    struct sweep sweep = {.policy = policy};
-    int r = volume_list(policy->pool, &sweep.volumes, &sweep.volume_count);
+    int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(prefixes); i++)
-        r = store_list(policy->pool, prefixes[i], sweep_key_cb, &sweep);
-    free(sweep.volumes);
+        r = store_list(policy->pool, prefixes[i], sweep_key_cb, policy);
     if (r < 0)
         log_warning("settings of deleted objects stay for now: %s", strerror(-r));
 }

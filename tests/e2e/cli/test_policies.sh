@@ -40,7 +40,16 @@ cat >>$work/heard
 echo >>$work/heard
 END
 chmod +x "$work/on-event"
+mkdir "$work/quiesce"
+cat >"$work/quiesce/app" <<END
+#!/bin/sh
+echo "\$1 \$LUNETTE_SNAPSHOT of \$LUNETTE_OBJECTS" >>$work/frozen
+[ ! -e $work/busy ]
+END
+chmod +x "$work/quiesce/app"
 cat >"$work/conf" <<END
+[quiesce]
+folder = $work/quiesce
 [events]
 exec = $work/on-event
 severity = warning
@@ -94,13 +103,54 @@ ok lun modify kept --lock-until 1h --expire 1s
 await "the lease has ended, but: 'kept' is locked" event show
 json count 1 lun show kept
 
+# ---- snapshots with applications that hold still ----
+ok snapshot create db@clean --quiesce app --comment 'before the release'
+same "$(<"$work/frozen")" $'freeze clean of db\nthaw clean of db'
+json snapshots.0.consistency application-consistent snapshot show db
+json snapshots.0.comment '[application-consistent] before the release' snapshot show db
+touch "$work/busy"
+refused 1 "$work/quiesce/app ended with status 1" snapshot create db@two --quiesce app --quiesce-required
+ok snapshot create db@three --quiesce app
+json snapshots.1.consistency crash-consistent snapshot show db
+ok snapshot create db/data@four --quiesce app --dry-run
+refused 1 "cannot be run" snapshot create db@five --quiesce nope
+refused 1 "without a folder" snapshot create db@five --quiesce /bin/true
+rm "$work/busy"
+json count 2 snapshot show db
+ok snapshot delete db@clean
+ok snapshot delete db@three
+
+# ---- schedules ----
+refused 2 "needs --schedule" snapshot policy create fast
+refused 1 "is no kind of schedule" snapshot policy create fast --schedule yearly:2
+ok snapshot policy create fast --schedule 1sec:3,daily:7 --dry-run
+json count 0 snapshot policy show
+ok snapshot policy create fast --schedule 1sec:3,daily:7 --prefix app- --comment 'for a test'
+refused 1 "there is a snapshot policy 'fast' already" snapshot policy create fast --schedule daily:1
+json policies.0.schedule 1sec:3,daily:7 snapshot policy show fast
+refused 1 "there is no snapshot policy 'nope'" volume modify db --snapshot-policy nope
+ok volume modify db --snapshot-policy fast
+json volumes.0.snapshot_policy fast volume show db
+refused 1 "snapshot policy 'fast' is that of 'db'" snapshot policy delete fast
+await "older than what snapshot policy fast keeps" event show
+ok snapshot show db
+says "db@app-1sec."
+await '"count": 3' snapshot show db --json # one is deleted after one is made
+ok snapshot policy modify fast --schedule hourly:24
+json policies.0.prefix app- snapshot policy show
+
 # ---- all of it is there after a crash ----
 server_kill
 server_start
 json thresholds 50,70 pool modify
 json lease_snapshots all pool modify
+json policies.0.schedule hourly:24 snapshot policy show
+json volumes.0.snapshot_policy fast volume show db
 json volumes.0.thresholds 50 volume show db
 json luns.0.thresholds 75 lun show db/data
+ok volume modify db --snapshot-policy none
+ok snapshot policy delete fast
+json count 0 snapshot policy show
 json errors 0 pool check
 ok server stop
 wait "$server"
