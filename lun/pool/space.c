@@ -257,10 +257,11 @@ static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, 
 }
 
 /* @wanted: with the reserve, if it must stay. What others are admitted for is the worst case; most
- * of it comes back when they leave, a moment from now. */
+ * of it comes back when they leave, a moment from now. So does what is owed: the checkpoint that
+ * takes it frees the blocks of the pages that it moves. */
 static int space_no_room(const struct space *space, uint64_t wanted)
 {
-    bool others_have_it = space->free_blks >= space->owed + wanted;
+    bool others_have_it = space->free_blks >= wanted;
     bool will_be_free = space->deferred[0].blks + space->deferred[1].blks > 0;
     return others_have_it || will_be_free ? -EAGAIN : -ENOSPC;
 }

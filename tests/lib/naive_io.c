@@ -109,7 +109,7 @@ int lun_describe(struct lun *lun, struct lun_info *info)
     AUTO_LOCK(&lun->pool->lock);
     if (nv_is_stale(lun))
         return -ESTALE;
-    nv_fill_info(lun->object, info);
+    nv_fill_info(lun->pool, lun->object, info);
     return 0;
 }
 
