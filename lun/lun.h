@@ -18,7 +18,8 @@
  * and "@SNAPSHOT", a snapshot of a volume is "VOLUME@SNAPSHOT". Each part is of letters, digits and
  * . _ : + - and begins with a letter, a digit or '_'; ".." is for differences ("A..B" for
  * lun_open()). The whole of a LUN's name, without its snapshot's, has 1 to LUN_NAME_MAX bytes. No
- * volume is named as a LUN outside volumes, and no qtree as a LUN beside it.
+ * volume is named as a LUN outside volumes, and no qtree as a LUN beside it. Wherever a name is
+ * asked for it may begin with "/vol/".
  */
 #ifndef LUN_LUN_H
 #define LUN_LUN_H
@@ -156,7 +157,7 @@ struct lun_attributes
     bool is_reserved;         /* space is promised: its writes never meet -ENOSPC */
     bool is_autodelete;       /* may be deleted when space runs out (a policy above decides) */
     uint64_t expire_ns;       /* a lease: a policy above deletes it then; 0: none */
-    uint64_t locked_until_ns; /* deleting, shrinking and restoring it are refused until then */
+    uint64_t locked_until_ns; /* deleting, shrinking, restoring, redeploying: -EPERM until then */
     const char *owner;        /* whose user quota it counts for; NULL or "": nobody's */
     const char *group;        /* whose group quota it counts for */
 };
@@ -238,8 +239,8 @@ enum lun_attribute_mask
 MUST_CHECK int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
                                   const struct lun_attributes *attributes, struct reason *why);
 
-/* -EBUSY if it is open and not forced. Its snapshots go too only with @with_snapshots, else -EBUSY.
- */
+/* -EBUSY if it is open and not forced. Its snapshots go too only with @with_snapshots, else -EBUSY;
+ * those that are part of a volume's snapshot leave it. -EPERM: it or one of them is locked. */
 MUST_CHECK int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
                           struct reason *why);
 /* Of which LUN, and what has to be so when it is deleted, whatever was so when somebody looked. */
@@ -254,6 +255,8 @@ struct lun_delete_condition
  * any more. */
 MUST_CHECK int lun_delete_if(struct pool *pool, const struct lun_delete_condition *condition,
                              unsigned flags, struct reason *why);
+/* To another path too: into and out of volumes and qtrees. -EBUSY: it has snapshots and would leave
+ * its volume. */
 MUST_CHECK int lun_rename(struct pool *pool, const char *name, const char *new_name,
                           struct reason *why);
 /* Growing is always allowed; shrinking cuts data off and needs LUN_FORCE. */
@@ -265,11 +268,13 @@ MUST_CHECK int lun_set_comment(struct pool *pool, const char *name, const char *
 /* @snapshot without the "LUN@". */
 MUST_CHECK int snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
                                const char *comment, struct reason *why);
+/* -EBUSY, as for the next one: it is part of a volume's snapshot; see volume_snapshot_delete(). */
 MUST_CHECK int snapshot_delete(struct pool *pool, const char *lun_name, const char *snapshot,
                                unsigned flags, struct reason *why);
 MUST_CHECK int snapshot_rename(struct pool *pool, const char *lun_name, const char *snapshot,
                                const char *new_snapshot, struct reason *why);
-/* The LUN's content and size become the snapshot's. LUN_FORCE if clients have the LUN open. */
+/* The LUN's content and size become the snapshot's, which may be part of a volume's. LUN_FORCE if
+ * clients have the LUN open. */
 MUST_CHECK int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot,
                                 unsigned flags, struct reason *why);
 
@@ -367,7 +372,7 @@ struct volume_attributes
     bool is_guaranteed;       /* its size is promised by the pool */
     bool pauses_when_full;    /* writes wait (bounded) for room instead of -ENOSPC */
     uint32_t pause_ms;        /* how long at most; 0: 30000 */
-    uint64_t locked_until_ns; /* deleting it or anything in it is refused until then */
+    uint64_t locked_until_ns; /* deleting, shrinking, restoring it or what is in it: -EPERM */
     const char *comment;      /* NULL: none */
 };
 
@@ -494,14 +499,15 @@ struct volume_clone_args
     const char *volume;
     const char *snapshot; /* NULL: one is made, named "clone_NAME.UTC-TIME.N" */
     const char *name;
-    bool unguaranteed; /* else it is guaranteed if the parent is, or refused with -ENOSPC */
+    bool unguaranteed; /* else it is guaranteed if the parent is, and its LUNs reserved if those
+                          are, or it is refused with -ENOSPC */
     bool unlocked;     /* of a locked volume or snapshot: make an unlocked one; else -EPERM */
     const char *comment;
 };
 
-/* A volume whose LUNs and qtrees are those of a snapshot, by the same names and with new
- * identities. Size and policies are the parent's. It depends on the snapshot until it is split or
- * deleted. */
+/* A volume whose LUNs are those of a snapshot, by the same names and with new identities. Size,
+ * policies and qtrees are the parent's. It depends on the snapshot until it is split or deleted,
+ * and leaves it behind then. */
 MUST_CHECK int volume_clone(struct pool *pool, const struct volume_clone_args *args,
                             struct reason *why);
 /* Ends the dependency at once, without a copy: blocks stay shared, and each is freed when the last
@@ -582,6 +588,10 @@ enum lun_io_flags
 MUST_CHECK int lun_open(struct pool *pool, const char *name, unsigned flags, struct lun **lun,
                         struct reason *why);
 void lun_close(struct lun *lun); /* NULL is accepted */
+/* From now on no write through this handle, or through any of the pool's, waits for room in a
+ * volume that pauses when it is full: those that do end with -ENOSPC. For aborts and shutdown. */
+void lun_stop_waiting(struct lun *lun);
+void pool_stop_waiting(struct pool *pool);
 
 uint64_t lun_size_bytes(const struct lun *lun); /* now; changes by resize */
 bool lun_is_read_only(const struct lun *lun);

@@ -16,6 +16,7 @@
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
 #include "lun/volume/quota.h"
@@ -278,11 +279,6 @@ static int lun_rename_locked(struct pool *pool, const char *name, const char *ne
         r = lun_find_place(pool, new_name, &place, why);
     if (r == 0)
         r = lun_check_move(pool, lun, &place, why);
-    if (r == 0 && lun->volume != place.volume)
-    {
-        struct promise_delta delta = {.kind = PROMISE_MOVE, .lun = lun, .volume = place.volume};
-        r = promise_check(pool, &delta, 1, why);
-    }
     if (r < 0)
         return r;
     int64_t bytes = (int64_t)atomic_load(&lun->size_bytes);
@@ -295,7 +291,21 @@ static int lun_rename_locked(struct pool *pool, const char *name, const char *ne
     *id = lun->object.id;
     struct lun_draft draft = lun_draft_of(lun);
     lun_draft_place(&draft, &place);
-    r = lun_put_draft(pool, lun, &draft, why);
+    if (lun->volume == place.volume)
+    {
+        r = lun_put_draft(pool, lun, &draft, why);
+    }
+    else
+    {
+        /* What writes on their way will own is charged to the old volume. */
+        struct range all;
+        lun_drain(lun, &all);
+        struct promise_delta delta = {.kind = PROMISE_MOVE, .lun = lun, .volume = place.volume};
+        r = promise_check(pool, &delta, 1, why);
+        if (r == 0)
+            r = lun_put_draft(pool, lun, &draft, why);
+        range_unlock(&all);
+    }
     if (r == 0)
         quota_note(pool, quotas, 2);
     return r;
@@ -426,9 +436,17 @@ int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *t
     uint64_t first = div_round_up(atomic_load(&object->size_bytes), BLK_BYTES);
     uint64_t end = div_round_up(end_bytes, BLK_BYTES), stop = first;
     int r = 0;
-    /* From the front on: what is unmapped is skipped at once the next time. */
+    /* From the front on: what is unmapped is skipped at once the next time. The bound of a volume
+     * does not keep it from giving back. */
+    enum space_use use = ledger_use(object);
+    if (use == SPACE_PROMISED && *tries < CHECKPOINT_TRIES)
+        use = SPACE_URGENT;
     for (unsigned i = 0; i < 64 && r == 0 && stop < end; i++)
-        r = io_unmap_blks(pool, object, stop, end, &stop);
+    {
+        r = io_unmap_blks(pool, object, use, stop, end, &stop);
+        if (r == -EDQUOT)
+            r = io_unmap_blks(pool, object, SPACE_FREEING, stop, end, &stop);
+    }
     if (checkpoint_may_retry(r))
     {
         r = checkpoint_retry(pool, r, tries);
@@ -519,7 +537,7 @@ static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t
         return lun_shrink_locked(pool, lun, size_bytes, why);
     r = lun_trim_tail(pool, lun);
     if (r < 0)
-        return r;
+        return command_explain(pool, r, 0, why);
     struct promise_delta delta = {.kind = PROMISE_RESIZE, .lun = lun, .size_bytes = size_bytes};
     struct quota_delta quota = quota_delta_of(lun, (int64_t)(size_bytes - old_bytes));
     r = quota_check(pool, &quota, 1, false, why);

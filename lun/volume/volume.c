@@ -213,20 +213,39 @@ int volume_rename(struct pool *pool, const char *name, const char *new_name, str
 
 /* ---- deleting ------------------------------------------------------------------------------ */
 
-static int delete_check_lun(struct pool *pool, const struct lun_object *lun, unsigned flags,
-                            struct reason *why)
+/* One question about all LUNs and their snapshots. */
+typedef int lun_question(struct pool *pool, const struct lun_object *lun, unsigned flags,
+                         struct reason *why);
+
+static int ask_all(struct pool *pool, const struct volume_object *volume, lun_question *ask,
+                   unsigned flags, struct reason *why)
 {
-    int r = lun_check_unlocked(pool, lun, why);
-    if (r == 0)
-        r = lun_check_idle(lun, "deleting its volume", flags, why);
-    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    int r = 0;
+    list_for_each (lun, &volume->luns, struct lun_object, volume_link)
     {
         if (r == 0)
-            r = lun_check_unlocked(pool, snapshot, why);
-        if (r == 0)
-            r = lun_check_idle(snapshot, "deleting its volume", flags, why);
+            r = ask(pool, lun, flags, why);
+        list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+        {
+            if (r == 0)
+                r = ask(pool, snapshot, flags, why);
+        }
     }
     return r;
+}
+
+static int ask_unlocked(struct pool *pool, const struct lun_object *lun, unsigned flags,
+                        struct reason *why)
+{
+    (void)flags;
+    return lun_check_unlocked(pool, lun, why);
+}
+
+static int ask_idle(struct pool *pool, const struct lun_object *lun, unsigned flags,
+                    struct reason *why)
+{
+    (void)pool;
+    return lun_check_idle(lun, "deleting its volume", flags, why);
 }
 
 static int delete_check_snapshot(struct pool *pool, const struct volume_snapshot_object *snapshot,
@@ -262,12 +281,9 @@ static int delete_check(struct pool *pool, const struct volume_object *volume, b
         if (r == 0)
             r = delete_check_snapshot(pool, snapshot, why);
     }
-    list_for_each (lun, &volume->luns, struct lun_object, volume_link)
-    {
-        if (r == 0)
-            r = delete_check_lun(pool, lun, flags, why);
-    }
-    return r;
+    if (r == 0)
+        r = ask_all(pool, volume, ask_unlocked, flags, why);
+    return r < 0 ? r : ask_all(pool, volume, ask_idle, flags, why);
 }
 
 static void delete_plan_lun(struct lun_group *group, struct lun_object *lun)

@@ -13,7 +13,7 @@
 
 /* ---- volumes ------------------------------------------------------------------------------- */
 
-static void volume_fill_info(const struct pool *pool, const struct volume_object *volume,
+static void volume_fill_info(struct pool *pool, const struct volume_object *volume,
                              struct volume_info *info)
 {
     const struct volume_snapshot_object *parent = volume->parent;

@@ -337,10 +337,17 @@ static int restore_volume(struct pool *pool, struct volume_snapshot_object *snap
 {
     AUTO_LUN_GROUP struct lun_group group = {0};
     lun_group_begin(&group, pool);
+    int r = 0;
+    list_for_each (member, &snapshot->members, struct lun_object, member_link)
+    {
+        if (r == 0)
+            r = lun_check_unlocked(pool, member->lun, why);
+    }
     list_for_each (member, &snapshot->members, struct lun_object, member_link)
     {
         struct lun_object *lun = member->lun;
-        int r = lun_check_restorable(pool, lun, flags, why);
+        if (r == 0)
+            r = lun_check_restorable(pool, lun, flags, why);
         if (r < 0)
             return r;
         struct lun_draft draft = lun_draft_of(lun);

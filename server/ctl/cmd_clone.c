@@ -56,7 +56,6 @@ enum ctl_exit ctl_clone_create(struct invocation *in)
     AUTO_JSON json_t *args = json_object();
     AUTO_JSON json_t *sources = json_array();
     AUTO_JSON json_t *names = json_array();
-    AUTO_JSON json_t *result = NULL;
     enum ctl_exit status = CTL_DONE;
     for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
         status = clone_put_pair(in, in->args[i], sources, names);

@@ -30,6 +30,8 @@ struct explanation
 };
 
 static void explain_add(struct explanation *explanation, json_t *array, const char *format,
+                        va_list args) PRINTF_LIKE(3, 0);
+static void explain_add(struct explanation *explanation, json_t *array, const char *format,
                         va_list args)
 {
     char line[EXPLAIN_LINE_MAX];

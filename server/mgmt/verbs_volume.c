@@ -189,7 +189,6 @@ int verb_volume_clone(struct verb_request *request)
 int verb_volume_split_estimate(struct verb_request *request)
 {
     AUTO_FREE struct lun_info *list = NULL;
-    AUTO_FREE const char **names = NULL;
     struct volume_info info;
     size_t count = 0, all = 0;
     const char *name = verb_string(request, "name");

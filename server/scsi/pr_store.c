@@ -144,9 +144,9 @@ static int pr_list_key(void *opaque, const char *key, const void *value, size_t 
 {
     const struct pr_listing *listing = opaque;
     const uint8_t *bytes = value;
-    uint64_t lun_id;
-    unsigned chunk;
-    if (sscanf(key, PR_STORE_PREFIX "%16" SCNx64 "/%u", &lun_id, &chunk) != 2 || chunk != 0)
+    char *end;
+    uint64_t lun_id = strtoull(key + strlen(PR_STORE_PREFIX), &end, 16);
+    if (strcmp(end, "/0") != 0)
         return 0;
     bool is_known = len >= 2 && bytes[0] == PR_STORE_VERSION;
     return listing->each(listing->opaque, lun_id, is_known ? bytes[1] : UINT8_MAX);

@@ -7,8 +7,9 @@
  * when a call returns. A pool keeps what it held from close to open within one process; across
  * processes only that the pool exists, its name and size, which are in a small file at its path.
  *
- * Here: names, objects, pools. Commands on LUNs and snapshots are in naive_manage.c, content in
- * naive_content.c, handles and I/O in naive_io.c, everything else in naive_store.c.
+ * Here: names, objects, pools. Commands on LUNs and snapshots are in naive_manage.c, volumes in
+ * naive_volume.c and naive_set.c, content in naive_content.c, handles and I/O in naive_io.c,
+ * everything else in naive_store.c.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -75,12 +76,20 @@ int nv_check_name(const char *name, const char *what, struct reason *why)
 {
     if (nv_name_ok(name))
         return 0;
-    if (name && strcmp(what, "LUN") == 0 && nv_path_ok(name))
-        return reason_set(why, -ENOENT, "There is no volume for '%s'.", name);
     return reason_set(why, -EINVAL,
                       "'%s' is no name for a %s: 1 to %d letters, digits and . _ : + - are, "
                       "beginning with a letter, a digit or '_', without '..'.",
                       name ? name : "", what, LUN_NAME_MAX);
+}
+
+int nv_check_path(const char *name, struct reason *why)
+{
+    return name && nv_path_ok(name) ? 0 : nv_check_name(NULL, "LUN", why);
+}
+
+const char *nv_strip(const char *name)
+{
+    return name && strncmp(name, "/vol/", 5) == 0 ? name + 5 : name;
 }
 
 int nv_check_comment(const char *comment, struct reason *why)
@@ -100,6 +109,7 @@ int nv_check_writable(const struct pool *pool, struct reason *why)
 /* @name is "LUN" or "LUN@SNAPSHOT". */
 struct nv_object *nv_find(struct pool *pool, const char *name)
 {
+    name = nv_strip(name);
     size_t len = strcspn(name, "@");
     list_for_each (lun, &pool->luns, struct nv_object, node)
     {
@@ -141,7 +151,7 @@ int nv_require_snapshot(struct pool *pool, const char *lun_name, const char *sna
     if (r < 0)
         return r;
     char name[2 * LUN_NAME_MAX + 2];
-    int len = snprintf(name, sizeof(name), "%s@%s", lun_name, snapshot);
+    int len = snprintf(name, sizeof(name), "%s@%s", nv_strip(lun_name), snapshot);
     *object = (size_t)len < sizeof(name) ? nv_find(pool, name) : NULL;
     return *object ? 0
                    : reason_set(why, -ENOENT, "LUN '%s' has no snapshot '%s'.", lun_name, snapshot);
@@ -202,6 +212,7 @@ void nv_object_delete(struct pool *pool, struct nv_object *object)
     nv_content_cut(pool, &object->content, 0, UINT64_MAX);
     object->is_gone = true;
     object->lun = NULL;
+    object->set = NULL;
     if (object->open_handles == 0)
         nv_object_free(pool, object);
 }
@@ -275,6 +286,7 @@ static void nv_pool_clear(struct pool *pool)
         }
         nv_object_free(pool, lun);
     }
+    nv_volumes_clear(pool);
     list_for_each_safe (value, &pool->values, struct nv_value, node)
     {
         list_remove(&value->node);
@@ -296,6 +308,7 @@ static int nv_pool_make(struct env *env, const char *path, const char *name, uin
             return -ENOMEM;
         lock_init(&pool->lock, LOCK_RANK_MANAGEMENT);
         condition_init(&pool->event_added);
+        list_init(&pool->volumes);
         list_init(&pool->luns);
         list_init(&pool->values);
         list_add_tail(&nv_registry, &pool->node);
@@ -535,6 +548,10 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
         info->snapshot_count += nv_count_objects(&lun->snapshots);
     }
     info->line_count = info->lun_count + info->snapshot_count;
+    list_for_each (volume, &pool->volumes, struct nv_volume, node)
+    {
+        info->volume_count++;
+    }
     info->checkpoint_id = info->checkpoint_count = pool->checkpoints;
     info->commit_count = info->sync_count = pool->flushes;
     info->created_ns = pool->created_ns;

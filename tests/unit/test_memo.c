@@ -22,7 +22,7 @@ static const struct emap_run EXTENT = {.lba = 1000, .len_blks = 100, .blk = 5000
 
 static void test_find(void)
 {
-    struct memo_place place = {0};
+    struct memo_place place = {.memo = NULL};
     struct emap_run run = {0};
     CU_ASSERT_FALSE(memo_find(&place, 1000, 1, &run));
     memo_put(&place, memo_version(&place), &EXTENT, 1010, LUN_BLKS);
@@ -42,7 +42,7 @@ static void test_find(void)
 
 static void test_step(void)
 {
-    struct memo_place place = {0};
+    struct memo_place place = {.memo = NULL};
     struct emap_run run, moved = EXTENT;
     moved.blk = 9000;
     memo_put(&place, memo_version(&place), &EXTENT, 1000, LUN_BLKS);
@@ -57,7 +57,7 @@ static void test_step(void)
 /* What was looked up before a step is not taken for what is there after it. */
 static void test_late_put(void)
 {
-    struct memo_place place = {0};
+    struct memo_place place = {.memo = NULL};
     struct emap_run run;
     uint64_t version = memo_version(&place);
     memo_step(&place);
@@ -72,7 +72,7 @@ static void test_sizes(void)
     static const uint64_t sizes[] = {0, 1, 63, 64, 65, 32768, 32769, LUN_BLKS, UINT64_C(1) << 38};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
     {
-        struct memo_place place = {0};
+        struct memo_place place = {.memo = NULL};
         uint64_t last = sizes[i] ? sizes[i] - 1 : 0;
         struct emap_run first = {.lba = 0, .len_blks = 1, .blk = 77};
         struct emap_run end = {.lba = last, .len_blks = 1, .blk = 78}, run = {0};

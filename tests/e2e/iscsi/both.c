@@ -2,6 +2,7 @@
 /* A server process with both protocols, and clients of either. */
 #include "tests/e2e/iscsi/both.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,13 +97,25 @@ static int both_run(struct both *both, const char *format, va_list args)
     int len = snprintf(command, sizeof(command), "LUNETTE_SOCKET='%s/mgmt' '%s' %s 2>&1 </dev/null",
                        both->dir, BOTH_LUNETTE, words);
     INVARIANT(len > 0 && (size_t)len < sizeof(command));
-    FILE *pipe = popen(command, "re");
-    INVARIANT(pipe);
-    size_t said = fread(both->said, 1, sizeof(both->said) - 1, pipe);
+    int fds[2], status = 0;
+    INVARIANT(pipe2(fds, O_CLOEXEC) == 0);
+    pid_t pid = fork();
+    INVARIANT(pid >= 0);
+    if (pid == 0)
+    {
+        if (dup2(fds[1], STDOUT_FILENO) >= 0)
+            execl("/bin/sh", "sh", "-c", command, NULL);
+        _exit(127);
+    }
+    close(fds[1]);
+    FILE *from = fdopen(fds[0], "r");
+    INVARIANT(from);
+    size_t said = fread(both->said, 1, sizeof(both->said) - 1, from);
     both->said[said] = '\0';
-    while (fgetc(pipe) != EOF)
+    while (fgetc(from) != EOF)
         continue;
-    int status = pclose(pipe);
+    fclose(from);
+    INVARIANT(waitpid(pid, &status, 0) == pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
