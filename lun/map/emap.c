@@ -8,6 +8,7 @@
 #include "lun/map/drops.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 
 enum
 {
@@ -180,6 +181,7 @@ static void emap_unlink(struct change *change, struct line *line, struct emap_ru
     if (line_owns(line, run.birth))
     {
         counter_add(&line->own_blks, -run.len_blks);
+        ledger_owns(change->pool, line);
         space_free(change->pool->space, run.blk, run.len_blks, false);
         return;
     }
@@ -313,6 +315,7 @@ void emap_replace(struct change *change, struct line *line, uint64_t lba, uint64
     change->map.own_after = atomic_load_explicit(&line->own_after, memory_order_relaxed);
     change->map.drop_node = emap_drop_node;
     change->map.drop_opaque = &context;
+    change->map.own_nodes = &line->own_node_blks;
     uint64_t at = lba, end = lba + len_blks;
     bool has_changed = false;
     while (at < end)
@@ -329,6 +332,7 @@ void emap_replace(struct change *change, struct line *line, uint64_t lba, uint64
     change->map.drop_opaque = NULL;
     if (!has_changed)
         return;
+    ledger_owns(change->pool, line);
     atomic_store_explicit(&line->is_touched, true, memory_order_relaxed);
     catalog_mark_dirty(change->pool, &line->object);
 }

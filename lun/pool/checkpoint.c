@@ -11,6 +11,7 @@
 #include "lun/base/log.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/lun_internal.h"
 
 /* ---- superblock ---------------------------------------------------------------------------- */
 
@@ -136,8 +137,10 @@ static int checkpoint_run_locked(struct pool *pool)
     pool->super = *super;
     journal_switch_done(pool->journal);
     epoch_drain(pool);
-    space_release_deferred(pool->space, !pool->options.no_discard);
+    space_release_deferred(pool->space,
+                           !pool->options.no_discard && !atomic_load(&pool->keeps_space));
     atomic_fetch_add(&pool->cp_count, 1);
+    io_wake(pool);
     return 0;
 }
 

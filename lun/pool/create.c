@@ -76,7 +76,7 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
                           size_blks >> DISK_BLK_BITS ? "large" : "small");
     memset(super, 0, sizeof(*super));
     super->version = le32_put(DISK_VERSION);
-    super->feature_incompat = le64_put(DISK_FEATURE_VOLUMES);
+    super->feature_incompat = le64_put(DISK_FEATURES_INCOMPAT);
     super->created_ns = le64_put(env->now_ns(env));
     super->size_blks = le64_put(size_blks);
     super->group_blks = le32_put(group);
@@ -104,7 +104,7 @@ static int create_allocate(struct device *device, const struct disk_super *super
     struct space_shape shape = {.size_blks = le64_get(super->size_blks),
                                 .group_blks = le32_get(super->group_blks),
                                 .journal_half_blks = le64_get(super->journal_half_blks)};
-    int r = all ? device->ops->allocate(device, shape.size_blks * BLK_BYTES, 0)
+    int r = all ? space_allocate_range(device, shape.size_blks * BLK_BYTES, 0)
                 : space_allocate(device, &shape, 0);
     if (r < 0)
         return reason_set(why, r, "the file system below has no room for pool '%s': %s",

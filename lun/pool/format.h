@@ -149,12 +149,16 @@ enum disk_super_flags
 /* Incompatible: objects of the kinds 5 to 7, and the longer forms of lines and LUNs. Every pool
  * that a version which knows them opens for writing gets it. */
 #define DISK_FEATURE_VOLUMES UINT64_C(1)
+/* Incompatible: no record of the journal divides a node of a tree so that a part covers fewer keys
+ * than half a node has entries, save for the last node of a level. Set by the checkpoint that ends
+ * the first opening for writing: records before it are replayed as they were made. */
+#define DISK_FEATURE_SPLITS UINT64_C(2)
 
 /* Features this version knows; unknown incompatible bits refuse to open, unknown ro_compat ones
  * open read-only, compatible ones are ignored. */
 #define DISK_FEATURES_COMPAT UINT64_C(0)
 #define DISK_FEATURES_RO_COMPAT UINT64_C(0)
-#define DISK_FEATURES_INCOMPAT DISK_FEATURE_VOLUMES
+#define DISK_FEATURES_INCOMPAT (DISK_FEATURE_VOLUMES | DISK_FEATURE_SPLITS)
 
 /* ---- trees --------------------------------------------------------------------------------- */
 
@@ -305,8 +309,9 @@ struct disk_line
     /* Pools without DISK_FEATURE_VOLUMES end here: DISK_LINE_BYTES_1. */
     struct le64 volume_id;     /* whom its own blocks are charged to; 0: nobody */
     struct le64 own_node_blks; /* nodes of its map and drop list that are its own */
+    struct le64 frozen_blks;   /* size of what it showed when it froze; 0: a head, or not known */
 };
-static_assert(sizeof(struct disk_line) == 136, "disk_line");
+static_assert(sizeof(struct disk_line) == 144, "disk_line");
 
 enum
 {

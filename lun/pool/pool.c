@@ -12,6 +12,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
+#include "lun/check/count.h"
 #include "lun/jobs/jobs.h"
 #include "lun/map/change.h"
 #include "lun/pool/checkpoint.h"
@@ -21,6 +22,8 @@
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
 #include "lun/volume/event.h"
+#include "lun/volume/ledger.h"
+#include "lun/volume/promise.h"
 #include "lun/volume/verify.h"
 
 enum
@@ -185,6 +188,10 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     rwlock_init(&pool->cp_gate, LOCK_RANK_CP_GATE);
     rwlock_init(&pool->catalog_lock, LOCK_RANK_CATALOG);
     lock_init(&pool->dirty_lock, LOCK_RANK_SHARED_TREE);
+    lock_init(&pool->ledger.lock, LOCK_RANK_LEDGER);
+    pool->ledger.slack_blks = LEDGER_SLACK_BLKS;
+    lock_init(&pool->atomic_lock, LOCK_RANK_ATOMIC);
+    lock_init(&pool->pause_lock, LOCK_RANK_LEAF);
     lock_init(&pool->handle_lock, LOCK_RANK_LEAF);
     lock_init(&pool->job_lock, LOCK_RANK_LEAF);
     lock_init(&pool->cp_wait_lock, LOCK_RANK_LEAF);
@@ -193,6 +200,7 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     condition_init(&pool->job_stop_wake);
     condition_init(&pool->cp_wake);
     condition_init(&pool->cp_done);
+    condition_init(&pool->pause_wake);
     struct list *lists[] = {&pool->lines,         &pool->luns,        &pool->pages_free[0],
                             &pool->pages_free[1], &pool->dirty_pages, &pool->dirty_objects,
                             &pool->job_lines,     &pool->job_lazy,    &pool->volumes};
@@ -210,14 +218,15 @@ static void pool_free(struct pool *pool)
     space_destroy(pool->space);
     cache_destroy(pool->cache);
     event_ring_destroy(pool->events);
-    struct lock *locks[] = {&pool->management,  &pool->cp_lock,  &pool->dirty_lock,
-                            &pool->handle_lock, &pool->job_lock, &pool->cp_wait_lock};
+    struct lock *locks[] = {&pool->management,  &pool->cp_lock,     &pool->dirty_lock,
+                            &pool->handle_lock, &pool->job_lock,    &pool->cp_wait_lock,
+                            &pool->ledger.lock, &pool->atomic_lock, &pool->pause_lock};
     for (size_t i = 0; i < ARRAY_SIZE(locks); i++)
         lock_destroy(locks[i]);
     rwlock_destroy(&pool->cp_gate);
     rwlock_destroy(&pool->catalog_lock);
     struct condition *conditions[] = {&pool->job_wake, &pool->job_idle, &pool->job_stop_wake,
-                                      &pool->cp_wake, &pool->cp_done};
+                                      &pool->cp_wake,  &pool->cp_done,  &pool->pause_wake};
     for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
         condition_destroy(conditions[i]);
     free(pool->path);
@@ -298,6 +307,8 @@ static int pool_load(struct pool *pool, struct reason *why)
                           "pool '%s' cannot be opened: its metadata is damaged (%s); the log "
                           "names the block, 'lunette pool dump block NUMBER --pool %s' shows it",
                           pool->path, strerror(-r), pool->path);
+    count_own_nodes(pool);
+    ledger_load(pool);
     r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
     if (r == 0)
         r = journal_replay(pool->journal, super, pool_replay_record, pool);
@@ -343,6 +354,7 @@ static void pool_take_super(struct pool *pool)
     pool->created_ns = le64_get(super->created_ns);
     pool->journal_half_blks = le64_get(super->journal_half_blks);
     atomic_store(&pool->size_blks, le64_get(super->size_blks));
+    pool->splits_narrowly = !(le64_get(super->feature_incompat) & DISK_FEATURE_SPLITS);
     pool->generation = le32_get(super->generation);
     pool->next_id = le64_get(super->next_id);
     atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
@@ -365,6 +377,25 @@ static int pool_claim(struct pool *pool)
 static int pool_may_change_recovered(const struct pool *pool)
 {
     return atomic_load(&pool->health) >= POOL_READ_ONLY ? -EBADMSG : 0;
+}
+
+/* What was recorded by an older version has been replayed as it was made. */
+static void pool_modernize(struct pool *pool)
+{
+    struct disk_super *super = &pool->super;
+    super->feature_incompat = le64_put(le64_get(super->feature_incompat) | DISK_FEATURES_INCOMPAT);
+    pool->splits_narrowly = false;
+    /* As far as there is room: what is not written anew now is counted again at the next open. */
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    uint64_t room = stats.free_blks > stats.reserve_blks ? stats.free_blks - stats.reserve_blks : 0;
+    list_for_each (line, &pool->lines, struct line, all_link)
+    {
+        if (!line->is_uncounted || room < 4)
+            continue;
+        catalog_mark_dirty(pool, &line->object);
+        room -= 2;
+    }
 }
 
 static int pool_open_parts(struct pool *pool, const struct pool_open_options *options,
@@ -399,10 +430,12 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     if (r < 0 || pool->is_read_only)
         return r;
     space_prepare_area(pool->space);
+    pool_modernize(pool);
     r = checkpoint_run(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));
     jobs_kick_all(pool);
+    promise_check_open(pool);
     return 0;
 }
 
@@ -582,6 +615,9 @@ static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reaso
         return reason_set(why, r,
                           "the file system below pool '%s' has no room for its metadata: %s",
                           pool->path, strerror(-r));
+    r = promise_allocate_grown(pool, usable * BLK_BYTES, why);
+    if (r < 0)
+        return r;
     {
         /* Groups move in memory: nobody may look at them meanwhile. */
         AUTO_LOCK(&pool->cp_lock);
@@ -670,7 +706,6 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
         .metadata_bytes = (space.fixed_blks + space.node_blks) * BLK_BYTES,
         .data_bytes = space.data_blks * BLK_BYTES,
         .reserve_bytes = space.reserve_blks * BLK_BYTES,
-        .available_bytes = usable * BLK_BYTES,
         .checkpoint_id = atomic_load(&pool->cp_id) - 1,
         .journal_used_bytes = journal.used_bytes,
         .journal_size_bytes = journal.half_bytes,
@@ -687,5 +722,6 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
     snprintf(info->name, sizeof(info->name), "%s", pool->name);
     snprintf(info->path, sizeof(info->path), "%s", pool->path);
     memcpy(info->uuid, pool->uuid, sizeof(info->uuid));
+    promise_fill_pool(pool, info);
     pool_info_sum_luns(pool, info);
 }

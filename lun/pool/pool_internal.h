@@ -57,6 +57,43 @@ struct page
     struct list dirty_link;                      /* in pool->dirty_pages */
 };
 
+/* What the ledger (volume/ledger.h) has booked for an object; under its lock. */
+struct line_books
+{
+    struct volume_object *volume; /* who is charged */
+    uint64_t charged_blks;
+};
+
+struct lun_books
+{
+    struct volume_object *volume;
+    _Atomic uint64_t needs_blks;
+    bool is_reserved;
+    bool has_point; /* of what nodes_max was made, like the next two */
+    uint64_t size_blks, point_blks;
+    uint64_t nodes_max;
+};
+
+struct volume_books
+{
+    uint64_t charged_blks;   /* to its lines */
+    uint64_t lun_needs_blks; /* of its reserved LUNs */
+    uint64_t needs_blks;     /* what it is in the sum of promises */
+    uint64_t taken_blks;     /* by writes under way */
+    uint64_t held_blks;      /* for the command under way */
+    bool is_guaranteed;
+};
+
+struct ledger
+{
+    struct lock lock;       /* LOCK_RANK_LEDGER */
+    uint64_t needs_blks;    /* of all reserved LUNs and guaranteed volumes */
+    uint64_t held_blks;     /* for what the record of the command under way will promise */
+    uint64_t promise_count; /* reserved LUNs, guaranteed volumes */
+    uint64_t slack_blks;    /* LEDGER_SLACK_BLKS; tests make it scarce */
+    bool is_holding;        /* also under management; held_blks, or some of a volume, are not 0 */
+};
+
 struct line
 {
     struct object object;
@@ -76,8 +113,10 @@ struct line
     struct list volume_link; /* in volume->lines, or alone */
     /* Of a dying head, until the end of the record: the LUN, which is deleted or goes elsewhere. */
     struct lun_object *left_by;
+    struct line_books books;
     uint32_t birth;
     uint32_t frozen_at;         /* 0: a head */
+    uint64_t frozen_blks;       /* size when it froze; 0: a head, or not known */
     _Atomic uint32_t own_after; /* own: born after this; the predecessor's frozen_at or 0 */
     _Atomic bool is_touched;
     bool is_dying;
@@ -86,6 +125,7 @@ struct line
     struct tree_key walk_key;
     _Atomic uint64_t mapped_blks, own_blks, dropped_data_blks, dropped_node_blks;
     _Atomic uint64_t own_node_blks; /* nodes of map and drop list */
+    bool is_uncounted;              /* at open: the disk does not say own_node_blks */
     struct tree map;
     struct tree drops;
     _Atomic uint32_t window_blks;            /* how large the next window is: it grows with use */
@@ -121,6 +161,7 @@ struct volume_object
     struct list snapshots; /* of struct volume_snapshot_object, by volume_link, oldest first */
     struct list lines;     /* of struct line, by volume_link: charged to it */
     uint64_t lun_count, qtree_count, snapshot_count, line_count;
+    struct volume_books books;
     uint64_t parent_snapshot_id;           /* of a clone: what it depends on; or 0 */
     struct volume_snapshot_object *parent; /* the same; NULL until all are loaded */
     struct list clone_link;                /* in parent->clones */
@@ -180,6 +221,7 @@ struct lun_object
     struct volume_snapshot_object *volume_snapshot; /* of a snapshot that is part of one */
     struct list member_link;                        /* in volume_snapshot->members */
     _Atomic bool is_reserved;
+    struct lun_books books;
     bool is_autodelete;
     uint64_t expire_ns, locked_until_ns;
     char *owner, *group; /* "": nobody's */
@@ -188,12 +230,13 @@ struct lun_object
     uint64_t trim_end_bytes;
     uint64_t created_ns;
     uint32_t sector_bytes;
-    struct rwlock map_lock;        /* LOCK_RANK_MAP */
-    struct memo_place memo;        /* extents that reads found: see map/memo.h */
-    struct range_table *ranges;    /* locked ranges: see map/range.h */
-    _Atomic uint32_t open_handles; /* changed under catalog_lock */
-    _Atomic bool is_dead;          /* deleted: handles get -ESTALE */
-    uint32_t references;           /* object + handles, under pool->handle_lock */
+    struct rwlock map_lock;         /* LOCK_RANK_MAP */
+    struct memo_place memo;         /* extents that reads found: see map/memo.h */
+    struct range_table *ranges;     /* locked ranges: see map/range.h */
+    _Atomic uint32_t open_handles;  /* changed under catalog_lock */
+    _Atomic uint32_t paused_writes; /* that wait for room */
+    _Atomic bool is_dead;           /* deleted: handles get -ESTALE */
+    uint32_t references;            /* object + handles, under pool->handle_lock */
 };
 
 struct store_object
@@ -221,9 +264,10 @@ struct pool
     uint64_t created_ns;
     uint64_t journal_half_blks;
     _Atomic uint64_t size_blks;
-    _Atomic int health; /* enum pool_health */
-    bool is_read_only;  /* opened so */
-    bool is_recovering; /* pool_open() only */
+    _Atomic int health;   /* enum pool_health */
+    bool is_read_only;    /* opened so */
+    bool is_recovering;   /* pool_open() only */
+    bool splits_narrowly; /* replay of what was recorded before DISK_FEATURE_SPLITS */
     uint64_t opened_ns;
 
     struct lock management;     /* LOCK_RANK_MANAGEMENT */
@@ -232,6 +276,10 @@ struct pool
     struct rwlock catalog_lock; /* LOCK_RANK_CATALOG */
     struct lock dirty_lock;     /* LOCK_RANK_SHARED_TREE: lists of dirty objects and pages */
     struct lock handle_lock;    /* LOCK_RANK_LEAF */
+
+    struct lock atomic_lock; /* LOCK_RANK_ATOMIC */
+    struct ledger ledger;
+    _Atomic bool keeps_space; /* something is promised: nothing is given back to what is below */
 
     struct cache *cache;
     struct space *space;
@@ -280,6 +328,10 @@ struct pool
     bool threads_stop; /* under cp_wait_lock */
     pthread_t cp_thread, job_thread;
 
+    struct lock pause_lock; /* LOCK_RANK_LEAF: writes that wait for room */
+    struct condition pause_wake;
+    _Atomic bool stops_waiting;
+
     struct event_ring *events;
     lun_change_hook *change_hook;
     void *change_opaque;
@@ -287,6 +339,8 @@ struct pool
     atomic_bool no_room_below;      /* a write failed for want of room below the pool */
     _Atomic uint64_t full_event_ms; /* when the last pool.full event was added */
     _Atomic uint64_t damage_event_ms, job_event_ms; /* the same of pool.damaged, job.failed */
+    _Atomic uint64_t broken_event_ms;               /* likewise promise.broken; 0: never */
+    _Atomic uint64_t volume_event_ms;               /* likewise volume.full */
 };
 
 /* 0, or the error that a change meets: -EROFS, -EIO after a failure. */

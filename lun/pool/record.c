@@ -250,6 +250,8 @@ static int action_apply_io(struct change *change, const struct action *action)
     if (r < 0)
         return r;
     if (action->kind == ACTION_WRITE)
+        space_arrive(change->pool->space, change->use, action->len_blks);
+    if (action->kind == ACTION_WRITE)
         space_commit(change->pool->space, action->blk, action->len_blks);
     emap_replace(change, line, action->lba, action->len_blks, action->blk);
     return 0;

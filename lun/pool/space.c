@@ -85,12 +85,18 @@ void space_set_reserve(struct space *space)
     space->area_is_full = false;
 }
 
+int space_allocate_range(struct device *device, uint64_t len, uint64_t offset)
+{
+    int r = device->ops->allocate(device, len, offset);
+    return r == -EOPNOTSUPP ? 0 : r;
+}
+
 int space_allocate(struct device *device, const struct space_shape *shape, uint64_t first_group)
 {
-    int r = device->ops->allocate(device, space_area_end(shape) * BLK_BYTES, 0);
+    int r = space_allocate_range(device, space_area_end(shape) * BLK_BYTES, 0);
     for (uint64_t g = first_group; r == 0 && g < shape->size_blks / shape->group_blks; g++)
-        r = device->ops->allocate(device, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES,
-                                  g * shape->group_blks * BLK_BYTES);
+        r = space_allocate_range(device, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES,
+                                 g * shape->group_blks * BLK_BYTES);
     return r;
 }
 
@@ -100,7 +106,7 @@ void space_prepare_area(struct space *space)
     struct pool *pool = space->pool;
     for (uint64_t g = 0; g * space->group_blks < end; g++)
         ignore_error(space_load_group(space, g), "whoever needs it is told");
-    int r = pool->device->ops->allocate(pool->device, end * BLK_BYTES, 0);
+    int r = space_allocate_range(pool->device, end * BLK_BYTES, 0);
     if (r < 0)
         log_warning("pool '%s': no room can be taken for its metadata: %s; it has to be there when "
                     "a checkpoint is written",
@@ -256,33 +262,85 @@ static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, 
     return r == -ENOSPC ? space_find_from_locked(space, 0, hint, want, g_out, bit, len, load) : r;
 }
 
-/* @wanted: with the reserve, if it must stay. What others are admitted for is the worst case; most
- * of it comes back when they leave, a moment from now. So does what is owed: the checkpoint that
- * takes it frees the blocks of the pages that it moves. */
-static int space_no_room(const struct space *space, uint64_t wanted)
+static uint64_t space_deferred(const struct space *space)
 {
-    bool others_have_it = space->free_blks >= wanted;
-    bool will_be_free = space->deferred[0].blks + space->deferred[1].blks > 0;
-    return others_have_it || will_be_free ? -EAGAIN : -ENOSPC;
+    return space->deferred[0].blks + space->deferred[1].blks;
 }
 
-int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk, uint64_t *got)
+/* What a use leaves of the blocks that are free now. */
+static uint64_t space_stays_free(const struct space *space, enum space_use use)
+{
+    switch (use)
+    {
+    case SPACE_FREEING:
+        return 0;
+    case SPACE_URGENT:
+        return min_u64(space->reserve_blks / 2, SPACE_URGENT_RESERVE_MAX);
+    case SPACE_THIN:
+    case SPACE_PROMISED:
+        break;
+    }
+    return space->reserve_blks;
+}
+
+/* What it leaves of these and of those that will be free after the next checkpoint. */
+static uint64_t space_stays(const struct space *space, enum space_use use)
+{
+    if (space_use_is_promised(use))
+        return 0;
+    uint64_t promised = space->promised - min_u64(space->promised, space->taken_promised);
+    return promised + (use == SPACE_THIN ? space->reserve_blks : 0);
+}
+
+/*
+ * @wanted: what is held already and what more is asked for. What others are admitted for is the
+ * worst case; most of it comes back when they leave, a moment from now. So does what is owed: the
+ * checkpoint that takes it frees the blocks of the pages that it moves. A promise is waited for as
+ * long as all promises are covered by what is free, will be, or is on its way to those it was
+ * promised to.
+ */
+static int space_no_room(const struct space *space, enum space_use use, uint64_t wanted)
+{
+    uint64_t deferred = space_deferred(space), all = space->free_blks + deferred;
+    if (space_use_is_promised(use))
+        return all + space->taken < space->promised ? -ENOSPC : -EAGAIN;
+    if (all < wanted + space_stays(space, use) && (space->promised > 0 || deferred == 0))
+        return -ENOSPC;
+    bool others_have_it = space->free_blks >= wanted + space_stays_free(space, use);
+    return others_have_it || deferred > 0 ? -EAGAIN : -ENOSPC;
+}
+
+/* How many blocks @use may have now, beside those that are admitted and owed. */
+static uint64_t space_room(const struct space *space, enum space_use use)
+{
+    uint64_t asked = space->admitted + space->owed;
+    uint64_t now = asked + space_stays_free(space, use), ever = asked + space_stays(space, use);
+    uint64_t all = space->free_blks + space_deferred(space);
+    if (space->free_blks <= now || all <= ever)
+        return 0;
+    return min_u64(space->free_blks - now, all - ever);
+}
+
+int space_take(struct space *space, enum space_use use, uint64_t hint, uint64_t want, uint64_t *blk,
+               uint64_t *got)
 {
     for (;;)
     {
         uint64_t load = UINT64_MAX;
         {
             AUTO_LOCK(&space->lock);
-            uint64_t kept = space->reserve_blks + space->admitted + space->owed;
-            if (space->free_blks <= kept)
-                return space_no_room(space, space->reserve_blks + 1);
-            want = min_u64(want, space->free_blks - kept);
+            uint64_t room = space_room(space, use);
+            if (room == 0)
+                return space_no_room(space, use, 1);
+            want = min_u64(want, room);
             uint64_t g, bit, len;
             int r = space_find_locked(space, hint ? hint : space->data_cursor, want, &g, &bit, &len,
                                       &load);
             if (r == 0)
             {
                 group_take_locked(space, space_group(space, g), bit, len);
+                space->taken += len;
+                space->taken_promised += space_use_is_promised(use) ? len : 0;
                 *blk = g * space->group_blks + bit;
                 *got = len;
                 if (!hint)
@@ -296,6 +354,15 @@ int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk,
         if (r < 0)
             return r;
     }
+}
+
+void space_arrive(struct space *space, enum space_use use, uint64_t blks)
+{
+    if (!space_use_is_promised(use))
+        return;
+    AUTO_LOCK(&space->lock);
+    INVARIANT(space->taken_promised >= blks);
+    space->taken_promised -= blks;
 }
 
 void space_free_again_locked(struct space *space, uint64_t blk, uint64_t len)
@@ -315,6 +382,7 @@ void space_cancel(struct space *space, uint64_t blk, uint64_t len)
 {
     AUTO_LOCK(&space->lock);
     space_free_again_locked(space, blk, len);
+    space->taken -= len;
 }
 
 int space_cancel_cb(void *opaque, uint64_t blk, uint64_t len)
@@ -345,6 +413,7 @@ void space_commit(struct space *space, uint64_t blk, uint64_t len)
     INVARIANT(bits_all(group->allocated, bit, len, false));
     group_mark_allocated_locked(space, group, bit, len);
     space->data_blks += len;
+    space->taken -= len;
 }
 
 /* The first free block of [from, end) in a group that is in memory; 0: none. */
@@ -417,6 +486,7 @@ void space_take_node_at(struct space *space, uint64_t blk)
     INVARIANT(bits_all(group->busy, bit, 1, true) && bits_all(group->allocated, bit, 1, false));
     group_mark_allocated_locked(space, group, bit, 1);
     space->node_blks++;
+    space->taken--;
 }
 
 /* ---- freeing ------------------------------------------------------------------------------- */
@@ -500,25 +570,23 @@ static uint64_t space_unloaded_locked(const struct space *space)
     return UINT64_MAX;
 }
 
-int space_admit_more(struct space *space, uint64_t nodes, uint64_t held, bool is_freeing)
+int space_admit_more(struct space *space, uint64_t nodes, uint64_t held, enum space_use use)
 {
     for (;;)
     {
         uint64_t load;
         {
             AUTO_LOCK(&space->lock);
-            uint64_t need = space->admitted + space->owed + nodes;
-            uint64_t stays = is_freeing ? 0 : space->reserve_blks;
-            if (space->free_blks < need + stays)
-                return space_no_room(space, held + nodes + stays);
-            if (space->loaded_free_blks >= need)
+            if (space_room(space, use) < nodes)
+                return space_no_room(space, use, held + nodes);
+            if (space->loaded_free_blks >= space->admitted + space->owed + nodes)
             {
                 space->admitted += nodes;
                 return 0;
             }
             load = space_unloaded_locked(space);
             if (load == UINT64_MAX)
-                return space_no_room(space, held + nodes + stays);
+                return space_no_room(space, use, held + nodes);
         }
         int r = space_load_group(space, load);
         if (r < 0)
@@ -526,9 +594,29 @@ int space_admit_more(struct space *space, uint64_t nodes, uint64_t held, bool is
     }
 }
 
-int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
+int space_admit(struct space *space, uint64_t nodes, enum space_use use)
 {
-    return space_admit_more(space, nodes, 0, is_freeing);
+    return space_admit_more(space, nodes, 0, use);
+}
+
+/* ---- promises ------------------------------------------------------------------------------ */
+
+void space_set_promised(struct space *space, uint64_t blks)
+{
+    AUTO_LOCK(&space->lock);
+    space->promised = blks;
+}
+
+int space_raise_promised(struct space *space, uint64_t blks, uint64_t margin, uint64_t *available)
+{
+    AUTO_LOCK(&space->lock);
+    uint64_t stays = space->admitted + space->owed + space_stays(space, SPACE_THIN);
+    uint64_t all = space->free_blks + space_deferred(space);
+    *available = all > stays ? all - stays : 0;
+    if (*available < blks + margin)
+        return -ENOSPC;
+    space->promised += blks;
+    return 0;
 }
 
 int space_prepare_pages(struct space *space)
@@ -616,8 +704,11 @@ void space_get_stats(struct space *space, struct space_stats *stats)
         .data_blks = space->data_blks,
         .node_blks = space->node_blks,
         .free_blks = space->free_blks,
-        .deferred_blks = space->deferred[0].blks + space->deferred[1].blks,
+        .deferred_blks = space_deferred(space),
         .reserve_blks = space->reserve_blks,
+        .promised_blks = space->promised,
+        .taken_blks = space->taken,
+        .asked_blks = space->admitted + space->owed,
     };
 }
 

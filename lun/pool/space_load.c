@@ -213,6 +213,7 @@ int space_pin_replayed(struct space *space, uint64_t blk, uint64_t len)
         if (!bits_all(group->busy, bit, here, false))
             return -EBADMSG;
         group_take_locked(space, group, bit, here);
+        space->taken += here;
         blk += here;
         len -= here;
     }

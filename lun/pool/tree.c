@@ -413,12 +413,19 @@ static uint64_t tree_take_blk(struct tree_op *op)
     return blk;
 }
 
+static void tree_op_count(struct tree_op *op, uint64_t delta)
+{
+    if (op->own_nodes)
+        atomic_fetch_add_explicit(op->own_nodes, delta, memory_order_relaxed);
+}
+
 static struct node *tree_new_node(struct tree_op *op, const struct tree *tree, unsigned level)
 {
     struct node_ref ref = {
         .blk = tree_take_blk(op), .cp_id = atomic_load(&op->pool->cp_id), .birth = op->birth};
     struct node *node = cache_add(op->pool->cache, ref, tree->kind, level);
     tree_op_keep(op, node);
+    tree_op_count(op, 1);
     return node;
 }
 
@@ -432,6 +439,7 @@ static void tree_leave_node(struct tree_op *op, struct node *node)
 {
     if (tree_op_owns(op, node->ref.birth))
     {
+        tree_op_count(op, UINT64_MAX);
         space_free(op->pool->space, node->ref.blk, 1, true);
         cache_forget(op->pool->cache, node);
     }
@@ -443,6 +451,7 @@ static void tree_leave_node(struct tree_op *op, struct node *node)
 
 void tree_free_node(struct tree_op *op, struct node_ref ref)
 {
+    tree_op_count(op, UINT64_MAX);
     space_free(op->pool->space, ref.blk, 1, true);
     struct node *node = cache_find(op->pool->cache, ref);
     if (!node)
@@ -516,6 +525,64 @@ static void array_open(void *items, size_t item_bytes, unsigned count, unsigned 
             (count - at - remove) * item_bytes);
 }
 
+/* The first key beyond the node of @path at @level. */
+static struct tree_key tree_path_upper(const struct tree_path *path, unsigned level)
+{
+    while (++level < path->levels)
+    {
+        const struct disk_node *disk = path->nodes[level]->disk;
+        unsigned i = path->index[level];
+        if (i + 1 < node_count(disk))
+            return tree_child_key(&disk->children[i + 1]);
+    }
+    return TREE_KEY_END;
+}
+
+static uint64_t tree_keys_min(unsigned level)
+{
+    uint64_t keys = TREE_LEAF_KEYS_MIN;
+    while (level-- > 0)
+        keys *= TREE_CHILDREN_MIN;
+    return keys;
+}
+
+/*
+ * Whether a node that grew at its end may keep most of what it has, so that the part from
+ * @separator on begins nearly empty. Ascending writes then fill nodes instead of leaving halves
+ * behind. But the part must be the last of its level, or cover enough keys of a map, of which each
+ * is there once: else nodes that stay nearly empty could become many, and tree_nodes_max(), on
+ * which promises of space rest, would be ten times as much.
+ */
+static bool tree_may_split_late(const struct tree_op *op, const struct tree *tree,
+                                const struct tree_path *path, unsigned level,
+                                struct tree_key separator)
+{
+    struct tree_key upper = tree_path_upper(path, level);
+    if (op->pool->splits_narrowly || tree_key_compare(upper, TREE_KEY_END) == 0)
+        return true;
+    return tree->kind == DISK_TREE_MAP && upper.lo - separator.lo >= tree_keys_min(level);
+}
+
+/*
+ * A node divided in the middle leaves TREE_LEAF_KEYS_MIN entries, or TREE_CHILDREN_MIN children, on
+ * either side. Entries are of different keys, so both parts cover as many keys, and in a map a part
+ * that covers fewer is never made (tree_may_split_late()). A node covers more keys when a neighbour
+ * goes, never fewer but by being divided. In a drop list keys are counted that had an entry at some
+ * time since it was begun: each part has had its share of them.
+ * The last node of a level may cover less: one more for each level.
+ */
+uint64_t tree_nodes_max(uint64_t keys)
+{
+    uint64_t nodes = 0, of_level = keys ? 2 : 0, covers = TREE_LEAF_KEYS_MIN;
+    for (unsigned level = 0; of_level > 1 && level < DISK_LEVELS_MAX; level++)
+    {
+        of_level = keys / covers + 1;
+        nodes += of_level;
+        covers *= TREE_CHILDREN_MIN;
+    }
+    return nodes;
+}
+
 /* Puts @child behind children[at - 1] of the node at @level, splitting upwards as needed. */
 static void tree_insert_child(struct tree_op *op, struct tree *tree, struct tree_path *path,
                               unsigned level, unsigned at, struct disk_child child)
@@ -540,7 +607,9 @@ static void tree_insert_child(struct tree_op *op, struct tree *tree, struct tree
         node_set_count(disk, count + 1);
         return;
     }
-    unsigned left = at == count ? count - 1 : count / 2;
+    bool is_late = at == count && tree_may_split_late(op, tree, path, level,
+                                                      tree_child_key(&disk->children[count - 1]));
+    unsigned left = is_late ? count - 1 : count / 2;
     struct node *right = tree_new_node(op, tree, level);
     memcpy(right->disk->children, &disk->children[left], (count - left) * sizeof(child));
     node_set_count(right->disk, count - left);
@@ -610,7 +679,11 @@ void tree_change_replace(struct tree_op *op, struct tree *tree, struct tree_path
      * Ascending writes fill leaves, all but a tenth: a whole leaf would split at the first write in
      * its middle, and a clone that is written here and there would take two nodes for each.
      */
-    unsigned left = at + remove == count ? DISK_LEAF_ENTRIES * 9 / 10 : after / 2;
+    unsigned late = DISK_LEAF_ENTRIES * 9 / 10;
+    bool is_late =
+        at + remove == count &&
+        tree_may_split_late(op, tree, path, 0, tree_entry_key(tree->kind, &all.entries[late]));
+    unsigned left = is_late ? late : after / 2;
     struct node *right = tree_new_node(op, tree, 0);
     memcpy(leaf->entries, all.entries, left * sizeof(*entries));
     node_set_count(leaf, left);

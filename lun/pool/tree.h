@@ -8,7 +8,9 @@
  * maps share nodes; in all other trees every node is own.
  *
  * Entries are ranges of keys; none crosses the key range of its leaf. A leaf that becomes empty is
- * removed; nodes are not merged otherwise.
+ * removed, and its neighbour covers its keys; nodes are not merged otherwise. So every leaf covers
+ * at least TREE_LEAF_KEYS_MIN keys that can have entries, and every other node has as many times as
+ * much as it has children at least: all but the last node of each level.
  *
  * Changes happen in two steps, so that apply() cannot fail: tree_prepare_range() pins what a change
  * of a key range may touch, in the op; then tree_change_*() finds all of it in memory.
@@ -16,6 +18,7 @@
 #ifndef LUN_POOL_TREE_H
 #define LUN_POOL_TREE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,6 +40,18 @@ static inline int tree_key_compare(struct tree_key a, struct tree_key b)
         return a.hi < b.hi ? -1 : 1;
     return a.lo < b.lo ? -1 : a.lo > b.lo;
 }
+
+enum
+{
+    TREE_LEAF_KEYS_MIN = DISK_LEAF_ENTRIES / 2,
+    TREE_CHILDREN_MIN = DISK_NODE_CHILDREN / 2,
+};
+
+/*
+ * How many nodes a tree may ever have whose entries are all of @keys single keys at most: an extent
+ * map of a LUN of so many blocks, or a drop list of a line whose predecessor holds so many.
+ */
+uint64_t tree_nodes_max(uint64_t keys);
 
 #define TREE_KEY_END ((struct tree_key){.hi = UINT32_MAX, .lo = UINT64_MAX})
 
@@ -84,6 +99,7 @@ struct tree_op
     void (*drop_node)(struct tree_op *op, uint64_t blk, uint32_t birth);
     void *drop_opaque;
     struct placements *placements; /* NULL: nobody needs to know */
+    _Atomic uint64_t *own_nodes;   /* goes with the tree's own nodes; NULL: nobody counts */
 };
 
 void placements_destroy(struct placements *placements);

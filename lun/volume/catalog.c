@@ -9,6 +9,7 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog_internal.h"
 #include "lun/volume/draft.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/names.h"
 #include "lun/volume/verify.h"
 
@@ -149,6 +150,7 @@ static void line_encode(const struct line *line, struct writer *writer)
         .dropped_node_blks = le64_put(atomic_load(&line->dropped_node_blks)),
         .volume_id = le64_put(line->volume ? line->volume->object.id : 0),
         .own_node_blks = le64_put(atomic_load(&line->own_node_blks)),
+        .frozen_blks = le64_put(line->frozen_blks),
     };
     tree_to_disk(&line->map, &disk.map);
     tree_to_disk(&line->drops, &disk.drops);
@@ -259,6 +261,7 @@ void catalog_set_line_volume(struct pool *pool, struct line *line, struct volume
         list_add_tail(&volume->lines, &line->volume_link);
         volume->line_count++;
     }
+    ledger_line(pool, line);
     if (line->object.page)
         catalog_mark_dirty(pool, &line->object);
 }
@@ -289,6 +292,8 @@ int catalog_line_decode(struct pool *pool, struct line *line, struct reader *rea
     atomic_store(&line->dropped_data_blks, le64_get(disk->dropped_data_blks));
     atomic_store(&line->dropped_node_blks, le64_get(disk->dropped_node_blks));
     atomic_store(&line->own_node_blks, le64_get(disk->own_node_blks));
+    line->is_uncounted = len == DISK_LINE_BYTES_1;
+    line->frozen_blks = le64_get(disk->frozen_blks);
     uint64_t volume_id = le64_get(disk->volume_id);
     struct volume_object *volume = volume_id ? catalog_find_volume_by_id(pool, volume_id) : NULL;
     if (volume_id && !volume)
@@ -306,7 +311,8 @@ int catalog_string_set(char **string, const char *bytes, size_t len)
     char *copy = malloc(len + 1);
     if (!copy)
         return -ENOMEM;
-    memcpy(copy, bytes, len);
+    if (len > 0)
+        memcpy(copy, bytes, len);
     copy[len] = '\0';
     free(*string);
     *string = copy;
@@ -329,11 +335,12 @@ int catalog_name_set(struct hash *hash, struct hash_link *link, char **name, con
 struct text catalog_read_text(struct reader *reader, size_t len, size_t max, bool is_name)
 {
     struct text text = {.bytes = reader_bytes(reader, len), .len = len};
-    bool is_bad = len > max || (text.bytes && memchr(text.bytes, 0, len));
-    if (is_name && text.bytes && !is_bad)
-        is_bad = len == 0 || memchr(text.bytes, '@', len) || memchr(text.bytes, '/', len);
-    if (is_bad)
-        reader->failed = true;
+    if (!text.bytes)
+        return text;
+    bool is_wrong = len > max || memchr(text.bytes, 0, len);
+    if (is_name)
+        is_wrong |= len == 0 || memchr(text.bytes, '@', len) || memchr(text.bytes, '/', len);
+    reader->failed |= is_wrong;
     return text;
 }
 
@@ -394,8 +401,6 @@ int catalog_put(struct pool *pool, enum disk_object_kind kind, uint64_t id, stru
     }
     return -EBADMSG;
 }
-
-/* ---- deleting ------------------------------------------------------------------------------ */
 
 /* ---- deleting ------------------------------------------------------------------------------ */
 

@@ -8,6 +8,7 @@
 #include "lun/map/range.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog_internal.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/names.h"
 #include "lun/volume/verify.h"
 
@@ -224,7 +225,7 @@ static int lun_read_bytes(struct reader *reader, struct lun_bytes *bytes)
             catalog_read_text(reader, le16_get(bytes->more.group_len), LUN_OWNER_MAX, false);
     }
     bool is_possible = (le32_get(disk->flags) & ~(DISK_LUN_RESERVED | DISK_LUN_AUTODELETE)) == 0;
-    if (reader->failed || reader_left(reader) > 0 || !is_possible)
+    if (reader->failed || reader_left(reader) > 0 || !is_possible || !bytes->name.bytes)
         return -EBADMSG;
     return verify_name(bytes->name.bytes, bytes->name.len);
 }
@@ -307,7 +308,10 @@ int catalog_put_lun(struct pool *pool, enum disk_object_kind kind, uint64_t id,
     r = keep_first(lun_set_texts(lun, &bytes), catalog_rename_lun(pool, lun, own));
     lun_set_line(lun, bytes.line);
     if (kind == DISK_OBJECT_LUN)
+    {
         catalog_set_line_volume(pool, lun->line, lun->volume);
+        ledger_lun(pool, lun);
+    }
     if (r == 0)
         catalog_object_settle(pool, &lun->object);
     return r;
@@ -321,6 +325,7 @@ void catalog_forget_lun(struct pool *pool, struct lun_object *lun)
     atomic_store(&lun->is_dead, true);
     if (lun->object.kind == DISK_OBJECT_LUN)
     {
+        ledger_forget_lun(pool, lun);
         list_remove(&lun->all_link);
         pool->lun_count--;
         if (lun->line->lun == lun)

@@ -9,6 +9,7 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog_internal.h"
 #include "lun/volume/draft.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/names.h"
 
 enum
@@ -152,6 +153,7 @@ int catalog_put_volume(struct pool *pool, uint64_t id, struct reader *reader)
     r = keep_first(r, catalog_string_set(&volume->comment, comment.bytes, comment.len));
     if (!pool->is_loading) /* catalog_join_volumes() does it when all are there */
         r = keep_first(r, volume_set_parent(pool, volume, volume->parent_snapshot_id));
+    ledger_volume(pool, volume);
     if (r == 0)
         catalog_object_settle(pool, &volume->object);
     return r;
@@ -193,6 +195,7 @@ void catalog_forget_volume(struct pool *pool, struct volume_object *volume)
     ignore_error(volume_set_parent(pool, volume, 0), "none can always be");
     list_for_each_safe (line, &volume->lines, struct line, volume_link)
         catalog_set_line_volume(pool, line, NULL);
+    ledger_forget_volume(pool, volume);
     catalog_free_volume(volume);
 }
 

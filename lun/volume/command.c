@@ -47,12 +47,11 @@ int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
 int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer, bool is_freeing,
                 struct reason *why)
 {
-    if (writer->failed)
-        return -ENOMEM;
-    if (is_dry)
-        return 0;
-    int r =
-        change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len, is_freeing);
+    int r = writer->failed ? -ENOMEM : 0;
+    if (r == 0 && !is_dry)
+        r = change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len,
+                               is_freeing ? SPACE_FREEING : SPACE_THIN);
+    promise_end(pool); /* what it promises is booked now */
     return command_explain(pool, r, writer->len, why);
 }
 

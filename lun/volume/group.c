@@ -236,21 +236,24 @@ int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why)
     if (group->failed || group->actions.failed || record.failed)
         return -ENOMEM;
     int r = quota_check(pool, group->quotas, group->quota_count, group->is_clone, why);
-    if (r == 0)
-        r = promise_check(pool, group->deltas, group->delta_count, why);
-    if (r < 0 || command_is_dry())
+    if (r < 0)
         return r;
     for (size_t i = 0; r == 0 && !is_freeing && i < group->count; i++)
         r = lun_trim_tail(pool, group->luns[i].lun);
     if (r == 0)
-        r = change_room_take(&group->room, pool, bytes, is_freeing);
+        r = change_room_take(&group->room, pool, bytes, is_freeing ? SPACE_FREEING : SPACE_THIN);
     if (r < 0)
         return command_explain(pool, r, bytes, why);
     group_drain(group);
     r = group_complete(group, &record);
-    if (r == 0)
+    /* Only now: a write on its way could make more of a LUN its own, which a freeze needs again. */
+    int refused = r == 0 ? promise_check(pool, group->deltas, group->delta_count, why) : 0;
+    if (r == 0 && refused == 0 && !command_is_dry())
         r = change_run_in_room(&group->room, record.bytes, record.len);
+    promise_end(pool); /* what it promises is booked now */
     group_release(group);
+    if (refused < 0)
+        return refused;
     /* Reads hold no lock that the record took: once each LUN's have been locked out, nobody looks
      * any more at lines that were replaced, and jobs, which wait for management, may free them. */
     for (size_t i = 0; r == 0 && i < group->count; i++)

@@ -81,7 +81,8 @@ int store_apply_locked(struct pool *pool, const struct store_change *changes, si
         return -ENOMEM;
     if (writer.len == 0 || command_is_dry())
         return 0;
-    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+    int r =
+        change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, SPACE_FREEING);
     if (r < 0)
         reason_set(why, r, "the configuration could not be stored: %s", strerror(-r));
     return r;

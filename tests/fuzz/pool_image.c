@@ -327,6 +327,7 @@ static void half_write(struct pool_copy *copy, unsigned index, const uint8_t *ha
         uint8_t *bytes = copy_find(copy, blk);
         if (!bytes)
         {
+            INVARIANT(copy->blocks.items); /* pool_copy_new() made room */
             struct image_block *block = &copy->blocks.items[copy->blocks.count++];
             *block = (struct image_block){.blk = blk};
             copy->blocks.index[blk] = (uint16_t)copy->blocks.count;

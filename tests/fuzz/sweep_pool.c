@@ -25,15 +25,13 @@ enum
     SWEEP_CHANGED = 8,      /* the pool is changed too: see fuzz_pool.c */
 };
 
-static uint8_t input[7];
 static unsigned long number;
+static char text[128]; /* the case at hand, for sweep_crashed() */
+static size_t text_len;
 
 static void sweep_crashed(int signal_number)
 {
-    char text[128];
-    int len = snprintf(text, sizeof(text), "case %lu: %02x %02x %02x %02x %02x %02x %02x\n", number,
-                       input[0], input[1], input[2], input[3], input[4], input[5], input[6]);
-    if (write(STDERR_FILENO, text, (size_t)len) < len)
+    if (write(STDERR_FILENO, text, text_len) < 0)
         _exit(EXIT_FAILURE);
     signal(signal_number, SIG_DFL);
     raise(signal_number);
@@ -42,9 +40,11 @@ static void sweep_crashed(int signal_number)
 /* A byte of block @index at @offset becomes @value. */
 static void sweep_case(unsigned image, unsigned index, unsigned offset, uint8_t value)
 {
-    const uint8_t set[] = {(uint8_t)(image | SWEEP_CHANGED), 0, (uint8_t)index, (uint8_t)offset,
-                           (uint8_t)(offset >> 8),           0, value};
-    memcpy(input, set, sizeof(set));
+    const uint8_t input[] = {(uint8_t)(image | SWEEP_CHANGED), 0, (uint8_t)index, (uint8_t)offset,
+                             (uint8_t)(offset >> 8),           0, value};
+    text_len = (size_t)snprintf(text, sizeof(text),
+                                "case %lu: %02x %02x %02x %02x %02x %02x %02x\n", number, input[0],
+                                input[1], input[2], input[3], input[4], input[5], input[6]);
     LLVMFuzzerTestOneInput(input, sizeof(input));
 }
 

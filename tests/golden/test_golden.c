@@ -228,7 +228,7 @@ static void test_old_refuses(void)
     CU_ASSERT_EQUAL(incompatible_features(), 0);
     pool = open_image(NULL);
     CU_ASSERT_EQUAL(pool_close(pool), 0);
-    CU_ASSERT_EQUAL(incompatible_features(), DISK_FEATURE_VOLUMES);
+    CU_ASSERT_EQUAL(incompatible_features(), DISK_FEATURES_INCOMPAT);
     pool = open_image(NULL);
     check(pool);
     CU_ASSERT_EQUAL(pool_close(pool), 0);

@@ -166,6 +166,12 @@ void simdev_set_room(struct simdev *disk, uint64_t blks)
     disk->room_blks = blks;
 }
 
+uint64_t simdev_room(struct simdev *disk)
+{
+    AUTO_LOCK(&disk->lock);
+    return disk->room_blks;
+}
+
 /* A write as the device does it, whole. */
 static void simdev_do_write(struct simdev *disk, const void *bytes, size_t len, uint64_t offset)
 {
@@ -259,6 +265,8 @@ static int simdev_begin(struct simdev *disk, enum simdev_op op, const void *byte
         simdev_note(disk, op, len, offset, is_hit ? disk->fault.error : 0);
     return is_hit;
 }
+
+/* ---- space below */
 
 /* ---- device functions */
 

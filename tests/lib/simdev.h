@@ -117,6 +117,8 @@ uint64_t simdev_fault_hits(struct simdev *disk);
 /* From now on only @blks more blocks get room: those that were never written, nor allocated since
  * they were discarded. Without room a write fails with -ENOSPC, whole. UINT64_MAX: no limit. */
 void simdev_set_room(struct simdev *disk, uint64_t blks);
+/* What is left of it. */
+uint64_t simdev_room(struct simdev *disk);
 
 /* Flips @bits random bits of the range, in both images. */
 void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t len, uint64_t offset);

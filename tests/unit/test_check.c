@@ -57,6 +57,12 @@ static void test_counters(void)
     host_line(&host, "a")->dropped_data_blks++;
     stop_finding("dropped blocks");
     start();
+    host_line(&host, "a")->own_node_blks++;
+    stop_finding("own nodes");
+    start();
+    host_line(&host, "b")->own_node_blks--;
+    stop_finding("b counts");
+    start();
     host_line(&host, "a@s")->mapped_blks--;
     stop_finding("a@s counts");
 }
@@ -78,7 +84,7 @@ static void test_leak(void)
 {
     start();
     uint64_t blk, got;
-    CU_ASSERT_EQUAL_FATAL(space_take(host.pool->space, 0, 3, &blk, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(host.pool->space, SPACE_THIN, 0, 3, &blk, &got), 0);
     space_commit(host.pool->space, blk, got);
     stop_finding("nothing refers to them");
 }
@@ -138,7 +144,7 @@ static void test_pool_counts(void)
 {
     start();
     uint64_t blk, got;
-    CU_ASSERT_EQUAL_FATAL(space_take(host.pool->space, 0, 1, &blk, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(host.pool->space, SPACE_THIN, 0, 1, &blk, &got), 0);
     space_commit(host.pool->space, blk, got);
     space_free(host.pool->space, blk, got, true); /* as what it was not */
     stop_finding("the pool counts");

@@ -59,16 +59,17 @@ static void test_take_and_cancel(void)
     struct space *space = host.pool->space;
     struct space_stats before = stats();
     uint64_t blk, got, other, other_got;
-    CU_ASSERT_EQUAL_FATAL(space_take(space, 0, 10, &blk, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, 0, 10, &blk, &got), 0);
     CU_ASSERT_EQUAL(got, 10);
     CU_ASSERT_EQUAL(stats().free_blks, before.free_blks - 10);
     CU_ASSERT_EQUAL(stats().data_blks, before.data_blks);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk, 5, &other, &other_got), 0); /* the hint is taken */
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk, 5, &other, &other_got),
+                          0); /* the hint is taken */
     CU_ASSERT_EQUAL(other, blk + 10);
     space_cancel(space, other, other_got);
     space_cancel(space, blk, got);
     CU_ASSERT_EQUAL(stats().free_blks, before.free_blks);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk, 3, &other, &other_got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk, 3, &other, &other_got), 0);
     CU_ASSERT_EQUAL(other, blk); /* free at once: no checkpoint knows it */
     space_cancel(space, other, other_got);
     host_stop(&host);
@@ -81,7 +82,7 @@ static void test_never_fixed(void)
     uint64_t journal_end = DISK_GROUP_HEAD_BLKS + 2 * host.pool->journal_half_blks, blk, got;
     int r;
     uint64_t taken = 0;
-    while ((r = space_take(space, 0, 64, &blk, &got)) == 0)
+    while ((r = space_take(space, SPACE_THIN, 0, 64, &blk, &got)) == 0)
     {
         taken += got;
         CU_ASSERT_TRUE(blk % HOST_GROUP_BLKS >= DISK_GROUP_HEAD_BLKS);
@@ -95,9 +96,10 @@ static void test_never_fixed(void)
     CU_ASSERT_EQUAL(now.fixed_blks + now.node_blks + taken + now.free_blks + now.deferred_blks,
                     now.total_blks);
     /* The reserve is for what frees. */
-    CU_ASSERT_EQUAL(space_admit(space, 10, false), -ENOSPC);
-    CU_ASSERT_EQUAL(space_admit(space, 10, true), 0);
-    CU_ASSERT_TRUE(space_admit(space, now.free_blks, true) < 0); /* ten of them are promised */
+    CU_ASSERT_EQUAL(space_admit(space, 10, SPACE_THIN), -ENOSPC);
+    CU_ASSERT_EQUAL(space_admit(space, 10, SPACE_FREEING), 0);
+    CU_ASSERT_TRUE(space_admit(space, now.free_blks, SPACE_FREEING) <
+                   0); /* ten of them are promised */
     space_leave(space, 10);
     host_crash(&host);
     host_stop(&host);
@@ -110,7 +112,7 @@ static void test_deferred(void)
     struct space_stats before = stats();
     uint64_t blk, got, other, other_got;
     bool is_allocated;
-    CU_ASSERT_EQUAL_FATAL(space_take(space, 0, 8, &blk, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, 0, 8, &blk, &got), 0);
     space_commit(space, blk, got);
     CU_ASSERT_EQUAL(stats().data_blks, before.data_blks + 8);
     CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
@@ -120,13 +122,13 @@ static void test_deferred(void)
     CU_ASSERT_FALSE(is_allocated); /* the next checkpoint will say so */
     CU_ASSERT_EQUAL(stats().free_blks, free_blks);
     CU_ASSERT_EQUAL(stats().deferred_blks, 8);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk, 8, &other, &other_got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk, 8, &other, &other_got), 0);
     CU_ASSERT_TRUE(other >= blk + 8 || other + other_got <= blk);
     space_cancel(space, other, other_got);
     CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
     CU_ASSERT_EQUAL(stats().deferred_blks, 0);
     CU_ASSERT_EQUAL(stats().free_blks, free_blks + 8);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk, 8, &other, &other_got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk, 8, &other, &other_got), 0);
     CU_ASSERT_EQUAL(other, blk);
     space_cancel(space, other, other_got);
     host_stop(&host);
@@ -138,19 +140,19 @@ static void test_again_or_full(void)
     host_start(&host, NULL);
     struct space *space = host.pool->space;
     uint64_t blk = 0, got = 0, last = 0, last_got = 0;
-    while (space_take(space, 0, 64, &blk, &got) == 0)
+    while (space_take(space, SPACE_THIN, 0, 64, &blk, &got) == 0)
     {
         space_commit(space, blk, got);
         last = blk;
         last_got = got;
     }
-    CU_ASSERT_EQUAL(space_take(space, 0, 1, &blk, &got), -ENOSPC);
+    CU_ASSERT_EQUAL(space_take(space, SPACE_THIN, 0, 1, &blk, &got), -ENOSPC);
     CU_ASSERT_EQUAL(blk + got, last + last_got); /* untouched by failures */
     space_free(space, last, last_got, false);
-    CU_ASSERT_EQUAL(space_take(space, 0, 1, &blk, &got), -EAGAIN);
-    CU_ASSERT_EQUAL(space_admit(space, 1, false), -EAGAIN);
+    CU_ASSERT_EQUAL(space_take(space, SPACE_THIN, 0, 1, &blk, &got), -EAGAIN);
+    CU_ASSERT_EQUAL(space_admit(space, 1, SPACE_THIN), -EAGAIN);
     CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
-    CU_ASSERT_EQUAL(space_take(space, 0, 1, &blk, &got), 0);
+    CU_ASSERT_EQUAL(space_take(space, SPACE_THIN, 0, 1, &blk, &got), 0);
     host_crash(&host);
     host_stop(&host);
 }
@@ -167,7 +169,7 @@ static void test_pins(void)
     CU_ASSERT_EQUAL(space_pin_replayed(space, blk, 8), -EBADMSG); /* over the next group's head */
     CU_ASSERT_EQUAL(space_pin_replayed(space, blk - 8, 4), 0);
     CU_ASSERT_EQUAL(space_pin_replayed(space, blk - 5, 1), -EBADMSG); /* named twice */
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk - 8, 1, &other, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk - 8, 1, &other, &got), 0);
     CU_ASSERT_TRUE(other >= blk - 4);
     space_take_node_at(space, blk - 8);
     space_commit(space, blk - 7, 3);
@@ -183,7 +185,7 @@ static void test_contradiction(void)
 {
     host_start(&host, NULL);
     uint64_t blk, got;
-    CU_ASSERT_EQUAL_FATAL(space_take(host.pool->space, 0, 1, &blk, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(host.pool->space, SPACE_THIN, 0, 1, &blk, &got), 0);
     space_cancel(host.pool->space, blk, got);
     space_free(host.pool->space, blk, 1, false);
     struct pool_info info;
@@ -274,7 +276,7 @@ static void test_node_area(void)
     uint64_t begin = DISK_GROUP_HEAD_BLKS + 2 * host.pool->journal_half_blks;
     uint64_t end = space->area_end, blk, got, area_blks = stats().reserve_blks;
     CU_ASSERT_EQUAL(end, begin + area_blks);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, begin, 8, &blk, &got), 0); /* whatever the hint */
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, begin, 8, &blk, &got), 0); /* whatever the hint */
     CU_ASSERT_TRUE(blk >= end);
     space_cancel(space, blk, got);
     uint64_t nodes = 0;

@@ -54,7 +54,7 @@ static void begin(struct tree_op *op, uint64_t key)
     tree_op_init(op, host.pool);
     op->birth = 2;
     op->drop_node = drop_node;
-    CU_ASSERT_EQUAL_FATAL(space_admit(host.pool->space, ROOM, true), 0);
+    CU_ASSERT_EQUAL_FATAL(space_admit(host.pool->space, ROOM, SPACE_FREEING), 0);
     int r;
     while ((r = tree_prepare_range(op, &tree, key_of(key), key_of(key + 1), 1, NULL)) == -EAGAIN)
         CU_ASSERT_EQUAL_FATAL(tree_op_load(op), 0);

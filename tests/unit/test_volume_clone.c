@@ -60,7 +60,7 @@ static void start(void)
 {
     host_start(&host, NULL);
     struct volume_attributes attributes = {
-        .size_bytes = 16 << 20, .is_guaranteed = true, .pauses_when_full = true, .pause_ms = 7};
+        .size_bytes = 1 << 20, .is_guaranteed = true, .pauses_when_full = true, .pause_ms = 7};
     CU_ASSERT_EQUAL_FATAL(volume_create(host.pool, "v", &attributes, &host.why), 0);
     CU_ASSERT_EQUAL(qtree_create(host.pool, "v/p", NULL, &host.why), 0);
     CU_ASSERT_EQUAL(qtree_create(host.pool, "v/q", "the second", &host.why), 0);
@@ -241,7 +241,7 @@ static void test_lock_and_guarantee(void)
     CU_ASSERT_EQUAL(volume_clone(host.pool, &args, &host.why), 0);
     struct volume_info d = volume_of("d");
     CU_ASSERT_FALSE(d.is_guaranteed);
-    CU_ASSERT_EQUAL(d.size_bytes, 16 << 20);
+    CU_ASSERT_EQUAL(d.size_bytes, 1 << 20);
     CU_ASSERT_STRING_EQUAL(d.comment, "to play with");
     CU_ASSERT_FALSE(host_info(&host, "d/q/b").is_reserved);
     struct volume_attributes attributes = {.locked_until_ns = later};
