@@ -273,7 +273,7 @@ static int lun_rename_locked(struct pool *pool, const char *name, const char *ne
                              uint64_t *id, struct reason *why)
 {
     struct lun_object *lun;
-    struct lun_place place;
+    struct lun_place place = {0};
     int r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
     if (r == 0)
         r = lun_find_place(pool, new_name, &place, why);

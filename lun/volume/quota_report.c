@@ -82,9 +82,7 @@ static bool quota_rule_from(const struct quota_collect *collect, const struct st
     struct quota_limits limits;
     char type[8], tree[24];
     int name_at = 0;
-    uint64_t volume_id;
-    if (sscanf(store->key, "quota/%" SCNu64 "/%7[a-z]/%23[0-9*]/%n", &volume_id, type, tree,
-               &name_at) != 3 ||
+    if (sscanf(store->key, "quota/%*[0-9]/%7[a-z]/%23[0-9*]/%n", type, tree, &name_at) != 2 ||
         name_at == 0 || !quota_parse((const char *)store->value, &limits))
         return false;
     while (strcmp(quota_type_name(rule->type), type) != 0)

@@ -515,7 +515,7 @@ static void clone_round(unsigned round)
 {
     unsigned lun = round % 2;
     int number = 10 + (int)round;
-    struct versions versions;
+    struct versions versions = {0};
     for (unsigned i = 0; i < PER_LUN; i++)
         units_acked(lun * PER_LUN + i, 0, UNITS, versions.low[i]);
     both_do(&both, "lun clone %s clone%u", lun_names[lun], round);
@@ -553,7 +553,7 @@ static void end_and_verify(void)
         pthread_join(workers[i].thread, NULL);
     for (unsigned lun = 0; lun < 2; lun++)
     {
-        struct versions versions;
+        struct versions versions = {0};
         for (unsigned i = 0; i < PER_LUN; i++)
         {
             units_acked(lun * PER_LUN + i, 0, UNITS, versions.low[i]);
