@@ -335,11 +335,12 @@ int catalog_name_set(struct hash *hash, struct hash_link *link, char **name, con
 struct text catalog_read_text(struct reader *reader, size_t len, size_t max, bool is_name)
 {
     struct text text = {.bytes = reader_bytes(reader, len), .len = len};
-    if (len > max || (text.bytes && memchr(text.bytes, 0, len)))
-        reader->failed = true;
-    else if (is_name && text.bytes &&
-             (len == 0 || memchr(text.bytes, '@', len) || memchr(text.bytes, '/', len)))
-        reader->failed = true;
+    if (!text.bytes)
+        return text;
+    bool is_wrong = len > max || memchr(text.bytes, 0, len);
+    if (is_name)
+        is_wrong |= len == 0 || memchr(text.bytes, '@', len) || memchr(text.bytes, '/', len);
+    reader->failed |= is_wrong;
     return text;
 }
 

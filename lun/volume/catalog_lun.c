@@ -223,7 +223,8 @@ static int lun_read_bytes(struct reader *reader, struct lun_bytes *bytes)
     bool is_possible = (sector == 512 || sector == 4096) &&
                        le64_get(disk->size_bytes) <= LUN_SIZE_MAX_BYTES &&
                        (le32_get(disk->flags) & ~(DISK_LUN_RESERVED | DISK_LUN_AUTODELETE)) == 0;
-    return reader->failed || reader_left(reader) > 0 || !is_possible ? -EBADMSG : 0;
+    bool is_whole = !reader->failed && reader_left(reader) == 0 && bytes->name.bytes;
+    return is_whole && is_possible ? 0 : -EBADMSG;
 }
 
 /* What it refers to must be there, and fit. */
