@@ -60,7 +60,8 @@ struct config
     bool iscsi_redirect_permanently;
 
     char *pid_file;
-    char *user;   /* nbdkit changes to it after opening the pool; NULL: stays */
+    char *user; /* nbdkit changes to it after opening the pool; NULL: stays */
+    bool core_dumps;
     char *nbdkit; /* program; NULL: found on PATH */
     char *plugin; /* NULL: beside this program, else the installed one */
 };
