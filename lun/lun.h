@@ -243,6 +243,18 @@ MUST_CHECK int lun_set_attributes(struct pool *pool, const char *name, unsigned 
  * those that are part of a volume's snapshot leave it. -EPERM: it or one of them is locked. */
 MUST_CHECK int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
                           struct reason *why);
+/* Of which LUN, and what has to be so when it is deleted, whatever was so when somebody looked. */
+struct lun_delete_condition
+{
+    uint64_t id;
+    uint64_t expire_ns;          /* its lease is this one; 0: any or none */
+    bool is_autodelete;          /* it is marked so */
+    bool keeps_volume_snapshots; /* -EBUSY if a snapshot of its volume holds it */
+};
+/* lun_delete() with its snapshots, for policies. -ENOENT: it is gone; -ESTALE: @condition is not so
+ * any more. */
+MUST_CHECK int lun_delete_if(struct pool *pool, const struct lun_delete_condition *condition,
+                             unsigned flags, struct reason *why);
 /* To another path too: into and out of volumes and qtrees. -EBUSY: it has snapshots and would leave
  * its volume. */
 MUST_CHECK int lun_rename(struct pool *pool, const char *name, const char *new_name,
@@ -310,6 +322,14 @@ MUST_CHECK int lun_get_info(struct pool *pool, const char *name, struct lun_info
  */
 MUST_CHECK int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list,
                         size_t *count, struct reason *why);
+
+/* The LUN or snapshot with that id, which it keeps through renames. -ENOENT: there is none (any
+ * more). Does not block on I/O. */
+MUST_CHECK int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info);
+
+/* The LUNs with a lease (expire_ns) or is_autodelete, in no order; free *list. What it costs beside
+ * that is a look at each LUN in memory. */
+MUST_CHECK int lun_list_expendable(struct pool *pool, struct lun_info **list, size_t *count);
 
 /* Bytes of the pool that would come back, exactly, once background work is done, if all @names
  * ("LUN", "LUN@SNAPSHOT") were deleted together. Data and metadata. May take time: reads drop
@@ -395,6 +415,8 @@ struct volume_info
 
 MUST_CHECK int volume_get_info(struct pool *pool, const char *name, struct volume_info *info,
                                struct reason *why);
+/* -ENOENT: there is none of that id (any more). Does not block on I/O. */
+MUST_CHECK int volume_get_info_by_id(struct pool *pool, uint64_t id, struct volume_info *info);
 /* By name; free *list. */
 MUST_CHECK int volume_list(struct pool *pool, struct volume_info **list, size_t *count);
 
@@ -540,6 +562,8 @@ MUST_CHECK int quota_report(struct pool *pool, const char *path, struct quota_us
 enum lun_open_flags
 {
     LUN_READ_ONLY = 1,
+    LUN_BACKGROUND = 2, /* for the server's own work: does not count as a client, so nothing is
+                           refused because of it; it gets -ESTALE when the LUN is deleted */
 };
 
 enum lun_io_flags

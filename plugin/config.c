@@ -40,6 +40,11 @@ const char plugin_config_help[] =
     "                          idle-ms, answer-ms, send-ms, output-bytes, data-mib, threads, "
     "workers.\n"
     "iscsi-redirect=ADDR:PORT  Send iSCSI logins there; -redirect-permanently=yes: for ever.\n"
+    "events-exec=PATH          Program that gets each event, as JSON on its standard input.\n"
+    "events-exec-ms=MS         How long it may take. Default: 10000.\n"
+    "events-syslog=yes|no      Write events to syslog. Default: no.\n"
+    "events-severity=WHICH     Only those: info (default), warning, error.\n"
+    "quiesce-folder=PATH       Where programs are that 'lunette snapshot create --quiesce' calls.\n"
     "nbd-uri=URI               Where this server is reached, for the 'lunette' command to show.\n"
     "conf=FILE                 The server's conf file, for what is not in the pool.\n"
     "Exports are LUN, LUN@SNAPSHOT (read-only) and A..B (what B has that A has not).\n"
@@ -214,6 +219,7 @@ static const struct
     {"iscsi-data-mib", &plugin_config.iscsi_limits.data_mib},
     {"iscsi-threads", &plugin_config.iscsi_threads},
     {"iscsi-workers", &plugin_config.iscsi_workers},
+    {"events-exec-ms", &plugin_config.events_exec_ms},
 };
 
 static int plugin_config_set_number(uint32_t *field, const char *key, const char *value)
@@ -235,6 +241,27 @@ static int plugin_config_set_iscsi_redirect_permanently(const char *key, const c
 {
     (void)key;
     return plugin_config_set_bool(&plugin_config.iscsi_redirect_permanently, value);
+}
+
+static int plugin_config_set_events_exec(const char *key, const char *value)
+{
+    return plugin_config_set_path(&plugin_config.events_exec, key, value);
+}
+
+static int plugin_config_set_events_syslog(const char *key, const char *value)
+{
+    (void)key;
+    return plugin_config_set_bool(&plugin_config.events_syslog, value);
+}
+
+static int plugin_config_set_events_severity(const char *key, const char *value)
+{
+    return plugin_config_set_string(&plugin_config.events_severity, key, value);
+}
+
+static int plugin_config_set_quiesce_folder(const char *key, const char *value)
+{
+    return plugin_config_set_path(&plugin_config.quiesce_folder, key, value);
 }
 
 static int plugin_config_set_nbd_uri(const char *key, const char *value)
@@ -265,6 +292,10 @@ static const struct
     {"iscsi-portal", plugin_config_set_iscsi_portal},
     {"iscsi-redirect", plugin_config_set_iscsi_redirect},
     {"iscsi-redirect-permanently", plugin_config_set_iscsi_redirect_permanently},
+    {"events-exec", plugin_config_set_events_exec},
+    {"events-syslog", plugin_config_set_events_syslog},
+    {"events-severity", plugin_config_set_events_severity},
+    {"quiesce-folder", plugin_config_set_quiesce_folder},
     {"nbd-uri", plugin_config_set_nbd_uri},
     {"conf", plugin_config_set_conf},
 };
@@ -312,6 +343,9 @@ void plugin_config_destroy(void)
     free(plugin_config.nbd_uri);
     free(plugin_config.conf_path);
     free(plugin_config.iscsi_redirect);
+    free(plugin_config.events_exec);
+    free(plugin_config.events_severity);
+    free(plugin_config.quiesce_folder);
     for (size_t i = 0; i < plugin_config.iscsi_portal_count; i++)
         free(plugin_config.iscsi_portals[i]);
     plugin_config = (struct plugin_config){0};

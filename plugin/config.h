@@ -36,6 +36,11 @@ struct plugin_config
     uint32_t iscsi_threads, iscsi_workers;
     char *iscsi_redirect;
     bool iscsi_redirect_permanently;
+    char *events_exec;
+    uint32_t events_exec_ms; /* 0: the default */
+    bool events_syslog;
+    char *events_severity;
+    char *quiesce_folder;
 };
 
 extern const char plugin_config_help[];

@@ -118,6 +118,11 @@ static int service_start_target(struct reason *why)
         .nbd_uri = config->nbd_uri,
         .management_group = config->mgmt_group,
         .conf_path = config->conf_path,
+        .policy = {.events_exec = config->events_exec,
+                   .events_exec_ms = config->events_exec_ms,
+                   .events_syslog = config->events_syslog,
+                   .events_severity = config->events_severity,
+                   .quiesce_folder = config->quiesce_folder},
     };
     return target_start(service_the_pool, &options, &service_the_target, why);
 }

@@ -59,6 +59,12 @@ struct config
     char *iscsi_redirect; /* "ADDRESS:PORT"; NULL: logins are taken here */
     bool iscsi_redirect_permanently;
 
+    char *events_exec; /* program that gets each event; NULL: none */
+    uint64_t events_exec_ms;
+    bool events_syslog;
+    char *events_severity;
+    char *quiesce_folder; /* where programs that freeze and thaw are; NULL: there are none */
+
     char *pid_file;
     char *user; /* nbdkit changes to it after opening the pool; NULL: stays */
     bool core_dumps;

@@ -18,6 +18,7 @@ struct target
     struct target_options options; /* strings owned */
     char *portals[TARGET_PORTALS_MAX];
     struct mgmt *mgmt;
+    struct policy *policy;
     struct access *access; /* NULL: access_problem says why */
     struct reason access_problem;
     struct scsi_target *scsi;   /* NULL where access is */
@@ -73,6 +74,11 @@ struct access *target_access(struct target *target)
 const char *target_access_problem(const struct target *target)
 {
     return target->access_problem.text;
+}
+
+struct policy *target_policy(struct target *target)
+{
+    return target->policy;
 }
 
 struct iscsi_server *target_iscsi(struct target *target)
@@ -206,6 +212,7 @@ const char *target_iscsi_name(const struct target *target)
 
 static void target_free(struct target *target)
 {
+    policy_stop(target->policy);
     target_stop_iscsi(target);
     free((char *)target->options.mgmt_socket);
     free((char *)target->options.management_group);
@@ -234,6 +241,8 @@ int target_start(struct pool *pool, const struct target_options *options, struct
         r = target_open_access(started, why);
     if (r == 0 && options->iscsi_portal_count > 0)
         r = target_start_iscsi(started, why);
+    if (r == 0)
+        r = policy_start(pool, &options->policy, &started->policy, why);
     /* Last: who finds the socket finds everything else running. */
     if (r == 0 && options->mgmt_socket)
         r = mgmt_start(started, NULL, &started->mgmt, why);

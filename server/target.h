@@ -15,6 +15,7 @@
 
 #include "lun/lun.h"
 #include "server/limits.h"
+#include "server/policy/policy.h"
 
 struct access;
 struct iscsi_server;
@@ -36,8 +37,9 @@ struct target_options
     unsigned iscsi_threads, iscsi_workers; /* 0: by the number of processors; 16 */
     const char *iscsi_redirect; /* where all logins are sent instead, "ADDRESS:PORT"; or NULL */
     bool iscsi_redirect_permanently;
-    const char *nbd_uri;   /* where NBD clients connect, without an export name; or NULL */
-    const char *conf_path; /* only shown; or NULL */
+    const char *nbd_uri;          /* where NBD clients connect, without an export name; or NULL */
+    const char *conf_path;        /* only shown; or NULL */
+    struct policy_options policy; /* what the server does by itself */
 };
 
 /*
@@ -62,6 +64,8 @@ const char *target_iscsi_name(const struct target *target);
  */
 struct access *target_access(struct target *target);
 const char *target_access_problem(const struct target *target);
+/* What the server does by itself. */
+struct policy *target_policy(struct target *target);
 /* NULL without portals. */
 struct iscsi_server *target_iscsi(struct target *target);
 

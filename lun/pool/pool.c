@@ -189,6 +189,7 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     rwlock_init(&pool->catalog_lock, LOCK_RANK_CATALOG);
     lock_init(&pool->dirty_lock, LOCK_RANK_SHARED_TREE);
     lock_init(&pool->ledger.lock, LOCK_RANK_LEDGER);
+    pool->ledger.slack_blks = LEDGER_SLACK_BLKS;
     lock_init(&pool->atomic_lock, LOCK_RANK_ATOMIC);
     lock_init(&pool->pause_lock, LOCK_RANK_LEAF);
     lock_init(&pool->handle_lock, LOCK_RANK_LEAF);

@@ -90,6 +90,7 @@ struct ledger
     uint64_t needs_blks;    /* of all reserved LUNs and guaranteed volumes */
     uint64_t held_blks;     /* for what the record of the command under way will promise */
     uint64_t promise_count; /* reserved LUNs, guaranteed volumes */
+    uint64_t slack_blks;    /* LEDGER_SLACK_BLKS; tests make it scarce */
     bool is_holding;        /* also under management; held_blks, or some of a volume, are not 0 */
 };
 

@@ -88,6 +88,41 @@ int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, str
                       name);
 }
 
+int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    const struct lun_object *object = catalog_find_lun_by_id(pool, id);
+    if (object)
+        lun_fill_info(object, info);
+    rwlock_release(&pool->catalog_lock);
+    return object ? 0 : -ENOENT;
+}
+
+static bool is_expendable(const struct lun_object *lun)
+{
+    return lun->expire_ns > 0 || lun->is_autodelete;
+}
+
+int lun_list_expendable(struct pool *pool, struct lun_info **out, size_t *count)
+{
+    size_t total = 0, n = 0;
+    rwlock_take_shared(&pool->catalog_lock);
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+        total += is_expendable(lun);
+    struct lun_info *list = calloc(total + 1, sizeof(*list));
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+    {
+        if (list && is_expendable(lun))
+            lun_fill_info(lun, &list[n++]);
+    }
+    rwlock_release(&pool->catalog_lock);
+    if (!list)
+        return -ENOMEM;
+    *out = list;
+    *count = n;
+    return 0;
+}
+
 static int compare_luns(const void *a, const void *b)
 {
     const struct lun_object *x = *(struct lun_object *const *)a;

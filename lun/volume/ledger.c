@@ -88,7 +88,7 @@ void ledger_publish(struct pool *pool)
     bool has_promises = ledger->promise_count > 0;
     atomic_store(&pool->keeps_space, has_promises || ledger->is_holding);
     space_set_promised(pool->space, ledger->needs_blks + ledger->held_blks +
-                                        (has_promises ? LEDGER_SLACK_BLKS : 0));
+                                        (has_promises ? ledger->slack_blks : 0));
 }
 
 static void ledger_book_volume(struct pool *pool, struct volume_object *volume)

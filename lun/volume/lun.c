@@ -145,13 +145,11 @@ static int lun_delete_run(struct pool *pool, struct lun_object *lun, struct writ
     return r;
 }
 
-static int lun_delete_locked(struct pool *pool, const char *name, bool with_snapshots,
-                             unsigned flags, uint64_t *id, struct reason *why)
+static int lun_delete_locked(struct pool *pool, struct lun_object *lun, bool with_snapshots,
+                             unsigned flags, struct reason *why)
 {
-    struct lun_object *lun;
-    int r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
-    if (r == 0)
-        r = lun_check_unlocked(pool, lun, why);
+    const char *name = lun->name;
+    int r = lun_check_unlocked(pool, lun, why);
     if (r == 0)
         r = lun_check_idle(lun, "deleting it", flags, why);
     if (r < 0)
@@ -171,7 +169,6 @@ static int lun_delete_locked(struct pool *pool, const char *name, bool with_snap
             return r;
         action_delete(&writer, snapshot->object.id);
     }
-    *id = lun->object.id;
     action_dying(&writer, lun->line->object.id);
     action_delete(&writer, lun->object.id);
     struct quota_delta quota = quota_delta_of(lun, -(int64_t)atomic_load(&lun->size_bytes));
@@ -179,6 +176,18 @@ static int lun_delete_locked(struct pool *pool, const char *name, bool with_snap
     if (r == 0)
         quota_note(pool, &quota, 1);
     return r;
+}
+
+/* Once it is no longer there: makes that durable, and tells. */
+static int lun_delete_finish(struct pool *pool, int r, uint64_t id, const char *name)
+{
+    if (r == 0)
+        r = journal_commit(pool->journal);
+    if (r < 0)
+        return r;
+    event_add(pool, "info", "lun.deleted", name, "LUN '%s' deleted", name);
+    pool_notify(pool, LUN_CHANGE_DELETED, id, name);
+    return 0;
 }
 
 int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
@@ -191,15 +200,51 @@ int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigne
     uint64_t id = 0;
     {
         AUTO_LOCK(&pool->management);
-        r = lun_delete_locked(pool, name, with_snapshots, flags, &id, why);
+        struct lun_object *lun;
+        r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
+        if (r < 0)
+            return r;
+        id = lun->object.id;
+        r = lun_delete_locked(pool, lun, with_snapshots, flags, why);
     }
-    if (r == 0)
-        r = journal_commit(pool->journal);
+    return lun_delete_finish(pool, r, id, name);
+}
+
+static int lun_check_condition(const struct lun_object *lun,
+                               const struct lun_delete_condition *condition, struct reason *why)
+{
+    if (condition->expire_ns > 0 && lun->expire_ns != condition->expire_ns)
+        return reason_set(why, -ESTALE, "the lease of LUN '%s' was changed", lun->name);
+    if (condition->is_autodelete && !lun->is_autodelete)
+        return reason_set(why, -ESTALE,
+                          "LUN '%s' is not to be deleted when space runs out any more", lun->name);
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        if (condition->keeps_volume_snapshots && snapshot->volume_snapshot)
+            return reason_set(why, -EBUSY, "LUN '%s' is part of snapshot '%s' of its volume",
+                              lun->name, snapshot->volume_snapshot->name);
+    }
+    return 0;
+}
+
+int lun_delete_if(struct pool *pool, const struct lun_delete_condition *condition, unsigned flags,
+                  struct reason *why)
+{
+    char name[2 * LUN_NAME_MAX + 2];
+    int r = command_begin(pool, why);
     if (r < 0)
         return r;
-    event_add(pool, "info", "lun.deleted", name, "LUN '%s' deleted", name);
-    pool_notify(pool, LUN_CHANGE_DELETED, id, name);
-    return 0;
+    {
+        AUTO_LOCK(&pool->management);
+        struct lun_object *lun = catalog_find_lun_by_id(pool, condition->id);
+        if (!lun || lun->object.kind != DISK_OBJECT_LUN)
+            return reason_set(why, -ENOENT, "there is no such LUN any more");
+        name_copy(name, sizeof(name), lun->name);
+        r = lun_check_condition(lun, condition, why);
+        if (r == 0)
+            r = lun_delete_locked(pool, lun, true, flags, why);
+    }
+    return lun_delete_finish(pool, r, condition->id, name);
 }
 
 /* ---- rename, resize, comment --------------------------------------------------------------- */

@@ -289,7 +289,7 @@ static uint64_t plan_growth(const struct plan *plan)
         growth -= volume->volume ? volume->volume->books.needs_blks : 0;
     }
     if (plan->pool->ledger.promise_count == 0 && plan->new_promises > 0)
-        growth += LEDGER_SLACK_BLKS;
+        growth += plan->pool->ledger.slack_blks;
     return growth;
 }
 

@@ -60,6 +60,16 @@ int volume_get_info(struct pool *pool, const char *name, struct volume_info *inf
     return volume ? 0 : volume_is_missing(name, why);
 }
 
+int volume_get_info_by_id(struct pool *pool, uint64_t id, struct volume_info *info)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    const struct volume_object *volume = catalog_find_volume_by_id(pool, id);
+    if (volume)
+        volume_fill_info(pool, volume, info);
+    rwlock_release(&pool->catalog_lock);
+    return volume ? 0 : -ENOENT;
+}
+
 static int compare_volumes(const void *a, const void *b)
 {
     return strcmp(((const struct volume_info *)a)->name, ((const struct volume_info *)b)->name);

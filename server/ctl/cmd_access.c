@@ -183,6 +183,8 @@ enum ctl_exit ctl_lun_modify(struct invocation *in)
     }
     AUTO_JSON json_t *own = json_object();
     enum ctl_exit status = ctl_put_attributes(in, own);
+    ctl_put_text(own, "thresholds", option_text(in, "threshold"));
+    ctl_put_text(own, "snapshot_policy", option_text(in, "snapshot-policy"));
     bool has_own = json_object_size(own) > 0;
     if (status == CTL_DONE && has_own)
     {

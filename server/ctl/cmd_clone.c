@@ -9,30 +9,11 @@
 
 /* ---- attributes ---------------------------------------------------------------------------- */
 
-/* --@option yes|no as @key. */
-static enum ctl_exit clone_put_bool(const struct invocation *in, json_t *args, const char *key,
-                                    const char *option)
-{
-    struct reason why;
-    char text[sizeof(why.text) + 64];
-    bool value;
-    const char *given = option_text(in, option);
-    if (!given)
-        return CTL_DONE;
-    if (units_parse_bool(given, &value, &why) < 0)
-    {
-        snprintf(text, sizeof(text), "--%s: %s", option, why.text);
-        return ctl_usage(in, text);
-    }
-    ctl_put(args, key, json_boolean(value));
-    return CTL_DONE;
-}
-
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args)
 {
-    enum ctl_exit status = clone_put_bool(in, args, "reserve", "space-reserve");
+    enum ctl_exit status = ctl_put_bool(in, args, "reserve", "space-reserve");
     if (status == CTL_DONE)
-        status = clone_put_bool(in, args, "autodelete", "autodelete");
+        status = ctl_put_bool(in, args, "autodelete", "autodelete");
     if (status == CTL_DONE)
         status = ctl_put_moment(in, args, "expire", "expire");
     if (status == CTL_DONE)
@@ -44,7 +25,7 @@ enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args)
 
 enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args)
 {
-    enum ctl_exit status = clone_put_bool(in, args, "autodelete", "autodelete");
+    enum ctl_exit status = ctl_put_bool(in, args, "autodelete", "autodelete");
     if (status == CTL_DONE)
         status = ctl_put_moment(in, args, "expire", "expire");
     ctl_put_text(args, "owner", option_text(in, "owner"));

@@ -320,6 +320,21 @@ static void serve_add_iscsi(struct serve *serve)
         serve_add(serve, "iscsi-redirect-permanently=yes");
 }
 
+static void serve_add_policy(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    if (config->events_exec)
+        serve_add(serve, "events-exec=%s", config->events_exec);
+    if (config->events_exec_ms > 0)
+        serve_add(serve, "events-exec-ms=%" PRIu64, config->events_exec_ms);
+    if (config->events_syslog)
+        serve_add(serve, "events-syslog=yes");
+    if (config->events_severity)
+        serve_add(serve, "events-severity=%s", config->events_severity);
+    if (config->quiesce_folder)
+        serve_add(serve, "quiesce-folder=%s", config->quiesce_folder);
+}
+
 static void serve_add_plugin(struct serve *serve)
 {
     const struct config *config = serve->config;
@@ -342,6 +357,7 @@ static void serve_add_plugin(struct serve *serve)
     if (config->mgmt_group)
         serve_add(serve, "mgmt-group=%s", config->mgmt_group);
     serve_add_iscsi(serve);
+    serve_add_policy(serve);
     serve_add(serve, "nbd-uri=%s", serve->nbd_uri);
     if (serve->conf_path)
         serve_add(serve, "conf=%s", serve->conf_path);

@@ -15,6 +15,7 @@ static const struct field snapshot_fields[] = {
     {"open", "Open", FIELD_COUNT, false},
     {"owners", "Owners", FIELD_TEXT, false},
     {"comment", "Comment", FIELD_TEXT, false},
+    {"consistency", "Consistency", FIELD_TEXT, true},
     {"busy", "Busy", FIELD_TEXT, true},
     {"kind", "Kind", FIELD_TEXT, true},
     {"luns", "LUNs", FIELD_COUNT, true},
@@ -75,7 +76,11 @@ enum ctl_exit ctl_snapshot_create(struct invocation *in)
     ctl_put_text(args, "comment", option_text(in, "comment"));
     if (option_flag(in, "dry-run"))
         ctl_put(args, "dry_run", json_true());
+    if (option_flag(in, "quiesce-required"))
+        ctl_put(args, "quiesce_required", json_true());
     status = ctl_put_moment(in, args, "locked_until", "lock-until");
+    if (status == CTL_DONE)
+        status = ctl_put_quiesce(in, args);
     if (status != CTL_DONE)
     {
         json_decref(args);

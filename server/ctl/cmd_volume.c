@@ -27,6 +27,8 @@ static const struct field volume_fields[] = {
     {"full_policy", "When full", FIELD_TEXT, true},
     {"pause_ms", "Pause (ms)", FIELD_COUNT, true},
     {"locked_until", "Locked until", FIELD_TIME, true},
+    {"thresholds", "Thresholds", FIELD_TEXT, true},
+    {"snapshot_policy", "Snapshot policy", FIELD_TEXT, true},
     {"created", "Created", FIELD_TIME, true},
     {"comment", "Comment", FIELD_TEXT, true},
     {"uuid", "UUID", FIELD_TEXT, true},
@@ -81,6 +83,8 @@ static enum ctl_exit volume_put_options(const struct invocation *in, json_t *arg
         ctl_put(args, "pause_ms", proto_json_uint(pause_ms));
     ctl_put_text(args, "full_policy", option_text(in, "when-full"));
     ctl_put_text(args, "comment", option_text(in, "comment"));
+    ctl_put_text(args, "thresholds", option_text(in, "threshold"));
+    ctl_put_text(args, "snapshot_policy", option_text(in, "snapshot-policy"));
     volume_put_dry_run(in, args);
     return CTL_DONE;
 }

@@ -63,6 +63,35 @@ static const struct command_option pool_create_options[] = {
         "group", 0, "GROUP", "which group's, for group quotas", false                              \
     }
 
+#define THRESHOLD_OPTION                                                                           \
+    {                                                                                              \
+        "threshold", 0, "A,B,C", "events when so many percent are used, as 80,90,95; or none",     \
+            false                                                                                  \
+    }
+
+#define SNAPSHOT_POLICY_OPTION                                                                     \
+    {                                                                                              \
+        "snapshot-policy", 0, "NAME", "snapshots on schedule, or none", false                      \
+    }
+
+#define QUIESCE_OPTIONS                                                                            \
+    {"quiesce", 0, "PROGRAM", "let it freeze applications meanwhile; see below", false},           \
+    {                                                                                              \
+        "quiesce-timeout", 0, "TIME", "how long a call of it may take (default: 30s)", false       \
+    }
+
+static const struct command_option pool_modify_options[] = {
+    THRESHOLD_OPTION,
+    {"lease-warning", 0, "TIME", "an event so long before a lease ends (default: 10m), or none",
+     false},
+    {"lease-force", 0, "yes|no", "when a lease ends, delete the LUN although clients have it open",
+     false},
+    {"lease-snapshots", 0, "own|all",
+     "own: a LUN stays while snapshots of its volume hold it (default); all: it leaves them",
+     false},
+    {0},
+};
+
 static const struct command_option lun_create_options[] = {
     {"size", 0, "SIZE", "size of the LUN; may stand as the second argument too", false},
     {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
@@ -106,6 +135,8 @@ static const struct command_option volume_options[] = {
     {"pause", 0, "TIME", "how long they pause at most (default: 30s)", false},
     {"lock-until", 0, "TIME", "refuse to delete anything in it until then", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
+    THRESHOLD_OPTION,
+    SNAPSHOT_POLICY_OPTION,
     {0},
 };
 
@@ -117,6 +148,8 @@ static const struct command_option volume_create_options[] = {
     {"pause", 0, "TIME", "how long they pause at most (default: 30s)", false},
     {"lock-until", 0, "TIME", "refuse to delete anything in it until then", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
+    THRESHOLD_OPTION,
+    SNAPSHOT_POLICY_OPTION,
     {0},
 };
 
@@ -206,6 +239,18 @@ static const struct command_option snapshot_create_options[] = {
     {"comment", 0, "TEXT", "a note to show in listings", false},
     {"with", 0, "VOLUME", "of a volume: this one too, at the same instant; may be repeated", true},
     {"lock-until", 0, "TIME", "refuse to delete it until then", false},
+    QUIESCE_OPTIONS,
+    {"quiesce-required", 0, NULL, "no snapshot if freezing fails", false},
+    {0},
+};
+
+static const struct command_option snapshot_policy_options[] = {
+    {"schedule", 0, "KIND:COUNT,...", "how many to keep of which kind, as hourly:24,daily:7",
+     false},
+    {"prefix", 0, "TEXT", "what the names of its snapshots begin with", false},
+    QUIESCE_OPTIONS,
+    {"quiesce-required", 0, "yes|no", "no snapshot if freezing fails (default: no)", false},
+    {"comment", 0, "TEXT", "a note to show in listings", false},
     {0},
 };
 
@@ -239,6 +284,8 @@ static const struct command_option lun_map_options[] = {
 
 static const struct command_option lun_modify_options[] = {
     ATTRIBUTE_OPTIONS,
+    THRESHOLD_OPTION,
+    SNAPSHOT_POLICY_OPTION,
     {"read-only", 0, "yes|no", "hosts cannot write to it", false},
     {"removable", 0, "yes|no", "it has a removable medium, which hosts can eject", false},
     {"native-512", 0, "yes|no",
@@ -333,6 +380,10 @@ const struct command_alias command_aliases[] = {
     {"volume snapshot delete", "snapshot delete"},
     {"volume snapshot rename", "snapshot rename"},
     {"volume snapshot restore", "snapshot restore"},
+    {"volume snapshot policy create", "snapshot policy create"},
+    {"volume snapshot policy modify", "snapshot policy modify"},
+    {"volume snapshot policy delete", "snapshot policy delete"},
+    {"volume snapshot policy show", "snapshot policy show"},
     {"volume list", "volume show"},
     {"volume quota report", "quota report"},
     {"volume quota on", "quota on"},
@@ -372,6 +423,11 @@ const struct command command_table[] = {
      "SIZE is the new size, or what is added as +SIZE; without it all of a block device is used. A "
      "pool never shrinks. LUNs stay in use meanwhile.",
      "lunette pool grow +50G\n", COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
+    {"pool modify", "", "change what the pool does by itself", "change the pool",
+     "Without an option: shows it. The settings move with the pool.",
+     "lunette pool modify\n"
+     "lunette pool modify --threshold 75,85,95\n",
+     COMMAND_DRY_RUN, 0, 0, pool_modify_options, ctl_pool_modify},
     {"pool dump", "WHAT...", "print structures of the pool, for debugging", "dump {0} of the pool",
      "WHAT is superblock, groups, objects, lines, \"map NAME\", \"drops ID\", journal or \"block "
      "NUMBER\".",
@@ -491,10 +547,14 @@ const struct command command_table[] = {
 
     {"snapshot create", "LUN@SNAPSHOT", "keep the present state of a LUN or a volume",
      "create snapshot {0}",
-     "Takes no space until the LUN changes. Of a volume: all its LUNs at one instant.",
+     "Takes no space until the LUN changes. Of a volume: all its LUNs at one instant. With "
+     "--quiesce the server calls a program of its quiesce folder (see its conf file) with freeze "
+     "before and thaw after it; $LUNETTE_OBJECTS says what of. Whether that made it "
+     "application-consistent stands in its comment.",
      "lunette snapshot create vm1@monday\n"
      "lunette snapshot create vm1@before-upgrade --comment 'release 6'\n"
-     "lunette snapshot create db@nightly --with logs --lock-until 30d\n",
+     "lunette snapshot create db@nightly --with logs --lock-until 30d\n"
+     "lunette snapshot create db@clean --quiesce postgres --quiesce-required\n",
      COMMAND_DRY_RUN, 1, 2, snapshot_create_options, ctl_snapshot_create},
     {"snapshot show", "[LUN|VOLUME]", "list snapshots", "show snapshots",
      "Owners are the volume clones that depend on it. Without an argument, snapshots of LUNs that "
@@ -520,6 +580,26 @@ const struct command command_table[] = {
      "lunette snapshot restore vm1@monday --dry-run\n"
      "lunette snapshot restore vm1@monday\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, force_options, ctl_snapshot_restore},
+
+    {"snapshot policy create", "NAME", "make a policy for snapshots on schedule",
+     "create snapshot policy {0}",
+     "KIND is hourly, daily (at midnight), weekly (Sunday's), monthly, or as 15min, 6hour; times "
+     "are the server's local ones. Names are as hourly.2026-11-27_2205. Of each kind the newest "
+     "COUNT are kept; who renames one keeps it for good. After a time without a server one missed "
+     "snapshot is made up for. volume modify --snapshot-policy puts it to use.",
+     "lunette snapshot policy create standard --schedule hourly:24,daily:7,weekly:4\n"
+     "lunette snapshot policy create db --schedule 15min:8 --prefix db- --quiesce postgres\n",
+     COMMAND_DRY_RUN, 1, 1, snapshot_policy_options, ctl_snapshot_policy_create},
+    {"snapshot policy modify", "NAME", "change a snapshot policy", "change snapshot policy {0}",
+     "--schedule replaces the whole list. Snapshots of kinds that are left out stay.",
+     "lunette snapshot policy modify standard --schedule hourly:48,daily:7\n"
+     "lunette snapshot policy modify db --quiesce none\n",
+     COMMAND_DRY_RUN, 1, 1, snapshot_policy_options, ctl_snapshot_policy_modify},
+    {"snapshot policy delete", "NAME", "delete a snapshot policy", "delete snapshot policy {0}",
+     "Refused while volumes or LUNs have it.", "lunette snapshot policy delete standard\n",
+     COMMAND_DRY_RUN, 1, 1, NULL, ctl_snapshot_policy_delete},
+    {"snapshot policy show", "[NAME]", "list snapshot policies", "show snapshot policies", NULL,
+     "lunette snapshot policy show\n", COMMAND_LISTS, 0, 1, NULL, ctl_snapshot_policy_show},
 
     {"volume create", "NAME [SIZE]", "make a volume, which holds LUNs and qtrees",
      "create volume {0}",

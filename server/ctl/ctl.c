@@ -261,6 +261,24 @@ enum ctl_exit ctl_put_moment(const struct invocation *in, json_t *args, const ch
     return CTL_DONE;
 }
 
+enum ctl_exit ctl_put_bool(const struct invocation *in, json_t *args, const char *key,
+                           const char *option)
+{
+    struct reason why;
+    char text[sizeof(why.text) + 64];
+    bool value;
+    const char *given = option_text(in, option);
+    if (!given)
+        return CTL_DONE;
+    if (units_parse_bool(given, &value, &why) < 0)
+    {
+        snprintf(text, sizeof(text), "--%s: %s", option, why.text);
+        return ctl_usage(in, text);
+    }
+    ctl_put(args, key, json_boolean(value));
+    return CTL_DONE;
+}
+
 bool ctl_asks(const struct invocation *in)
 {
     return !option_flag(in, "yes") && !option_flag(in, "json") && isatty(STDIN_FILENO) &&

@@ -14,6 +14,9 @@
 typedef enum ctl_exit ctl_run_fn(struct invocation *in);
 
 ctl_run_fn ctl_pool_create, ctl_pool_show, ctl_pool_check, ctl_pool_grow, ctl_pool_dump;
+ctl_run_fn ctl_pool_modify;
+ctl_run_fn ctl_snapshot_policy_create, ctl_snapshot_policy_modify, ctl_snapshot_policy_delete,
+    ctl_snapshot_policy_show;
 ctl_run_fn ctl_serve;
 ctl_run_fn ctl_lun_create, ctl_lun_show, ctl_lun_clone, ctl_lun_resize, ctl_lun_rename,
     ctl_lun_delete, ctl_lun_comment, ctl_lun_import, ctl_lun_export, ctl_lun_attach;
@@ -85,6 +88,11 @@ enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t
  */
 enum ctl_exit ctl_put_moment(const struct invocation *in, json_t *args, const char *key,
                              const char *option);
+/* --@option yes|no as @key, if it is given. */
+enum ctl_exit ctl_put_bool(const struct invocation *in, json_t *args, const char *key,
+                           const char *option);
+/* --quiesce and --quiesce-timeout. */
+enum ctl_exit ctl_put_quiesce(const struct invocation *in, json_t *args);
 /* What a LUN has beside its content, from the options of that; for a clone. */
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args);
 enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args);

@@ -35,7 +35,11 @@
         TEXT("group", false), TEXT("igroup", false)
 #define VOLUME_ATTRIBUTES                                                                          \
     FLAG("guarantee"), TEXT("full_policy", false), NUMBER("pause_ms", false),                      \
-        NUMBER("locked_until", false), TEXT("comment", false), FLAG("dry_run")
+        NUMBER("locked_until", false), TEXT("comment", false), TEXT("thresholds", false),          \
+        TEXT("snapshot_policy", false), FLAG("dry_run")
+#define QUIESCE                                                                                    \
+    TEXT("quiesce", false), NUMBER("quiesce_timeout_ms", false), FLAG("quiesce_required")
+#define SNAPSHOT_POLICY TEXT("prefix", false), TEXT("comment", false), QUIESCE, FLAG("dry_run")
 #define QUOTA_RULE                                                                                 \
     TEXT("volume", true), TEXT("type", true), TEXT("target", false), TEXT("qtree", false)
 #define QUOTA_LIMITS                                                                               \
@@ -44,6 +48,12 @@
 static const struct verb verbs[] = {
     {"pool.show", VERB_LOOKS, verb_pool_show, {{0}}},
     {"pool.grow", VERB_CHANGES, verb_pool_grow, {NUMBER("size_bytes", true), FLAG("dry_run")}},
+    {"pool.modify",
+     VERB_CHANGES,
+     verb_pool_modify,
+     {TEXT("thresholds", false), NUMBER("lease_warning_s", false), FLAG("lease_force"),
+      TEXT("lease_snapshots", false), FLAG("dry_run")}},
+    {"pool.settings.show", VERB_LOOKS, verb_pool_settings_show, {{0}}},
     {"pool.check", VERB_CHANGES, verb_pool_check, {{0}}},
     {"pool.dump", VERB_CHANGES, verb_pool_dump, {TEXT("what", true)}},
 
@@ -74,7 +84,11 @@ static const struct verb verbs[] = {
       TEXT("undo", true),
       FLAG("force"),
       FLAG("dry_run")}},
-    {"lun.attributes", VERB_CHANGES, verb_lun_attributes, {NAME, ATTRIBUTES, FLAG("dry_run")}},
+    {"lun.attributes",
+     VERB_CHANGES,
+     verb_lun_attributes,
+     {NAME, ATTRIBUTES, TEXT("thresholds", false), TEXT("snapshot_policy", false),
+      FLAG("dry_run")}},
     {"lun.resize",
      VERB_CHANGES,
      verb_lun_resize,
@@ -95,6 +109,7 @@ static const struct verb verbs[] = {
       TEXT("comment", false),
       NUMBER("locked_until", false),
       {"with", VERB_STRINGS, false},
+      QUIESCE,
       FLAG("dry_run")}},
     {"snapshot.show", VERB_LOOKS, verb_snapshot_show, {TEXT("lun", false)}},
     {"snapshot.delete",
@@ -113,6 +128,17 @@ static const struct verb verbs[] = {
      VERB_CHANGES,
      verb_snapshot_restore,
      {TEXT("lun", true), TEXT("snapshot", true), FLAG("force"), FLAG("dry_run")}},
+
+    {"snapshot.policy.create",
+     VERB_CHANGES,
+     verb_snapshot_policy_create,
+     {NAME, TEXT("schedule", true), SNAPSHOT_POLICY}},
+    {"snapshot.policy.modify",
+     VERB_CHANGES,
+     verb_snapshot_policy_modify,
+     {NAME, TEXT("schedule", false), SNAPSHOT_POLICY}},
+    {"snapshot.policy.delete", VERB_CHANGES, verb_snapshot_policy_delete, {NAME, FLAG("dry_run")}},
+    {"snapshot.policy.show", VERB_LOOKS, verb_snapshot_policy_show, {TEXT("name", false)}},
 
     {"volume.create",
      VERB_CHANGES,
@@ -361,6 +387,10 @@ static const struct verb_hint_row verb_hints[] = {
     {"iscsi.chap.set", -EINVAL, NULL, "lunette iscsi chap set --help"},
     {"iscsi.*", -ENOTSUP, NULL, "lunette serve --help"},
     {"lun.*", -ENOENT, NULL, "lunette lun show"},
+    {"snapshot.policy.*", -EEXIST, NULL, "lunette snapshot policy show {name}"},
+    {"snapshot.policy.*", -EINVAL, NULL, "lunette snapshot policy create --help"},
+    {"snapshot.*", -ENOENT, "[quiesce]", ""},
+    {"snapshot.*", -ENOENT, "cannot be run", ""},
     {"snapshot.create", -ENOENT, NULL, "lunette lun show"},
     {"snapshot.create", -EEXIST, NULL, "lunette snapshot show {lun}"},
     {"snapshot.restore", -EBUSY, NULL, "lunette snapshot restore {lun}@{snapshot} --force"},
@@ -374,6 +404,7 @@ static const struct verb_hint_row verb_hints[] = {
     {"quota.*", -ENOENT, NULL, "lunette quota rule show"},
     {"explain.*", -ENOENT, NULL, "lunette lun show"},
     {"job.*", -ENOENT, NULL, "lunette job show"},
+    {"pool.modify", -EINVAL, NULL, "lunette pool modify --help"},
     {"pool.dump", -EINVAL, NULL, "lunette pool dump --help"},
     {"*", -ENOSPC, NULL, "lunette explain space"},
     {"*", -EDQUOT, NULL, "lunette quota report"},

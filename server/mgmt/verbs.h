@@ -98,12 +98,15 @@ bool verb_has(const struct verb_request *request, const char *name);
 MUST_CHECK int verb_strings(const struct verb_request *request, const char *name,
                             const char ***list, size_t *count);
 
+verb_fn verb_pool_modify, verb_pool_settings_show;
 verb_fn verb_pool_show, verb_pool_grow, verb_pool_check, verb_pool_dump;
 verb_fn verb_lun_create, verb_lun_show, verb_lun_clone, verb_lun_resize, verb_lun_rename,
     verb_lun_delete, verb_lun_comment, verb_lun_freed, verb_lun_attributes, verb_lun_clone_group,
     verb_lun_redeploy;
 verb_fn verb_snapshot_create, verb_snapshot_show, verb_snapshot_delete, verb_snapshot_rename,
     verb_snapshot_restore, verb_snapshot_lock;
+verb_fn verb_snapshot_policy_create, verb_snapshot_policy_modify, verb_snapshot_policy_delete,
+    verb_snapshot_policy_show;
 verb_fn verb_volume_create, verb_volume_modify, verb_volume_show, verb_volume_rename,
     verb_volume_delete, verb_volume_clone, verb_volume_split, verb_volume_split_estimate;
 verb_fn verb_qtree_create, verb_qtree_show, verb_qtree_rename, verb_qtree_delete;

@@ -14,6 +14,18 @@ uint64_t verb_time(const struct verb_request *request, const char *name);
 /* Result {"available_bytes":...,"promised_bytes":...}: what of the pool is left. */
 MUST_CHECK int verb_space_result(struct verb_request *request);
 
+/* What the request says of an object's settings (server/policy), and which: *mask. */
+MUST_CHECK int verb_policy_args(struct verb_request *request, enum policy_scope scope,
+                                struct policy_settings *settings, unsigned *mask);
+/* Changes them; nothing with a @mask of 0. */
+MUST_CHECK int verb_policy_set(struct verb_request *request, enum policy_scope scope, uint64_t id,
+                               unsigned mask, const struct policy_settings *settings);
+/* Adds them to the @view of an object, which has its "id". */
+void verb_policy_view(struct verb_request *request, enum policy_scope scope, json_t *view);
+
+/* What the request says of freezing applications; what it does not stays. */
+MUST_CHECK int verb_quiesce_args(struct verb_request *request, struct policy_quiesce *quiesce);
+
 /* -ENOENT: the argument "igroup" names none. */
 MUST_CHECK int verb_check_igroup(struct verb_request *request);
 /* Maps the clone @name, or @count > 1 of that template, to the argument "igroup", if there is one;

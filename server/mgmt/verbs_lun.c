@@ -105,15 +105,24 @@ int verb_lun_attributes(struct verb_request *request)
                     (verb_has(request, "locked_until") ? LUN_SET_LOCKED_UNTIL : 0u) |
                     (verb_has(request, "owner") ? LUN_SET_OWNER : 0u) |
                     (verb_has(request, "group") ? LUN_SET_GROUP : 0u);
+    struct policy_settings settings;
+    unsigned policy_mask;
     struct lun_info info;
-    if (mask == 0)
+    int r = verb_policy_args(request, POLICY_OF_LUN, &settings, &policy_mask);
+    if (r < 0)
+        return r;
+    if (mask == 0 && policy_mask == 0)
         return reason_set(&request->why, -EINVAL, "nothing of LUN \"%s\" is to be changed", name);
-    int r = lun_set_attributes(request->pool, name, mask, &attributes, &request->why);
+    if (mask != 0)
+        r = lun_set_attributes(request->pool, name, mask, &attributes, &request->why);
     if (r == 0)
         r = lun_get_info(request->pool, name, &info, &request->why);
+    if (r == 0)
+        r = verb_policy_set(request, POLICY_OF_LUN, info.id, policy_mask, &settings);
     if (r < 0)
         return r;
     request->result = view_lun(&info);
+    verb_policy_view(request, POLICY_OF_LUN, request->result);
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -137,9 +146,15 @@ int verb_lun_show(struct verb_request *request)
         return r;
     json_t *array = json_array();
     for (size_t i = 0; i < count; i++)
-        if (list[i].kind == OBJECT_LUN || verb_bool(request, "snapshots"))
-            if (json_array_append_new(array, view_lun(&list[i])) != 0)
-                r = -ENOMEM;
+    {
+        if (list[i].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
+            continue;
+        json_t *view = view_lun(&list[i]);
+        if (list[i].kind == OBJECT_LUN)
+            verb_policy_view(request, POLICY_OF_LUN, view);
+        if (json_array_append_new(array, view) != 0)
+            r = -ENOMEM;
+    }
     request->result = view_listing("luns", array);
     return request->result ? r : -ENOMEM;
 }

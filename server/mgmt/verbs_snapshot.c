@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
@@ -33,6 +34,25 @@ static bool verb_is_volume(const struct verb_request *request, const char *name)
     return volume_get_info(request->pool, name, &info, NULL) == 0;
 }
 
+/* With applications that hold still, if the request says so; else as @volumes says. */
+static int verb_snapshot_quiesced(struct verb_request *request, const char *const *objects,
+                                  size_t count, bool is_lun)
+{
+    struct policy_quiesce quiesce = {0};
+    const struct policy_snapshot_args args = {
+        .objects = objects,
+        .count = count,
+        .is_lun = is_lun,
+        .name = verb_string(request, "snapshot"),
+        .comment = verb_string(request, "comment"),
+        .locked_until_ns = verb_time(request, "locked_until"),
+        .quiesce = &quiesce,
+        .dry_run = verb_bool(request, "dry_run"),
+    };
+    int r = verb_quiesce_args(request, &quiesce);
+    return r < 0 ? r : policy_snapshot(target_policy(request->target), &args, &request->why);
+}
+
 /* The volumes of "lun" and "with". */
 static int verb_snapshot_volumes(struct verb_request *request)
 {
@@ -52,6 +72,8 @@ static int verb_snapshot_volumes(struct verb_request *request)
     volumes[0] = verb_string(request, "lun");
     for (size_t i = 0; i < count; i++)
         volumes[i + 1] = with[i];
+    if (verb_has(request, "quiesce"))
+        return verb_snapshot_quiesced(request, volumes, count + 1, false);
     return volume_snapshot_create(request->pool, volumes, count + 1, &args, &request->why);
 }
 
@@ -60,8 +82,10 @@ int verb_snapshot_create(struct verb_request *request)
     const char *lun = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
     if (verb_has(request, "with") || verb_is_volume(request, lun))
         return verb_snapshot_volumes(request);
-    int r = snapshot_create(request->pool, lun, snapshot, verb_string(request, "comment"),
-                            &request->why);
+    int r = verb_has(request, "quiesce")
+                ? verb_snapshot_quiesced(request, &lun, 1, true)
+                : snapshot_create(request->pool, lun, snapshot, verb_string(request, "comment"),
+                                  &request->why);
     return r < 0 || !verb_has(request, "locked_until") ? r : verb_snapshot_lock(request);
 }
 
@@ -93,6 +117,17 @@ static void verb_put_owners(json_t *snapshot, const struct volume_snapshot_info 
     ignore_error(json_object_set_new(snapshot, "owners", json_string(owners)), "shown only");
 }
 
+/* Whether applications held still, if that was asked for; the engine keeps it in the comment. */
+static void verb_put_consistency(json_t *snapshot)
+{
+    static const char *const kinds[] = {"application-consistent", "crash-consistent"};
+    const char *comment = json_string_value(json_object_get(snapshot, "comment"));
+    for (size_t i = 0; comment && i < ARRAY_SIZE(kinds); i++)
+        if (comment[0] == '[' && strncmp(comment + 1, kinds[i], strlen(kinds[i])) == 0)
+            ignore_error(json_object_set_new(snapshot, "consistency", json_string(kinds[i])),
+                         "shown only");
+}
+
 /* Snapshots of @volume, or of all (NULL). */
 static int verb_list_volume_snapshots(struct verb_request *request, const char *volume,
                                       json_t *array)
@@ -107,7 +142,10 @@ static int verb_list_volume_snapshots(struct verb_request *request, const char *
     {
         json_t *snapshot = view_volume_snapshot(&list[i]);
         if (snapshot)
+        {
             verb_put_owners(snapshot, &list[i], volumes, volume_count);
+            verb_put_consistency(snapshot);
+        }
         if (json_array_append_new(array, snapshot) != 0)
             r = -ENOMEM;
     }
@@ -121,9 +159,14 @@ static int verb_list_lun_snapshots(struct verb_request *request, const char *nam
     size_t count;
     int r = lun_list(request->pool, name, &list, &count, &request->why);
     for (size_t i = 0; r == 0 && i < count; i++)
-        if (list[i].kind == OBJECT_SNAPSHOT && (name || list[i].volume_snapshot_id == 0) &&
-            json_array_append_new(array, view_lun(&list[i])) != 0)
+    {
+        if (list[i].kind != OBJECT_SNAPSHOT || (!name && list[i].volume_snapshot_id != 0))
+            continue;
+        json_t *snapshot = view_lun(&list[i]);
+        verb_put_consistency(snapshot);
+        if (json_array_append_new(array, snapshot) != 0)
             r = -ENOMEM;
+    }
     return r;
 }
 

@@ -50,30 +50,54 @@ static int verb_volume_result(struct verb_request *request, const char *name)
     if (r < 0)
         return r;
     request->result = view_volume(&info);
+    verb_policy_view(request, POLICY_OF_VOLUME, request->result);
     return request->result ? 0 : -ENOMEM;
+}
+
+/* What the server does by itself for the volume. */
+static int verb_volume_set_policy(struct verb_request *request, const char *name, unsigned mask,
+                                  const struct policy_settings *settings)
+{
+    struct volume_info info;
+    if (mask == 0)
+        return 0;
+    int r = volume_get_info(request->pool, name, &info, &request->why);
+    if (r == -ENOENT && verb_bool(request, "dry_run"))
+        return 0;
+    return r < 0 ? r : verb_policy_set(request, POLICY_OF_VOLUME, info.id, mask, settings);
 }
 
 int verb_volume_create(struct verb_request *request)
 {
     struct volume_attributes attributes;
-    unsigned mask;
+    struct policy_settings settings;
+    unsigned mask, policy_mask;
     const char *name = verb_string(request, "name");
     int r = verb_volume_attributes(request, &attributes, &mask);
     if (r == 0)
+        r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
+    if (r == 0)
         r = volume_create(request->pool, name, &attributes, &request->why);
+    if (r == 0)
+        r = verb_volume_set_policy(request, name, policy_mask, &settings);
     return r < 0 ? r : verb_volume_result(request, name);
 }
 
 int verb_volume_modify(struct verb_request *request)
 {
     struct volume_attributes attributes;
-    unsigned mask;
+    struct policy_settings settings;
+    unsigned mask, policy_mask = 0;
     const char *name = verb_string(request, "name");
     int r = verb_volume_attributes(request, &attributes, &mask);
-    if (r == 0 && mask == 0)
-        r = reason_set(&request->why, -EINVAL, "nothing of volume \"%s\" is to be changed", name);
     if (r == 0)
+        r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
+    if (r == 0 && mask == 0 && policy_mask == 0)
+        r = reason_set(&request->why, -EINVAL, "nothing of volume \"%s\" is to be changed", name);
+    if (r == 0 && mask != 0)
         r = volume_modify(request->pool, name, mask, &attributes, &request->why);
+    if (r == 0)
+        r = verb_volume_set_policy(request, name, policy_mask, &settings);
     return r < 0 ? r : verb_volume_result(request, name);
 }
 
@@ -89,8 +113,12 @@ int verb_volume_show(struct verb_request *request)
         return r;
     json_t *array = json_array();
     for (size_t i = 0; i < (name ? 1 : count); i++)
-        if (json_array_append_new(array, view_volume(name ? &one : &list[i])) != 0)
+    {
+        json_t *view = view_volume(name ? &one : &list[i]);
+        verb_policy_view(request, POLICY_OF_VOLUME, view);
+        if (json_array_append_new(array, view) != 0)
             r = -ENOMEM;
+    }
     request->result = view_listing("volumes", array);
     return request->result ? r : -ENOMEM;
 }

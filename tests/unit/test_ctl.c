@@ -275,7 +275,7 @@ static void test_completion(void)
              "pool\nserve\nlun\nclone\nsnapshot\nvolume\nqtree\nquota\nexplain\nigroup\nmapping\n"
              "iscsi\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
     complete("s", "serve\nsnapshot\nserver\n");
-    complete("snapshot ", "create\nshow\ndelete\nlock\nrename\nrestore\n");
+    complete("snapshot ", "create\nshow\ndelete\nlock\nrename\nrestore\npolicy\n");
     complete("volume ", "create\nshow\nmodify\nresize\nrename\ndelete\nclone\n");
     complete("volume clone s", "show\nsplit\n");
     complete("quota ", "rule\non\noff\nreport\n");

@@ -318,6 +318,37 @@ static void test_unmap_shared_on_a_full_pool(void)
     stop();
 }
 
+/* With little slack a record of many blocks cannot ask for its nodes any more: block by block. */
+static void test_in_need(void)
+{
+    host_start(&host, NULL);
+    host.pool->ledger.slack_blks = 130;
+    CU_ASSERT_EQUAL(reserve("r", LUN_BLKS), 0);
+    for (uint64_t i = 0; i < LUN_BLKS; i++)
+        CU_ASSERT_EQUAL(host_write(&host, "r", i * 7 % LUN_BLKS, 1, 1, 0), 0);
+    host_snapshot(&host, "r", "s");
+    host_create(&host, "t", 200000);
+    fill_thin("t", 0);
+    CU_ASSERT_EQUAL(write_all("r", LUN_BLKS - 100, 2), 0);
+    fill_thin("t", 1000);
+    CU_ASSERT_TRUE(needed_blks("r") < 130);
+    /* A delete asks for all of the reserve: what is promised is all that is left. */
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    struct space_stats stats;
+    space_get_stats(host.pool->space, &stats);
+    uint64_t rest = stats.free_blks + stats.deferred_blks - stats.promised_blks - stats.asked_blks;
+    CU_ASSERT_EQUAL(space_admit(host.pool->space, rest, SPACE_FREEING), 0);
+    CU_ASSERT_TRUE(space_admit(host.pool->space, 1, SPACE_FREEING) < 0);
+    CU_ASSERT_EQUAL(host_write(&host, "r", LUN_BLKS - 100, 50, 3, 0), 0);
+    CU_ASSERT_EQUAL(host_unmap(&host, "r", LUN_BLKS - 50, 50), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "r", LUN_BLKS - 50, 50, 3, 0), 0);
+    space_leave(host.pool->space, rest);
+    CU_ASSERT_TRUE(host_holds(&host, "r", 0, LUN_BLKS - 100, 2));
+    CU_ASSERT_TRUE(host_holds(&host, "r", LUN_BLKS - 100, 100, 3));
+    CU_ASSERT_TRUE(host_holds(&host, "r@s", 0, LUN_BLKS, 1));
+    stop();
+}
+
 static void test_zero_with_allocation(void)
 {
     host_start(&host, NULL);
@@ -466,6 +497,7 @@ static CU_TestInfo keeping_tests[] = {
     {"atomic writes on a full pool", test_atomic_on_a_full_pool},
     {"waiting for deferred blocks", test_waiting_for_deferred},
     {"unmap of shared blocks on a full pool", test_unmap_shared_on_a_full_pool},
+    {"block by block in need", test_in_need},
     {"zeros with allocation", test_zero_with_allocation},
     {"nothing stays held", test_nothing_stays_held},
     CU_TEST_INFO_NULL,
