@@ -288,6 +288,7 @@ static int verb_plan_volume_restore(struct verb_request *request, const char *vo
 static int verb_restore_volume(struct verb_request *request)
 {
     const char *volume = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    verb_await_close_volume(request, volume);
     int r = volume_snapshot_restore(request->pool, volume, snapshot, verb_force_flag(request),
                                     &request->why);
     if (r < 0 || !verb_bool(request, "dry_run"))

@@ -71,6 +71,9 @@ json snapshots.0.owners '' snapshot show db
 
 echo "1d: Do not delete the original snapshot"
 fill db/data 2 0 8M
+ok snapshot restore "$snapshot" # a client that is just going is waited for
+json luns.0.own_bytes 0 lun show db/data
+fill db/data 2 0 8M
 json freed_bytes '*' snapshot delete "$snapshot" --dry-run
 [[ $("$probe" json freed_bytes <<<"$out") -ge 8388608 ]] || fail "the cost is not told: $out"
 json count 1 snapshot show db
