@@ -412,7 +412,7 @@ struct volume_info
     uint64_t logical_bytes;                          /* sum of the sizes of its LUNs */
     uint64_t mapped_bytes;                           /* sum of what its LUNs map */
     uint64_t charged_bytes;                          /* see above: data and nodes */
-    uint64_t snapshot_bytes;  /* of charged: what only points hold, no head any more */
+    uint64_t snapshot_bytes;  /* sum of what its LUNs' own snapshots hold and they no longer use */
     uint64_t reserved_bytes;  /* needs of its reserved LUNs not met yet */
     uint64_t needed_bytes;    /* what its guarantee still needs of the pool; 0 without one */
     uint64_t available_bytes; /* what a thin write into it can take: bound and pool considered */

@@ -39,6 +39,7 @@ static void volume_fill_info(struct pool *pool, const struct volume_object *volu
     {
         info->logical_bytes += atomic_load(&lun->size_bytes);
         info->mapped_bytes += atomic_load(&lun->line->mapped_blks) * BLK_BYTES;
+        info->snapshot_bytes += lun_snapshot_bytes(lun);
     }
     promise_fill_volume(pool, volume, info);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lun/base/checked.h"
 #include "server/ctl/ctl.h"
 #include "server/units.h"
 
@@ -13,12 +14,13 @@ static const struct field volume_fields[] = {
     {"guarantee", "Guarantee", FIELD_TEXT, false},
     {"luns", "LUNs", FIELD_COUNT, false},
     {"logical_bytes", "Logical", FIELD_BYTES, false},
-    {"mapped_bytes", "Mapped", FIELD_BYTES, false},
     {"charged_bytes", "Used", FIELD_BYTES, false},
     {"snapshot_bytes", "Snapshots", FIELD_BYTES, false},
-    {"reserved_bytes", "Reserved", FIELD_BYTES, false},
     {"available_bytes", "Available", FIELD_BYTES, false},
-    {"parent", "Clone of", FIELD_TEXT, false},
+    {"parent_volume", "Clone of", FIELD_TEXT, false},
+    {"parent", "Parent", FIELD_TEXT, true},
+    {"mapped_bytes", "Mapped", FIELD_BYTES, true},
+    {"reserved_bytes", "Reserved", FIELD_BYTES, true},
     {"clone_volume", "Clone", FIELD_TEXT, true},
     {"needed_bytes", "Still needed of the pool", FIELD_BYTES, true},
     {"savings_ratio", "Mapped:used", FIELD_RATIO, true},
@@ -89,14 +91,68 @@ static enum ctl_exit volume_put_options(const struct invocation *in, json_t *arg
     return CTL_DONE;
 }
 
-static void volume_print(const struct invocation *in, const char *did, const char *would,
-                         const json_t *result)
+/* "none" for a volume without a size. */
+static const char *volume_size_text(uint64_t size_bytes, char *text)
+{
+    return size_bytes ? units_format_bytes(size_bytes, 'h', text) : "none";
+}
+
+static void volume_print_change(const char *what, const char *before, const char *after)
+{
+    printf("%s: %s -> %s\n", what, before ? before : "-", after ? after : "-");
+}
+
+/* What the options in @args would make of the volume as it is. */
+static void volume_print_changes(const json_t *args, const json_t *now)
+{
+    char before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX];
+    const json_t *guarantee = json_object_get(args, "guarantee");
+    if (json_object_get(args, "size_bytes"))
+        volume_print_change("size", volume_size_text(ctl_get(now, "size_bytes"), before),
+                            volume_size_text(ctl_get(args, "size_bytes"), after));
+    if (guarantee)
+        volume_print_change("guarantee", json_string_value(json_object_get(now, "guarantee")),
+                            json_is_true(guarantee) ? "volume" : "none");
+    static const char *const texts[] = {"full_policy", "comment"};
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+    {
+        const char *text = json_string_value(json_object_get(args, texts[i]));
+        if (text)
+            volume_print_change(i == 0 ? "when full" : "comment",
+                                json_string_value(json_object_get(now, texts[i])), text);
+    }
+    if (json_object_get(args, "pause_ms"))
+        printf("pause: %" PRIu64 " ms -> %" PRIu64 " ms\n", ctl_get(now, "pause_ms"),
+               ctl_get(args, "pause_ms"));
+    printf("%s are available in it now; its guarantee still needs %s of the pool.\n",
+           units_format_bytes(ctl_get(now, "available_bytes"), 'h', before),
+           units_format_bytes(ctl_get(now, "needed_bytes"), 'h', after));
+}
+
+static void volume_print_dry_run(const struct invocation *in, const char *would, const json_t *args,
+                                 const json_t *result)
+{
+    char size[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
+    printf("%s volume %s", would, in->args[0]);
+    if (json_object_get(result, "size_bytes"))
+    {
+        printf("; nothing was changed.\n");
+        volume_print_changes(args, result);
+        return;
+    }
+    if (ctl_get(args, "size_bytes"))
+        printf(" of %s%s", units_format_bytes(ctl_get(args, "size_bytes"), 'h', size),
+               json_is_true(json_object_get(args, "guarantee")) ? ", promised to it by the pool"
+                                                                : "");
+    printf("; the pool has %s available now.\n",
+           units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+}
+
+static void volume_print(const struct invocation *in, const char *did, const json_t *result)
 {
     char size[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
     uint64_t size_bytes = ctl_get(result, "size_bytes");
-    if (option_flag(in, "dry-run"))
-        printf("%s volume %s; nothing was changed.\n", would, in->args[0]);
-    else if (size_bytes)
+    if (size_bytes)
         printf("%s volume %s of %s (%s available in it).\n", did, in->args[0],
                units_format_bytes(size_bytes, 'h', size),
                units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
@@ -109,13 +165,16 @@ static enum ctl_exit volume_ask(const struct invocation *in, const char *verb, j
                                 const char *did, const char *would)
 {
     AUTO_JSON json_t *result = NULL;
+    AUTO_JSON json_t *asked = json_incref(args);
     enum ctl_exit status = ctl_ask(in, verb, args, &result);
     if (status != CTL_DONE)
         return status;
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
+    else if (option_flag(in, "dry-run"))
+        volume_print_dry_run(in, would, asked, result);
     else
-        volume_print(in, did, would, result);
+        volume_print(in, did, result);
     return CTL_DONE;
 }
 

@@ -594,7 +594,10 @@ const struct command command_table[] = {
      "lunette snapshot show vm1 --fields name,created,mapped\n",
      COMMAND_LISTS, 0, 1, NULL, ctl_snapshot_show},
     {"snapshot delete", "LUN@SNAPSHOT", "delete a snapshot", "delete snapshot {0}",
-     "Clones made from it are not touched.", "lunette snapshot delete vm1@monday --dry-run\n",
+     "Or VOLUME@SNAPSHOT, with the snapshots of the LUNs in it; while volume clones depend on it "
+     "it is busy. Clones made from it are not touched.",
+     "lunette snapshot delete vm1@monday --dry-run\n"
+     "lunette snapshot delete db@nightly --defer\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, snapshot_delete_options, ctl_snapshot_delete},
     {"snapshot lock", "LUN@SNAPSHOT", "protect a snapshot from deletion until some time",
      "lock snapshot {0}", "A lock can be prolonged, never shortened.",
@@ -603,13 +606,14 @@ const struct command command_table[] = {
     {"snapshot rename", "LUN@SNAPSHOT NEW-SNAPSHOT", "give a snapshot another name",
      "rename snapshot {0}", NULL, "lunette snapshot rename vm1@monday release-6\n", 0, 2, 3, NULL,
      ctl_snapshot_rename},
-    {"snapshot restore", "LUN@SNAPSHOT", "put a LUN back to the state of a snapshot",
+    {"snapshot restore", "LUN@SNAPSHOT", "put a LUN or a volume back to the state of a snapshot",
      "restore snapshot {0}",
-     "What was written since is lost, unless a snapshot of it is made first. The LUN may not be "
-     "open, "
+     "VOLUME@SNAPSHOT puts all LUNs back that it holds; LUNs made since are left alone. What was "
+     "written since is lost, unless a snapshot of it is made first. The LUNs may not be open, "
      "unless --force.",
      "lunette snapshot restore vm1@monday --dry-run\n"
-     "lunette snapshot restore vm1@monday\n",
+     "lunette snapshot restore vm1@monday\n"
+     "lunette snapshot restore db@nightly --dry-run\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, force_options, ctl_snapshot_restore},
 
     {"snapshot policy create", "NAME", "make a policy for snapshots on schedule",
@@ -643,9 +647,10 @@ const struct command command_table[] = {
      COMMAND_DRY_RUN, 1, 2, volume_create_options, ctl_volume_create},
     {"volume show", "[NAME]", "list volumes and the space they use", "show volumes",
      "Used is what the pool holds for the volume: data and metadata that its LUNs and snapshots "
-     "were the first to allocate. What a clone shares is charged to where it came from.",
+     "were the first to allocate. What a clone shares is charged to where it came from. "
+     "Snapshots is what the LUNs' own snapshots hold and the LUNs no longer use.",
      "lunette volume show\n"
-     "lunette volume show db --fields name,size,used_bytes,available,savings_ratio --json\n",
+     "lunette volume show db --fields name,size,charged,available,savings_ratio --json\n",
      COMMAND_LISTS, 0, 1, NULL, ctl_volume_show},
     {"volume modify", "NAME", "change guarantee, policies, lock or note of a volume",
      "change volume {0}", NULL,
@@ -798,7 +803,9 @@ const struct command command_table[] = {
      "lunette tree\n"
      "lunette tree --dot | dot -Tsvg >tree.svg\n",
      0, 0, 0, tree_options, ctl_tree},
-    {"df", "", "show the space of the pool and of each LUN", "show space", NULL,
+    {"df", "", "show the space of the pool, of each volume and each LUN", "show space",
+     "Available is what a write finds that was promised nothing: in the volume, else in the pool. "
+     "Used by a LUN is what it shares with no other line, and what its snapshots hold.",
      "lunette df\n"
      "lunette df --units G\n",
      COMMAND_LISTS, 0, 0, NULL, ctl_df},

@@ -40,6 +40,9 @@ MUST_CHECK int verb_map_clones(struct verb_request *request, const char *name, u
  * LUN@SNAPSHOT.
  */
 void verb_await_close(struct verb_request *request, const char *name);
+/* The same for several, within the same time, and for all LUNs of a volume. */
+void verb_await_close_all(struct verb_request *request, const char *const *names, size_t count);
+void verb_await_close_volume(struct verb_request *request, const char *volume);
 
 /* Bytes with data in [from, end) of @name; a difference "A..B" counts what differs. */
 MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,

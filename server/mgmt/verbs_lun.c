@@ -255,6 +255,8 @@ int verb_lun_redeploy(struct verb_request *request)
         r = reason_set(&request->why, -EINVAL, "%zu names; 1 to %d are possible", count,
                        LUN_SET_MAX);
     if (r == 0)
+        verb_await_close_all(request, names, count);
+    if (r == 0)
         r = lun_redeploy(request->pool, verb_string(request, "source"), names, count,
                          verb_string(request, "undo"), verb_force_flag(request), &request->why);
     if (r < 0)
@@ -400,16 +402,43 @@ static uint32_t verb_count_open(struct verb_request *request, const char *name)
     return open;
 }
 
-void verb_await_close(struct verb_request *request, const char *name)
+void verb_await_close_all(struct verb_request *request, const char *const *names, size_t count)
 {
     const struct timespec pause = {.tv_nsec = VERB_CLOSE_PAUSE_MS * 1000000L};
-    for (unsigned ms = 0; ms < VERB_CLOSE_MS && !verb_bool(request, "force");
-         ms += VERB_CLOSE_PAUSE_MS)
+    unsigned ms = 0;
+    for (size_t i = 0; i < count && ms < VERB_CLOSE_MS && !verb_bool(request, "force");)
     {
-        if (verb_count_open(request, name) == 0)
-            return;
+        if (verb_count_open(request, names[i]) == 0)
+        {
+            i++;
+            continue;
+        }
         nanosleep(&pause, NULL);
+        ms += VERB_CLOSE_PAUSE_MS;
     }
+}
+
+void verb_await_close(struct verb_request *request, const char *name)
+{
+    verb_await_close_all(request, &name, 1);
+}
+
+void verb_await_close_volume(struct verb_request *request, const char *volume)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    AUTO_FREE const char **names = NULL;
+    struct volume_info info;
+    size_t count = 0, n = 0;
+    if (volume_get_info(request->pool, volume, &info, NULL) < 0 ||
+        lun_list(request->pool, NULL, &list, &count, NULL) < 0)
+        return;
+    names = calloc(count + 1, sizeof(*names));
+    for (size_t i = 0; names && i < count; i++)
+    {
+        if (list[i].volume_id == info.id && list[i].open_handles > 0)
+            names[n++] = list[i].name;
+    }
+    verb_await_close_all(request, names, n);
 }
 
 int verb_lun_delete(struct verb_request *request)

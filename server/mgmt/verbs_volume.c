@@ -160,6 +160,8 @@ int verb_volume_delete(struct verb_request *request)
     int r = 0;
     if (verb_bool(request, "dry_run"))
         r = verb_volume_contents(request, name, &list, &names, &count);
+    if (r == 0 && verb_bool(request, "with_contents"))
+        verb_await_close_volume(request, name);
     if (r == 0)
         r = volume_delete(request->pool, name, verb_bool(request, "with_contents"),
                           verb_force_flag(request), &request->why);
