@@ -105,6 +105,9 @@ static const struct command_option autodelete_options[] = {
 
 static const struct command_option pool_modify_options[] = {
     THRESHOLD_OPTION,
+    {"autogrow-step", 0, "SIZE", "let the pool grow by so much when it fills, or none", false},
+    {"autogrow-max", 0, "SIZE", "up to this size, or none", false},
+    {"autogrow-threshold", 0, "PERCENT", "it grows when so much is used (default: 90)", false},
     {"lease-warning", 0, "TIME", "an event so long before a lease ends (default: 10m), or none",
      false},
     {"lease-force", 0, "yes|no", "when a lease ends, delete the LUN although clients have it open",
@@ -449,8 +452,10 @@ const struct command command_table[] = {
      "pool never shrinks. LUNs stay in use meanwhile.",
      "lunette pool grow +50G\n", COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
     {"pool modify", "", "change what the pool does by itself", "change the pool",
-     "Without an option: shows it. The settings move with the pool.",
+     "Without an option: shows it. The settings move with the pool. A pool on a block device grows "
+     "as far as the device has.",
      "lunette pool modify\n"
+     "lunette pool modify --autogrow-step 50G --autogrow-max 1T\n"
      "lunette pool modify --threshold 75,85,95\n",
      COMMAND_DRY_RUN, 0, 0, pool_modify_options, ctl_pool_modify},
     {"pool autodelete modify", "", "let the pool make room by itself", "change autodelete",

@@ -30,6 +30,31 @@ static int verb_lease_args(struct verb_request *request, struct policy_leases *l
     return 0;
 }
 
+static int verb_autogrow_args(struct verb_request *request, struct policy_autogrow *autogrow,
+                              unsigned *mask)
+{
+    struct pool_info info;
+    uint64_t bytes, threshold = verb_number(request, "autogrow_threshold", 0);
+    autogrow->step_bytes = verb_number(request, "autogrow_step_bytes", 0);
+    autogrow->max_bytes = verb_number(request, "autogrow_max_bytes", 0);
+    autogrow->threshold_percent = (uint8_t)(threshold < 100 ? threshold : 100);
+    *mask |= (verb_has(request, "autogrow_step_bytes") ? POLICY_SET_AUTOGROW_STEP : 0u) |
+             (verb_has(request, "autogrow_max_bytes") ? POLICY_SET_AUTOGROW_MAX : 0u) |
+             (verb_has(request, "autogrow_threshold") ? POLICY_SET_AUTOGROW_THRESHOLD : 0u);
+    pool_get_info(request->pool, &info);
+    if (autogrow->step_bytes > 0)
+    {
+        /* A step that is too small would add nothing. */
+        int r = pool_grow_dry_run(request->pool, info.size_bytes + autogrow->step_bytes, &bytes,
+                                  &request->why);
+        if (r < 0)
+            return r;
+    }
+    if (verb_has(request, "autogrow_threshold") && (threshold < 1 || threshold > 99))
+        return reason_set(&request->why, -EINVAL, "a pool grows when 1 to 99 percent are used");
+    return 0;
+}
+
 int verb_policy_args(struct verb_request *request, enum policy_scope scope,
                      struct policy_settings *settings, unsigned *mask)
 {
@@ -39,6 +64,8 @@ int verb_policy_args(struct verb_request *request, enum policy_scope scope,
     *mask = 0;
     if (scope == POLICY_OF_POOL)
         r = verb_lease_args(request, &settings->leases, mask);
+    if (r == 0 && scope == POLICY_OF_POOL)
+        r = verb_autogrow_args(request, &settings->autogrow, mask);
     if (r < 0)
         return r;
     if (thresholds)

@@ -116,8 +116,17 @@ struct policy_autodelete
 extern const char *const policy_commitments[]; /* "try", ..., NULL */
 extern const char *const policy_defers[];      /* "user_created", ..., NULL */
 
+/* Of the pool. */
+struct policy_autogrow
+{
+    uint64_t step_bytes;       /* 0: it does not grow by itself */
+    uint64_t max_bytes;        /* 0: as far as the file system below goes */
+    uint8_t threshold_percent; /* used; it grows from there on */
+};
+
 struct policy_settings
 {
+    struct policy_autogrow autogrow;
     struct policy_autodelete autodelete; /* of the pool or a volume */
     struct policy_levels thresholds;
     struct policy_leases leases;
@@ -133,6 +142,9 @@ enum policy_mask
     POLICY_SET_LEASE_SNAPSHOTS = 8,
     POLICY_SET_SNAPSHOT_POLICY = 16,
     POLICY_SET_AUTODELETE = 32,
+    POLICY_SET_AUTOGROW_STEP = 64,
+    POLICY_SET_AUTOGROW_MAX = 128,
+    POLICY_SET_AUTOGROW_THRESHOLD = 256,
 };
 
 /* "80,90,95", or "none". -EINVAL. */

@@ -89,6 +89,8 @@ struct policy
         size_t lease_count;
         struct policy_room *rooms;
         size_t room_count;
+        int grow_refusal; /* why the pool could not grow, last time */
+        uint64_t grow_retry_ns;
         uint64_t swept_ns;
     } space;
     struct
@@ -197,6 +199,8 @@ bool policy_is_stopping(struct policy *policy);
 void policy_watch(struct policy *policy);
 /* Deletes LUNs whose leases have ended. */
 void policy_end_leases(struct policy *policy);
+/* Grows the pool. */
+void policy_grow(struct policy *policy);
 /* Deletes what may go where space runs out; whether there is more to do soon. */
 bool policy_make_room(struct policy *policy);
 

@@ -139,6 +139,18 @@ await '"count": 3' snapshot show db --json # one is deleted after one is made
 ok snapshot policy modify fast --schedule hourly:24
 json policies.0.prefix app- snapshot policy show
 
+# ---- growing ----
+refused 1 "adds no allocation group" pool modify --autogrow-step 4096
+json autogrow_step_bytes 134217728 pool modify --autogrow-step 128M --autogrow-max 384M
+json autogrow_threshold 30 pool modify --autogrow-threshold 30%
+io db/data 'write -P 3 0 40M'
+ok lun create filler 200M
+io filler 'write -P 3 0 100M'
+await "384.00MiB now" event show
+json size_bytes 402653184 pool show
+ok lun delete filler
+ok pool modify --autogrow-step none
+
 # ---- making room ----
 json enabled false pool autodelete show
 json trigger pool pool autodelete show
@@ -171,6 +183,7 @@ server_kill
 server_start
 json thresholds 50,70 pool modify
 json lease_snapshots all pool modify
+json autogrow_step_bytes 0 pool modify
 json policies.0.schedule hourly:24 snapshot policy show
 json target_free_space 90 volume autodelete show small
 json volumes.0.thresholds 50 volume show db
