@@ -229,4 +229,33 @@ MUST_CHECK int snapshot_policy_list(struct policy *policy, struct snapshot_polic
 /* Whether a schedule made the snapshot of this name (without "LUN@"). */
 bool snapshot_policy_made(const char *name);
 
+/* ---- physical splits ----------------------------------------------------------------------- */
+
+/* Copying what the LUNs of a volume share, in the background. */
+struct policy_split
+{
+    uint64_t volume_id;            /* also its number among jobs */
+    char volume[LUN_NAME_MAX + 1]; /* the name of the moment; "": it is gone */
+    uint64_t rate_bytes;           /* a second; 0: as fast as it goes */
+    bool is_paused;
+    char reason[100];              /* why it is paused */
+    uint64_t lun_id, offset_bytes; /* how far it is */
+    uint64_t copied_bytes, total_bytes;
+    uint64_t next_ns, saved_ns; /* when it may go on; when that was noted */
+};
+
+/* Begins it, goes on after a pause, or changes the rate. -ENOSPC with figures: what would be copied
+ * does not fit. */
+MUST_CHECK int policy_split_start(struct policy *policy, const char *volume, uint64_t rate_bytes,
+                                  bool dry_run, struct reason *why);
+/* -ENOENT: none is under way. */
+MUST_CHECK int policy_split_pause(struct policy *policy, const char *volume, bool dry_run,
+                                  struct reason *why);
+/* Ends it; what is copied stays so, and a volume clone goes on depending on its parent. */
+MUST_CHECK int policy_split_stop(struct policy *policy, const char *volume, bool dry_run,
+                                 struct reason *why);
+MUST_CHECK int policy_split_stop_id(struct policy *policy, uint64_t volume_id, struct reason *why);
+/* Those under way, also paused ones; free *list. */
+MUST_CHECK int policy_split_list(struct policy *policy, struct policy_split **list, size_t *count);
+
 #endif
