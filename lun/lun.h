@@ -424,6 +424,9 @@ MUST_CHECK int volume_get_info(struct pool *pool, const char *name, struct volum
                                struct reason *why);
 /* -ENOENT: there is none of that id (any more). Does not block on I/O. */
 MUST_CHECK int volume_get_info_by_id(struct pool *pool, uint64_t id, struct volume_info *info);
+/* The LUN of the volume with the smallest id above @after_id. -ENOENT. Does not block on I/O. */
+MUST_CHECK int volume_next_lun(struct pool *pool, uint64_t volume_id, uint64_t after_id,
+                               struct lun_info *info);
 /* By name; free *list. */
 MUST_CHECK int volume_list(struct pool *pool, struct volume_info **list, size_t *count);
 

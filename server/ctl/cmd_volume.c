@@ -363,11 +363,78 @@ enum ctl_exit ctl_volume_split_estimate(struct invocation *in)
     return CTL_DONE;
 }
 
+/* Takes @args over. */
+static enum ctl_exit volume_split_physical(const struct invocation *in, json_t *args)
+{
+    AUTO_JSON json_t *owned = args;
+    uint64_t rate_bytes = 0;
+    const char *rate = option_text(in, "rate");
+    enum ctl_exit status =
+        rate && strcmp(rate, "none") != 0 ? ctl_size(in, rate, UINT64_MAX, &rate_bytes) : CTL_DONE;
+    if (status != CTL_DONE)
+        return status;
+    ctl_put(owned, "physical", json_true());
+    if (rate_bytes > 0)
+        ctl_put(owned, "rate_bytes", proto_json_uint(rate_bytes));
+    return ctl_do(in, "volume.split", take_ptr(&owned),
+                  "%s what LUNs of %s share; lunette volume clone split show tells how far it is.",
+                  option_flag(in, "dry-run") ? "Would copy" : "Copying", in->args[0]);
+}
+
+static enum ctl_exit volume_split_change(const struct invocation *in, const char *verb,
+                                         const char *said)
+{
+    json_t *args = json_object();
+    ctl_put_text(args, "name", in->args[0]);
+    volume_put_dry_run(in, args);
+    return ctl_do(in, verb, args, "%s the split of %s%s.", said, in->args[0],
+                  option_flag(in, "dry-run") ? "; nothing was changed" : "");
+}
+
+enum ctl_exit ctl_volume_split_pause(struct invocation *in)
+{
+    return volume_split_change(in, "volume.split.pause",
+                               option_flag(in, "dry-run") ? "Would pause" : "Paused");
+}
+
+enum ctl_exit ctl_volume_split_stop(struct invocation *in)
+{
+    return volume_split_change(in, "volume.split.stop",
+                               option_flag(in, "dry-run") ? "Would stop" : "Stopped");
+}
+
+enum ctl_exit ctl_volume_split_show(struct invocation *in)
+{
+    static const struct field fields[] = {
+        {"volume", "Volume", FIELD_TEXT, false},
+        {"state", "State", FIELD_TEXT, false},
+        {"copied_bytes", "Copied", FIELD_BYTES, false},
+        {"total_bytes", "Total", FIELD_BYTES, false},
+        {"rate_bytes", "Rate (a second)", FIELD_BYTES, false},
+        {"reason", "Reason", FIELD_TEXT, false},
+        {"id", "Job", FIELD_COUNT, true},
+        {0},
+    };
+    AUTO_JSON json_t *result = NULL;
+    struct table_options options;
+    enum ctl_exit status = ctl_table_options(in, fields, &options);
+    if (status == CTL_DONE)
+        status = ctl_ask(in, "volume.split.show", NULL, &result);
+    return status == CTL_DONE ? ctl_list(in, result, "splits", fields) : status;
+}
+
 enum ctl_exit ctl_volume_split_start(struct invocation *in)
 {
     json_t *args = json_object();
     ctl_put_text(args, "name", in->args[0]);
     volume_put_dry_run(in, args);
+    if (option_flag(in, "physical"))
+        return volume_split_physical(in, args);
+    if (option_text(in, "rate"))
+    {
+        json_decref(args);
+        return ctl_usage(in, "--rate is for --physical: else nothing is copied");
+    }
     return ctl_do(
         in, "volume.split", args,
         "%s volume %s from its parent; blocks stay shared, and each is freed when the last "

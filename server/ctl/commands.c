@@ -80,6 +80,12 @@ static const struct command_option pool_create_options[] = {
         "quiesce-timeout", 0, "TIME", "how long a call of it may take (default: 30s)", false       \
     }
 
+static const struct command_option split_options[] = {
+    {"physical", 0, NULL, "copy in the background what its LUNs share", false},
+    {"rate", 0, "SIZE", "copy at most so much a second, 64K or more (default: none)", false},
+    {0},
+};
+
 #define AUTODELETE_ORDER                                                                           \
     "First snapshots, oldest first: never one that is locked or that volume clones depend on. "    \
     "Then "                                                                                        \
@@ -105,6 +111,9 @@ static const struct command_option autodelete_options[] = {
 
 static const struct command_option pool_modify_options[] = {
     THRESHOLD_OPTION,
+    {"autogrow-step", 0, "SIZE", "let the pool grow by so much when it fills, or none", false},
+    {"autogrow-max", 0, "SIZE", "up to this size, or none", false},
+    {"autogrow-threshold", 0, "PERCENT", "it grows when so much is used (default: 90)", false},
     {"lease-warning", 0, "TIME", "an event so long before a lease ends (default: 10m), or none",
      false},
     {"lease-force", 0, "yes|no", "when a lease ends, delete the LUN although clients have it open",
@@ -449,8 +458,10 @@ const struct command command_table[] = {
      "pool never shrinks. LUNs stay in use meanwhile.",
      "lunette pool grow +50G\n", COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
     {"pool modify", "", "change what the pool does by itself", "change the pool",
-     "Without an option: shows it. The settings move with the pool.",
+     "Without an option: shows it. The settings move with the pool. A pool on a block device grows "
+     "as far as the device has.",
      "lunette pool modify\n"
+     "lunette pool modify --autogrow-step 50G --autogrow-max 1T\n"
      "lunette pool modify --threshold 75,85,95\n",
      COMMAND_DRY_RUN, 0, 0, pool_modify_options, ctl_pool_modify},
     {"pool autodelete modify", "", "let the pool make room by itself", "change autodelete",
@@ -692,10 +703,23 @@ const struct command command_table[] = {
     {"volume clone split start", "NAME", "end the dependency of a volume clone on its parent",
      "split volume {0}",
      "Done when the command returns, whatever the size: no block is copied, and each is freed when "
-     "the last volume that uses it is gone.",
+     "the last volume that uses it is gone. With --physical what LUNs of the volume share (also of "
+     "one that is no clone) is copied in the background; the dependency ends with that. It goes on "
+     "after a restart, stops before the pool is full, and started again it goes on, or at another "
+     "rate. Snapshots of the volume go on sharing.",
      "lunette volume clone split start test-db --dry-run\n"
-     "lunette volume clone split start test-db\n",
-     COMMAND_DRY_RUN, 1, 1, NULL, ctl_volume_split_start},
+     "lunette volume clone split start test-db\n"
+     "lunette volume clone split start test-db --physical --rate 100M\n",
+     COMMAND_DRY_RUN, 1, 1, split_options, ctl_volume_split_start},
+    {"volume clone split show", "", "list physical splits and how far they are", "show splits",
+     NULL, "lunette volume clone split show\n", COMMAND_LISTS, 0, 0, NULL, ctl_volume_split_show},
+    {"volume clone split pause", "NAME", "pause a physical split", "pause the split of {0}",
+     "volume clone split start --physical goes on.", "lunette volume clone split pause test-db\n",
+     COMMAND_DRY_RUN, 1, 1, NULL, ctl_volume_split_pause},
+    {"volume clone split stop", "NAME", "stop a physical split", "stop the split of {0}",
+     "What is copied stays so; the volume goes on depending on its parent.",
+     "lunette volume clone split stop test-db\n", COMMAND_DRY_RUN, 1, 1, NULL,
+     ctl_volume_split_stop},
 
     {"qtree create", "VOLUME/QTREE", "make a qtree, the subject of a tree quota",
      "create qtree {0}", NULL, "lunette qtree create db/team-a --comment 'the A team'\n", 0, 1, 1,
@@ -826,9 +850,8 @@ const struct command command_table[] = {
      "Without ID: until there is none.", "lunette job wait --timeout 5m\n", 0, 0, 1,
      job_wait_options, ctl_job_wait},
     {"job cancel", "ID", "stop background work that can be stopped", "cancel job {0}",
-     "Work that gives back the space of something deleted cannot be stopped, and no other kind "
-     "exists "
-     "yet; the answer says which it is.",
+     "Work that gives back the space of something deleted cannot be stopped; physical splits of "
+     "volumes can.",
      "lunette job cancel 12\n", 0, 1, 1, NULL, ctl_job_cancel},
 
     {"server status", "", "show the running server", "ask for the server's status", NULL,

@@ -26,6 +26,13 @@ void verb_policy_view(struct verb_request *request, enum policy_scope scope, jso
 /* What the request says of freezing applications; what it does not stays. */
 MUST_CHECK int verb_quiesce_args(struct verb_request *request, struct policy_quiesce *quiesce);
 
+/* volume.split with "physical". */
+MUST_CHECK int verb_volume_split_physical(struct verb_request *request);
+/* Adds physical splits to a list of jobs. */
+MUST_CHECK int verb_add_split_jobs(struct verb_request *request, json_t *array);
+/* Whether the split @id (0: any) is being worked at; a paused one is not. */
+bool verb_split_runs(struct verb_request *request, uint64_t id);
+
 /* -ENOENT: the argument "igroup" names none. */
 MUST_CHECK int verb_check_igroup(struct verb_request *request);
 /* Maps the clone @name, or @count > 1 of that template, to the argument "igroup", if there is one;

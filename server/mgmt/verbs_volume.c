@@ -221,6 +221,10 @@ int verb_volume_split_estimate(struct verb_request *request)
 int verb_volume_split(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
+    if (verb_bool(request, "physical"))
+        return verb_volume_split_physical(request);
+    if (verb_has(request, "rate_bytes"))
+        return reason_set(&request->why, -EINVAL, "a rate is for a physical split");
     int r = volume_clone_split(request->pool, name, &request->why);
     return r < 0 ? r : verb_volume_result(request, name);
 }

@@ -23,12 +23,6 @@ bool policy_is_stopping(struct policy *policy)
     return policy->is_stopping;
 }
 
-static uint64_t policy_step_nothing(struct policy *policy)
-{
-    (void)policy;
-    return POLICY_IDLE_MS;
-}
-
 static const struct
 {
     const char *name;
@@ -37,7 +31,7 @@ static const struct
     [POLICY_SPACE] = {"policy-space", policy_step_space},
     [POLICY_EVENTS] = {"policy-events", policy_step_events},
     [POLICY_SCHEDULE] = {"policy-schedule", policy_step_schedule},
-    [POLICY_SPLIT] = {"policy-split", policy_step_nothing},
+    [POLICY_SPLIT] = {"policy-split", policy_step_split},
 };
 
 uint64_t policy_now_ns(struct policy *policy)
@@ -128,12 +122,14 @@ static void policy_destroy(struct policy *policy)
     if (policy->stop_fd >= 0)
         close(policy->stop_fd);
     lock_destroy(&policy->wake_lock);
+    lock_destroy(&policy->split_lock);
     lock_destroy(&policy->quiesce_lock);
     lock_destroy(&policy->settings_lock);
     free(policy->space.alarms);
     free(policy->space.leases);
     free(policy->space.rooms);
     free(policy->schedule.kept);
+    free(policy->split.list);
     free(policy->events_exec);
     free(policy->quiesce_folder);
     free(policy);
@@ -149,6 +145,7 @@ int policy_start(struct pool *pool, const struct policy_options *options, struct
     started->stop_fd = -1;
     lock_init(&started->settings_lock, LOCK_RANK_SERVER);
     lock_init(&started->quiesce_lock, LOCK_RANK_SERVER);
+    lock_init(&started->split_lock, LOCK_RANK_SERVER);
     lock_init(&started->wake_lock, LOCK_RANK_LEAF);
     for (size_t i = 0; i < POLICY_WORKS; i++)
     {

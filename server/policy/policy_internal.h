@@ -70,6 +70,7 @@ struct policy
 
     struct lock settings_lock; /* around read, change, write of a setting */
     struct lock quiesce_lock;  /* from freeze to thaw; may last for as long as a program may */
+    struct lock split_lock;    /* split below, and what is stored of it */
     struct lock wake_lock;
     bool is_stopping; /* under wake_lock */
     bool has_warned;  /* of a value that cannot be read; under wake_lock */
@@ -89,6 +90,8 @@ struct policy
         size_t lease_count;
         struct policy_room *rooms;
         size_t room_count;
+        int grow_refusal; /* why the pool could not grow, last time */
+        uint64_t grow_retry_ns;
         uint64_t swept_ns;
     } space;
     struct
@@ -98,6 +101,13 @@ struct policy
         uint64_t *kept; /* ids of snapshots that should go, could not, and were reported */
         size_t kept_count;
     } schedule;
+    struct
+    {
+        struct policy_split *list;
+        size_t count;
+        size_t turn;
+        bool is_loaded;
+    } split;
 };
 
 uint64_t policy_now_ns(struct policy *policy);
@@ -190,6 +200,7 @@ const char *policy_consistency(const struct policy_freeze *freeze);
 uint64_t policy_step_events(struct policy *policy);
 uint64_t policy_step_space(struct policy *policy);
 uint64_t policy_step_schedule(struct policy *policy);
+uint64_t policy_step_split(struct policy *policy);
 
 bool policy_is_stopping(struct policy *policy);
 
@@ -197,6 +208,8 @@ bool policy_is_stopping(struct policy *policy);
 void policy_watch(struct policy *policy);
 /* Deletes LUNs whose leases have ended. */
 void policy_end_leases(struct policy *policy);
+/* Grows the pool. */
+void policy_grow(struct policy *policy);
 /* Deletes what may go where space runs out; whether there is more to do soon. */
 bool policy_make_room(struct policy *policy);
 
