@@ -30,6 +30,11 @@ struct pool *service_pool(void)
     return service_the_pool;
 }
 
+struct qos *service_qos(void)
+{
+    return service_target ? target_qos(service_target) : NULL;
+}
+
 /* nbdkit has two levels: errors are always shown, debug lines with -v. */
 static void service_log(enum log_level level, const char *text)
 {

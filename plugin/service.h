@@ -12,9 +12,12 @@
 #define PLUGIN_SERVICE_H
 
 struct pool;
+struct qos;
 
 /* The open pool; only while clients can be connected. */
 struct pool *service_pool(void);
+/* Limits and figures of LUNs; NULL: none. */
+struct qos *service_qos(void);
 
 /* nbdkit's callbacks: 0, or -1 after nbdkit_error(). */
 int service_get_ready(void);

@@ -8,6 +8,7 @@
 
 #include "lun/base/cleanup.h"
 #include "server/mgmt/mgmt.h"
+#include "server/qos/qos.h"
 #ifdef LUNETTE_ISCSI
 #include "server/iscsi/portal.h"
 #endif
@@ -18,6 +19,7 @@ struct target
     struct target_options options; /* strings owned */
     char *portals[TARGET_PORTALS_MAX];
     struct mgmt *mgmt;
+    struct qos *qos;
     struct access *access; /* NULL: access_problem says why */
     struct reason access_problem;
     struct scsi_target *scsi; /* this and the next: NULL without portals */
@@ -70,6 +72,11 @@ const char *target_access_problem(const struct target *target)
     return target->access_problem.text;
 }
 
+struct qos *target_qos(struct target *target)
+{
+    return target->qos;
+}
+
 struct iscsi_server *target_iscsi(struct target *target)
 {
     return target->iscsi;
@@ -79,12 +86,12 @@ struct iscsi_server *target_iscsi(struct target *target)
 
 #ifdef LUNETTE_ISCSI
 /* Without portals: what is stored for a LUN ends with it all the same. */
-static void target_lun_changed(void *opaque, enum lun_change change, uint64_t lun_id,
-                               const char *name)
+static void target_access_lun_changed(struct target *target, enum lun_change change,
+                                      uint64_t lun_id, const char *name)
 {
-    struct target *target = opaque;
-    (void)name;
-    if (change == LUN_CHANGE_DELETED)
+    if (target->scsi)
+        scsi_target_lun_changed(target->scsi, change, lun_id, name);
+    else if (target->access && change == LUN_CHANGE_DELETED)
         access_forget_lun(target->access, lun_id);
 }
 
@@ -94,10 +101,7 @@ static int target_open_access(struct target *target, struct reason *why)
     reason_clear(&target->access_problem);
     int r = access_open(target->pool, &target->access, &target->access_problem);
     if (r == 0)
-    {
-        pool_set_change_hook(target->pool, target_lun_changed, target);
         return 0;
-    }
     if (target->options.iscsi_portal_count > 0)
         return reason_set(why, r, "%s", target->access_problem.text);
     event_add(target->pool, "error", "access.unreadable", "",
@@ -110,11 +114,11 @@ static int target_start_iscsi(struct target *target, struct reason *why)
     const struct iscsi_options options = {.portals = target->options.iscsi_portals,
                                           .portal_count = target->options.iscsi_portal_count};
     const struct scsi_target_options scsi = {.target_name = access_target_name(target->access),
-                                             .port_count = (uint16_t)options.portal_count};
+                                             .port_count = (uint16_t)options.portal_count,
+                                             .qos = target->qos};
     int r = scsi_target_create(target->pool, target->access, &scsi, &target->scsi, why);
     if (r < 0)
         return r;
-    pool_set_change_hook(target->pool, scsi_target_lun_changed, target->scsi);
     r = iscsi_start(target->scsi, target->access, &options, &target->iscsi, why);
     if (r < 0)
         return r;
@@ -127,8 +131,6 @@ static int target_start_iscsi(struct target *target, struct reason *why)
 static void target_stop_iscsi(struct target *target)
 {
     iscsi_stop(target->iscsi);
-    if (target->access)
-        pool_set_change_hook(target->pool, NULL, NULL);
     scsi_target_destroy(target->scsi);
     access_close(target->access);
 }
@@ -165,6 +167,12 @@ static void target_stop_iscsi(struct target *target)
     (void)target;
 }
 
+static void target_access_lun_changed(struct target *target, enum lun_change change,
+                                      uint64_t lun_id, const char *name)
+{
+    (void)target, (void)change, (void)lun_id, (void)name;
+}
+
 size_t target_iscsi_portals(const struct target *target)
 {
     (void)target;
@@ -186,9 +194,22 @@ const char *target_iscsi_name(const struct target *target)
 
 /* ---- start and stop ------------------------------------------------------------------------ */
 
+static void target_lun_changed(void *opaque, enum lun_change change, uint64_t lun_id,
+                               const char *name)
+{
+    struct target *target = opaque;
+    target_access_lun_changed(target, change, lun_id, name);
+    if (change == LUN_CHANGE_DELETED)
+        qos_forget_lun(target->qos, lun_id);
+}
+
 static void target_free(struct target *target)
 {
+    /* Before anything that its hook looks at goes; LUNs are changed by management only. */
+    if (target->qos)
+        pool_set_change_hook(target->pool, NULL, NULL);
     target_stop_iscsi(target);
+    qos_close(target->qos);
     free((char *)target->options.mgmt_socket);
     free((char *)target->options.management_group);
     free((char *)target->options.nbd_uri);
@@ -212,9 +233,13 @@ int target_start(struct pool *pool, const struct target_options *options, struct
     if (r < 0)
         r = reason_set(why, r, "no memory");
     if (r == 0)
+        r = qos_open(pool, &started->qos, why);
+    if (r == 0)
         r = target_open_access(started, why);
     if (r == 0 && options->iscsi_portal_count > 0)
         r = target_start_iscsi(started, why);
+    if (r == 0)
+        pool_set_change_hook(pool, target_lun_changed, started);
     /* Last: who finds the socket finds everything else running. */
     if (r == 0 && options->mgmt_socket)
         r = mgmt_start(started, NULL, &started->mgmt, why);
