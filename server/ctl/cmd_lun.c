@@ -185,6 +185,7 @@ enum ctl_exit ctl_lun_clone(struct invocation *in)
     ctl_put_text(args, "source", source);
     ctl_put_text(args, "name", name);
     ctl_put_text(args, "comment", option_text(in, "comment"));
+    ctl_put_text(args, "qos", option_text(in, "qos"));
     if (option_text(in, "count"))
     {
         ctl_put(args, "count", proto_json_uint(count));

@@ -16,4 +16,9 @@ MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name,
 MUST_CHECK int verb_show_freed(struct verb_request *request, const char *const *names,
                                size_t count);
 
+/* Puts LUNs that were made just now into the QoS class that the request's "qos" names. */
+MUST_CHECK int verb_qos_set_new(struct verb_request *request, const uint64_t *ids, size_t count);
+/* Whether "qos" names a class, if it is there. */
+MUST_CHECK int verb_qos_check(struct verb_request *request);
+
 #endif

@@ -123,6 +123,38 @@ static int verb_check_free_names(struct verb_request *request, const struct lun_
     return r;
 }
 
+/*
+ * The clones are there when this fails, which is said. It can only be for want of memory or space,
+ * as the class was there.
+ */
+static int verb_put_clones_into_class(struct verb_request *request,
+                                      const struct lun_clone_args *args)
+{
+    size_t count = args->count > 0 ? args->count : 1;
+    char name[2 * LUN_NAME_MAX];
+    struct reason why = {.text = "no memory"};
+    AUTO_FREE uint64_t *ids = calloc(count, sizeof(*ids));
+    int r = ids ? 0 : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < count; i++)
+    {
+        struct lun_info info;
+        if (args->count > 1)
+            r = verb_number_name(args->name, (uint64_t)args->first_number + i, name, sizeof(name));
+        if (r == 0)
+            r = lun_get_info(request->pool, args->count > 1 ? name : args->name, &info, &why);
+        if (r == 0)
+            ids[i] = info.id;
+    }
+    if (r == 0)
+    {
+        r = verb_qos_set_new(request, ids, count);
+        why = request->why;
+    }
+    return r < 0 ? reason_set(&request->why, r, "the clones were made, but are in no class: %.900s",
+                              why.text)
+                 : 0;
+}
+
 int verb_lun_clone(struct verb_request *request)
 {
     uint64_t count = verb_number(request, "count", 1);
@@ -140,10 +172,14 @@ int verb_lun_clone(struct verb_request *request)
                           LUN_CLONES_AT_ONCE_MAX);
     bool dry_run = verb_bool(request, "dry_run");
     struct lun_info source;
-    int r = 0;
-    if (!dry_run)
+    int r = verb_qos_check(request);
+    if (r == 0 && !dry_run)
+    {
         r = lun_clone(request->pool, &args, &request->why);
-    else
+        if (r == 0 && verb_has(request, "qos"))
+            r = verb_put_clones_into_class(request, &args);
+    }
+    else if (r == 0)
     {
         r = lun_get_info(request->pool, args.source, &source, &request->why);
         if (r == 0)

@@ -271,8 +271,10 @@ static void complete(const char *words, const char *expected)
 
 static void test_completion(void)
 {
-    complete("", "pool\nserve\nlun\nsnapshot\nigroup\nmapping\niscsi\ntree\ndf\nfreed\nevent\njob\n"
-                 "server\nhelp\n");
+    complete("", "pool\nserve\nlun\nsnapshot\nigroup\nmapping\niscsi\nqos\ntop\nmetrics\ntree\ndf\n"
+                 "freed\nevent\njob\nserver\nhelp\n");
+    complete("qos ", "class\nset\nshow\n");
+    complete("qos class create x --ma", "--max-iops=\n--max-bps=\n");
     complete("s", "serve\nsnapshot\nserver\n");
     complete("snapshot ", "create\nshow\ndelete\nrename\nrestore\n");
     complete("snapshot re", "rename\nrestore\n");
