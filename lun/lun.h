@@ -14,9 +14,12 @@
  * Errors are negative errno (base/err.h); management functions explain themselves in @why, which
  * may be NULL.
  *
- * Names: a LUN is "NAME", its snapshot "NAME@SNAPSHOT". A name has 1 to LUN_NAME_MAX bytes of
- * letters, digits and . _ : + - and begins with a letter, a digit or '_'; '/' is reserved for
- * volumes and qtrees, ".." for differences ("A..B" for lun_open()).
+ * Names: a LUN is "LUN" (outside volumes), "VOLUME/LUN" or "VOLUME/QTREE/LUN", its snapshot is that
+ * and "@SNAPSHOT", a snapshot of a volume is "VOLUME@SNAPSHOT". Each part is of letters, digits and
+ * . _ : + - and begins with a letter, a digit or '_'; ".." is for differences ("A..B" for
+ * lun_open()). The whole of a LUN's name, without its snapshot's, has 1 to LUN_NAME_MAX bytes. No
+ * volume is named as a LUN outside volumes, and no qtree as a LUN beside it. Wherever a name is
+ * asked for it may begin with "/vol/".
  */
 #ifndef LUN_LUN_H
 #define LUN_LUN_H
@@ -43,11 +46,14 @@ struct pool_create_options
     uint32_t group_blks; /* blocks of an allocation group; 0: the default, tests use small ones */
     bool preallocate;    /* take all of the file's space from its file system now */
     bool overwrite;      /* even if the path holds a pool or something else recognisable */
+    bool dry_run;        /* of pool_create(): refuse what it would refuse, and write nothing */
 };
 
 struct pool_open_options
 {
     bool read_only;         /* for check and dump: replays in memory, writes nothing */
+    bool super_only;        /* likewise, and reads nothing but the superblock, whatever else is
+                               damaged; for pool_dump() of "superblock" and "block N" alone */
     bool take_over;         /* although the superblock names another host as holder */
     uint64_t cache_bytes;   /* of metadata nodes; 0: 64 MiB */
     uint32_t checkpoint_ms; /* longest age of a change before a checkpoint; 0: 5000 */
@@ -95,6 +101,9 @@ MUST_CHECK int pool_run_job_step(struct pool *pool);
 
 /* Uses what the file or device has grown to; @size_bytes 0: all of a device. Never shrinks. */
 MUST_CHECK int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why);
+/* The size that it would have then; refuses what pool_grow() refuses before it changes anything. */
+MUST_CHECK int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
+                                 struct reason *why);
 
 enum pool_health
 {
@@ -119,11 +128,12 @@ struct pool_info
     uint64_t metadata_bytes;  /* bitmaps, journal, trees, objects, superblocks */
     uint64_t data_bytes;      /* blocks that hold data of LUNs, snapshots and pending jobs */
     uint64_t reserve_bytes;   /* kept back so that deletes and checkpoints always succeed */
-    uint64_t promised_bytes;  /* to reserved LUNs; 0 until reservations come */
-    uint64_t available_bytes; /* free - promised, what new thin data can take */
+    uint64_t promised_bytes;  /* needs of reserved LUNs and guaranteed volumes not met yet */
+    uint64_t available_bytes; /* free + deferred - promised - reserve: what thin data can take */
     uint64_t logical_bytes;   /* sum of the sizes of all LUNs */
     uint64_t mapped_bytes;    /* sum of what all LUNs map: what copies would need */
     uint64_t lun_count, snapshot_count, line_count, hidden_point_count, dying_count;
+    uint64_t volume_count;
     uint64_t checkpoint_id;
     uint64_t journal_used_bytes, journal_size_bytes; /* of one half */
     uint64_t dirty_nodes, cached_nodes, cache_hits, cache_misses;
@@ -133,7 +143,24 @@ struct pool_info
 
 void pool_get_info(struct pool *pool, struct pool_info *info);
 
+/*
+ * While on, this thread's commands on LUNs, snapshots, volumes, qtrees and quotas check all that
+ * they always check, and are refused for the same reasons, but change nothing and add no events.
+ */
+void command_dry_run(bool on);
+
 /* ---- LUNs ---------------------------------------------------------------------------------- */
+
+/* What a LUN has beside its content; stored with it. Times are nanoseconds since 1970. */
+struct lun_attributes
+{
+    bool is_reserved;         /* space is promised: its writes never meet -ENOSPC */
+    bool is_autodelete;       /* may be deleted when space runs out (a policy above decides) */
+    uint64_t expire_ns;       /* a lease: a policy above deletes it then; 0: none */
+    uint64_t locked_until_ns; /* deleting, shrinking, restoring, redeploying: -EPERM until then */
+    const char *owner;        /* whose user quota it counts for; NULL or "": nobody's */
+    const char *group;        /* whose group quota it counts for */
+};
 
 struct lun_create_args
 {
@@ -141,6 +168,7 @@ struct lun_create_args
     uint64_t size_bytes;   /* a multiple of the sector size */
     uint32_t sector_bytes; /* 512 or 4096; 0: 512 */
     const char *comment;   /* may be NULL */
+    struct lun_attributes attributes;
 };
 
 MUST_CHECK int lun_create(struct pool *pool, const struct lun_create_args *args,
@@ -153,6 +181,10 @@ struct lun_clone_args
     uint32_t count;        /* 0 or 1: one clone named name; else that many, of one instant */
     uint32_t first_number; /* for the template; 0 counts from 0 */
     const char *comment;
+    bool no_reserve; /* else a clone of a reserved LUN is reserved, or refused with -ENOSPC */
+    bool autodelete;
+    uint64_t expire_ns;
+    const char *owner, *group; /* NULL: the source's */
 };
 
 /*
@@ -161,15 +193,70 @@ struct lun_clone_args
  */
 MUST_CHECK int lun_clone(struct pool *pool, const struct lun_clone_args *args, struct reason *why);
 
+/* What clone number @number of a template is called. -EINVAL: it is none, or the name too long. */
+MUST_CHECK int lun_clone_name(const char *name_template, uint32_t number, char *name, size_t size,
+                              struct reason *why);
+
+/* One of several clones made at one instant, of different sources. */
+struct lun_pair
+{
+    const char *source; /* LUNs all, or snapshots all */
+    const char *name;
+};
+
+/* Clones of several LUNs, all or none, all of one instant: no write is in one that depends on a
+ * write missing in another. @common: source, name and count are not looked at. */
+MUST_CHECK int lun_clone_group(struct pool *pool, const struct lun_pair *pairs, size_t count,
+                               const struct lun_clone_args *common, struct reason *why);
+
 enum lun_change_flags
 {
     LUN_FORCE = 1, /* although clients have it open: they get -ESTALE from then on */
+    LUN_DEFER = 2, /* volume_snapshot_delete(): when its last dependent volume goes, if not now */
 };
 
-/* -EBUSY if it is open and not forced. Its snapshots go too only with @with_snapshots, else -EBUSY.
+/*
+ * The LUNs @names get the content and size of @source ("LUN" or "LUN@SNAPSHOT"), all or none, and
+ * keep identity, name, attributes and snapshots. What they held becomes a snapshot @undo of each
+ * (an older one of that name is replaced). -EBUSY as for a restore. -ENOSPC: a reserved one.
  */
+MUST_CHECK int lun_redeploy(struct pool *pool, const char *source, const char *const *names,
+                            size_t count, const char *undo, unsigned flags, struct reason *why);
+
+/* What of @attributes is changed. */
+enum lun_attribute_mask
+{
+    LUN_SET_RESERVED = 1,
+    LUN_SET_AUTODELETE = 2,
+    LUN_SET_EXPIRE = 4,
+    LUN_SET_LOCKED_UNTIL = 8, /* only ever to a later time */
+    LUN_SET_OWNER = 16,
+    LUN_SET_GROUP = 32,
+};
+
+/* @name: a LUN; with LUN_SET_LOCKED_UNTIL alone also "LUN@SNAPSHOT". -ENOSPC: the reservation
+ * cannot be promised, -EDQUOT: the new owner's quota. */
+MUST_CHECK int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
+                                  const struct lun_attributes *attributes, struct reason *why);
+
+/* -EBUSY if it is open and not forced. Its snapshots go too only with @with_snapshots, else -EBUSY;
+ * those that are part of a volume's snapshot leave it. -EPERM: it or one of them is locked. */
 MUST_CHECK int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
                           struct reason *why);
+/* Of which LUN, and what has to be so when it is deleted, whatever was so when somebody looked. */
+struct lun_delete_condition
+{
+    uint64_t id;
+    uint64_t expire_ns;          /* its lease is this one; 0: any or none */
+    bool is_autodelete;          /* it is marked so */
+    bool keeps_volume_snapshots; /* -EBUSY if a snapshot of its volume holds it */
+};
+/* lun_delete() with its snapshots, for policies. -ENOENT: it is gone; -ESTALE: @condition is not so
+ * any more. */
+MUST_CHECK int lun_delete_if(struct pool *pool, const struct lun_delete_condition *condition,
+                             unsigned flags, struct reason *why);
+/* To another path too: into and out of volumes and qtrees. -EBUSY: it has snapshots and would leave
+ * its volume. */
 MUST_CHECK int lun_rename(struct pool *pool, const char *name, const char *new_name,
                           struct reason *why);
 /* Growing is always allowed; shrinking cuts data off and needs LUN_FORCE. */
@@ -181,11 +268,13 @@ MUST_CHECK int lun_set_comment(struct pool *pool, const char *name, const char *
 /* @snapshot without the "LUN@". */
 MUST_CHECK int snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
                                const char *comment, struct reason *why);
+/* -EBUSY, as for the next one: it is part of a volume's snapshot; see volume_snapshot_delete(). */
 MUST_CHECK int snapshot_delete(struct pool *pool, const char *lun_name, const char *snapshot,
                                unsigned flags, struct reason *why);
 MUST_CHECK int snapshot_rename(struct pool *pool, const char *lun_name, const char *snapshot,
                                const char *new_snapshot, struct reason *why);
-/* The LUN's content and size become the snapshot's. LUN_FORCE if clients have the LUN open. */
+/* The LUN's content and size become the snapshot's, which may be part of a volume's. LUN_FORCE if
+ * clients have the LUN open. */
 MUST_CHECK int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot,
                                 unsigned flags, struct reason *why);
 
@@ -213,8 +302,14 @@ struct lun_info
     uint64_t snapshot_bytes; /* of a LUN: data that its own snapshots hold and it no longer uses */
     uint64_t created_ns;
     uint32_t open_handles;
-    uint32_t snapshot_count; /* of a LUN */
-    uint32_t generation;     /* birth of a head, freeze of a point */
+    uint32_t snapshot_count;      /* of a LUN */
+    uint32_t generation;          /* birth of a head, freeze of a point */
+    uint64_t volume_id, qtree_id; /* 0: in none */
+    uint64_t volume_snapshot_id;  /* of a snapshot: the volume snapshot it is part of, or 0 */
+    bool is_reserved, is_autodelete;
+    uint64_t needed_bytes; /* of a reserved LUN: what its promise still needs of the pool */
+    uint64_t expire_ns, locked_until_ns;
+    char owner[LUN_OWNER_MAX + 1], group[LUN_OWNER_MAX + 1];
 };
 
 /* -ENOENT. @name is "LUN" or "LUN@SNAPSHOT". */
@@ -227,6 +322,14 @@ MUST_CHECK int lun_get_info(struct pool *pool, const char *name, struct lun_info
  */
 MUST_CHECK int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list,
                         size_t *count, struct reason *why);
+
+/* The LUN or snapshot with that id, which it keeps through renames. -ENOENT: there is none (any
+ * more). Does not block on I/O. */
+MUST_CHECK int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info);
+
+/* The LUNs with a lease (expire_ns) or is_autodelete, in no order; free *list. What it costs beside
+ * that is a look at each LUN in memory. */
+MUST_CHECK int lun_list_expendable(struct pool *pool, struct lun_info **list, size_t *count);
 
 /* Bytes of the pool that would come back, exactly, once background work is done, if all @names
  * ("LUN", "LUN@SNAPSHOT") were deleted together. Data and metadata. May take time: reads drop
@@ -248,11 +351,219 @@ struct line_info
 /* The lineage: heads, points and dying leaves, oldest first. Free *list. */
 MUST_CHECK int pool_list_lines(struct pool *pool, struct line_info **list, size_t *count);
 
+/* ---- volumes ------------------------------------------------------------------------------- */
+
+/*
+ * A volume holds LUNs, directly or in qtrees, and snapshots of all of them at one instant. Its size
+ * bounds the pool blocks (data and nodes) that its own LUNs and snapshots were first to allocate:
+ * what they share with lines of other volumes is charged there. LUNs outside volumes have no such
+ * bound. Pools made before there were volumes have none; lun_rename() moves LUNs into one.
+ */
+struct volume_attributes
+{
+    uint64_t size_bytes;      /* 0: no bound; a guarantee needs one */
+    bool is_guaranteed;       /* its size is promised by the pool */
+    bool pauses_when_full;    /* writes wait (bounded) for room instead of -ENOSPC */
+    uint32_t pause_ms;        /* how long at most; 0: 30000 */
+    uint64_t locked_until_ns; /* deleting, shrinking, restoring it or what is in it: -EPERM */
+    const char *comment;      /* NULL: none */
+};
+
+enum volume_attribute_mask
+{
+    VOLUME_SET_SIZE = 1,
+    VOLUME_SET_GUARANTEE = 2,
+    VOLUME_SET_FULL_POLICY = 4, /* pauses_when_full and pause_ms */
+    VOLUME_SET_LOCKED_UNTIL = 8,
+    VOLUME_SET_COMMENT = 16,
+};
+
+MUST_CHECK int volume_create(struct pool *pool, const char *name,
+                             const struct volume_attributes *attributes, struct reason *why);
+/* -ENOSPC: a promise cannot be kept, or the size would be below what is charged already. */
+MUST_CHECK int volume_modify(struct pool *pool, const char *name, unsigned mask,
+                             const struct volume_attributes *attributes, struct reason *why);
+/* Its LUNs and snapshots are named anew with it; handles stay. */
+MUST_CHECK int volume_rename(struct pool *pool, const char *name, const char *new_name,
+                             struct reason *why);
+/* -EBUSY: not empty and not @with_contents, volumes cloned from it depend on a snapshot, or LUNs
+ * are open and LUN_FORCE is not given. */
+MUST_CHECK int volume_delete(struct pool *pool, const char *name, bool with_contents,
+                             unsigned flags, struct reason *why);
+
+struct volume_info
+{
+    uint64_t id;
+    char name[LUN_NAME_MAX + 1];
+    char comment[LUN_COMMENT_MAX + 1];
+    uint8_t uuid[16];
+    uint64_t size_bytes;
+    bool is_guaranteed, pauses_when_full;
+    uint32_t pause_ms;
+    uint64_t locked_until_ns, created_ns;
+    uint64_t lun_count, qtree_count, snapshot_count; /* snapshots of the volume */
+    uint64_t logical_bytes;                          /* sum of the sizes of its LUNs */
+    uint64_t mapped_bytes;                           /* sum of what its LUNs map */
+    uint64_t charged_bytes;                          /* see above: data and nodes */
+    uint64_t snapshot_bytes;  /* of charged: what only points hold, no head any more */
+    uint64_t reserved_bytes;  /* needs of its reserved LUNs not met yet */
+    uint64_t needed_bytes;    /* what its guarantee still needs of the pool; 0 without one */
+    uint64_t available_bytes; /* what a thin write into it can take: bound and pool considered */
+    uint64_t parent_volume_id, parent_snapshot_id; /* of a volume clone that is not split; or 0 */
+    char parent[2 * LUN_NAME_MAX + 2];             /* "VOLUME@SNAPSHOT", or "" */
+};
+
+MUST_CHECK int volume_get_info(struct pool *pool, const char *name, struct volume_info *info,
+                               struct reason *why);
+/* -ENOENT: there is none of that id (any more). Does not block on I/O. */
+MUST_CHECK int volume_get_info_by_id(struct pool *pool, uint64_t id, struct volume_info *info);
+/* By name; free *list. */
+MUST_CHECK int volume_list(struct pool *pool, struct volume_info **list, size_t *count);
+
+/* @path: "VOLUME/QTREE". */
+MUST_CHECK int qtree_create(struct pool *pool, const char *path, const char *comment,
+                            struct reason *why);
+/* @new_name: "QTREE" or "VOLUME/QTREE" of the same volume. */
+MUST_CHECK int qtree_rename(struct pool *pool, const char *path, const char *new_name,
+                            struct reason *why);
+/* -EBUSY: it holds LUNs. */
+MUST_CHECK int qtree_delete(struct pool *pool, const char *path, struct reason *why);
+
+struct qtree_info
+{
+    uint64_t id, volume_id;
+    char path[LUN_NAME_MAX + 1]; /* "VOLUME/QTREE" */
+    char comment[LUN_COMMENT_MAX + 1];
+    uint64_t lun_count, logical_bytes, created_ns;
+};
+
+/* Of @volume, or of all volumes (NULL); by path; free *list. */
+MUST_CHECK int qtree_list(struct pool *pool, const char *volume, struct qtree_info **list,
+                          size_t *count, struct reason *why);
+
+struct volume_snapshot_args
+{
+    const char *name;
+    const char *comment;      /* may be NULL */
+    uint64_t locked_until_ns; /* 0: it can be deleted at any time */
+};
+
+/*
+ * All LUNs of @volumes (one or more: a consistency group), at one instant: a snapshot @args->name
+ * of each volume, and of each LUN in it. All or none.
+ */
+MUST_CHECK int volume_snapshot_create(struct pool *pool, const char *const *volumes, size_t count,
+                                      const struct volume_snapshot_args *args, struct reason *why);
+/*
+ * With the snapshots of its LUNs. -EBUSY: volume clones depend on it (@why names them and the ways
+ * on); with LUN_DEFER it is marked instead and goes with the last of them. -EPERM: locked.
+ */
+MUST_CHECK int volume_snapshot_delete(struct pool *pool, const char *volume, const char *snapshot,
+                                      unsigned flags, struct reason *why);
+MUST_CHECK int volume_snapshot_rename(struct pool *pool, const char *volume, const char *snapshot,
+                                      const char *new_snapshot, struct reason *why);
+/* All LUNs of the volume that the snapshot holds become as they were in it; LUNs made since are
+ * left alone, as are qtrees. -EBUSY as for snapshot_restore(). All or none. */
+MUST_CHECK int volume_snapshot_restore(struct pool *pool, const char *volume, const char *snapshot,
+                                       unsigned flags, struct reason *why);
+MUST_CHECK int volume_snapshot_lock(struct pool *pool, const char *volume, const char *snapshot,
+                                    uint64_t locked_until_ns, struct reason *why);
+
+struct volume_snapshot_info
+{
+    uint64_t id, volume_id;
+    char name[2 * LUN_NAME_MAX + 2]; /* "VOLUME@SNAPSHOT" */
+    char comment[LUN_COMMENT_MAX + 1];
+    uint64_t created_ns, locked_until_ns;
+    uint32_t lun_count;
+    uint32_t clone_count; /* volumes that depend on it: it is busy */
+    bool is_automatic;    /* made by volume_clone() */
+    bool is_deferred;     /* goes with its last dependent volume */
+    uint64_t logical_bytes;
+};
+
+/* Of @volume, or of all volumes (NULL); oldest first within a volume; free *list. */
+MUST_CHECK int volume_snapshot_list(struct pool *pool, const char *volume,
+                                    struct volume_snapshot_info **list, size_t *count,
+                                    struct reason *why);
+
+struct volume_clone_args
+{
+    const char *volume;
+    const char *snapshot; /* NULL: one is made, named "clone_NAME.UTC-TIME.N" */
+    const char *name;
+    bool unguaranteed; /* else it is guaranteed if the parent is, and its LUNs reserved if those
+                          are, or it is refused with -ENOSPC */
+    bool unlocked;     /* of a locked volume or snapshot: make an unlocked one; else -EPERM */
+    const char *comment;
+};
+
+/* A volume whose LUNs are those of a snapshot, by the same names and with new identities. Size,
+ * policies and qtrees are the parent's. It depends on the snapshot until it is split or deleted,
+ * and leaves it behind then. */
+MUST_CHECK int volume_clone(struct pool *pool, const struct volume_clone_args *args,
+                            struct reason *why);
+/* Ends the dependency at once, without a copy: blocks stay shared, and each is freed when the last
+ * that uses it goes. A deferred snapshot goes with its last dependent. -EINVAL: not a clone. */
+MUST_CHECK int volume_clone_split(struct pool *pool, const char *name, struct reason *why);
+
+/* ---- quotas -------------------------------------------------------------------------------- */
+
+/*
+ * Limits on the sum of the logical sizes of LUNs: of a qtree or volume (tree), of an owner (user)
+ * or of a group, within one volume. A tree quota refuses whatever would exceed it; user and group
+ * quotas refuse create, resize and changes of owner, but let clones through, over-allocated and
+ * reported. The target "*" is the default for every target of its type without a rule.
+ */
+enum quota_type
+{
+    QUOTA_TREE,
+    QUOTA_USER,
+    QUOTA_GROUP,
+};
+
+struct quota_rule
+{
+    enum quota_type type;
+    char volume[LUN_NAME_MAX + 1];
+    char target[LUN_NAME_MAX +
+                1]; /* tree: qtree, or "" for the volume; user, group: its name; "*" */
+    char qtree[LUN_NAME_MAX + 1]; /* user, group: only within this qtree; "": the whole volume */
+    uint64_t hard_bytes;          /* UINT64_MAX: no limit, only tracked */
+    uint64_t soft_bytes;          /* an event above and one on return; UINT64_MAX: none */
+    uint64_t threshold_bytes;     /* an event above; UINT64_MAX: none */
+};
+
+/* Makes the rule or changes it. Never fails for what is used already. */
+MUST_CHECK int quota_rule_set(struct pool *pool, const struct quota_rule *rule, struct reason *why);
+MUST_CHECK int quota_rule_delete(struct pool *pool, const struct quota_rule *rule,
+                                 struct reason *why);
+MUST_CHECK int quota_rule_list(struct pool *pool, const char *volume, struct quota_rule **list,
+                               size_t *count, struct reason *why);
+/* Rules of a volume are enforced only while they are on; off from the beginning. */
+MUST_CHECK int quota_set_enabled(struct pool *pool, const char *volume, bool on,
+                                 struct reason *why);
+
+struct quota_usage
+{
+    struct quota_rule rule; /* with the target's own name where a default rule applies */
+    bool is_default, is_enabled;
+    uint64_t used_bytes;
+    uint64_t lun_count;
+};
+
+/* What is used beside what is allowed. @path: only what binds that LUN, qtree or volume; NULL: all.
+ */
+MUST_CHECK int quota_report(struct pool *pool, const char *path, struct quota_usage **list,
+                            size_t *count, struct reason *why);
+
 /* ---- I/O ----------------------------------------------------------------------------------- */
 
 enum lun_open_flags
 {
     LUN_READ_ONLY = 1,
+    LUN_BACKGROUND = 2, /* for the server's own work: does not count as a client, so nothing is
+                           refused because of it; it gets -ESTALE when the LUN is deleted */
 };
 
 enum lun_io_flags
@@ -270,6 +581,10 @@ enum lun_io_flags
 MUST_CHECK int lun_open(struct pool *pool, const char *name, unsigned flags, struct lun **lun,
                         struct reason *why);
 void lun_close(struct lun *lun); /* NULL is accepted */
+/* From now on no write through this handle, or through any of the pool's, waits for room in a
+ * volume that pauses when it is full: those that do end with -ENOSPC. For aborts and shutdown. */
+void lun_stop_waiting(struct lun *lun);
+void pool_stop_waiting(struct pool *pool);
 
 uint64_t lun_size_bytes(const struct lun *lun); /* now; changes by resize */
 bool lun_is_read_only(const struct lun *lun);

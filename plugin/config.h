@@ -31,6 +31,15 @@ struct plugin_config
     char *conf_path;
     char *iscsi_portals[TARGET_PORTALS_MAX];
     size_t iscsi_portal_count;
+    struct iscsi_limits iscsi_limits; /* 0 in any: the default */
+    uint32_t iscsi_threads, iscsi_workers;
+    char *iscsi_redirect;
+    bool iscsi_redirect_permanently;
+    char *events_exec;
+    uint32_t events_exec_ms; /* 0: the default */
+    bool events_syslog;
+    char *events_severity;
+    char *quiesce_folder;
 };
 
 extern const char plugin_config_help[];

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lun/base/err.h"
 #include "lun/base/list.h"
 #include "lun/base/lock.h"
 
@@ -21,9 +22,10 @@ struct nbdkit_exports;
 
 struct export
 {
-    struct list link;    /* under the lock of the list of all */
-    struct lun *lun;     /* immutable, as the next */
-    struct qos_lun *qos; /* NULL: nothing is limited or counted */
+    struct list link; /* under the lock of the list of all */
+    struct lun *lun;  /* immutable, as its id; 0: a difference, which has none */
+    uint64_t lun_id;
+    struct qos_lun *qos; /* immutable; NULL: nothing is limited or counted */
     char *name;          /* immutable: as the client gave it */
     char *description;   /* the connection's thread only, while it negotiates */
     struct lock lock;
@@ -55,6 +57,10 @@ void export_close_all(void);
  * more, because the client hung up or the server stops.
  */
 bool export_is_over(struct export *export);
+
+/* Logs why @what is refused, unless this connection has logged a refusal before. */
+void export_log_refusal(struct export *export, const struct nbd_error *error, const char *what,
+                        const struct reason *why);
 
 /* Logs that @what failed, unless this connection has logged an error of that kind before. */
 void export_log_error(struct export *export, const struct nbd_error *error, const char *what,

@@ -13,8 +13,10 @@
 #include "lun/lun.h"
 #include "plugin/export.h"
 #include "plugin/nbd_error.h"
+#include "plugin/service.h"
 #include "plugin/shutdown.h"
 #include "server/qos/qos.h"
+#include "server/target.h"
 
 enum
 {
@@ -36,6 +38,28 @@ static int io_result(struct export *export, int r, const char *what, uint64_t le
     /* A client that asks for fast zeroes wants to know, and goes on. */
     if (r != -ENOTSUP)
         export_log_error(export, error, what, len, offset);
+    errno = error->nbd_errno;
+    return -1;
+}
+
+/*
+ * Whether an iSCSI initiator's reservation keeps the client out. A flush passes: it changes
+ * nothing. 0, or -1 with errno.
+ */
+static int io_admit(struct export *export, bool write, const char *what)
+{
+    struct target *target = service_target();
+    struct reason why;
+    int r = target ? target_check_nbd(target, export->lun_id, write, NULL) : 0;
+    if (r == 0)
+        return 0;
+    /* Once more, for the words; it may have been released since. */
+    reason_clear(&why);
+    r = target_check_nbd(target, export->lun_id, write, &why);
+    if (r == 0)
+        return 0;
+    const struct nbd_error *error = nbd_error_of(r);
+    export_log_refusal(export, error, what, &why);
     errno = error->nbd_errno;
     return -1;
 }
@@ -74,6 +98,8 @@ int io_pread(void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t 
 {
     (void)flags;
     struct export *export = handle;
+    if (io_admit(export, false, "read") < 0)
+        return -1;
     uint64_t begun_ns = qos_clock_ns();
     int r = io_enter(export, QOS_READ, count);
     if (r == 0)
@@ -86,6 +112,8 @@ int io_pread(void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t 
 int io_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 {
     struct export *export = handle;
+    if (io_admit(export, true, "write") < 0)
+        return -1;
     uint64_t begun_ns = qos_clock_ns();
     int r = io_enter(export, QOS_WRITE, count);
     if (r == 0)
@@ -112,6 +140,8 @@ typedef int io_unmap_fn(struct lun *lun, uint64_t len, uint64_t offset, unsigned
 static int io_unmap(struct export *export, io_unmap_fn *unmap, const char *what, uint64_t len,
                     uint64_t offset, uint32_t flags)
 {
+    if (io_admit(export, true, what) < 0)
+        return -1;
     uint64_t begun_ns = qos_clock_ns();
     int r = io_enter(export, QOS_UNMAP, 0);
     if (r == 0)
@@ -135,6 +165,8 @@ int io_cache(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
     (void)flags;
     struct export *export = handle;
+    if (io_admit(export, false, "cache") < 0)
+        return -1;
     return io_result(export, lun_cache(export->lun, count, offset), "cache", count, offset);
 }
 
@@ -179,6 +211,8 @@ int io_extents(void *handle, uint32_t count, uint64_t offset, uint32_t flags,
         .end = offset + count,
         .one_only = flags & NBDKIT_FLAG_REQ_ONE,
     };
+    if (io_admit(export, false, "block status") < 0)
+        return -1;
     while (!answer.is_done)
     {
         struct lun_extent batch[IO_EXTENTS_BATCH];

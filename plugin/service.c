@@ -23,16 +23,16 @@ extern int lunette_debug_engine;
 NBDKIT_DLL_PUBLIC int lunette_debug_engine = 0;
 
 static struct pool *service_the_pool;
-static struct target *service_target;
+static struct target *service_the_target;
 
 struct pool *service_pool(void)
 {
     return service_the_pool;
 }
 
-struct qos *service_qos(void)
+struct target *service_target(void)
 {
-    return service_target ? target_qos(service_target) : NULL;
+    return service_the_target;
 }
 
 /* nbdkit has two levels: errors are always shown, debug lines with -v. */
@@ -98,11 +98,21 @@ static int service_start_target(struct reason *why)
         .mgmt_mode = config->mgmt_mode,
         .iscsi_portals = (const char *const *)config->iscsi_portals,
         .iscsi_portal_count = config->iscsi_portal_count,
+        .iscsi_limits = config->iscsi_limits,
+        .iscsi_threads = config->iscsi_threads,
+        .iscsi_workers = config->iscsi_workers,
+        .iscsi_redirect = config->iscsi_redirect,
+        .iscsi_redirect_permanently = config->iscsi_redirect_permanently,
         .nbd_uri = config->nbd_uri,
         .management_group = config->mgmt_group,
         .conf_path = config->conf_path,
+        .policy = {.events_exec = config->events_exec,
+                   .events_exec_ms = config->events_exec_ms,
+                   .events_syslog = config->events_syslog,
+                   .events_severity = config->events_severity,
+                   .quiesce_folder = config->quiesce_folder},
     };
-    return target_start(service_the_pool, &options, &service_target, why);
+    return target_start(service_the_pool, &options, &service_the_target, why);
 }
 
 int service_after_fork(void)
@@ -129,8 +139,8 @@ int service_after_fork(void)
 void service_cleanup(void)
 {
     shutdown_watch_stop();
-    target_stop(service_target);
-    service_target = NULL;
+    target_stop(service_the_target);
+    service_the_target = NULL;
 }
 
 void service_unload(void)

@@ -23,10 +23,12 @@ enum lock_rank
     LOCK_RANK_CP,         /* one checkpoint at a time */
     LOCK_RANK_RANGE,      /* lun->ranges: the table of locked ranges, held for moments; a locked
                              range itself outlives it (map/range.h), and comes before all below */
+    LOCK_RANK_ATOMIC,     /* one atomic write that finds little room at a time */
     LOCK_RANK_CP_GATE,    /* shared around prepare+apply+append, exclusive for the switch of a CP */
     LOCK_RANK_MAP,        /* lun->map_lock: the trees of a head */
     LOCK_RANK_CATALOG,    /* pool->catalog_lock: names, lists of lines, in-memory objects */
     LOCK_RANK_SHARED_TREE, /* trees that belong to no LUN: object pages, shared references */
+    LOCK_RANK_LEDGER,      /* what is promised and charged */
     LOCK_RANK_SPACE,       /* allocation groups, deferred frees, reserves */
     LOCK_RANK_JOURNAL,     /* the buffer of records, sequence numbers */
     LOCK_RANK_COMMIT,      /* who leads the group commit */

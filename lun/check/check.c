@@ -17,9 +17,12 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/reader.h"
+#include "lun/check/count.h"
+#include "lun/check/objects.h"
 #include "lun/check/walk.h"
 #include "lun/map/lineage.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 
 enum
 {
@@ -35,9 +38,8 @@ struct check
     uint64_t bits;
     /* Of the line at hand: */
     const struct line *line;
-    uint64_t mapped, own_data, dropped_data, dropped_nodes;
+    uint64_t mapped, own_data, own_nodes, dropped_data, dropped_nodes;
     struct tree_key end;
-    bool private_tree;
     uint64_t data_blks, node_blks;
 };
 
@@ -140,6 +142,7 @@ static int check_map_node(void *opaque, const struct node *node, unsigned level,
     struct check *check = opaque;
     check->result->nodes_checked++;
     bool is_own = line_owns(check->line, node->ref.birth);
+    check->own_nodes += is_own;
     check_block(check, node->ref.blk, is_own, true);
     return 0;
 }
@@ -159,90 +162,54 @@ static int check_map_entry(void *opaque, const union disk_entry *entry, struct t
     return 0;
 }
 
-/* What a begun walk has still to free: own nodes at or above the level of its phase, at that level
- * only those beyond its cursor. */
-static int check_walk_children(struct check *check, const struct tree *tree, struct node_ref ref,
-                               unsigned level, struct tree_key low, struct tree_key high,
-                               unsigned phase);
-
-static int check_walk_child_nodes(struct check *check, const struct tree *tree,
-                                  const struct disk_node *disk, unsigned level, struct tree_key low,
-                                  struct tree_key high, unsigned phase)
+/* What a begun walk has still to free. */
+static int check_unwalked_node(void *opaque, const struct node *node, unsigned level,
+                               struct tree_key low, struct tree_key high)
 {
-    unsigned count = le16_get(disk->count);
-    int r = 0;
-    for (unsigned i = 0; r == 0 && i < count; i++)
-    {
-        struct tree_key from = i == 0 ? low : tree_child_key(&disk->children[i]);
-        struct tree_key to = i + 1 < count ? tree_child_key(&disk->children[i + 1]) : high;
-        r = check_walk_children(check, tree, tree_child_ref(&disk->children[i]), level - 1, from,
-                                to, phase);
-    }
-    return r;
-}
-
-static int check_walk_children(struct check *check, const struct tree *tree, struct node_ref ref,
-                               unsigned level, struct tree_key low, struct tree_key high,
-                               unsigned phase)
-{
-    const struct line *line = check->line;
-    if (level < phase || (!check->private_tree && !line_owns(line, ref.birth)))
-        return 0;
-    /* The walk's cursor is the first key of the next node at its level. */
-    if (level == phase && tree_key_compare(high, line->walk_key) <= 0 &&
-        tree_key_compare(high, TREE_KEY_END) != 0)
-        return 0;
-    struct node *node;
-    int r = cache_load(check->pool->cache, ref, tree->kind, &node);
-    if (r < 0)
-        return r;
+    (void)level, (void)low, (void)high;
+    struct check *check = opaque;
     check->result->nodes_checked++;
-    check_block(check, ref.blk, true, true);
-    if (level > 0)
-    {
-        r = check_walk_child_nodes(check, tree, node->disk, level, low, high, phase);
-    }
-    else if (tree->kind == DISK_TREE_MAP)
-    {
-        for (unsigned i = 0; i < le16_get(node->disk->count); i++)
-        {
-            const struct disk_map_entry *entry = &node->disk->entries[i].map;
-            bool is_own = line_owns(line, le32_get(entry->birth));
-            for (uint64_t n = 0; is_own && n < le16_get(entry->len_blks); n++)
-                check_block(check, le40_get(entry->blk) + n, true, false);
-        }
-    }
-    cache_unpin(check->pool->cache, node);
-    return r;
+    check->own_nodes++;
+    check_block(check, node->ref.blk, true, true);
+    return 0;
 }
 
-static int check_walking_map(struct check *check)
+static int check_unwalked_entry(void *opaque, const union disk_entry *entry, struct tree_key low,
+                                struct tree_key high)
 {
-    const struct line *line = check->line;
-    if (line->map.root.blk == 0 || line->walk_phase >= line->map.levels)
+    (void)low, (void)high;
+    struct check *check = opaque;
+    uint64_t len = le16_get(entry->map.len_blks);
+    if (!line_owns(check->line, le32_get(entry->map.birth)))
         return 0;
-    return check_walk_children(check, &line->map, line->map.root, line->map.levels - 1u,
-                               (struct tree_key){0}, TREE_KEY_END, line->walk_phase);
+    check->own_data += len;
+    for (uint64_t i = 0; i < len; i++)
+        check_block(check, le40_get(entry->map.blk) + i, true, false);
+    return 0;
+}
+
+static int check_unwalked(struct check *check, const struct tree *tree)
+{
+    struct tree_visit visit = {.node = check_unwalked_node,
+                               .entry = tree->kind == DISK_TREE_MAP ? check_unwalked_entry : NULL,
+                               .opaque = check};
+    return tree_visit_unwalked(check->pool, check->line, tree, &visit);
 }
 
 static int check_map(struct check *check, const struct line *line)
 {
-    check->mapped = check->own_data = 0;
+    check->mapped = 0;
     check->end = (struct tree_key){0};
-    check->private_tree = false;
     if (line->is_walking)
-        return check_walking_map(check);
+        return check_unwalked(check, &line->map);
     struct tree_visit visit = {.node = check_map_node, .entry = check_map_entry, .opaque = check};
     int r = tree_visit(check->pool, &line->map, &visit);
     if (r < 0)
         return r;
-    uint64_t mapped = atomic_load(&line->mapped_blks), own = atomic_load(&line->own_blks);
+    uint64_t mapped = atomic_load(&line->mapped_blks);
     if (mapped != check->mapped)
         check_say(check, true, "%s counts %" PRIu64 " mapped blocks, there are %" PRIu64,
                   line_name(line), mapped, check->mapped);
-    if (own != check->own_data)
-        check_say(check, true, "%s counts %" PRIu64 " own blocks, there are %" PRIu64,
-                  line_name(line), own, check->own_data);
     return 0;
 }
 
@@ -254,6 +221,7 @@ static int check_private_node(void *opaque, const struct node *node, unsigned le
     (void)level, (void)low, (void)high;
     struct check *check = opaque;
     check->result->nodes_checked++;
+    check->own_nodes++; /* of the line's drop list; of the catalog nobody asks */
     check_block(check, node->ref.blk, true, true);
     return 0;
 }
@@ -279,16 +247,9 @@ static int check_drops(struct check *check, const struct line *line)
 {
     check->dropped_data = check->dropped_nodes = 0;
     check->end = (struct tree_key){0};
-    check->private_tree = true;
+    /* What it dropped is forgotten then; the nodes of the list are being freed. */
     if (line->is_walking && line->walk_phase >= line->map.levels)
-    {
-        /* What it dropped is forgotten; the nodes of the list are being freed. */
-        if (line->drops.root.blk == 0 || line->walk_phase >= lineage_walk_phases(line))
-            return 0;
-        return check_walk_children(check, &line->drops, line->drops.root, line->drops.levels - 1u,
-                                   (struct tree_key){0}, TREE_KEY_END,
-                                   line->walk_phase - line->map.levels);
-    }
+        return check_unwalked(check, &line->drops);
     struct tree_visit visit = {
         .node = check_private_node, .entry = check_drop_entry, .opaque = check};
     int r = tree_visit(check->pool, &line->drops, &visit);
@@ -326,18 +287,38 @@ static void check_line_counts(struct check *check, const struct line *line)
         check_say(check, true, "every child of a hidden point walks: nobody frees what it holds");
 }
 
+/* A dead map says nothing of what is left of it: those behind it do. */
+static int check_own(struct check *check, const struct line *line, bool is_dead)
+{
+    uint64_t data = check->own_data, nodes = check->own_nodes;
+    int r = is_dead ? count_own(check->pool, line, &data, &nodes) : 0;
+    if (r < 0)
+        return r;
+    uint64_t own = atomic_load(&line->own_blks), own_nodes = atomic_load(&line->own_node_blks);
+    if (own != data)
+        check_say(check, true, "%s counts %" PRIu64 " own blocks, there are %" PRIu64,
+                  line_name(line), own, data);
+    if (own_nodes != nodes)
+        check_say(check, true, "%s counts %" PRIu64 " own nodes, there are %" PRIu64,
+                  line_name(line), own_nodes, nodes);
+    return 0;
+}
+
 static int check_lines(struct check *check)
 {
     list_for_each (line, &check->pool->lines, struct line, all_link)
     {
         check->line = line;
         check->result->lines_checked++;
+        check->own_data = check->own_nodes = 0;
         check_line_counts(check, line);
         /* A hidden point that is about to be walked was never reclaimed from: its map is whole. */
         bool is_dead = line_is_hidden_point(line) && line->child_count > 0;
         int r = is_dead ? 0 : check_map(check, line);
         if (r == 0)
             r = check_drops(check, line);
+        if (r == 0)
+            r = check_own(check, line, is_dead);
         if (r < 0)
             check_say(check, true, "a tree of %s cannot be read: %s", line_name(line),
                       strerror(-r));
@@ -355,12 +336,18 @@ static int check_page_entry(void *opaque, const union disk_entry *entry, struct 
     return 0;
 }
 
+static void check_say_object(void *opaque, bool is_error, const char *text)
+{
+    check_say(opaque, is_error, "%s", text);
+}
+
 static int check_objects(struct check *check)
 {
     check->end = (struct tree_key){0};
     struct tree_visit visit = {
         .node = check_private_node, .entry = check_page_entry, .opaque = check};
     check->result->objects_checked = check->pool->objects_by_id.count;
+    objects_check(check->pool, check_say_object, check);
     return tree_visit(check->pool, &check->pool->pages_tree, &visit);
 }
 
@@ -382,8 +369,18 @@ static int check_bitmaps(struct check *check)
     {
         bool is_allocated;
         int r = space_is_allocated(pool->space, blk, &is_allocated);
-        if (r < 0)
+        if (r == -ENOMEM)
             return r;
+        if (r < 0)
+        {
+            uint64_t group = blk / pool->group_blks;
+            check_say(check, true,
+                      "the bitmap of allocation group %" PRIu64 ", from block %" PRIu64
+                      " on, cannot be read: %s",
+                      group, group * pool->group_blks, strerror(-r));
+            blk = (group + 1) * pool->group_blks - 1;
+            continue;
+        }
         check->result->blks_allocated += is_allocated;
         bool is_expected = mark_get(check->expected, blk) || check_is_fixed(pool, blk);
         if (is_expected && !is_allocated && lost++ == 0)
@@ -411,6 +408,11 @@ static int check_bitmaps(struct check *check)
     return 0;
 }
 
+static void check_say_ledger(void *opaque, const char *text)
+{
+    check_say(opaque, true, "%s", text);
+}
+
 static void check_conclude(struct check *check)
 {
     const struct check_result *result = check->result;
@@ -424,7 +426,7 @@ static void check_conclude(struct check *check)
               "no private block is held twice (%" PRIu64 " extents, %" PRIu64 " nodes)",
               result->extents_checked, result->nodes_checked);
     check_say(check, false, "counters of %" PRIu64 " lines equal a recount", result->lines_checked);
-    check_say(check, false, "%" PRIu64 " objects, trees in order, checksums right",
+    check_say(check, false, "%" PRIu64 " objects that agree, trees in order, checksums right",
               result->objects_checked);
 }
 
@@ -435,6 +437,7 @@ static int check_run(struct check *check)
         r = check_objects(check);
     if (r == 0)
         r = check_bitmaps(check);
+    ledger_check(check->pool, check_say_ledger, check);
     check_conclude(check);
     return r;
 }

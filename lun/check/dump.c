@@ -93,27 +93,50 @@ static int dump_lines(const struct dump *dump, const char *argument, struct reas
     (void)argument, (void)why;
     list_for_each (line, &dump->pool->lines, struct line, all_link)
     {
-        dump_say(dump,
-                 "line %" PRIu64 "%s%s%s%s on %" PRIu64 ": birth %u frozen %u, %u children, "
-                 "%u snapshots, mapped %" PRIu64 ", own %" PRIu64 ", dropped %" PRIu64 " + %" PRIu64
-                 ", map %" PRIu64 "/%u, drops %" PRIu64 "/%u%s%s",
-                 line->object.id, line->frozen_at ? " point" : " head",
-                 line->is_dying ? " dying" : "", line->is_walking ? " walking" : "",
-                 atomic_load(&line->is_touched) ? " touched" : "",
-                 line->predecessor ? line->predecessor->object.id : 0, line->birth, line->frozen_at,
-                 line->child_count, line->snapshot_count, atomic_load(&line->mapped_blks),
-                 atomic_load(&line->own_blks), atomic_load(&line->dropped_data_blks),
-                 atomic_load(&line->dropped_node_blks), line->map.root.blk, line->map.levels,
-                 line->drops.root.blk, line->drops.levels, line->lun ? " of " : "",
-                 line->lun ? line->lun->name : "");
+        dump_say(
+            dump,
+            "line %" PRIu64 "%s%s%s%s on %" PRIu64 ": birth %u frozen %u, %u children, "
+            "%u snapshots, mapped %" PRIu64 ", own %" PRIu64 ", dropped %" PRIu64 " + %" PRIu64
+            ", map %" PRIu64 "/%u, drops %" PRIu64 "/%u, volume %" PRIu64 "%s%s",
+            line->object.id, line->frozen_at ? " point" : " head", line->is_dying ? " dying" : "",
+            line->is_walking ? " walking" : "", atomic_load(&line->is_touched) ? " touched" : "",
+            line->predecessor ? line->predecessor->object.id : 0, line->birth, line->frozen_at,
+            line->child_count, line->snapshot_count, atomic_load(&line->mapped_blks),
+            atomic_load(&line->own_blks), atomic_load(&line->dropped_data_blks),
+            atomic_load(&line->dropped_node_blks), line->map.root.blk, line->map.levels,
+            line->drops.root.blk, line->drops.levels, line->volume ? line->volume->object.id : 0,
+            line->lun ? " of " : "", line->lun ? line->lun->name : "");
     }
     return 0;
+}
+
+static const char *object_name(const struct object *object)
+{
+    switch (object->kind)
+    {
+    case DISK_OBJECT_LUN:
+    case DISK_OBJECT_SNAPSHOT:
+        return container_of(object, struct lun_object, object)->name;
+    case DISK_OBJECT_STORE:
+        return container_of(object, struct store_object, object)->key;
+    case DISK_OBJECT_VOLUME:
+        return container_of(object, struct volume_object, object)->name;
+    case DISK_OBJECT_QTREE:
+        return container_of(object, struct qtree_object, object)->name;
+    case DISK_OBJECT_VOLUME_SNAPSHOT:
+        return container_of(object, struct volume_snapshot_object, object)->name;
+    case DISK_OBJECT_LINE:
+    case DISK_OBJECT_NONE:
+        break;
+    }
+    return "";
 }
 
 static int dump_objects(const struct dump *dump, const char *argument, struct reason *why)
 {
     (void)argument, (void)why;
-    static const char *const kinds[] = {"empty", "line", "LUN", "snapshot", "configuration"};
+    static const char *const kinds[] = {"empty",         "line",   "LUN",   "snapshot",
+                                        "configuration", "volume", "qtree", "volume snapshot"};
     struct pool *pool = dump->pool;
     for (uint64_t p = 0; p < pool->page_count; p++)
     {
@@ -123,9 +146,10 @@ static int dump_objects(const struct dump *dump, const char *argument, struct re
                  page->is_dirty ? ", dirty" : "");
         for (uint32_t i = 0; i < page->slot_count; i++)
         {
-            if (page->objects[i])
-                dump_say(dump, "  slot %u: %s %" PRIu64, i, kinds[page->objects[i]->kind],
-                         page->objects[i]->id);
+            const struct object *object = page->objects[i];
+            if (object)
+                dump_say(dump, "  slot %u: %s %" PRIu64 " %s", i, kinds[object->kind], object->id,
+                         object_name(object));
         }
     }
     return 0;
@@ -197,10 +221,13 @@ static int dump_journal(const struct dump *dump, const char *argument, struct re
 
 static int dump_block(const struct dump *dump, const char *argument, struct reason *why)
 {
-    uint64_t blk = strtoull(argument, NULL, 0);
+    char *end;
+    uint64_t blk = strtoull(argument, &end, 0);
     AUTO_FREE uint8_t *bytes = aligned_alloc(BLK_BYTES, BLK_BYTES);
     if (!bytes)
         return -ENOMEM;
+    if (*end)
+        return reason_set(why, -EINVAL, "'%s' is no number of a block", argument);
     if (blk >= atomic_load(&dump->pool->size_blks))
         return reason_set(why, -EINVAL, "the pool has no block %" PRIu64, blk);
     int r = device_read(dump->pool->device, bytes, BLK_BYTES, blk * BLK_BYTES);
@@ -218,16 +245,17 @@ static const struct
 {
     const char *what;
     bool has_argument;
+    bool super_suffices;
     int (*run)(const struct dump *dump, const char *argument, struct reason *why);
 } dump_kinds[] = {
-    {"superblock", false, dump_superblock},
-    {"groups", false, dump_groups},
-    {"objects", false, dump_objects},
-    {"lines", false, dump_lines},
-    {"map", true, dump_map},
-    {"drops", true, dump_drops},
-    {"journal", false, dump_journal},
-    {"block", true, dump_block},
+    {"superblock", false, true, dump_superblock},
+    {"groups", false, false, dump_groups},
+    {"objects", false, false, dump_objects},
+    {"lines", false, false, dump_lines},
+    {"map", true, false, dump_map},
+    {"drops", true, false, dump_drops},
+    {"journal", false, false, dump_journal},
+    {"block", true, true, dump_block},
 };
 
 static int dump_run(const struct dump *dump, const char *what, struct reason *why)
@@ -241,6 +269,8 @@ static int dump_run(const struct dump *dump, const char *what, struct reason *wh
         const char *argument = what[len] == ' ' ? what + len + 1 : "";
         if (dump_kinds[i].has_argument && !*argument)
             return reason_set(why, -EINVAL, "'%s' needs to be told which", what);
+        if (pool->options.super_only && !dump_kinds[i].super_suffices)
+            return reason_set(why, -EINVAL, "'%s' needs more than the superblock", what);
         AUTO_LOCK(&pool->management);
         AUTO_LOCK(&pool->cp_lock); /* the superblock is the last checkpoint's */
         rwlock_take_exclusive(&pool->cp_gate);

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "lun/map/lineage.h"
+
 static int visit_leaf(const struct tree_visit *visit, const struct disk_node *disk,
                       struct tree_key low, struct tree_key high)
 {
@@ -25,7 +27,7 @@ static int visit_node(struct pool *pool, const struct tree *tree, struct node_re
     if (r < 0)
         return r;
     const struct disk_node *disk = node->disk;
-    r = disk->level == level ? 0 : -EBADMSG;
+    r = tree_verify_place(node, level, low, high);
     if (r == 0 && visit->node)
         r = visit->node(visit->opaque, node, level, low, high);
     if (r == 0 && level == 0)
@@ -39,6 +41,60 @@ static int visit_node(struct pool *pool, const struct tree *tree, struct node_re
     }
     cache_unpin(pool->cache, node);
     return r == 1 ? 0 : r;
+}
+
+/* A walk goes level by level from the leaves up; its cursor is the first key of the next node. */
+static bool unwalked_is_freed(const struct line *line, unsigned phase, unsigned level,
+                              struct tree_key high)
+{
+    if (level != phase)
+        return level < phase;
+    return tree_key_compare(high, line->walk_key) <= 0 && tree_key_compare(high, TREE_KEY_END) != 0;
+}
+
+static int visit_unwalked(struct pool *pool, const struct line *line, const struct tree *tree,
+                          struct node_ref ref, unsigned level, struct tree_key low,
+                          struct tree_key high, const struct tree_visit *visit)
+{
+    bool in_map = tree == &line->map;
+    unsigned phase = line->walk_phase - (in_map ? 0u : line->map.levels);
+    if (unwalked_is_freed(line, phase, level, high) || (in_map && !line_owns(line, ref.birth)))
+        return 0;
+    struct node *node;
+    int r = cache_load(pool->cache, ref, tree->kind, &node);
+    if (r < 0)
+        return r;
+    const struct disk_node *disk = node->disk;
+    r = tree_verify_place(node, level, low, high);
+    if (r == 0 && visit->node)
+        r = visit->node(visit->opaque, node, level, low, high);
+    if (r == 0 && level == 0)
+        r = visit_leaf(visit, disk, low, high);
+    unsigned count = le16_get(disk->count);
+    for (unsigned i = 0; r == 0 && level > 0 && i < count; i++)
+    {
+        struct tree_key from = i == 0 ? low : tree_child_key(&disk->children[i]);
+        struct tree_key to = i + 1 < count ? tree_child_key(&disk->children[i + 1]) : high;
+        r = visit_unwalked(pool, line, tree, tree_child_ref(&disk->children[i]), level - 1, from,
+                           to, visit);
+    }
+    cache_unpin(pool->cache, node);
+    return r;
+}
+
+int tree_visit_unwalked(struct pool *pool, const struct line *line, const struct tree *tree,
+                        const struct tree_visit *visit)
+{
+    bool in_map = tree == &line->map;
+    uint32_t end = in_map ? line->map.levels : lineage_walk_phases(line);
+    if (tree->root.blk == 0 || line->walk_phase >= end)
+        return 0;
+    if (!in_map && line->walk_phase < line->map.levels)
+        return tree_visit(pool, tree, visit);
+    if (tree->levels == 0 || tree->levels > DISK_LEVELS_MAX)
+        return -EBADMSG;
+    return visit_unwalked(pool, line, tree, tree->root, tree->levels - 1u, (struct tree_key){0},
+                          TREE_KEY_END, visit);
 }
 
 int tree_visit(struct pool *pool, const struct tree *tree, const struct tree_visit *visit)

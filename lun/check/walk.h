@@ -21,4 +21,9 @@ struct tree_visit
 MUST_CHECK int tree_visit(struct pool *pool, const struct tree *tree,
                           const struct tree_visit *visit);
 
+/* What the begun walk of @line has still to free in its map or, later, its drop list, @tree: the
+ * line's own nodes, and the entries of its leaves. */
+MUST_CHECK int tree_visit_unwalked(struct pool *pool, const struct line *line,
+                                   const struct tree *tree, const struct tree_visit *visit);
+
 #endif

@@ -13,6 +13,7 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
 
 enum
@@ -29,9 +30,11 @@ enum
 void jobs_kick(struct pool *pool, struct line *line)
 {
     AUTO_LOCK(&pool->job_lock);
+    bool was_empty = list_is_empty(&pool->job_lines);
     list_remove(&line->job_link); /* perhaps it was among the lazy ones */
     list_add_tail(&pool->job_lines, &line->job_link);
-    condition_wake_all(&pool->job_wake);
+    if (was_empty)
+        condition_wake_all(&pool->job_wake); /* else nobody waits: see jobs_wait_for_work() */
 }
 
 void jobs_kick_lazily(struct pool *pool, struct line *line)
@@ -78,14 +81,16 @@ static int jobs_walk(struct pool *pool, struct line *line)
     if (line->walk_phase >= lineage_walk_phases(line))
     {
         action_gone(&writer, line->object.id);
-        return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+        return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                                  SPACE_FREEING);
     }
     uint64_t id = line->object.id;
     for (unsigned i = 0; i < JOBS_WALK_NODES; i++)
     {
         writer.len = 0;
         action_walk(&writer, id, line->walk_phase, line->walk_key);
-        int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+        int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                                   SPACE_FREEING);
         if (r < 0 || line->walk_phase >= lineage_walk_phases(line))
             return r;
     }
@@ -163,16 +168,16 @@ static int jobs_common_part(struct pool *pool, struct tree_op *op, struct line *
     return 0;
 }
 
-/* Collects SETTLE actions of one step. *scanned_all: the smallest list was looked at to its end. */
-static int jobs_collect(struct pool *pool, struct line *point, struct writer *writer,
-                        bool *scanned_all)
+/* Collects SETTLE actions of one step, @budget at most. *scanned_all: the smallest list was looked
+ * at to its end. */
+static int jobs_collect(struct pool *pool, struct line *point, unsigned budget,
+                        struct writer *writer, bool *scanned_all)
 {
     AUTO_TREE_OP struct tree_op op;
     tree_op_init(&op, pool);
     struct line *smallest = jobs_smallest_child(point);
     uint32_t birth = point->scan_birth;
     uint64_t blk = point->scan_blk;
-    unsigned budget = (unsigned)max_u64(1, JOBS_SETTLE_RANGES / point->child_count);
     *scanned_all = false;
     for (unsigned scanned = 0; scanned < JOBS_SCAN_RANGES && budget > 0; scanned++)
     {
@@ -211,6 +216,25 @@ static int jobs_collect(struct pool *pool, struct line *point, struct writer *wr
     return 0;
 }
 
+/* Settles what is common, @budget ranges at most. If it cannot, the scan stands where it was. */
+static int jobs_settle_common(struct pool *pool, struct line *point, unsigned budget,
+                              struct writer *writer, bool *scanned_all)
+{
+    uint32_t birth = point->scan_birth;
+    uint64_t blk = point->scan_blk;
+    writer->len = 0;
+    int r = jobs_collect(pool, point, budget, writer, scanned_all);
+    if (r == 0 && writer->len > 0)
+        r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer->bytes, writer->len,
+                               SPACE_FREEING);
+    if (r < 0)
+    {
+        point->scan_birth = birth;
+        point->scan_blk = blk;
+    }
+    return r;
+}
+
 /* One step on a hidden point. *more: look again at once. */
 static int jobs_settle(struct pool *pool, struct line *point, bool *more)
 {
@@ -220,16 +244,18 @@ static int jobs_settle(struct pool *pool, struct line *point, bool *more)
     {
         /* What became common behind the scan meanwhile is found by one more from the start. */
         bool from_start = point->scan_birth == 0 && point->scan_blk == 0, scanned_all;
-        int r = jobs_collect(pool, point, &writer, &scanned_all);
-        if (r == 0 && writer.len > 0)
-            r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+        unsigned budget = (unsigned)max_u64(1, JOBS_SETTLE_RANGES / point->child_count);
+        int r = jobs_settle_common(pool, point, budget, &writer, &scanned_all);
+        if (r == -ENOSPC) /* what one may take is less */
+            r = jobs_settle_common(pool, point, 1, &writer, &scanned_all);
         *more = !scanned_all || writer.len > 0 || !from_start;
         return r;
     }
     if (point->child_count != 1)
         return 0;
     action_hand_over(&writer, point->object.id);
-    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, true);
+    int r =
+        change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, SPACE_FREEING);
     /* A write has put something into the child's list since the look at it. */
     *more = r == -EBUSY;
     return *more ? 0 : r;
@@ -256,6 +282,8 @@ static int jobs_step_line(struct pool *pool, struct line *line)
     if (atomic_load(&line->undropped_children) > 0 && line->child_count != 1)
         return 0;
     bool is_merge = line->child_count == 1 && atomic_load(&line->undropped_children) > 0;
+    if (is_merge && ledger_is_bound(line))
+        return 0; /* kicked again when the guarantee ends */
     bool more;
     int r = jobs_settle(pool, line, &more);
     if (r < 0 || more)
@@ -331,7 +359,7 @@ void *jobs_thread(void *opaque)
         if (r >= 0)
             continue;
         if (r != -ENOSPC && r != -EAGAIN)
-            log_warning("background work stopped for now: %s", strerror(-r));
+            pool_note_job(pool, r);
         AUTO_LOCK(&pool->job_lock);
         if (!pool->job_stop)
             ignore_error(!condition_wait_ms(&pool->job_stop_wake, &pool->job_lock,
@@ -355,7 +383,9 @@ static bool jobs_has_work(const struct line *line)
 {
     if (lineage_is_leaf(line))
         return true;
-    return line_is_hidden_point(line) && line->child_count == 1;
+    if (!line_is_hidden_point(line) || line->child_count != 1)
+        return false;
+    return atomic_load(&line->undropped_children) == 0 || !ledger_is_bound(line);
 }
 
 int job_list(struct pool *pool, struct job_info **list, size_t *count)
@@ -404,10 +434,25 @@ static int jobs_run_inline(struct pool *pool, uint64_t id)
     return 0;
 }
 
+/* What was put off is to be done now: somebody waits for it. */
+static void jobs_hurry(struct pool *pool)
+{
+    AUTO_LOCK(&pool->job_lock);
+    list_splice_tail(&pool->job_lines, &pool->job_lazy);
+    condition_wake_all(&pool->job_wake);
+}
+
+/* The thread may have been woken, and not know it yet. */
+static bool jobs_are_idle_locked(const struct pool *pool)
+{
+    return pool->job_is_idle && list_is_empty(&pool->job_lines) && !atomic_load(&pool->job_trims);
+}
+
 int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
 {
     if (!atomic_load(&pool->threads_running))
         return jobs_run_inline(pool, id);
+    jobs_hurry(pool);
     enum
     {
         POLL_MS = 10
@@ -420,7 +465,7 @@ int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
         if (timeout_ms && waited >= timeout_ms)
             return -ETIMEDOUT;
         AUTO_LOCK(&pool->job_lock);
-        if (pool->job_is_idle && id == 0)
+        if (id == 0 && jobs_are_idle_locked(pool))
             return 0; /* what is left waits for other things than time */
         ignore_error(!condition_wait_ms(&pool->job_idle, &pool->job_lock, POLL_MS), "a pause");
     }

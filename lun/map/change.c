@@ -4,9 +4,11 @@
 #include <errno.h>
 
 #include "lun/base/invariant.h"
+#include "lun/map/memo.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
+#include "lun/volume/ledger.h"
 
 enum
 {
@@ -35,7 +37,10 @@ static void change_lock(struct pool *pool, enum change_mode mode, struct lun_obj
     else
         rwlock_take_exclusive(&pool->cp_gate);
     if (lun)
+    {
         rwlock_take_exclusive(&lun->map_lock);
+        memo_step(&lun->memo); /* nobody looks at the map until the lock is released */
+    }
     if (mode == CHANGE_MANAGEMENT)
         rwlock_take_exclusive(&pool->catalog_lock);
 }
@@ -50,10 +55,11 @@ static void change_unlock(struct pool *pool, enum change_mode mode, struct lun_o
 }
 
 /* With the locks: 0 applied; -EAGAIN with a missing node; -EOVERFLOW: more room is needed. */
-static int change_try(struct change *change, enum change_mode mode, const void *actions, size_t len,
-                      uint64_t admitted)
+static int change_try(struct change *change, enum change_mode mode, const struct lun_object *lun,
+                      const void *actions, size_t len, enum space_use use, uint64_t admitted)
 {
     struct pool *pool = change->pool;
+    struct ledger_claim claim = {0};
     int r = pool_may_change(pool);
     if (r == 0)
         r = record_prepare(change, actions, len);
@@ -61,11 +67,21 @@ static int change_try(struct change *change, enum change_mode mode, const void *
         return r;
     if (change->nodes > admitted)
         return -EOVERFLOW;
+    if (mode == CHANGE_IO && use != SPACE_FREEING)
+        r = ledger_take(pool, lun, change->nodes, &claim);
+    if (r < 0)
+        return r;
     r = record_apply(change, actions, len);
-    INVARIANT(r == 0); /* prepared by us for this state */
+    if (r < 0)
+    {
+        /* Prepared by us for this state, so what it was prepared from contradicts itself. */
+        pool_degrade(pool, POOL_READ_ONLY, "metadata contradicts itself", -EBADMSG);
+        return -EBADMSG;
+    }
     INVARIANT(change->placements.count <= admitted);
     journal_append(pool->journal, actions, len, change->placements.blks, change->placements.count,
                    mode == CHANGE_MANAGEMENT);
+    ledger_give(pool, &claim);
     return 0;
 }
 
@@ -77,12 +93,12 @@ static int change_load_missing(struct change *change)
 }
 
 /* Room for nodes, beside @held that we have: blocks, and their places in the record. */
-static int change_admit(struct pool *pool, uint64_t nodes, uint64_t held, bool is_freeing)
+static int change_admit(struct pool *pool, uint64_t nodes, uint64_t held, enum space_use use)
 {
     int r = journal_admit(pool->journal, nodes * sizeof(struct le64));
     if (r < 0)
         return r;
-    r = space_admit_more(pool->space, nodes, held, is_freeing);
+    r = space_admit_more(pool->space, nodes, held, use);
     if (r < 0)
         journal_leave(pool->journal, nodes * sizeof(struct le64));
     return r;
@@ -95,18 +111,19 @@ static void change_leave(struct pool *pool, uint64_t nodes)
 }
 
 static int change_run_admitted(struct change *change, enum change_mode mode, struct lun_object *lun,
-                               const void *actions, size_t len, bool is_freeing, uint64_t *admitted)
+                               const void *actions, size_t len, enum space_use use,
+                               uint64_t *admitted)
 {
     struct pool *pool = change->pool;
     for (;;)
     {
         change_lock(pool, mode, lun);
-        int r = change_try(change, mode, actions, len, *admitted);
+        int r = change_try(change, mode, lun, actions, len, use, *admitted);
         change_unlock(pool, mode, lun);
         if (r == -EOVERFLOW)
         {
             uint64_t more = change->nodes - *admitted;
-            r = change_admit(pool, more, *admitted, is_freeing);
+            r = change_admit(pool, more, *admitted, use);
             if (r < 0)
                 return r;
             *admitted += more;
@@ -125,20 +142,22 @@ static int change_run_admitted(struct change *change, enum change_mode mode, str
 }
 
 int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
-               const void *actions, size_t len, bool is_freeing)
+               const void *actions, size_t len, enum space_use use)
 {
     int r = cache_reserve(pool->cache, 16);
     if (r == 0)
         r = journal_admit(pool->journal, len + JOURNAL_RECORD_BYTES);
     if (r < 0)
         return r;
-    uint64_t admitted = CHANGE_NODES_FIRST;
-    r = change_admit(pool, admitted, 0, is_freeing);
+    /* In need, not one more than it may take, though it costs a second look. */
+    uint64_t admitted = use == SPACE_URGENT ? 0 : CHANGE_NODES_FIRST;
+    r = change_admit(pool, admitted, 0, use);
     if (r == 0)
     {
         AUTO_CHANGE struct change change;
         change_init(&change, pool);
-        r = change_run_admitted(&change, mode, lun, actions, len, is_freeing, &admitted);
+        change.use = use;
+        r = change_run_admitted(&change, mode, lun, actions, len, use, &admitted);
         change_leave(pool, admitted);
     }
     journal_leave(pool->journal, len + JOURNAL_RECORD_BYTES);
@@ -148,18 +167,69 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
 }
 
 int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_object *lun,
-                       const void *actions, size_t len, bool is_freeing)
+                       const void *actions, size_t len, enum space_use use)
 {
     unsigned tries = CHECKPOINT_TRIES;
     for (;;)
     {
         int r = checkpoint_throttle(pool);
         if (r == 0)
-            r = change_run(pool, mode, lun, actions, len, is_freeing);
+            r = change_run(pool, mode, lun, actions, len, use);
         if (!checkpoint_may_retry(r))
             return r;
         r = checkpoint_retry(pool, r, &tries);
         if (r < 0)
             return r;
     }
+}
+
+/* ---- room beforehand ----------------------------------------------------------------------- */
+
+static int change_room_try(struct pool *pool, size_t bytes, enum space_use use)
+{
+    int r = cache_reserve(pool->cache, 16);
+    if (r == 0)
+        r = journal_admit(pool->journal, bytes + JOURNAL_RECORD_BYTES);
+    if (r < 0)
+        return r;
+    r = change_admit(pool, CHANGE_NODES_FIRST, 0, use);
+    if (r < 0)
+        journal_leave(pool->journal, bytes + JOURNAL_RECORD_BYTES);
+    return r;
+}
+
+int change_room_take(struct change_room *room, struct pool *pool, size_t bytes, enum space_use use)
+{
+    unsigned tries = CHECKPOINT_TRIES;
+    int r = checkpoint_throttle(pool);
+    while (r == 0 && (r = change_room_try(pool, bytes, use)) < 0)
+    {
+        if (!checkpoint_may_retry(r))
+            return r;
+        r = checkpoint_retry(pool, r, &tries);
+    }
+    if (r < 0)
+        return r;
+    *room =
+        (struct change_room){.pool = pool, .bytes = bytes, .nodes = CHANGE_NODES_FIRST, .use = use};
+    return 0;
+}
+
+int change_run_in_room(struct change_room *room, const void *actions, size_t len)
+{
+    INVARIANT(len <= room->bytes);
+    AUTO_CHANGE struct change change;
+    change_init(&change, room->pool);
+    return change_run_admitted(&change, CHANGE_MANAGEMENT, NULL, actions, len, room->use,
+                               &room->nodes);
+}
+
+void change_room_leave(struct change_room *room)
+{
+    if (!room->pool)
+        return;
+    change_leave(room->pool, room->nodes);
+    journal_leave(room->pool->journal, room->bytes + JOURNAL_RECORD_BYTES);
+    checkpoint_hint(room->pool);
+    room->pool = NULL;
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "lun/base/err.h"
+#include "lun/pool/space.h"
 #include "lun/pool/tree.h"
 
 struct lun_object;
@@ -26,6 +27,7 @@ struct change
     struct tree_op drops; /* pins of drop lists; its nodes are all own */
     uint64_t nodes;       /* how many nodes applying may make */
     uint64_t drop_inserts;
+    enum space_use use; /* as its blocks were taken */
     struct placements placements;
 };
 
@@ -41,16 +43,36 @@ enum change_mode
 
 /*
  * Prepares, applies and appends @actions. @lun: with CHANGE_IO the LUN whose map changes.
- * @is_freeing: it gives space back and may use the reserve.
+ * @use: for whom nodes are taken; SPACE_FREEING is for what gives space back.
  * -EAGAIN, -ERESTART: the caller lets go of its ranges, waits (checkpoint_retry()), decides anew.
  * -ENOSPC. Errors leave everything as it was.
  */
 MUST_CHECK int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
-                          const void *actions, size_t len, bool is_freeing);
+                          const void *actions, size_t len, enum space_use use);
 
 /* change_run() for commands and jobs: waits for checkpoints by itself. Holding ranges is allowed
  * here: a checkpoint never waits for one. */
 MUST_CHECK int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_object *lun,
-                                  const void *actions, size_t len, bool is_freeing);
+                                  const void *actions, size_t len, enum space_use use);
+
+/*
+ * Room for a record that is taken before the LUNs it is about are drained, so that nothing is
+ * waited for while they are. For records of commands, which touch no tree.
+ */
+struct change_room
+{
+    struct pool *pool; /* NULL: none was taken */
+    size_t bytes;
+    uint64_t nodes;
+    enum space_use use;
+};
+
+/* Room for @bytes of actions; waits for checkpoints by itself. */
+MUST_CHECK int change_room_take(struct change_room *room, struct pool *pool, size_t bytes,
+                                enum space_use use);
+/* As change_run() with CHANGE_MANAGEMENT, but waits for nothing except locks. */
+MUST_CHECK int change_run_in_room(struct change_room *room, const void *actions, size_t len);
+void change_room_leave(struct change_room *room);
+#define AUTO_CHANGE_ROOM CLEANUP(change_room_leave)
 
 #endif

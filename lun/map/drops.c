@@ -8,6 +8,7 @@
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 
 enum
 {
@@ -137,11 +138,13 @@ static void drops_count(struct change *change, struct line *line, bool is_node, 
     uint64_t before = atomic_load(&line->dropped_data_blks) + atomic_load(&line->dropped_node_blks);
     atomic_fetch_add(is_node ? &line->dropped_node_blks : &line->dropped_data_blks, delta);
     lineage_drops_changed(change->pool, line, before == 0, before + delta == 0);
+    ledger_owns(change->pool, line);
     catalog_mark_dirty(change->pool, &line->object);
 }
 
-static void drops_begin(struct change *change)
+static void drops_begin(struct change *change, struct line *line)
 {
+    change->drops.own_nodes = &line->own_node_blks;
     change->drops.birth = 1;
     change->drops.own_after = 0;
 }
@@ -149,7 +152,7 @@ static void drops_begin(struct change *change)
 void drops_add(struct change *change, struct line *line, uint32_t birth, uint64_t blk,
                uint64_t len_blks, bool is_node)
 {
-    drops_begin(change);
+    drops_begin(change, line);
     uint64_t end = blk + len_blks;
     for (uint64_t at = blk; at < end;)
     {
@@ -183,7 +186,10 @@ int drops_remove(struct change *change, struct line *line, uint32_t birth, uint6
     bool is_node = false;
     if (!drops_has(change, line, birth, blk, len_blks, &is_node))
         return -EBADMSG;
-    drops_begin(change);
+    const _Atomic uint64_t *count = is_node ? &line->dropped_node_blks : &line->dropped_data_blks;
+    if (atomic_load(count) < len_blks)
+        return -EBADMSG;
+    drops_begin(change, line);
     uint64_t end = blk + len_blks;
     for (uint64_t at = blk; at < end;)
     {

@@ -8,6 +8,7 @@
 #include "lun/map/drops.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 
 enum
 {
@@ -37,9 +38,10 @@ static struct tree_key lba_key(uint64_t lba)
 }
 
 int emap_lookup(struct tree_op *op, const struct line *line, uint64_t lba, uint64_t max_blks,
-                struct emap_run *run)
+                struct emap_run *run, struct emap_run *extent)
 {
     *run = (struct emap_run){.lba = lba, .len_blks = max_blks};
+    *extent = (struct emap_run){.lba = lba};
     union disk_entry entry;
     bool found;
     struct tree_path path;
@@ -68,6 +70,7 @@ int emap_lookup(struct tree_op *op, const struct line *line, uint64_t lba, uint6
         run->len_blks = min_u64(max_blks, mapped.lba - lba);
         return 0;
     }
+    *extent = mapped;
     uint64_t skip = lba - mapped.lba;
     run->blk = mapped.blk + skip;
     run->birth = mapped.birth;
@@ -178,6 +181,7 @@ static void emap_unlink(struct change *change, struct line *line, struct emap_ru
     if (line_owns(line, run.birth))
     {
         counter_add(&line->own_blks, -run.len_blks);
+        ledger_owns(change->pool, line);
         space_free(change->pool->space, run.blk, run.len_blks, false);
         return;
     }
@@ -283,9 +287,8 @@ static bool emap_skip_hole(struct change *change, const struct line *line, uint6
     union disk_entry entry;
     bool found;
     int r = tree_next(&change->map, &line->map, lba_key(*lba), &entry, &found);
-    if (r == -EAGAIN)
+    if (r < 0)
         return false; /* beyond what was prepared: so beyond @end */
-    INVARIANT(r == 0);
     if (!found || le40_get(entry.map.lba) >= end)
         return false;
     *lba = max_u64(*lba, le40_get(entry.map.lba));
@@ -312,6 +315,7 @@ void emap_replace(struct change *change, struct line *line, uint64_t lba, uint64
     change->map.own_after = atomic_load_explicit(&line->own_after, memory_order_relaxed);
     change->map.drop_node = emap_drop_node;
     change->map.drop_opaque = &context;
+    change->map.own_nodes = &line->own_node_blks;
     uint64_t at = lba, end = lba + len_blks;
     bool has_changed = false;
     while (at < end)
@@ -328,6 +332,7 @@ void emap_replace(struct change *change, struct line *line, uint64_t lba, uint64
     change->map.drop_opaque = NULL;
     if (!has_changed)
         return;
+    ledger_owns(change->pool, line);
     atomic_store_explicit(&line->is_touched, true, memory_order_relaxed);
     catalog_mark_dirty(change->pool, &line->object);
 }

@@ -3,13 +3,15 @@
  * Reading: look up, read, without a lock across the I/O.
  *
  * A block that is looked up may be freed while it is read. It is not used again before the epoch of
- * the read is over, so the read gets what was there when it began, which is a right answer.
+ * the read is over, so the read gets what was there when it began, which is a right answer. Extents
+ * that were looked up lately are found without the map's lock (memo.h).
  */
 #include <errno.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
 #include "lun/map/emap.h"
+#include "lun/map/memo.h"
 #include "lun/volume/lun_internal.h"
 
 enum
@@ -27,13 +29,18 @@ int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64
         unsigned n = 0;
         int r = 0;
         rwlock_take_shared(&object->map_lock);
+        uint64_t version = memo_version(&object->memo);
         if (atomic_load(&object->is_dead))
             r = -ESTALE; /* its line may be gone */
+        struct emap_run extent = {0};
         for (uint64_t at = lba; at < end && n < max && r == 0; n += r == 0)
         {
-            r = emap_lookup(&op, lun_line(object), at, end - at, &runs[n]);
+            r = emap_lookup(&op, lun_line(object), at, end - at, &runs[n], &extent);
             at += r == 0 ? runs[n].len_blks : 0;
         }
+        if (r == 0 && n == 1 && extent.len_blks > 1)
+            memo_put(&object->memo, version, &extent, lba,
+                     atomic_load(&object->size_bytes) / BLK_BYTES);
         rwlock_release(&object->map_lock);
         if (r == 0)
         {
@@ -81,17 +88,21 @@ static int io_read_piece(struct pool *pool, struct lun_object *object, uint8_t *
                          uint64_t *offset)
 {
     struct emap_run runs[IO_READ_RUNS];
-    unsigned count;
-    uint64_t end = div_round_up(*offset + *len, BLK_BYTES);
-    int r = io_lookup(pool, object, *offset / BLK_BYTES, end, runs, IO_READ_RUNS, &count);
-    if (r < 0)
-        return r;
-    count = io_join_runs(runs, count);
+    unsigned count = 1;
+    uint64_t lba = *offset / BLK_BYTES, end = div_round_up(*offset + *len, BLK_BYTES);
+    /* Dead: its blocks are freed without a step of the map's version. */
+    if (atomic_load(&object->is_dead) || !memo_find(&object->memo, lba, end - lba, &runs[0]))
+    {
+        int r = io_lookup(pool, object, lba, end, runs, IO_READ_RUNS, &count);
+        if (r < 0)
+            return r;
+        count = io_join_runs(runs, count);
+    }
     for (unsigned i = 0; i<count && * len> 0; i++)
     {
         uint64_t run_end = (runs[i].lba + runs[i].len_blks) * BLK_BYTES;
         size_t part = (size_t)min_u64(*len, run_end - *offset);
-        r = io_read_run(pool, &runs[i], *buf, part, *offset);
+        int r = io_read_run(pool, &runs[i], *buf, part, *offset);
         if (r < 0)
             return r;
         *buf += part;
@@ -164,9 +175,9 @@ int lun_read(struct lun *lun, void *buf, size_t len, uint64_t offset)
     int r = lun_check_io(lun, len, offset, false);
     if (r < 0)
         return r;
-    if (lun->base)
-        return diff_read(lun, buf, len, offset);
-    return io_read(lun->pool, lun->object, buf, len, offset);
+    r = lun->base ? diff_read(lun, buf, len, offset)
+                  : io_read(lun->pool, lun->object, buf, len, offset);
+    return pool_note_damage(lun->pool, lun->object, r);
 }
 
 int lun_cache(struct lun *lun, uint64_t len, uint64_t offset)

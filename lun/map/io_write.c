@@ -8,7 +8,7 @@
  * leaves the old content, and nobody ever sees what was in a block before.
  *
  * Without room for a moment (-EAGAIN inside), the range is let go, a checkpoint awaited, and the
- * piece begun anew.
+ * piece begun anew (io_patience.c says how often).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,8 +19,10 @@
 #include "lun/base/invariant.h"
 #include "lun/map/change.h"
 #include "lun/map/emap.h"
+#include "lun/map/io_patience.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/record.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
 
 enum
@@ -33,6 +35,7 @@ enum
     IO_EDIT_MAX_BYTES = 1 << 20,
     IO_RECORD_BYTES = 64,
     IO_CRC_MAX_BLKS = 16, /* larger writes take the way with two syncs */
+    IO_ZERO_BYTES = 1 << 18,
 };
 
 /* One piece of a write in progress: bytes [offset, offset + len) of @buf. */
@@ -43,6 +46,8 @@ struct piece
     const uint8_t *buf;
     size_t len;
     uint64_t offset;
+    bool skips_holes;   /* what is a hole stays one */
+    enum space_use use; /* of this attempt */
 };
 
 /* ---- new blocks ---------------------------------------------------------------------------- */
@@ -53,12 +58,12 @@ struct piece
  * not wait for it. Nobody's blocks are harmed: those not used now are free again, and merely
  * written.
  */
-static int io_begin_window(struct pool *pool, struct line *line, uint64_t want, uint64_t *blk,
-                           uint64_t *got)
+static int io_begin_window(struct pool *pool, struct line *line, enum space_use use, uint64_t want,
+                           uint64_t *blk, uint64_t *got)
 {
     uint32_t window = atomic_load_explicit(&line->window_blks, memory_order_relaxed);
     window = window ? window : IO_WINDOW_FIRST_BLKS;
-    int r = space_take(pool->space, 0, max_u64(want, window), blk, got);
+    int r = space_take(pool->space, use, 0, max_u64(want, window), blk, got);
     if (r < 0)
         return r;
     atomic_store_explicit(&line->window_blks,
@@ -75,23 +80,54 @@ static int io_begin_window(struct pool *pool, struct line *line, uint64_t want, 
     return 0;
 }
 
+/* What was taken and is not needed after all. */
+static void io_give_back(struct pool *pool, enum space_use use, uint64_t blk, uint64_t len)
+{
+    space_arrive(pool->space, use, len);
+    space_cancel(pool->space, blk, len);
+}
+
 /* Takes up to @want blocks where this LUN's data goes. */
-static int io_take(struct pool *pool, struct line *line, uint64_t want, uint64_t *blk,
-                   uint64_t *got)
+static int io_take(struct pool *pool, struct line *line, enum space_use use, uint64_t want,
+                   uint64_t *blk, uint64_t *got)
 {
     uint64_t hint = atomic_load_explicit(&line->window_blk, memory_order_relaxed);
     uint64_t end = atomic_load_explicit(&line->window_end, memory_order_relaxed);
-    int r = hint > 0 && hint < end ? space_take(pool->space, hint, want, blk, got)
-                                   : io_begin_window(pool, line, want, blk, got);
+    int r = hint > 0 && hint < end ? space_take(pool->space, use, hint, want, blk, got)
+                                   : io_begin_window(pool, line, use, want, blk, got);
     if (r < 0)
         return r;
     if (*got > want)
     {
-        space_cancel(pool->space, *blk + want, *got - want);
+        io_give_back(pool, use, *blk + want, *got - want);
         *got = want;
     }
     atomic_store_explicit(&line->window_blk, *blk + *got, memory_order_relaxed);
     return 0;
+}
+
+/*
+ * @r of a write to blocks that were taken. If the file system below has no room there, the next
+ * ones are looked for from the start: blocks that were freed have room still, as far as they were
+ * not discarded.
+ */
+static int io_note_room(struct pool *pool, struct line *line, int r)
+{
+    if (r == -ENOSPC)
+    {
+        atomic_store(&pool->no_room_below, true);
+        atomic_store_explicit(&line->window_end, 0, memory_order_relaxed);
+        space_rewind(pool->space);
+    }
+    return r;
+}
+
+/* Whether to try again after that, once. */
+static bool io_may_rewind(struct pool *pool, int r, bool *has_rewound)
+{
+    bool may = r == -ENOSPC && !*has_rewound && atomic_load(&pool->no_room_below);
+    *has_rewound |= may;
+    return may;
 }
 
 /* Fills @block with what @lba holds now. */
@@ -167,33 +203,46 @@ static int io_write_new_run(struct piece *piece, uint64_t lba, uint64_t n, uint6
     for (int i = 0; r == 0 && has_crc && i < whole.iov_count; i++)
         crc = crc32c(crc, whole.iov[i].iov_base, whole.iov[i].iov_len);
     if (r == 0)
-        r = device_writev(piece->pool->device, whole.iov, whole.iov_count, blk * BLK_BYTES);
+        r = io_note_room(
+            piece->pool, piece->object->line,
+            device_writev(piece->pool->device, whole.iov, whole.iov_count, blk * BLK_BYTES));
     if (r < 0)
         return r;
     uint8_t bytes[IO_RECORD_BYTES];
     struct writer writer = {.bytes = bytes, .capacity = sizeof(bytes)};
     action_write(&writer, piece->object->line->object.id, lba, blk, (uint32_t)n, has_crc, crc);
-    return change_run(piece->pool, CHANGE_IO, piece->object, bytes, writer.len, false);
+    return change_run(piece->pool, CHANGE_IO, piece->object, bytes, writer.len, piece->use);
 }
 
-static int io_write_new(struct piece *piece, uint64_t lba, uint64_t n)
+static int io_write_new_claimed(struct piece *piece, uint64_t lba, uint64_t n)
 {
     while (n > 0)
     {
         uint64_t blk, got;
-        int r = io_take(piece->pool, piece->object->line, n, &blk, &got);
+        int r = io_take(piece->pool, piece->object->line, piece->use, n, &blk, &got);
         if (r < 0)
             return r;
         r = io_write_new_run(piece, lba, got, blk);
         if (r < 0)
         {
-            space_cancel(piece->pool->space, blk, got);
+            io_give_back(piece->pool, piece->use, blk, got);
             return r;
         }
         lba += got;
         n -= got;
     }
     return 0;
+}
+
+static int io_write_new(struct piece *piece, uint64_t lba, uint64_t n)
+{
+    struct ledger_claim claim;
+    int r = ledger_take(piece->pool, piece->object, n, &claim);
+    if (r < 0)
+        return r;
+    r = io_write_new_claimed(piece, lba, n);
+    ledger_give(piece->pool, &claim);
+    return r;
 }
 
 /* ---- pieces -------------------------------------------------------------------------------- */
@@ -210,8 +259,12 @@ static int io_write_in_place(struct piece *piece, uint64_t lba, uint64_t n, uint
                         blk * BLK_BYTES + (from - lba * BLK_BYTES));
 }
 
-/* With the range locked, so that neither map nor line change under it. */
-static int io_write_piece(struct piece *piece)
+static bool io_is_new(const struct piece *piece, const struct emap_run *run)
+{
+    return !run->is_own && !(piece->skips_holes && run->blk == 0);
+}
+
+static int io_write_runs(struct piece *piece)
 {
     struct emap_run runs[IO_PIECE_RUNS];
     unsigned count;
@@ -221,26 +274,81 @@ static int io_write_piece(struct piece *piece)
     for (unsigned i = 0; r == 0 && i < count;)
     {
         if (runs[i].is_own)
-        {
             r = io_write_in_place(piece, runs[i].lba, runs[i].len_blks, runs[i].blk);
+        if (!io_is_new(piece, &runs[i]))
+        {
             i++;
             continue;
         }
         uint64_t first = runs[i].lba, n = 0;
-        while (i < count && !runs[i].is_own)
+        while (i < count && io_is_new(piece, &runs[i]))
             n += runs[i++].len_blks;
         r = io_write_new(piece, first, n);
     }
     return r;
 }
 
+/*
+ * With the range locked, so that neither map nor line change under it. In need, block by block:
+ * what a record of one block may take is little, and each gets the write further.
+ */
+static int io_write_piece(struct piece *piece)
+{
+    if (piece->use != SPACE_URGENT)
+        return io_write_runs(piece);
+    struct piece part = *piece;
+    uint64_t end = piece->offset + piece->len;
+    int r = 0;
+    while (r == 0 && part.offset < end)
+    {
+        part.len = min_u64(end, (part.offset / BLK_BYTES + 1) * BLK_BYTES) - part.offset;
+        part.buf = piece->buf + (part.offset - piece->offset);
+        r = io_write_runs(&part);
+        part.offset += part.len;
+    }
+    return r;
+}
+
 typedef int io_work_fn(void *opaque);
 
-/* One attempt under the lock of the range. */
-static int io_try_range(struct pool *pool, struct lun_object *object, uint64_t len, uint64_t offset,
-                        io_work_fn *work, void *opaque)
+/* What is done under the lock of a range, and how patient it is. */
+struct attempt
 {
-    int r = checkpoint_throttle(pool);
+    struct lun *lun;
+    io_work_fn *work;
+    void *opaque;
+    enum space_use *use; /* where the work looks for it */
+    bool holds_range;    /* from one attempt to the next: it has written a part */
+    bool has_rewound;
+    struct io_patience patience;
+};
+
+static void io_set_use(struct attempt *attempt)
+{
+    enum space_use use = ledger_use(attempt->lun->object);
+    *attempt->use = use == SPACE_PROMISED && attempt->patience.is_urgent ? SPACE_URGENT : use;
+}
+
+/* Again and again as long as there is hope, without letting the range go. */
+static int io_try_holding(struct attempt *attempt)
+{
+    for (;;)
+    {
+        io_set_use(attempt);
+        int r = attempt->work(attempt->opaque);
+        if (!attempt->holds_range || r >= 0)
+            return r;
+        r = io_be_patient(attempt->lun, r, *attempt->use, &attempt->patience);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* One attempt under the lock of the range. */
+static int io_try_range(struct attempt *attempt, uint64_t len, uint64_t offset)
+{
+    struct lun_object *object = attempt->lun->object;
+    int r = checkpoint_throttle(attempt->lun->pool);
     if (r < 0)
         return r;
     struct range range;
@@ -248,56 +356,27 @@ static int io_try_range(struct pool *pool, struct lun_object *object, uint64_t l
     /* A delete or a shrink may have gone through while this waited. */
     r = atomic_load(&object->is_dead) || !range_ok(offset, len, atomic_load(&object->size_bytes))
             ? -ESTALE
-            : work(opaque);
+            : io_try_holding(attempt);
     range_unlock(&range);
     return r;
 }
 
-/* Runs @work under the lock of the range, again after a checkpoint where there was no room. */
-static int io_with_range(struct pool *pool, struct lun_object *object, uint64_t len,
-                         uint64_t offset, io_work_fn *work, void *opaque)
+/* Runs the work under the lock of the range, again after a checkpoint where there was no room. */
+static int io_with_range(struct attempt *attempt, uint64_t len, uint64_t offset)
 {
-    unsigned tries = CHECKPOINT_TRIES;
-    int r;
-    while (checkpoint_may_retry(r = io_try_range(pool, object, len, offset, work, opaque)))
+    for (;;)
     {
-        r = checkpoint_retry(pool, r, &tries);
+        int r = io_try_range(attempt, len, offset);
+        if (r >= 0)
+            return r;
+        if (io_may_rewind(attempt->lun->pool, r, &attempt->has_rewound))
+            continue;
+        if (attempt->holds_range)
+            return r;
+        r = io_be_patient(attempt->lun, r, *attempt->use, &attempt->patience);
         if (r < 0)
             return r;
     }
-    return r;
-}
-
-/*
- * The same without letting the range go between two attempts: for work that looks at the content
- * and writes some of it before there is no room. A checkpoint needs no range.
- */
-struct holding_work
-{
-    struct pool *pool;
-    io_work_fn *work;
-    void *opaque;
-};
-
-static int io_holding_work(void *opaque)
-{
-    struct holding_work *holding = opaque;
-    unsigned tries = CHECKPOINT_TRIES;
-    int r;
-    while (checkpoint_may_retry(r = holding->work(holding->opaque)))
-    {
-        r = checkpoint_retry(holding->pool, r, &tries);
-        if (r < 0)
-            return r;
-    }
-    return r;
-}
-
-static int io_holding_range(struct pool *pool, struct lun_object *object, uint64_t len,
-                            uint64_t offset, io_work_fn *work, void *opaque)
-{
-    struct holding_work holding = {.pool = pool, .work = work, .opaque = opaque};
-    return io_try_range(pool, object, len, offset, io_holding_work, &holding);
 }
 
 static int io_write_piece_work(void *opaque)
@@ -307,28 +386,53 @@ static int io_write_piece_work(void *opaque)
 
 static int io_finish(struct pool *pool, int r, struct lun_object *object, unsigned flags)
 {
+    if (r == -EDQUOT)
+    {
+        io_note_volume_full(pool, object);
+        return -ENOSPC;
+    }
     if (r == -ENOSPC)
         pool_note_full(pool, object);
+    r = pool_note_damage(pool, object, r);
     if (r == 0 && (flags & LUN_FUA))
         r = journal_commit(pool->journal);
+    return r;
+}
+
+/* All of a buffer, in pieces. */
+static int io_write_pieces(struct lun *lun, const void *buf, size_t len, uint64_t offset,
+                           bool skips_holes)
+{
+    const uint8_t *at = buf;
+    int r = 0;
+    while (r == 0 && len > 0)
+    {
+        uint64_t piece_end = (offset / BLK_BYTES + IO_PIECE_BLKS) * BLK_BYTES;
+        size_t part = (size_t)min_u64(len, piece_end - offset);
+        struct piece piece = {.pool = lun->pool,
+                              .object = lun->object,
+                              .buf = at,
+                              .len = part,
+                              .offset = offset,
+                              .skips_holes = skips_holes};
+        struct attempt attempt = {.lun = lun,
+                                  .work = io_write_piece_work,
+                                  .opaque = &piece,
+                                  .use = &piece.use,
+                                  .patience = {.may_pause = true}};
+        r = io_with_range(&attempt, part, offset);
+        at += part;
+        offset += part;
+        len -= part;
+    }
     return r;
 }
 
 int lun_write(struct lun *lun, const void *buf, size_t len, uint64_t offset, unsigned flags)
 {
     int r = lun_check_io(lun, len, offset, true);
-    const uint8_t *at = buf;
-    while (r == 0 && len > 0)
-    {
-        uint64_t piece_end = (offset / BLK_BYTES + IO_PIECE_BLKS) * BLK_BYTES;
-        size_t part = (size_t)min_u64(len, piece_end - offset);
-        struct piece piece = {
-            .pool = lun->pool, .object = lun->object, .buf = at, .len = part, .offset = offset};
-        r = io_with_range(lun->pool, lun->object, part, offset, io_write_piece_work, &piece);
-        at += part;
-        offset += part;
-        len -= part;
-    }
+    if (r == 0)
+        r = io_write_pieces(lun, buf, len, offset, false);
     return io_finish(lun->pool, r, lun->object, flags);
 }
 
@@ -362,8 +466,8 @@ static int io_plan_unmap(struct pool *pool, struct lun_object *object, uint64_t 
     }
 }
 
-int io_unmap_blks(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end,
-                  uint64_t *stop)
+int io_unmap_blks(struct pool *pool, struct lun_object *object, enum space_use use, uint64_t lba,
+                  uint64_t end, uint64_t *stop)
 {
     struct emap_run hole;
     unsigned count;
@@ -376,6 +480,9 @@ int io_unmap_blks(struct pool *pool, struct lun_object *object, uint64_t lba, ui
         *stop = hole.lba + hole.len_blks;
         return 0;
     }
+    /* In need, one by one, as writes are: the record of many may drop many. */
+    if (use == SPACE_URGENT)
+        end = lba + 1;
     bool has_shared;
     r = io_plan_unmap(pool, object, lba, end, stop, &has_shared);
     if (r < 0)
@@ -383,7 +490,7 @@ int io_unmap_blks(struct pool *pool, struct lun_object *object, uint64_t lba, ui
     uint8_t bytes[IO_RECORD_BYTES];
     struct writer writer = {.bytes = bytes, .capacity = sizeof(bytes)};
     action_unmap(&writer, object->line->object.id, lba, *stop - lba);
-    r = change_run(pool, CHANGE_IO, object, bytes, writer.len, !has_shared);
+    r = change_run(pool, CHANGE_IO, object, bytes, writer.len, has_shared ? use : SPACE_FREEING);
     if (r < 0)
         *stop = lba;
     return r;
@@ -394,6 +501,7 @@ struct unmap_work
     struct pool *pool;
     struct lun_object *object;
     uint64_t lba, end;
+    enum space_use use;
 };
 
 /* As far as it comes in one go; goes on where it stopped. */
@@ -402,21 +510,25 @@ static int io_unmap_work(void *opaque)
     struct unmap_work *work = opaque;
     int r = 0;
     for (unsigned i = 0; i < 16 && r == 0 && work->lba < work->end; i++)
-        r = io_unmap_blks(work->pool, work->object, work->lba, work->end, &work->lba);
+        r = io_unmap_blks(work->pool, work->object, work->use, work->lba, work->end, &work->lba);
     return r;
 }
 
-static int io_unmap_range(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end)
+static int io_unmap_range(struct lun *lun, uint64_t lba, uint64_t end, bool may_pause)
 {
-    struct unmap_work work = {.pool = pool, .object = object, .lba = lba, .end = end};
+    struct unmap_work work = {.pool = lun->pool, .object = lun->object, .lba = lba, .end = end};
+    struct attempt attempt = {.lun = lun, .work = io_unmap_work, .opaque = &work, .use = &work.use};
     int r = 0;
     while (r == 0 && work.lba < end)
     {
         uint64_t offset = work.lba * BLK_BYTES;
-        uint64_t len = min_u64(end * BLK_BYTES, atomic_load(&object->size_bytes));
+        uint64_t len = min_u64(end * BLK_BYTES, atomic_load(&lun->object->size_bytes));
         if (len <= offset)
             return -ESTALE;
-        r = io_with_range(pool, object, len - offset, offset, io_unmap_work, &work);
+        /* It got further. What is short of room stays so for the rest of it. */
+        attempt.patience =
+            (struct io_patience){.may_pause = may_pause, .is_urgent = attempt.patience.is_urgent};
+        r = io_with_range(&attempt, len - offset, offset);
     }
     return r;
 }
@@ -439,6 +551,7 @@ int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_byte
 {
     struct emap_run run;
     unsigned count;
+    enum space_use use = ledger_use(object);
     uint64_t lba = end_bytes / BLK_BYTES, in_block = end_bytes % BLK_BYTES, blk, got;
     int r = in_block ? io_lookup(pool, object, lba, lba + 1, &run, 1, &count) : 0;
     if (r < 0 || in_block == 0 || run.blk == 0)
@@ -448,11 +561,13 @@ int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_byte
         return -ENOMEM;
     r = io_read(pool, object, block, in_block, lba * BLK_BYTES);
     if (r == 0)
-        r = io_take(pool, object->line, 1, &blk, &got);
+        r = io_take(pool, object->line, use, 1, &blk, &got);
     if (r < 0)
         return r;
+    space_arrive(pool->space, use, got); /* its record is a command's, not a write's */
     memset(block + in_block, 0, BLK_BYTES - in_block);
-    r = device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES);
+    r = io_note_room(pool, object->line,
+                     device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES));
     if (r < 0)
         space_cancel(pool->space, blk, 1);
     else
@@ -460,21 +575,24 @@ int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_byte
     return r;
 }
 
-static int io_zero_part_locked(struct lun *lun, size_t len, uint64_t offset)
+static int io_zero_part_locked(struct lun *lun, size_t len, uint64_t offset, bool may_pause)
 {
     static const uint8_t zeros[BLK_BYTES];
     struct piece piece = {
         .pool = lun->pool, .object = lun->object, .buf = zeros, .len = len, .offset = offset};
     if (len == 0)
         return 0;
-    return io_with_range(lun->pool, lun->object, len, offset, io_zero_part_work, &piece);
+    struct attempt attempt = {.lun = lun,
+                              .work = io_zero_part_work,
+                              .opaque = &piece,
+                              .use = &piece.use,
+                              .patience = {.may_pause = may_pause}};
+    return io_with_range(&attempt, len, offset);
 }
 
-int lun_unmap(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
+/* @may_pause: the caller needs the zeros, and does not merely give space back. */
+static int io_unmap(struct lun *lun, uint64_t len, uint64_t offset, bool may_pause)
 {
-    int r = lun_check_io(lun, len, offset, true);
-    if (r < 0 || len == 0)
-        return r;
     uint64_t end = offset + len;
     uint64_t size_bytes = atomic_load(&lun->object->size_bytes);
     uint64_t first = div_round_up(offset, BLK_BYTES), last = end / BLK_BYTES;
@@ -484,23 +602,52 @@ int lun_unmap(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
     if (first >= last) /* inside one block, or across the border of two */
     {
         uint64_t middle = min_u64(end, max_u64(offset, first * BLK_BYTES));
-        r = io_zero_part_locked(lun, (size_t)(middle - offset), offset);
-        if (r == 0)
-            r = io_zero_part_locked(lun, (size_t)(end - middle), middle);
-        return io_finish(lun->pool, r, lun->object, flags);
+        int r = io_zero_part_locked(lun, (size_t)(middle - offset), offset, may_pause);
+        return r < 0 ? r : io_zero_part_locked(lun, (size_t)(end - middle), middle, may_pause);
     }
-    r = io_zero_part_locked(lun, (size_t)(first * BLK_BYTES - offset), offset);
+    int r = io_zero_part_locked(lun, (size_t)(first * BLK_BYTES - offset), offset, may_pause);
     if (r == 0)
-        r = io_unmap_range(lun->pool, lun->object, first, last);
+        r = io_unmap_range(lun, first, last, may_pause);
     if (r == 0 && end > last * BLK_BYTES)
-        r = io_zero_part_locked(lun, (size_t)(end - last * BLK_BYTES), last * BLK_BYTES);
-    return io_finish(lun->pool, r, lun->object, flags);
+        r = io_zero_part_locked(lun, (size_t)(end - last * BLK_BYTES), last * BLK_BYTES, may_pause);
+    return r;
+}
+
+int lun_unmap(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
+{
+    int r = lun_check_io(lun, len, offset, true);
+    if (r < 0 || len == 0)
+        return r;
+    return io_finish(lun->pool, io_unmap(lun, len, offset, false), lun->object, flags);
+}
+
+/* Blocks of its own stay and get zeros, as do blocks that it shares; what is a hole reads as zeros,
+ * and is promised. */
+static int io_zero_reserved(struct lun *lun, uint64_t len, uint64_t offset)
+{
+    static uint8_t zeros[IO_ZERO_BYTES];
+    int r = 0;
+    while (r == 0 && len > 0)
+    {
+        size_t part = (size_t)min_u64(len, IO_ZERO_BYTES);
+        r = io_write_pieces(lun, zeros, part, offset, true);
+        offset += part;
+        len -= part;
+    }
+    return r;
 }
 
 int lun_zero(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
 {
-    /* A thin LUN stores zeros as holes; allocation on request comes with space reservations. */
-    return lun_unmap(lun, len, offset, flags);
+    int r = lun_check_io(lun, len, offset, true);
+    if (r < 0 || len == 0)
+        return r;
+    /* A thin LUN stores zeros as holes, whatever was asked for. */
+    bool may_unmap = (flags & LUN_MAY_UNMAP) || !atomic_load(&lun->object->is_reserved);
+    if (!may_unmap && (flags & LUN_FAST_ONLY))
+        return -ENOTSUP;
+    r = may_unmap ? io_unmap(lun, len, offset, true) : io_zero_reserved(lun, len, offset);
+    return io_finish(lun->pool, r, lun->object, flags);
 }
 
 /* ---- compare and write, atomic write, read-modify-write ------------------------------------ */
@@ -515,6 +662,51 @@ struct edit_work
     lun_change_fn *change;
     void *opaque;
 };
+
+/* Gives the blocks of the range that are not the LUN's own, and with !@skips_holes those that are
+ * not there, a copy of their content. With the range locked. */
+static int io_own_locked(struct piece *of, bool skips_holes)
+{
+    uint64_t size_bytes = atomic_load(&of->object->size_bytes);
+    uint64_t at = round_down(of->offset, BLK_BYTES), end = of->offset + of->len;
+    uint8_t block[BLK_BYTES];
+    int r = 0;
+    for (; r == 0 && at < end; at += BLK_BYTES)
+    {
+        struct emap_run run;
+        unsigned count;
+        uint64_t lba = at / BLK_BYTES;
+        r = io_lookup(of->pool, of->object, lba, lba + 1, &run, 1, &count);
+        if (r < 0 || run.is_own || (run.blk == 0 && skips_holes))
+            continue;
+        struct piece piece = {.pool = of->pool,
+                              .object = of->object,
+                              .buf = block,
+                              .len = (size_t)min_u64(BLK_BYTES, size_bytes - at),
+                              .offset = at,
+                              .use = of->use};
+        r = io_read(of->pool, of->object, block, piece.len, at);
+        if (r == 0)
+            r = io_write_piece(&piece);
+    }
+    return r;
+}
+
+static int io_own_work(void *opaque)
+{
+    return io_own_locked(opaque, false);
+}
+
+static int io_own_range(struct lun *lun, size_t len, uint64_t offset)
+{
+    struct piece piece = {.pool = lun->pool, .object = lun->object, .len = len, .offset = offset};
+    struct attempt attempt = {.lun = lun,
+                              .work = io_own_work,
+                              .opaque = &piece,
+                              .use = &piece.use,
+                              .patience = {.may_pause = true}};
+    return io_with_range(&attempt, len, offset);
+}
 
 static int io_edit_work(void *opaque)
 {
@@ -556,7 +748,15 @@ static int io_edit(struct lun *lun, struct edit_work *work, size_t len, uint64_t
     work->piece.offset = offset;
     if (!work->piece.buf)
         work->piece.buf = content;
-    r = io_holding_range(lun->pool, lun->object, len, offset, io_edit_work, work);
+    /* It holds its range to the end, and a pause may hold nothing: so it gets its blocks before. */
+    r = io_pauses(lun->pool, lun->object) ? io_own_range(lun, len, offset) : 0;
+    struct attempt attempt = {.lun = lun,
+                              .work = io_edit_work,
+                              .opaque = work,
+                              .use = &work->piece.use,
+                              .holds_range = true};
+    if (r == 0)
+        r = io_with_range(&attempt, len, offset);
     return io_finish(lun->pool, r, lun->object, flags);
 }
 
@@ -575,10 +775,16 @@ int lun_read_modify_write(struct lun *lun, size_t len, uint64_t offset, unsigned
     return io_edit(lun, &work, len, offset, flags);
 }
 
-/* All blocks first, then one record for all of them. */
-static int io_write_atomic_work(void *opaque)
+static int io_give_back_cb(void *opaque, uint64_t blk, uint64_t len)
 {
-    struct piece *piece = opaque;
+    const struct piece *piece = opaque;
+    io_give_back(piece->pool, piece->use, blk, len);
+    return 0;
+}
+
+/* All blocks first, then one record for all of them. */
+static int io_write_atomic_claimed(struct piece *piece)
+{
     struct pool *pool = piece->pool;
     uint64_t lba = piece->offset / BLK_BYTES, n = piece->len / BLK_BYTES, done = 0;
     AUTO_WRITER struct writer writer = {0};
@@ -586,22 +792,47 @@ static int io_write_atomic_work(void *opaque)
     while (r == 0 && done < n)
     {
         uint64_t blk, got;
-        r = io_take(pool, piece->object->line, n - done, &blk, &got);
+        r = io_take(pool, piece->object->line, piece->use, n - done, &blk, &got);
         if (r < 0)
             break;
         action_write(&writer, piece->object->line->object.id, lba + done, blk, (uint32_t)got, false,
                      0);
-        r = device_write(pool->device, piece->buf + done * BLK_BYTES, got * BLK_BYTES,
-                         blk * BLK_BYTES);
+        r = io_note_room(pool, piece->object->line,
+                         device_write(pool->device, piece->buf + done * BLK_BYTES, got * BLK_BYTES,
+                                      blk * BLK_BYTES));
         done += got;
     }
     if (r == 0 && writer.failed)
         r = -ENOMEM;
     if (r == 0)
-        r = change_run(pool, CHANGE_IO, piece->object, writer.bytes, writer.len, false);
+        r = change_run(pool, CHANGE_IO, piece->object, writer.bytes, writer.len, piece->use);
     if (r < 0)
-        ignore_error(record_each_block(writer.bytes, writer.len, space_cancel_cb, pool->space),
+        ignore_error(record_each_block(writer.bytes, writer.len, io_give_back_cb, piece),
                      "we made the record ourselves");
+    return r;
+}
+
+/*
+ * In need, what is shared is copied first, block by block: the one record of all then drops
+ * nothing, and takes few nodes. And one at a time, else several could each hold a part of what one
+ * needs.
+ */
+static int io_write_atomic_work(void *opaque)
+{
+    struct piece *piece = opaque;
+    bool is_urgent = piece->use == SPACE_URGENT;
+    int r = is_urgent ? io_own_locked(piece, true) : 0;
+    struct ledger_claim claim;
+    if (r == 0)
+        r = ledger_take(piece->pool, piece->object, piece->len / BLK_BYTES, &claim);
+    if (r < 0)
+        return r;
+    if (is_urgent)
+        lock_take(&piece->pool->atomic_lock);
+    r = io_write_atomic_claimed(piece);
+    if (is_urgent)
+        lock_release(&piece->pool->atomic_lock);
+    ledger_give(piece->pool, &claim);
     return r;
 }
 
@@ -614,6 +845,11 @@ int lun_write_atomic(struct lun *lun, const void *buf, size_t len, uint64_t offs
         return r;
     struct piece piece = {
         .pool = lun->pool, .object = lun->object, .buf = buf, .len = len, .offset = offset};
-    r = io_with_range(lun->pool, lun->object, len, offset, io_write_atomic_work, &piece);
+    struct attempt attempt = {.lun = lun,
+                              .work = io_write_atomic_work,
+                              .opaque = &piece,
+                              .use = &piece.use,
+                              .patience = {.may_pause = true}};
+    r = io_with_range(&attempt, len, offset);
     return io_finish(lun->pool, r, lun->object, flags);
 }

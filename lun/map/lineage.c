@@ -10,6 +10,7 @@
 #include "lun/map/drops.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/ledger.h"
 
 static bool line_has_drops(const struct line *line)
 {
@@ -69,7 +70,7 @@ static void lineage_note_id(struct pool *pool, uint64_t id)
 
 int lineage_apply_new(struct pool *pool, uint64_t line_id)
 {
-    if (catalog_find_line(pool, line_id))
+    if (catalog_find_any(pool, line_id))
         return -EBADMSG;
     lineage_note_id(pool, line_id);
     struct line *line = catalog_new_line(pool, line_id);
@@ -80,8 +81,7 @@ int lineage_apply_new(struct pool *pool, uint64_t line_id)
 int lineage_apply_head(struct pool *pool, uint64_t new_head_id, uint64_t point_id)
 {
     struct line *point = catalog_find_line(pool, point_id);
-    if (!point || point->frozen_at == 0 || point->is_walking ||
-        catalog_find_line(pool, new_head_id))
+    if (!point || point->frozen_at == 0 || point->is_walking || catalog_find_any(pool, new_head_id))
         return -EBADMSG;
     lineage_note_id(pool, new_head_id);
     struct line *head = catalog_new_line(pool, new_head_id);
@@ -95,17 +95,21 @@ int lineage_apply_head(struct pool *pool, uint64_t new_head_id, uint64_t point_i
 int lineage_apply_freeze(struct pool *pool, uint64_t line_id, uint64_t new_head_id)
 {
     struct line *line = catalog_find_line(pool, line_id);
-    if (!line || line->frozen_at != 0 || line->is_dying || pool->generation == UINT32_MAX)
+    if (!line || line->frozen_at != 0 || !line->lun || pool->generation == UINT32_MAX ||
+        catalog_find_any(pool, new_head_id))
         return -EBADMSG;
     line->frozen_at = pool->generation++;
     struct lun_object *lun = line->lun;
     line->lun = NULL;
+    line->frozen_blks = div_round_up(atomic_load(&lun->size_bytes), BLK_BYTES);
     int r = lineage_apply_head(pool, new_head_id, line_id);
     if (r < 0)
         return r;
     struct line *head = catalog_find_line(pool, new_head_id);
     head->lun = lun;
     lun->line = head;
+    catalog_set_line_volume(pool, head, line->volume);
+    ledger_lun(pool, lun);
     catalog_mark_dirty(pool, &line->object);
     catalog_mark_dirty(pool, &lun->object);
     return 0;
@@ -114,9 +118,10 @@ int lineage_apply_freeze(struct pool *pool, uint64_t line_id, uint64_t new_head_
 int lineage_apply_dying(struct pool *pool, uint64_t line_id)
 {
     struct line *line = catalog_find_line(pool, line_id);
-    if (!line || line->frozen_at != 0 || line->is_dying)
+    if (!line || line->frozen_at != 0 || !line->lun)
         return -EBADMSG;
     line->is_dying = true;
+    line->left_by = line->lun;
     line->lun = NULL;
     catalog_mark_dirty(pool, &line->object);
     jobs_kick(pool, line);
@@ -207,7 +212,9 @@ int lineage_prepare_walk(struct change *change, uint64_t line_id, uint32_t phase
                          struct tree_key key)
 {
     struct line *line = catalog_find_line(change->pool, line_id);
-    if (!line || phase >= lineage_walk_phases(line) || !lineage_is_leaf(line))
+    if (!line || phase >= lineage_walk_phases(line) || !lineage_is_leaf(line) ||
+        !lineage_may_walk(line) || phase != line->walk_phase ||
+        tree_key_compare(key, line->walk_key) != 0)
         return -EBADMSG;
     struct node *node;
     struct tree_key next;
@@ -225,8 +232,9 @@ static void lineage_free_leaf(struct change *change, struct line *line,
         uint64_t len = le16_get(entry->len_blks);
         if (!line_owns(line, le32_get(entry->birth)))
             continue;
-        space_free(change->pool->space, le40_get(entry->blk), len, false);
         atomic_fetch_sub(&line->own_blks, len);
+        ledger_owns(change->pool, line);
+        space_free(change->pool->space, le40_get(entry->blk), len, false);
     }
 }
 
@@ -267,11 +275,15 @@ int lineage_apply_walk(struct change *change, uint64_t line_id, uint32_t phase, 
     {
         if (phase == 0 && line->map.levels > 0)
             lineage_free_leaf(change, line, node->disk);
+        op->own_nodes = &line->own_node_blks;
         tree_free_node(op, node->ref);
+        ledger_owns(change->pool, line);
     }
     bool phase_over = tree_key_compare(next, TREE_KEY_END) == 0;
+    if (phase_over)
+        next = (struct tree_key){0};
     line->walk_phase = phase_over ? phase + 1 : phase;
-    line->walk_key = phase_over ? (struct tree_key){0} : next;
+    line->walk_key = next;
     lineage_end_map_walk(change->pool, line);
     catalog_mark_dirty(change->pool, &line->object);
     return 0;
@@ -281,7 +293,8 @@ int lineage_apply_gone(struct change *change, uint64_t line_id)
 {
     struct pool *pool = change->pool;
     struct line *line = catalog_find_line(pool, line_id);
-    if (!line || !lineage_is_leaf(line) || line->walk_phase < lineage_walk_phases(line))
+    if (!line || !lineage_is_leaf(line) || line->left_by ||
+        line->walk_phase < lineage_walk_phases(line))
         return -EBADMSG;
     struct line *point = line->predecessor;
     lineage_leave(line);
@@ -325,16 +338,16 @@ int lineage_apply_settle(struct change *change, uint64_t point_id, uint32_t birt
         drops_add(change, point, birth, blk, len_blks, is_node);
         return 0;
     }
-    if (!is_node)
-        atomic_fetch_sub(&point->own_blks, len_blks);
+    atomic_fetch_sub(is_node ? &point->own_node_blks : &point->own_blks, len_blks);
+    ledger_owns(change->pool, point);
     space_free(change->pool->space, blk, len_blks, is_node);
     catalog_mark_dirty(change->pool, &point->object);
     return 0;
 }
 
-int lineage_prepare_hand_over(struct change *change, uint64_t point_id)
+static int lineage_check_hand_over(struct pool *pool, uint64_t point_id)
 {
-    struct line *point = catalog_find_line(change->pool, point_id);
+    struct line *point = catalog_find_line(pool, point_id);
     if (!point || !lineage_may_settle(point) || point->child_count != 1)
         return -EBADMSG;
     struct line *child = container_of(point->children.next, struct line, child_link);
@@ -343,10 +356,16 @@ int lineage_prepare_hand_over(struct change *change, uint64_t point_id)
     return line_has_drops(child) ? -EBUSY : 0;
 }
 
+int lineage_prepare_hand_over(struct change *change, uint64_t point_id)
+{
+    int r = lineage_check_hand_over(change->pool, point_id);
+    return r < 0 ? r : ledger_may_merge(change->pool, catalog_find_line(change->pool, point_id));
+}
+
 int lineage_apply_hand_over(struct change *change, uint64_t point_id)
 {
     struct pool *pool = change->pool;
-    if (lineage_prepare_hand_over(change, point_id) < 0)
+    if (lineage_check_hand_over(pool, point_id) < 0)
         return -EBADMSG;
     struct line *point = catalog_find_line(pool, point_id);
     struct line *child = container_of(point->children.next, struct line, child_link);
@@ -357,6 +376,7 @@ int lineage_apply_hand_over(struct change *change, uint64_t point_id)
     atomic_store(&child->dropped_data_blks, atomic_load(&point->dropped_data_blks));
     atomic_store(&child->dropped_node_blks, atomic_load(&point->dropped_node_blks));
     atomic_fetch_add(&child->own_blks, atomic_load(&point->own_blks));
+    atomic_fetch_add(&child->own_node_blks, atomic_load(&point->own_node_blks));
     if (atomic_load(&point->is_touched))
         atomic_store(&child->is_touched, true);
     if (below)
@@ -365,6 +385,7 @@ int lineage_apply_hand_over(struct change *change, uint64_t point_id)
         atomic_store(&child->own_after, 0);
     jobs_forget(pool, point);
     catalog_delete(pool, &point->object);
+    ledger_owns(pool, child);
     catalog_mark_dirty(pool, &child->object);
     jobs_kick(pool, child);
     lineage_kick_around(pool, below);

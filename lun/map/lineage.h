@@ -58,7 +58,8 @@ MUST_CHECK int lineage_prepare_settle(struct change *change, uint64_t point_id, 
                                       uint64_t blk, uint64_t len_blks);
 MUST_CHECK int lineage_apply_settle(struct change *change, uint64_t point_id, uint32_t birth,
                                     uint64_t blk, uint64_t len_blks, bool is_node);
-/* -EBUSY: the child has drops, perhaps since a moment ago: a write to it takes no management. */
+/* -EBUSY: the child has drops, perhaps since a moment ago: a write to it takes no management; or
+ * the point's volume is promised what it owns. -ENOSPC: the child's promise would need too much. */
 MUST_CHECK int lineage_prepare_hand_over(struct change *change, uint64_t point_id);
 MUST_CHECK int lineage_apply_hand_over(struct change *change, uint64_t point_id);
 

@@ -47,19 +47,31 @@ static bool range_is_blocked(const struct range *range)
     return false;
 }
 
-void range_lock(struct range_table *table, struct range *range, uint64_t start, uint64_t end)
+void range_lock_begin(struct range_table *table, struct range *range, uint64_t start, uint64_t end)
 {
     range->table = table;
     range->start = start;
     range->end = end;
     AUTO_LOCK(&table->lock);
     list_add_tail(&table->ranges, &range->link);
+}
+
+void range_lock_wait(struct range *range)
+{
+    struct range_table *table = range->table;
+    AUTO_LOCK(&table->lock);
     while (range_is_blocked(range))
     {
         table->waiters++;
         condition_wait(&table->released, &table->lock);
         table->waiters--;
     }
+}
+
+void range_lock(struct range_table *table, struct range *range, uint64_t start, uint64_t end)
+{
+    range_lock_begin(table, range, start, end);
+    range_lock_wait(range);
 }
 
 void range_unlock(struct range *range)

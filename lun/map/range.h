@@ -34,6 +34,10 @@ void range_table_destroy(struct range_table *table);
 
 /* Waits for it. */
 void range_lock(struct range_table *table, struct range *range, uint64_t start, uint64_t end);
+/* The same in two steps, for ranges of many LUNs: all are asked for, then all are waited for, so
+ * that their writes drain side by side. One thread at a time does that (pool->management). */
+void range_lock_begin(struct range_table *table, struct range *range, uint64_t start, uint64_t end);
+void range_lock_wait(struct range *range);
 void range_unlock(struct range *range);
 
 #endif

@@ -11,6 +11,7 @@
 #include "lun/base/log.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/lun_internal.h"
 
 /* ---- superblock ---------------------------------------------------------------------------- */
 
@@ -65,6 +66,9 @@ static int checkpoint_switch(struct pool *pool, struct tree_op *op, struct disk_
     uint64_t cp_id = atomic_load(&pool->cp_id);
     /* Pages took blocks, and so dirtied bitmaps: there is slack for these. */
     r = space_prepare_switch(pool->space);
+    if (r == 0)
+        r = pool_may_change(
+            pool); /* a bitmap that was read just now may contradict what was freed */
     if (r < 0)
         return r == -EAGAIN ? -EIO : r;
     checkpoint_fill_super(pool, super, cp_id);
@@ -133,8 +137,10 @@ static int checkpoint_run_locked(struct pool *pool)
     pool->super = *super;
     journal_switch_done(pool->journal);
     epoch_drain(pool);
-    space_release_deferred(pool->space, !pool->options.no_discard);
+    space_release_deferred(pool->space,
+                           !pool->options.no_discard && !atomic_load(&pool->keeps_space));
     atomic_fetch_add(&pool->cp_count, 1);
+    io_wake(pool);
     return 0;
 }
 

@@ -29,7 +29,8 @@ struct device_ops
     int (*size)(struct device *device, uint64_t *size_bytes);
     /* Makes it at least that large. -ENOTSUP for a block device, -ENOSPC when there is no room. */
     int (*grow)(struct device *device, uint64_t size_bytes);
-    /* Makes sure that writes to the range never fail for space. A no-op on a block device. */
+    /* Makes sure that writes to the range never fail for space. A no-op on a block device.
+     * -EOPNOTSUPP: the file system gives room only to what is written. */
     int (*allocate)(struct device *device, uint64_t len, uint64_t offset);
     /* A hint: the content is no longer needed; afterwards it reads as anything. */
     int (*discard)(struct device *device, uint64_t len, uint64_t offset);

@@ -141,10 +141,12 @@ static int device_file_allocate(struct device *device, uint64_t len, uint64_t of
     struct device_file *file = device_file_of(device);
     if (file->is_block_device)
         return 0;
-    if (fallocate(file->fd, 0, (off_t)offset, (off_t)len) == 0)
-        return 0;
-    /* A file system without fallocate(2) makes its promise when the block is first written. */
-    return errno == EOPNOTSUPP ? 0 : -errno;
+    while (fallocate(file->fd, 0, (off_t)offset, (off_t)len) < 0)
+    {
+        if (errno != EINTR)
+            return -errno;
+    }
+    return 0;
 }
 
 static int device_file_discard(struct device *device, uint64_t len, uint64_t offset)

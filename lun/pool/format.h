@@ -22,6 +22,7 @@ enum
 {
     DISK_VERSION = 1,
     DISK_BLK_BITS = 40, /* 4 PiB of pool, 4 PiB of LUN */
+    DISK_CP_BITS = 47,  /* of checkpoint numbers: pointers have room for 48 */
     DISK_SUPER_COPIES = 4,
     DISK_GROUP_HEAD_BLKS = 8,
     DISK_GROUP_BLKS_MAX = (BLK_BYTES - 64) * 8,
@@ -31,6 +32,8 @@ enum
     DISK_SECTOR = 512, /* unit of the journal */
     DISK_LEVELS_MAX = 8,
 };
+
+#define DISK_BLKS_MAX (UINT64_C(1) << DISK_BLK_BITS)
 
 /* Blocks at the head of each allocation group, whatever its number. */
 enum disk_group_head
@@ -143,11 +146,19 @@ enum disk_super_flags
     DISK_SUPER_CLEAN = 1, /* closed in order: the journal is empty */
 };
 
+/* Incompatible: objects of the kinds 5 to 7, and the longer forms of lines and LUNs. Every pool
+ * that a version which knows them opens for writing gets it. */
+#define DISK_FEATURE_VOLUMES UINT64_C(1)
+/* Incompatible: no record of the journal divides a node of a tree so that a part covers fewer keys
+ * than half a node has entries, save for the last node of a level. Set by the checkpoint that ends
+ * the first opening for writing: records before it are replayed as they were made. */
+#define DISK_FEATURE_SPLITS UINT64_C(2)
+
 /* Features this version knows; unknown incompatible bits refuse to open, unknown ro_compat ones
  * open read-only, compatible ones are ignored. */
 #define DISK_FEATURES_COMPAT UINT64_C(0)
 #define DISK_FEATURES_RO_COMPAT UINT64_C(0)
-#define DISK_FEATURES_INCOMPAT UINT64_C(0)
+#define DISK_FEATURES_INCOMPAT (DISK_FEATURE_VOLUMES | DISK_FEATURE_SPLITS)
 
 /* ---- trees --------------------------------------------------------------------------------- */
 
@@ -257,6 +268,9 @@ enum disk_object_kind
     DISK_OBJECT_LUN = 2,
     DISK_OBJECT_SNAPSHOT = 3,
     DISK_OBJECT_STORE = 4,
+    DISK_OBJECT_VOLUME = 5,
+    DISK_OBJECT_QTREE = 6,
+    DISK_OBJECT_VOLUME_SNAPSHOT = 7,
 };
 
 /* At the head of each slot; the kind's bytes follow. */
@@ -292,10 +306,26 @@ struct disk_line
     struct le64 dropped_node_blks;
     struct disk_root map;
     struct disk_root drops;
+    /* Pools without DISK_FEATURE_VOLUMES end here: DISK_LINE_BYTES_1. */
+    struct le64 volume_id;     /* whom its own blocks are charged to; 0: nobody */
+    struct le64 own_node_blks; /* nodes of its map and drop list that are its own */
+    struct le64 frozen_blks;   /* size of what it showed when it froze; 0: a head, or not known */
 };
-static_assert(sizeof(struct disk_line) == 120, "disk_line");
+static_assert(sizeof(struct disk_line) == 144, "disk_line");
 
-/* LUNs and snapshots share this form; strings of these lengths follow: name, comment, origin. */
+enum
+{
+    DISK_LINE_BYTES_1 = 120,
+};
+
+enum disk_lun_flags
+{
+    DISK_LUN_RESERVED = 1,
+    DISK_LUN_AUTODELETE = 2,
+};
+
+/* LUNs and snapshots share this form; strings of these lengths follow: name, comment, origin. Then
+ * struct disk_lun_more with its strings, if anything in it is not zero. */
 struct disk_lun
 {
     struct le64 line_id;
@@ -305,13 +335,80 @@ struct disk_lun
     struct le64 trim_end_bytes; /* of a LUN cut short: still to be unmapped up to here; or 0 */
     struct le64 created_ns;
     struct le32 sector_bytes;
-    struct le32 flags; /* 0 */
+    struct le32 flags; /* enum disk_lun_flags */
     struct le16 name_len;
     struct le16 comment_len;
     struct le16 origin_len;
     struct le16 reserved;
 };
 static_assert(sizeof(struct disk_lun) == 72, "disk_lun");
+
+/* Strings of these lengths follow: owner, group. */
+struct disk_lun_more
+{
+    struct le64 volume_id;          /* of a LUN; 0: in none. A snapshot is where its LUN is */
+    struct le64 qtree_id;           /* likewise */
+    struct le64 volume_snapshot_id; /* of a snapshot that is part of one */
+    struct le64 expire_ns;
+    struct le64 locked_until_ns;
+    struct le16 owner_len;
+    struct le16 group_len;
+    struct le32 reserved;
+};
+static_assert(sizeof(struct disk_lun_more) == 48, "disk_lun_more");
+
+enum disk_volume_flags
+{
+    DISK_VOLUME_GUARANTEED = 1,
+    DISK_VOLUME_PAUSES = 2, /* writes wait for room */
+    DISK_VOLUME_QUOTAS = 4, /* its quotas are enforced */
+};
+
+/* The name and the comment follow. */
+struct disk_volume
+{
+    uint8_t uuid[16];
+    struct le64 size_bytes; /* 0: no bound */
+    struct le64 created_ns;
+    struct le64 locked_until_ns;
+    struct le64 parent_snapshot_id; /* of a clone: the volume snapshot it depends on; or 0 */
+    struct le32 flags;              /* enum disk_volume_flags */
+    struct le32 pause_ms;
+    struct le16 name_len;
+    struct le16 comment_len;
+    struct le32 reserved;
+};
+static_assert(sizeof(struct disk_volume) == 64, "disk_volume");
+
+/* The name, without the volume's, and the comment follow. */
+struct disk_qtree
+{
+    struct le64 volume_id;
+    struct le64 created_ns;
+    struct le16 name_len;
+    struct le16 comment_len;
+    struct le32 reserved;
+};
+static_assert(sizeof(struct disk_qtree) == 24, "disk_qtree");
+
+enum disk_volume_snapshot_flags
+{
+    DISK_VOLUME_SNAPSHOT_AUTOMATIC = 1, /* made for a volume clone */
+    DISK_VOLUME_SNAPSHOT_DEFERRED = 2,  /* goes with its last clone */
+};
+
+/* The name, without the volume's, and the comment follow. Its content is in the snapshots that
+ * carry its id. */
+struct disk_volume_snapshot
+{
+    struct le64 volume_id;
+    struct le64 created_ns;
+    struct le64 locked_until_ns;
+    struct le32 flags; /* enum disk_volume_snapshot_flags */
+    struct le16 name_len;
+    struct le16 comment_len;
+};
+static_assert(sizeof(struct disk_volume_snapshot) == 32, "disk_volume_snapshot");
 
 /* Configuration: the key, then the value. */
 struct disk_store

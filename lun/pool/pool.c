@@ -12,6 +12,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
+#include "lun/check/count.h"
 #include "lun/jobs/jobs.h"
 #include "lun/map/change.h"
 #include "lun/pool/checkpoint.h"
@@ -19,13 +20,18 @@
 #include "lun/pool/record.h"
 #include "lun/pool/super.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/command.h"
 #include "lun/volume/event.h"
+#include "lun/volume/ledger.h"
+#include "lun/volume/promise.h"
+#include "lun/volume/verify.h"
 
 enum
 {
     POOL_CACHE_BYTES = 64 << 20,
     POOL_CHECKPOINT_MS = 5000,
-    POOL_FULL_EVENT_MS = 10000,
+    POOL_EVENT_PAUSE_MS = 10000,
+    POOL_SPACE_MIN_BLKS = 64, /* free, for a full pool to count as healthy again */
 };
 
 /* ---- health -------------------------------------------------------------------------------- */
@@ -76,38 +82,76 @@ int pool_sync(struct pool *pool)
     return 0;
 }
 
+/* Whether @last_ms lies far enough back for one more event of its kind; then it is now. */
+static bool pool_may_say_again(struct pool *pool, _Atomic uint64_t *last_ms)
+{
+    uint64_t now_ms = pool->env->now_ns(pool->env) / 1000000, before_ms = atomic_load(last_ms);
+    return (before_ms == 0 || now_ms >= before_ms + POOL_EVENT_PAUSE_MS) &&
+           atomic_compare_exchange_strong(last_ms, &before_ms, now_ms);
+}
+
+static bool pool_has_space(struct pool *pool)
+{
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    uint64_t some = max_u64(POOL_SPACE_MIN_BLKS, min_u64(1024, stats.total_blks / 64));
+    return stats.free_blks > stats.reserve_blks + some;
+}
+
 void pool_note_full(struct pool *pool, const struct lun_object *lun)
 {
     int healthy = POOL_HEALTHY;
-    atomic_compare_exchange_strong(&pool->health, &healthy, POOL_OUT_OF_SPACE);
-    uint64_t now_ms = pool->env->now_ns(pool->env) / 1000000;
-    uint64_t last_ms = atomic_load(&pool->full_event_ms);
-    if (now_ms < last_ms + POOL_FULL_EVENT_MS ||
-        !atomic_compare_exchange_strong(&pool->full_event_ms, &last_ms, now_ms))
+    bool is_below = atomic_exchange(&pool->no_room_below, false);
+    if (!is_below)
+        atomic_compare_exchange_strong(&pool->health, &healthy, POOL_OUT_OF_SPACE);
+    if (!pool_may_say_again(pool, &pool->full_event_ms))
         return;
-    event_add(
-        pool, "error", "pool.full", lun->name,
-        "a write to '%s' found no space; 'lunette df' shows what uses it, 'lunette pool grow' "
-        "enlarges the pool, 'lunette freed' shows what a delete would bring",
-        lun->name);
+    if (is_below)
+        event_add(pool, "error", "pool.no-room-below", lun->name,
+                  "a write to '%s' found no space although the pool has some: the file system that "
+                  "holds '%s' is full; make room there",
+                  lun->name, pool->path);
+    else
+        event_add(
+            pool, "error", "pool.full", lun->name,
+            "a write to '%s' found no space; 'lunette df' shows what uses it, 'lunette pool grow' "
+            "enlarges the pool, 'lunette freed' shows what a delete would bring",
+            lun->name);
+}
+
+int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r)
+{
+    if (r == -EBADMSG && pool_may_say_again(pool, &pool->damage_event_ms))
+        event_add(pool, "error", "pool.damaged", lun->name,
+                  "a request to '%s' met damaged metadata and failed; 'lunette pool check' shows "
+                  "what is damaged",
+                  lun->name);
+    return r;
 }
 
 /* The one health that is left again. */
 static void pool_note_space(struct pool *pool)
 {
     int full = POOL_OUT_OF_SPACE;
-    struct space_stats stats;
-    space_get_stats(pool->space, &stats);
-    if (atomic_load(&pool->health) != POOL_OUT_OF_SPACE ||
-        stats.free_blks <= stats.reserve_blks + 64)
+    if (atomic_load(&pool->health) != POOL_OUT_OF_SPACE || !pool_has_space(pool))
         return;
     if (atomic_compare_exchange_strong(&pool->health, &full, POOL_HEALTHY))
         event_add(pool, "info", "pool.has-space", NULL, "the pool has space again");
 }
 
+void pool_note_job(struct pool *pool, int r)
+{
+    if (!pool_may_say_again(pool, &pool->job_event_ms))
+        return;
+    log_warning("background work stopped for now: %s", strerror(-r));
+    event_add(pool, "error", "job.stopped", NULL,
+              "background work stopped for now: %s; it is tried again; 'lunette job show' lists it",
+              r == -EBADMSG ? "it met damaged metadata" : strerror(-r));
+}
+
 void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name)
 {
-    if (pool->change_hook)
+    if (pool->change_hook && !command_is_dry())
         pool->change_hook(pool->change_opaque, change, lun_id, name);
 }
 
@@ -144,6 +188,10 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     rwlock_init(&pool->cp_gate, LOCK_RANK_CP_GATE);
     rwlock_init(&pool->catalog_lock, LOCK_RANK_CATALOG);
     lock_init(&pool->dirty_lock, LOCK_RANK_SHARED_TREE);
+    lock_init(&pool->ledger.lock, LOCK_RANK_LEDGER);
+    pool->ledger.slack_blks = LEDGER_SLACK_BLKS;
+    lock_init(&pool->atomic_lock, LOCK_RANK_ATOMIC);
+    lock_init(&pool->pause_lock, LOCK_RANK_LEAF);
     lock_init(&pool->handle_lock, LOCK_RANK_LEAF);
     lock_init(&pool->job_lock, LOCK_RANK_LEAF);
     lock_init(&pool->cp_wait_lock, LOCK_RANK_LEAF);
@@ -152,9 +200,10 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     condition_init(&pool->job_stop_wake);
     condition_init(&pool->cp_wake);
     condition_init(&pool->cp_done);
+    condition_init(&pool->pause_wake);
     struct list *lists[] = {&pool->lines,         &pool->luns,        &pool->pages_free[0],
                             &pool->pages_free[1], &pool->dirty_pages, &pool->dirty_objects,
-                            &pool->job_lines,     &pool->job_lazy};
+                            &pool->job_lines,     &pool->job_lazy,    &pool->volumes};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         list_init(lists[i]);
     return pool;
@@ -169,14 +218,15 @@ static void pool_free(struct pool *pool)
     space_destroy(pool->space);
     cache_destroy(pool->cache);
     event_ring_destroy(pool->events);
-    struct lock *locks[] = {&pool->management,  &pool->cp_lock,  &pool->dirty_lock,
-                            &pool->handle_lock, &pool->job_lock, &pool->cp_wait_lock};
+    struct lock *locks[] = {&pool->management,  &pool->cp_lock,     &pool->dirty_lock,
+                            &pool->handle_lock, &pool->job_lock,    &pool->cp_wait_lock,
+                            &pool->ledger.lock, &pool->atomic_lock, &pool->pause_lock};
     for (size_t i = 0; i < ARRAY_SIZE(locks); i++)
         lock_destroy(locks[i]);
     rwlock_destroy(&pool->cp_gate);
     rwlock_destroy(&pool->catalog_lock);
     struct condition *conditions[] = {&pool->job_wake, &pool->job_idle, &pool->job_stop_wake,
-                                      &pool->cp_wake, &pool->cp_done};
+                                      &pool->cp_wake,  &pool->cp_done,  &pool->pause_wake};
     for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
         condition_destroy(conditions[i]);
     free(pool->path);
@@ -254,12 +304,16 @@ static int pool_load(struct pool *pool, struct reason *why)
     }
     if (r < 0)
         return reason_set(why, r,
-                          "pool '%s' cannot be opened: its metadata is damaged (%s); "
-                          "'lunette pool check --pool %s' tells more",
+                          "pool '%s' cannot be opened: its metadata is damaged (%s); the log "
+                          "names the block, 'lunette pool dump block NUMBER --pool %s' shows it",
                           pool->path, strerror(-r), pool->path);
+    count_own_nodes(pool);
+    ledger_load(pool);
     r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
     if (r == 0)
         r = journal_replay(pool->journal, super, pool_replay_record, pool);
+    if (r == 0)
+        r = verify_lines(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be recovered from its journal: %s", pool->path,
                           strerror(-r));
@@ -273,6 +327,7 @@ static int pool_make_parts(struct pool *pool, const struct pool_open_options *op
         pool->options.cache_bytes = POOL_CACHE_BYTES;
     if (pool->options.checkpoint_ms == 0)
         pool->options.checkpoint_ms = POOL_CHECKPOINT_MS;
+    pool->options.read_only |= pool->options.super_only;
     pool->is_read_only = pool->options.read_only;
     pool->opened_ns = pool->env->now_ns(pool->env);
     pool->events = event_ring_create();
@@ -282,8 +337,10 @@ static int pool_make_parts(struct pool *pool, const struct pool_open_options *op
     int r = hash_init(&pool->objects_by_id, 1024);
     if (r == 0)
         r = hash_init(&pool->luns_by_name, 1024);
-    if (r == 0)
-        r = hash_init(&pool->store_by_key, 64);
+    struct hash *small[] = {&pool->store_by_key, &pool->volumes_by_name, &pool->qtrees_by_name,
+                            &pool->volume_snapshots_by_name};
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(small); i++)
+        r = hash_init(small[i], 64);
     return r == 0 ? cache_create(pool, pool->options.cache_bytes, &pool->cache) : r;
 }
 
@@ -297,6 +354,7 @@ static void pool_take_super(struct pool *pool)
     pool->created_ns = le64_get(super->created_ns);
     pool->journal_half_blks = le64_get(super->journal_half_blks);
     atomic_store(&pool->size_blks, le64_get(super->size_blks));
+    pool->splits_narrowly = !(le64_get(super->feature_incompat) & DISK_FEATURE_SPLITS);
     pool->generation = le32_get(super->generation);
     pool->next_id = le64_get(super->next_id);
     atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
@@ -308,6 +366,7 @@ static int pool_claim(struct pool *pool)
     struct disk_super *super = &pool->super;
     super->header.cp_id = le64_put(le64_get(super->header.cp_id) + 1);
     super->opens = le64_put(le64_get(super->opens) + 1);
+    super->feature_incompat = le64_put(le64_get(super->feature_incompat) | DISK_FEATURE_VOLUMES);
     super_set_holder(super);
     int r = checkpoint_write_super(pool, super);
     atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
@@ -318,6 +377,25 @@ static int pool_claim(struct pool *pool)
 static int pool_may_change_recovered(const struct pool *pool)
 {
     return atomic_load(&pool->health) >= POOL_READ_ONLY ? -EBADMSG : 0;
+}
+
+/* What was recorded by an older version has been replayed as it was made. */
+static void pool_modernize(struct pool *pool)
+{
+    struct disk_super *super = &pool->super;
+    super->feature_incompat = le64_put(le64_get(super->feature_incompat) | DISK_FEATURES_INCOMPAT);
+    pool->splits_narrowly = false;
+    /* As far as there is room: what is not written anew now is counted again at the next open. */
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    uint64_t room = stats.free_blks > stats.reserve_blks ? stats.free_blks - stats.reserve_blks : 0;
+    list_for_each (line, &pool->lines, struct line, all_link)
+    {
+        if (!line->is_uncounted || room < 4)
+            continue;
+        catalog_mark_dirty(pool, &line->object);
+        room -= 2;
+    }
 }
 
 static int pool_open_parts(struct pool *pool, const struct pool_open_options *options,
@@ -332,6 +410,8 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     if (r < 0)
         return r;
     pool_take_super(pool);
+    if (pool->options.super_only)
+        return 0;
     if (!pool->is_read_only)
         r = pool_claim(pool);
     if (r == 0)
@@ -349,10 +429,13 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
                        pool->path);
     if (r < 0 || pool->is_read_only)
         return r;
+    space_prepare_area(pool->space);
+    pool_modernize(pool);
     r = checkpoint_run(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));
     jobs_kick_all(pool);
+    promise_check_open(pool);
     return 0;
 }
 
@@ -374,7 +457,8 @@ int pool_open(struct env *env, const char *path, const struct pool_open_options 
               struct pool **pool, struct reason *why)
 {
     reason_clear(why);
-    struct device_file_options device_options = {.read_only = options && options->read_only};
+    struct device_file_options device_options = {
+        .read_only = options && (options->read_only || options->super_only)};
     struct device *device;
     int r = device_file_open(path, &device_options, &device, why);
     if (r == -EBUSY)
@@ -483,24 +567,57 @@ int pool_checkpoint(struct pool *pool)
 
 /* ---- growing ------------------------------------------------------------------------------- */
 
-static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reason *why)
+/* Its size if it is grown to @size_bytes, or to all of its device. */
+static int pool_grown_blks(struct pool *pool, uint64_t size_bytes, uint64_t *device_bytes,
+                           uint64_t *usable, struct reason *why)
 {
-    uint64_t present_bytes;
-    int r = pool->device->ops->size(pool->device, &present_bytes);
-    if (r == 0 && size_bytes > present_bytes)
-        r = pool->device->ops->grow(pool->device, size_bytes);
+    int r = pool->device->ops->size(pool->device, device_bytes);
     if (r < 0)
-        return reason_set(why, r, "pool '%s' cannot be grown to %" PRIu64 " bytes: %s", pool->path,
-                          size_bytes, strerror(-r));
-    uint64_t bytes = size_bytes ? size_bytes : present_bytes;
-    uint64_t usable = space_usable_blks(bytes / BLK_BYTES, pool->group_blks);
+        return reason_set(why, r, "the size of '%s' cannot be told: %s", pool->path, strerror(-r));
+    uint64_t bytes = size_bytes ? size_bytes : *device_bytes;
     uint64_t old = atomic_load(&pool->size_blks);
-    if (usable <= old)
+    *usable = space_usable_blks(bytes / BLK_BYTES, pool->group_blks);
+    if (bytes < old * BLK_BYTES)
+        return reason_set(why, -EINVAL,
+                          "pool '%s' has %" PRIu64 " bytes already, more than %" PRIu64
+                          ", and a pool never shrinks",
+                          pool->path, old * BLK_BYTES, bytes);
+    if (*usable == old)
         return reason_set(why, -EINVAL,
                           "pool '%s' has %" PRIu64 " bytes; growing it to %" PRIu64
                           " adds no allocation group (of %" PRIu64 " bytes)",
                           pool->path, old * BLK_BYTES, bytes,
                           (uint64_t)pool->group_blks * BLK_BYTES);
+    return 0;
+}
+
+static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reason *why)
+{
+    uint64_t device_bytes, usable, old = atomic_load(&pool->size_blks);
+    int r = pool_grown_blks(pool, size_bytes, &device_bytes, &usable, why);
+    if (r < 0)
+        return r;
+    if (size_bytes > device_bytes)
+        r = pool->device->ops->grow(pool->device, size_bytes);
+    if (r == -ENOTSUP)
+        return reason_set(why, -EINVAL,
+                          "'%s' is a block device of %" PRIu64 " bytes, less than %" PRIu64
+                          "; enlarge it first, then use 'lunette pool grow' without a size",
+                          pool->path, device_bytes, size_bytes);
+    if (r < 0)
+        return reason_set(why, r, "pool '%s' cannot be grown to %" PRIu64 " bytes: %s", pool->path,
+                          size_bytes, strerror(-r));
+    struct space_shape shape = {.size_blks = usable,
+                                .group_blks = pool->group_blks,
+                                .journal_half_blks = pool->journal_half_blks};
+    r = space_allocate(pool->device, &shape, old / pool->group_blks);
+    if (r < 0)
+        return reason_set(why, r,
+                          "the file system below pool '%s' has no room for its metadata: %s",
+                          pool->path, strerror(-r));
+    r = promise_allocate_grown(pool, usable * BLK_BYTES, why);
+    if (r < 0)
+        return r;
     {
         /* Groups move in memory: nobody may look at them meanwhile. */
         AUTO_LOCK(&pool->cp_lock);
@@ -515,8 +632,20 @@ static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reaso
     if (r < 0)
         return reason_set(why, r, "pool '%s' could not be grown: %s", pool->path, strerror(-r));
     space_grow_done(pool->space);
+    space_prepare_area(pool->space);
     pool_note_space(pool);
     return 0;
+}
+
+int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
+                      struct reason *why)
+{
+    reason_clear(why);
+    uint64_t device_bytes, usable;
+    int r = pool_grown_blks(pool, size_bytes, &device_bytes, &usable, why);
+    if (r == 0)
+        *new_size_bytes = usable * BLK_BYTES;
+    return r;
 }
 
 int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
@@ -551,6 +680,7 @@ static void pool_info_sum_luns(struct pool *pool, struct pool_info *info)
         info->dying_count += line->is_dying;
     }
     info->lun_count = pool->lun_count;
+    info->volume_count = pool->volume_count;
     info->snapshot_count = pool->snapshot_count;
     info->line_count = pool->line_count;
     rwlock_release(&pool->catalog_lock);
@@ -576,7 +706,6 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
         .metadata_bytes = (space.fixed_blks + space.node_blks) * BLK_BYTES,
         .data_bytes = space.data_blks * BLK_BYTES,
         .reserve_bytes = space.reserve_blks * BLK_BYTES,
-        .available_bytes = usable * BLK_BYTES,
         .checkpoint_id = atomic_load(&pool->cp_id) - 1,
         .journal_used_bytes = journal.used_bytes,
         .journal_size_bytes = journal.half_bytes,
@@ -593,5 +722,6 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
     snprintf(info->name, sizeof(info->name), "%s", pool->name);
     snprintf(info->path, sizeof(info->path), "%s", pool->path);
     memcpy(info->uuid, pool->uuid, sizeof(info->uuid));
+    promise_fill_pool(pool, info);
     pool_info_sum_luns(pool, info);
 }

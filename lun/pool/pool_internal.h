@@ -21,7 +21,9 @@
 #include "lun/base/env.h"
 #include "lun/base/list.h"
 #include "lun/base/lock.h"
+#include "lun/base/reader.h"
 #include "lun/lun.h"
+#include "lun/map/memo.h"
 #include "lun/pool/cache.h"
 #include "lun/pool/device.h"
 #include "lun/pool/format.h"
@@ -55,6 +57,43 @@ struct page
     struct list dirty_link;                      /* in pool->dirty_pages */
 };
 
+/* What the ledger (volume/ledger.h) has booked for an object; under its lock. */
+struct line_books
+{
+    struct volume_object *volume; /* who is charged */
+    uint64_t charged_blks;
+};
+
+struct lun_books
+{
+    struct volume_object *volume;
+    _Atomic uint64_t needs_blks;
+    bool is_reserved;
+    bool has_point; /* of what nodes_max was made, like the next two */
+    uint64_t size_blks, point_blks;
+    uint64_t nodes_max;
+};
+
+struct volume_books
+{
+    uint64_t charged_blks;   /* to its lines */
+    uint64_t lun_needs_blks; /* of its reserved LUNs */
+    uint64_t needs_blks;     /* what it is in the sum of promises */
+    uint64_t taken_blks;     /* by writes under way */
+    uint64_t held_blks;      /* for the command under way */
+    bool is_guaranteed;
+};
+
+struct ledger
+{
+    struct lock lock;       /* LOCK_RANK_LEDGER */
+    uint64_t needs_blks;    /* of all reserved LUNs and guaranteed volumes */
+    uint64_t held_blks;     /* for what the record of the command under way will promise */
+    uint64_t promise_count; /* reserved LUNs, guaranteed volumes */
+    uint64_t slack_blks;    /* LEDGER_SLACK_BLKS; tests make it scarce */
+    bool is_holding;        /* also under management; held_blks, or some of a volume, are not 0 */
+};
+
 struct line
 {
     struct object object;
@@ -68,8 +107,16 @@ struct line
     struct list snapshots;               /* of struct lun_object, by point_link */
     uint32_t snapshot_count;
     struct lun_object *lun; /* of a head that is not dying */
+    /* Whom its own blocks are charged to, or NULL: of a head its LUN's volume, and a point keeps
+     * what it had as a head. */
+    struct volume_object *volume;
+    struct list volume_link; /* in volume->lines, or alone */
+    /* Of a dying head, until the end of the record: the LUN, which is deleted or goes elsewhere. */
+    struct lun_object *left_by;
+    struct line_books books;
     uint32_t birth;
     uint32_t frozen_at;         /* 0: a head */
+    uint64_t frozen_blks;       /* size when it froze; 0: a head, or not known */
     _Atomic uint32_t own_after; /* own: born after this; the predecessor's frozen_at or 0 */
     _Atomic bool is_touched;
     bool is_dying;
@@ -77,6 +124,8 @@ struct line
     uint32_t walk_phase;
     struct tree_key walk_key;
     _Atomic uint64_t mapped_blks, own_blks, dropped_data_blks, dropped_node_blks;
+    _Atomic uint64_t own_node_blks; /* nodes of map and drop list */
+    bool is_uncounted;              /* at open: the disk does not say own_node_blks */
     struct tree map;
     struct tree drops;
     _Atomic uint32_t window_blks;            /* how large the next window is: it grows with use */
@@ -96,30 +145,98 @@ static inline bool line_owns(const struct line *line, uint32_t birth)
     return birth > atomic_load_explicit(&line->own_after, memory_order_relaxed);
 }
 
+struct volume_object
+{
+    struct object object;
+    struct hash_link by_name; /* pool->volumes_by_name */
+    struct list all_link;     /* pool->volumes */
+    char *name, *comment;
+    uint8_t uuid[16];
+    uint64_t size_bytes; /* 0: no bound */
+    uint64_t created_ns, locked_until_ns;
+    uint32_t flags; /* enum disk_volume_flags */
+    uint32_t pause_ms;
+    struct list luns;      /* of struct lun_object, by volume_link: LUNs only */
+    struct list qtrees;    /* of struct qtree_object, by volume_link */
+    struct list snapshots; /* of struct volume_snapshot_object, by volume_link, oldest first */
+    struct list lines;     /* of struct line, by volume_link: charged to it */
+    uint64_t lun_count, qtree_count, snapshot_count, line_count;
+    struct volume_books books;
+    uint64_t parent_snapshot_id;           /* of a clone: what it depends on; or 0 */
+    struct volume_snapshot_object *parent; /* the same; NULL until all are loaded */
+    struct list clone_link;                /* in parent->clones */
+};
+
+struct qtree_object
+{
+    struct object object;
+    struct hash_link by_name; /* pool->qtrees_by_name */
+    struct volume_object *volume;
+    struct list volume_link;
+    char *name; /* "VOLUME/QTREE" */
+    char *comment;
+    uint64_t created_ns;
+    struct list luns; /* of struct lun_object, by qtree_link */
+    uint64_t lun_count;
+};
+
+struct volume_snapshot_object
+{
+    struct object object;
+    struct hash_link by_name; /* pool->volume_snapshots_by_name */
+    struct volume_object *volume;
+    struct list volume_link;
+    char *name; /* "VOLUME@SNAPSHOT" */
+    char *comment;
+    uint64_t created_ns, locked_until_ns;
+    uint32_t flags;      /* enum disk_volume_snapshot_flags */
+    struct list members; /* of struct lun_object, by member_link: snapshots of its LUNs */
+    uint32_t member_count;
+    struct list clones; /* of struct volume_object, by clone_link */
+    uint32_t clone_count;
+};
+
 /* A LUN or a snapshot. */
 struct lun_object
 {
     struct object object;
     struct hash_link by_name; /* pool->luns_by_name: full name */
     struct list all_link;     /* pool->luns: LUNs only */
-    char *name;               /* "LUN" or "LUN@SNAPSHOT" */
+    char *name;               /* the full one: "VOLUME/QTREE/LUN@SNAPSHOT", what there is of it */
     char *comment, *origin;
-    struct line *line;      /* under map_lock and the gate */
+    /* Changes under the gate (exclusive). Of those who read under map_lock, one may see it late:
+     * commands on many LUNs lock such readers out afterwards (lun_group_run()). */
+    _Atomic(struct line *) line;
     struct lun_object *lun; /* of a snapshot: its LUN, else itself */
     struct list snapshots;  /* of a LUN: its snapshots, oldest first, by lun_link */
     struct list lun_link;
     struct list point_link; /* of a snapshot: in line->snapshots */
     uint32_t snapshot_count;
+    struct volume_object *volume; /* of a LUN; NULL: outside volumes */
+    struct list volume_link;      /* in volume->luns */
+    struct qtree_object *qtree;   /* of a LUN; NULL: in none */
+    struct list qtree_link;       /* in qtree->luns */
+    uint64_t group_round; /* under management: of the last command on many LUNs that has it; */
+    size_t group_place;   /* and where in it */
+    struct volume_snapshot_object *volume_snapshot; /* of a snapshot that is part of one */
+    struct list member_link;                        /* in volume_snapshot->members */
+    _Atomic bool is_reserved;
+    struct lun_books books;
+    bool is_autodelete;
+    uint64_t expire_ns, locked_until_ns;
+    char *owner, *group; /* "": nobody's */
     uint8_t uuid[16];
     _Atomic uint64_t size_bytes;
     uint64_t trim_end_bytes;
     uint64_t created_ns;
     uint32_t sector_bytes;
-    struct rwlock map_lock;        /* LOCK_RANK_MAP */
-    struct range_table *ranges;    /* locked ranges: see map/range.h */
-    _Atomic uint32_t open_handles; /* changed under catalog_lock */
-    _Atomic bool is_dead;          /* deleted: handles get -ESTALE */
-    uint32_t references;           /* object + handles, under pool->handle_lock */
+    struct rwlock map_lock;         /* LOCK_RANK_MAP */
+    struct memo_place memo;         /* extents that reads found: see map/memo.h */
+    struct range_table *ranges;     /* locked ranges: see map/range.h */
+    _Atomic uint32_t open_handles;  /* changed under catalog_lock */
+    _Atomic uint32_t paused_writes; /* that wait for room */
+    _Atomic bool is_dead;           /* deleted: handles get -ESTALE */
+    uint32_t references;            /* object + handles, under pool->handle_lock */
 };
 
 struct store_object
@@ -147,9 +264,10 @@ struct pool
     uint64_t created_ns;
     uint64_t journal_half_blks;
     _Atomic uint64_t size_blks;
-    _Atomic int health; /* enum pool_health */
-    bool is_read_only;  /* opened so */
-    bool is_recovering; /* pool_open() only */
+    _Atomic int health;   /* enum pool_health */
+    bool is_read_only;    /* opened so */
+    bool is_recovering;   /* pool_open() only */
+    bool splits_narrowly; /* replay of what was recorded before DISK_FEATURE_SPLITS */
     uint64_t opened_ns;
 
     struct lock management;     /* LOCK_RANK_MANAGEMENT */
@@ -159,19 +277,24 @@ struct pool
     struct lock dirty_lock;     /* LOCK_RANK_SHARED_TREE: lists of dirty objects and pages */
     struct lock handle_lock;    /* LOCK_RANK_LEAF */
 
+    struct lock atomic_lock; /* LOCK_RANK_ATOMIC */
+    struct ledger ledger;
+    _Atomic bool keeps_space; /* something is promised: nothing is given back to what is below */
+
     struct cache *cache;
     struct space *space;
     struct journal *journal;
 
+    uint64_t group_round;     /* counts commands on many LUNs; under management */
     uint32_t generation;      /* under management + gate */
     _Atomic uint64_t next_id; /* counts under management; a checkpoint reads it under the gate */
     _Atomic uint64_t cp_id;   /* of the checkpoint in the making; changes at the switch */
 
     struct hash objects_by_id; /* under catalog_lock */
     struct hash luns_by_name;
-    struct hash store_by_key;
-    struct list lines, luns;
-    uint64_t line_count, lun_count, snapshot_count;
+    struct hash store_by_key, volumes_by_name, qtrees_by_name, volume_snapshots_by_name;
+    struct list lines, luns, volumes;
+    uint64_t line_count, lun_count, snapshot_count, volume_count;
     _Atomic uint64_t dying_count;
 
     struct tree pages_tree;
@@ -184,6 +307,7 @@ struct pool
     uint64_t page_images_cp_id;
     uint64_t dirty_page_count; /* under dirty_lock */
     bool is_loading;           /* catalog_load() only */
+    struct writer encoded;     /* of catalog_object_settle(): under the gate, exclusive */
 
     struct lock job_lock; /* LOCK_RANK_LEAF */
     struct condition job_wake, job_idle, job_stop_wake;
@@ -204,11 +328,19 @@ struct pool
     bool threads_stop; /* under cp_wait_lock */
     pthread_t cp_thread, job_thread;
 
+    struct lock pause_lock; /* LOCK_RANK_LEAF: writes that wait for room */
+    struct condition pause_wake;
+    _Atomic bool stops_waiting;
+
     struct event_ring *events;
     lun_change_hook *change_hook;
     void *change_opaque;
     _Atomic uint64_t sync_count, cp_count;
+    atomic_bool no_room_below;      /* a write failed for want of room below the pool */
     _Atomic uint64_t full_event_ms; /* when the last pool.full event was added */
+    _Atomic uint64_t damage_event_ms, job_event_ms; /* the same of pool.damaged, job.failed */
+    _Atomic uint64_t broken_event_ms;               /* likewise promise.broken; 0: never */
+    _Atomic uint64_t volume_event_ms;               /* likewise volume.full */
 };
 
 /* 0, or the error that a change meets: -EROFS, -EIO after a failure. */
@@ -222,6 +354,10 @@ MUST_CHECK int pool_sync(struct pool *pool);
 
 /* A write found no room: the health says so until there is some again; an event, not too often. */
 void pool_note_full(struct pool *pool, const struct lun_object *lun);
+/* Returns @r, the result of a request to @lun; an event if it is damage, not too often. */
+int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r);
+/* A job met error @r: a line in the log and an event, not too often. */
+void pool_note_job(struct pool *pool, int r);
 
 void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name);
 

@@ -212,6 +212,8 @@ static int action_prepare(struct change *change, const struct action *action)
     case ACTION_WALK:
         return lineage_prepare_walk(change, action->id, action->phase, action->key);
     case ACTION_SETTLE:
+        if (action->len_blks == 0 || !space_may_hold(change->pool, action->blk, action->len_blks))
+            return -EBADMSG;
         return lineage_prepare_settle(change, action->id, action->birth, action->blk,
                                       action->len_blks);
     case ACTION_HAND_OVER:
@@ -230,22 +232,14 @@ static int action_prepare(struct change *change, const struct action *action)
 
 static int action_apply_delete(struct change *change, const struct action *action)
 {
-    struct lun_object *lun = catalog_find_lun_by_id(change->pool, action->id);
-    if (lun)
-    {
-        struct line *line = lun->line;
-        bool is_lun = lun->object.kind == DISK_OBJECT_LUN;
-        if (is_lun && (lun->snapshot_count > 0 || line->lun == lun))
-            return -EBADMSG; /* its head must have become dying before */
-        catalog_delete(change->pool, &lun->object);
-        if (!is_lun)
-            jobs_kick(change->pool, line);
-        return 0;
-    }
     struct object *object = catalog_find_any(change->pool, action->id);
-    if (!object || object->kind != DISK_OBJECT_STORE)
+    if (!object || !catalog_may_delete(object))
         return -EBADMSG;
+    struct lun_object *lun = catalog_find_lun_by_id(change->pool, action->id);
+    struct line *point = lun && object->kind == DISK_OBJECT_SNAPSHOT ? lun->line : NULL;
     catalog_delete(change->pool, object);
+    if (point)
+        jobs_kick(change->pool, point);
     return 0;
 }
 
@@ -255,6 +249,8 @@ static int action_apply_io(struct change *change, const struct action *action)
     int r = action_head_line(change, action, &line);
     if (r < 0)
         return r;
+    if (action->kind == ACTION_WRITE)
+        space_arrive(change->pool->space, change->use, action->len_blks);
     if (action->kind == ACTION_WRITE)
         space_commit(change->pool->space, action->blk, action->len_blks);
     emap_replace(change, line, action->lba, action->len_blks, action->blk);

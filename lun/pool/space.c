@@ -6,6 +6,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
+#include "lun/base/log.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/space_internal.h"
 
@@ -40,10 +41,76 @@ uint64_t space_usable_blks(uint64_t size_blks, uint32_t group_blks)
     return space_group_count(size_blks, group_blks) * group_blks;
 }
 
+static uint64_t space_reserve_of(uint64_t size_blks)
+{
+    return max_u64(SPACE_RESERVE_MIN, min_u64(SPACE_RESERVE_MAX, size_blks / SPACE_RESERVE_SHARE));
+}
+
+/* The node area holds as many blocks as the reserve, from the end of the journal on. */
+static uint64_t space_area_end(const struct space_shape *shape)
+{
+    uint64_t left = space_reserve_of(shape->size_blks);
+    uint64_t at = DISK_GROUP_HEAD_BLKS + 2 * shape->journal_half_blks;
+    uint64_t group_end = shape->group_blks;
+    while (group_end - at < left)
+    {
+        left -= group_end - at;
+        at = group_end + DISK_GROUP_HEAD_BLKS;
+        group_end += shape->group_blks;
+    }
+    return min_u64(at + left, shape->size_blks);
+}
+
+static struct space_shape space_shape_of(const struct space *space, uint64_t size_blks)
+{
+    return (struct space_shape){.size_blks = size_blks,
+                                .group_blks = space->group_blks,
+                                .journal_half_blks = space->pool->journal_half_blks};
+}
+
+bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len)
+{
+    uint64_t fixed = DISK_GROUP_HEAD_BLKS;
+    if (blk < pool->group_blks)
+        fixed += 2 * pool->journal_half_blks;
+    return range_ok(blk, len, atomic_load(&pool->size_blks)) && blk % pool->group_blks >= fixed &&
+           blk % pool->group_blks + len <= pool->group_blks;
+}
+
 void space_set_reserve(struct space *space)
 {
-    space->reserve_blks = max_u64(
-        SPACE_RESERVE_MIN, min_u64(SPACE_RESERVE_MAX, space->total_blks / SPACE_RESERVE_SHARE));
+    struct space_shape shape = space_shape_of(space, space->total_blks);
+    space->reserve_blks = space_reserve_of(space->total_blks);
+    space->area_end = space_area_end(&shape);
+    space->area_is_full = false;
+}
+
+int space_allocate_range(struct device *device, uint64_t len, uint64_t offset)
+{
+    int r = device->ops->allocate(device, len, offset);
+    return r == -EOPNOTSUPP ? 0 : r;
+}
+
+int space_allocate(struct device *device, const struct space_shape *shape, uint64_t first_group)
+{
+    int r = space_allocate_range(device, space_area_end(shape) * BLK_BYTES, 0);
+    for (uint64_t g = first_group; r == 0 && g < shape->size_blks / shape->group_blks; g++)
+        r = space_allocate_range(device, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES,
+                                 g * shape->group_blks * BLK_BYTES);
+    return r;
+}
+
+void space_prepare_area(struct space *space)
+{
+    uint64_t end = space->area_end;
+    struct pool *pool = space->pool;
+    for (uint64_t g = 0; g * space->group_blks < end; g++)
+        ignore_error(space_load_group(space, g), "whoever needs it is told");
+    int r = space_allocate_range(pool->device, end * BLK_BYTES, 0);
+    if (r < 0)
+        log_warning("pool '%s': no room can be taken for its metadata: %s; it has to be there when "
+                    "a checkpoint is written",
+                    pool->path, strerror(-r));
 }
 
 /* Pristine groups [from, to). */
@@ -157,9 +224,9 @@ static bool group_find_run(const struct group *group, uint64_t bit, uint64_t wan
     return best_len > 0;
 }
 
-/* -EAGAIN with *load set to a group that must be read first. */
-static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, uint64_t *g_out,
-                             uint64_t *bit, uint64_t *len, uint64_t *load)
+/* At or behind @from only. -EAGAIN with *load set to a group that must be read first. */
+static int space_find_from_locked(struct space *space, uint64_t from, uint64_t hint, uint64_t want,
+                                  uint64_t *g_out, uint64_t *bit, uint64_t *len, uint64_t *load)
 {
     uint64_t first = hint / space->group_blks, offset = hint % space->group_blks;
     if (first >= space->group_count)
@@ -168,14 +235,17 @@ static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, 
     {
         uint64_t g = (first + i) % space->group_count;
         struct group *group = space_group(space, g);
-        if (group->free == 0)
+        uint64_t start = i == 0 ? offset : 0;
+        if (group->free == 0 || (g + 1) * space->group_blks <= from)
             continue;
+        if (g * space->group_blks < from)
+            start = max_u64(start, from - g * space->group_blks);
         if (!group->busy)
         {
             *load = g;
             return -EAGAIN;
         }
-        if (group_find_run(group, i == 0 ? offset : 0, want, bit, len))
+        if (group_find_run(group, start, want, bit, len))
         {
             *g_out = g;
             return 0;
@@ -184,32 +254,93 @@ static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, 
     return -ENOSPC;
 }
 
-/* @wanted: with the reserve, if it must stay. What others are admitted for is the worst case; most
- * of it comes back when they leave, a moment from now. */
-static int space_no_room(const struct space *space, uint64_t wanted)
+/* Data goes to the node area only when nodes have spilt out of it. */
+static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, uint64_t *g_out,
+                             uint64_t *bit, uint64_t *len, uint64_t *load)
 {
-    bool others_have_it = space->free_blks >= space->owed + wanted;
-    bool will_be_free = space->deferred[0].blks + space->deferred[1].blks > 0;
-    return others_have_it || will_be_free ? -EAGAIN : -ENOSPC;
+    int r = space_find_from_locked(space, space->area_end, hint, want, g_out, bit, len, load);
+    return r == -ENOSPC ? space_find_from_locked(space, 0, hint, want, g_out, bit, len, load) : r;
 }
 
-int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk, uint64_t *got)
+static uint64_t space_deferred(const struct space *space)
+{
+    return space->deferred[0].blks + space->deferred[1].blks;
+}
+
+/* What a use leaves of the blocks that are free now. */
+static uint64_t space_stays_free(const struct space *space, enum space_use use)
+{
+    switch (use)
+    {
+    case SPACE_FREEING:
+        return 0;
+    case SPACE_URGENT:
+        return min_u64(space->reserve_blks / 2, SPACE_URGENT_RESERVE_MAX);
+    case SPACE_THIN:
+    case SPACE_PROMISED:
+        break;
+    }
+    return space->reserve_blks;
+}
+
+/* What it leaves of these and of those that will be free after the next checkpoint. */
+static uint64_t space_stays(const struct space *space, enum space_use use)
+{
+    if (space_use_is_promised(use))
+        return 0;
+    uint64_t promised = space->promised - min_u64(space->promised, space->taken_promised);
+    return promised + (use == SPACE_THIN ? space->reserve_blks : 0);
+}
+
+/*
+ * @wanted: what is held already and what more is asked for. What others are admitted for is the
+ * worst case; most of it comes back when they leave, a moment from now. So does what is owed: the
+ * checkpoint that takes it frees the blocks of the pages that it moves. A promise is waited for as
+ * long as all promises are covered by what is free, will be, or is on its way to those it was
+ * promised to.
+ */
+static int space_no_room(const struct space *space, enum space_use use, uint64_t wanted)
+{
+    uint64_t deferred = space_deferred(space), all = space->free_blks + deferred;
+    if (space_use_is_promised(use))
+        return all + space->taken < space->promised ? -ENOSPC : -EAGAIN;
+    if (all < wanted + space_stays(space, use) && (space->promised > 0 || deferred == 0))
+        return -ENOSPC;
+    bool others_have_it = space->free_blks >= wanted + space_stays_free(space, use);
+    return others_have_it || deferred > 0 ? -EAGAIN : -ENOSPC;
+}
+
+/* How many blocks @use may have now, beside those that are admitted and owed. */
+static uint64_t space_room(const struct space *space, enum space_use use)
+{
+    uint64_t asked = space->admitted + space->owed;
+    uint64_t now = asked + space_stays_free(space, use), ever = asked + space_stays(space, use);
+    uint64_t all = space->free_blks + space_deferred(space);
+    if (space->free_blks <= now || all <= ever)
+        return 0;
+    return min_u64(space->free_blks - now, all - ever);
+}
+
+int space_take(struct space *space, enum space_use use, uint64_t hint, uint64_t want, uint64_t *blk,
+               uint64_t *got)
 {
     for (;;)
     {
         uint64_t load = UINT64_MAX;
         {
             AUTO_LOCK(&space->lock);
-            uint64_t kept = space->reserve_blks + space->admitted + space->owed;
-            if (space->free_blks <= kept)
-                return space_no_room(space, space->reserve_blks + 1);
-            want = min_u64(want, space->free_blks - kept);
+            uint64_t room = space_room(space, use);
+            if (room == 0)
+                return space_no_room(space, use, 1);
+            want = min_u64(want, room);
             uint64_t g, bit, len;
             int r = space_find_locked(space, hint ? hint : space->data_cursor, want, &g, &bit, &len,
                                       &load);
             if (r == 0)
             {
                 group_take_locked(space, space_group(space, g), bit, len);
+                space->taken += len;
+                space->taken_promised += space_use_is_promised(use) ? len : 0;
                 *blk = g * space->group_blks + bit;
                 *got = len;
                 if (!hint)
@@ -225,14 +356,33 @@ int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk,
     }
 }
 
-void space_cancel(struct space *space, uint64_t blk, uint64_t len)
+void space_arrive(struct space *space, enum space_use use, uint64_t blks)
 {
+    if (!space_use_is_promised(use))
+        return;
     AUTO_LOCK(&space->lock);
+    INVARIANT(space->taken_promised >= blks);
+    space->taken_promised -= blks;
+}
+
+void space_free_again_locked(struct space *space, uint64_t blk, uint64_t len)
+{
     struct group *group = space_group(space, blk / space->group_blks);
-    bits_clear(group->busy, blk % space->group_blks, len);
+    uint64_t bit = blk % space->group_blks;
+    INVARIANT(bits_all(group->busy, bit, len, true));
+    bits_clear(group->busy, bit, len);
     group->free += (uint32_t)len;
     space->free_blks += len;
     space->loaded_free_blks += len;
+    if (blk < space->area_end)
+        space->area_is_full = false;
+}
+
+void space_cancel(struct space *space, uint64_t blk, uint64_t len)
+{
+    AUTO_LOCK(&space->lock);
+    space_free_again_locked(space, blk, len);
+    space->taken -= len;
 }
 
 int space_cancel_cb(void *opaque, uint64_t blk, uint64_t len)
@@ -248,6 +398,12 @@ void space_advance(struct space *space, uint64_t blk)
         space->data_cursor = blk;
 }
 
+void space_rewind(struct space *space)
+{
+    AUTO_LOCK(&space->lock);
+    space->data_cursor = space->area_end;
+}
+
 void space_commit(struct space *space, uint64_t blk, uint64_t len)
 {
     AUTO_LOCK(&space->lock);
@@ -257,34 +413,62 @@ void space_commit(struct space *space, uint64_t blk, uint64_t len)
     INVARIANT(bits_all(group->allocated, bit, len, false));
     group_mark_allocated_locked(space, group, bit, len);
     space->data_blks += len;
+    space->taken -= len;
+}
+
+/* The first free block of [from, end) in a group that is in memory; 0: none. */
+static uint64_t space_find_node_locked(const struct space *space, uint64_t from, uint64_t end)
+{
+    while (from < end)
+    {
+        uint64_t g = from / space->group_blks, first = g * space->group_blks;
+        const struct group *group = space_group(space, g);
+        uint64_t here = min_u64(end - first, group->blks);
+        if (group->busy && group->free > 0)
+        {
+            uint64_t bit = bits_find_clear(group->busy, from - first, here);
+            if (bit < here)
+                return first + bit;
+        }
+        from = first + space->group_blks;
+    }
+    return 0;
+}
+
+/* From the cursor on, and around, in the node area first. */
+static uint64_t space_choose_node_locked(struct space *space)
+{
+    uint64_t area = space->area_end, all = space->group_count * space->group_blks, blk = 0;
+    if (!space->area_is_full)
+    {
+        uint64_t cursor = space->node_cursor < area ? space->node_cursor : 0;
+        blk = space_find_node_locked(space, cursor, area);
+        if (blk == 0)
+            blk = space_find_node_locked(space, 0, cursor);
+        space->area_is_full = blk == 0;
+    }
+    if (blk == 0)
+        blk = space_find_node_locked(space, max_u64(space->node_cursor, area), all);
+    return blk ? blk : space_find_node_locked(space, area, all);
 }
 
 uint64_t space_try_node(struct space *space)
 {
     AUTO_LOCK(&space->lock);
-    uint64_t first = space->node_cursor / space->group_blks;
-    uint64_t offset = space->node_cursor % space->group_blks;
-    for (uint64_t i = 0; i <= space->group_count; i++)
-    {
-        uint64_t g = (first + i) % space->group_count;
-        struct group *group = space_group(space, g);
-        if (!group->busy || group->free == 0)
-            continue;
-        uint64_t bit = bits_find_clear(group->busy, i == 0 ? offset : 0, group->blks);
-        if (bit >= group->blks)
-            continue;
-        group_take_locked(space, group, bit, 1);
-        group_mark_allocated_locked(space, group, bit, 1);
-        space->node_blks++;
-        space->node_cursor = g * space->group_blks + bit + 1;
-        /* Data steps over the window, so that nodes stay together. */
-        if (space->node_cursor >= space->node_window_end)
-            space->node_window_end = space->node_cursor + NODE_WINDOW_BLKS;
-        if (space->data_cursor >= space->node_cursor && space->data_cursor < space->node_window_end)
-            space->data_cursor = space->node_window_end;
-        return space->node_cursor - 1;
-    }
-    return 0;
+    uint64_t blk = space_choose_node_locked(space);
+    if (blk == 0)
+        return 0;
+    struct group *group = space_group(space, blk / space->group_blks);
+    group_take_locked(space, group, blk % space->group_blks, 1);
+    group_mark_allocated_locked(space, group, blk % space->group_blks, 1);
+    space->node_blks++;
+    space->node_cursor = blk + 1;
+    /* Data steps over the window, so that nodes stay together. */
+    if (space->node_cursor >= space->node_window_end)
+        space->node_window_end = space->node_cursor + NODE_WINDOW_BLKS;
+    if (space->data_cursor >= space->node_cursor && space->data_cursor < space->node_window_end)
+        space->data_cursor = space->node_window_end;
+    return blk;
 }
 
 uint64_t space_take_node(struct space *space)
@@ -302,6 +486,7 @@ void space_take_node_at(struct space *space, uint64_t blk)
     INVARIANT(bits_all(group->busy, bit, 1, true) && bits_all(group->allocated, bit, 1, false));
     group_mark_allocated_locked(space, group, bit, 1);
     space->node_blks++;
+    space->taken--;
 }
 
 /* ---- freeing ------------------------------------------------------------------------------- */
@@ -361,7 +546,11 @@ void space_free(struct space *space, uint64_t blk, uint64_t len, bool is_node)
     while (len > 0)
     {
         uint64_t here = min_u64(len, space->group_blks - blk % space->group_blks);
-        INVARIANT(blk / space->group_blks < space->group_total);
+        if (blk / space->group_blks >= space->group_total)
+        {
+            space_contradiction(space, blk);
+            return;
+        }
         space_free_in_group_locked(space, blk, (uint32_t)here);
         blk += here;
         len -= here;
@@ -381,25 +570,23 @@ static uint64_t space_unloaded_locked(const struct space *space)
     return UINT64_MAX;
 }
 
-int space_admit_more(struct space *space, uint64_t nodes, uint64_t held, bool is_freeing)
+int space_admit_more(struct space *space, uint64_t nodes, uint64_t held, enum space_use use)
 {
     for (;;)
     {
         uint64_t load;
         {
             AUTO_LOCK(&space->lock);
-            uint64_t need = space->admitted + space->owed + nodes;
-            uint64_t stays = is_freeing ? 0 : space->reserve_blks;
-            if (space->free_blks < need + stays)
-                return space_no_room(space, held + nodes + stays);
-            if (space->loaded_free_blks >= need)
+            if (space_room(space, use) < nodes)
+                return space_no_room(space, use, held + nodes);
+            if (space->loaded_free_blks >= space->admitted + space->owed + nodes)
             {
                 space->admitted += nodes;
                 return 0;
             }
             load = space_unloaded_locked(space);
             if (load == UINT64_MAX)
-                return space_no_room(space, held + nodes + stays);
+                return space_no_room(space, use, held + nodes);
         }
         int r = space_load_group(space, load);
         if (r < 0)
@@ -407,9 +594,29 @@ int space_admit_more(struct space *space, uint64_t nodes, uint64_t held, bool is
     }
 }
 
-int space_admit(struct space *space, uint64_t nodes, bool is_freeing)
+int space_admit(struct space *space, uint64_t nodes, enum space_use use)
 {
-    return space_admit_more(space, nodes, 0, is_freeing);
+    return space_admit_more(space, nodes, 0, use);
+}
+
+/* ---- promises ------------------------------------------------------------------------------ */
+
+void space_set_promised(struct space *space, uint64_t blks)
+{
+    AUTO_LOCK(&space->lock);
+    space->promised = blks;
+}
+
+int space_raise_promised(struct space *space, uint64_t blks, uint64_t margin, uint64_t *available)
+{
+    AUTO_LOCK(&space->lock);
+    uint64_t stays = space->admitted + space->owed + space_stays(space, SPACE_THIN);
+    uint64_t all = space->free_blks + space_deferred(space);
+    *available = all > stays ? all - stays : 0;
+    if (*available < blks + margin)
+        return -ENOSPC;
+    space->promised += blks;
+    return 0;
 }
 
 int space_prepare_pages(struct space *space)
@@ -497,8 +704,11 @@ void space_get_stats(struct space *space, struct space_stats *stats)
         .data_blks = space->data_blks,
         .node_blks = space->node_blks,
         .free_blks = space->free_blks,
-        .deferred_blks = space->deferred[0].blks + space->deferred[1].blks,
+        .deferred_blks = space_deferred(space),
         .reserve_blks = space->reserve_blks,
+        .promised_blks = space->promised,
+        .taken_blks = space->taken,
+        .asked_blks = space->admitted + space->owed,
     };
 }
 

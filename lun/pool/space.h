@@ -7,7 +7,10 @@
  * crash goes back to metadata that still reads it), or freed while a read may still look at it.
  *
  * Data may not take the last blocks: a reserve is kept for metadata, so that deletes and
- * checkpoints work on a full pool. All functions are thread-safe.
+ * checkpoints work on a full pool. As many blocks behind the journal are the *node area*: nodes go
+ * there first, data last, and its room is taken from the file system below, so that they also work
+ * when that is full. Nor may what nobody was promised take what others were: it is left enough of
+ * what is free and what will be free after the next checkpoint. All functions are thread-safe.
  */
 #ifndef LUN_POOL_SPACE_H
 #define LUN_POOL_SPACE_H
@@ -18,8 +21,18 @@
 #include "lun/base/err.h"
 #include "lun/pool/format.h"
 
+struct device;
 struct pool;
 struct space;
+
+/* For whom blocks are taken, and so what must be left. */
+enum space_use
+{
+    SPACE_THIN,     /* nobody promised it: reserve and promises stay */
+    SPACE_FREEING,  /* gives space back: may use the reserve, nodes only */
+    SPACE_PROMISED, /* it was promised (volume/promise.h): the reserve stays */
+    SPACE_URGENT,   /* the same, once a checkpoint did not help: may use a part of the reserve */
+};
 
 MUST_CHECK int space_create(struct pool *pool, uint64_t size_blks, struct space **space);
 void space_destroy(struct space *space);
@@ -33,19 +46,62 @@ uint64_t space_usable_blks(uint64_t size_blks, uint32_t group_blks);
 /* The fixed blocks: heads of groups, journal. Called by pool_create for the first image. */
 uint64_t space_journal_first_blk(void);
 
+/* What decides where things are in a pool. */
+struct space_shape
+{
+    uint64_t size_blks; /* of whole groups */
+    uint32_t group_blks;
+    uint64_t journal_half_blks;
+};
+
+/* Takes room from the file system below, if that gives any before something is written. */
+MUST_CHECK int space_allocate_range(struct device *device, uint64_t len, uint64_t offset);
+
+/*
+ * The same for what must always be writable: heads of the groups from
+ * @first_group on, journal, node area. -ENOSPC: it has none.
+ */
+MUST_CHECK int space_allocate(struct device *device, const struct space_shape *shape,
+                              uint64_t first_group);
+
+/*
+ * Makes the node area ready: its bitmaps in memory, its room taken where an older pool or a copy
+ * of the file has none. What of it fails makes a full file system below less well survived.
+ */
+void space_prepare_area(struct space *space);
+
+/* Whether data or metadata can be there: in one group of the pool, behind the fixed blocks. */
+bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len);
+
 /*
  * Takes up to @want contiguous blocks near @hint, busy but not yet allocated: space_commit() or
- * space_cancel() follows. -EAGAIN: there will be some after a checkpoint. -ENOSPC: full.
+ * space_cancel() follows. -EAGAIN: there will be some after a checkpoint. -ENOSPC: full, or all
+ * that is left is promised to others.
  */
-MUST_CHECK int space_take(struct space *space, uint64_t hint, uint64_t want, uint64_t *blk,
-                          uint64_t *got);
+MUST_CHECK int space_take(struct space *space, enum space_use use, uint64_t hint, uint64_t want,
+                          uint64_t *blk, uint64_t *got);
 void space_cancel(struct space *space, uint64_t blk, uint64_t len);
 
 /* space_cancel() in the form of a record_blocks_fn; @opaque is the space. */
 int space_cancel_cb(void *opaque, uint64_t blk, uint64_t len);
 
+static inline bool space_use_is_promised(enum space_use use)
+{
+    return use == SPACE_PROMISED || use == SPACE_URGENT;
+}
+
+/*
+ * Blocks that were taken with @use are on their way no more: they are going to be committed or
+ * cancelled now. While they are, a promise is not counted once more for what is there already for
+ * it.
+ */
+void space_arrive(struct space *space, enum space_use use, uint64_t blks);
+
 /* Whoever takes without a hint begins at @blk or behind: what is before it is a LUN's window. */
 void space_advance(struct space *space, uint64_t blk);
+
+/* Whoever takes without a hint begins at the start again. */
+void space_rewind(struct space *space);
 
 /* Taken blocks become allocated, as data. From apply(): cannot fail. */
 void space_commit(struct space *space, uint64_t blk, uint64_t len);
@@ -64,14 +120,23 @@ void space_free(struct space *space, uint64_t blk, uint64_t len, bool is_node);
 
 /*
  * Asks for room for @nodes new nodes in apply(); space_leave() gives back what is asked for after
- * it. @is_freeing: the operation gives space back, and may use the reserve.
- * -EAGAIN: after a checkpoint. -ENOSPC.
+ * it. -EAGAIN: after a checkpoint. -ENOSPC.
  */
-MUST_CHECK int space_admit(struct space *space, uint64_t nodes, bool is_freeing);
+MUST_CHECK int space_admit(struct space *space, uint64_t nodes, enum space_use use);
 /* The same for a caller who is admitted for @held already, and keeps them. */
 MUST_CHECK int space_admit_more(struct space *space, uint64_t nodes, uint64_t held,
-                                bool is_freeing);
+                                enum space_use use);
 void space_leave(struct space *space, uint64_t nodes);
+
+/*
+ * How many blocks are promised and not taken yet. Who frees a block of which a promise then needs
+ * one more sets it before, who takes a promised block sets it after, so that nobody sees more room
+ * than there is. space_raise_promised(): only if there is as much beyond all that is promised, kept
+ * and asked for, with @margin blocks to spare; else -ENOSPC. *available: how many there were.
+ */
+void space_set_promised(struct space *space, uint64_t blks);
+MUST_CHECK int space_raise_promised(struct space *space, uint64_t blks, uint64_t margin,
+                                    uint64_t *available);
 
 /* Blocks that the next checkpoint's switch will take itself (pages and their tree). */
 void space_owe(struct space *space, uint64_t blks);
@@ -104,6 +169,9 @@ struct space_stats
     uint64_t free_blks; /* not busy */
     uint64_t deferred_blks;
     uint64_t reserve_blks;
+    uint64_t promised_blks;
+    uint64_t taken_blks; /* on their way into maps */
+    uint64_t asked_blks; /* for nodes of changes that are under way, and by the next checkpoint */
 };
 void space_get_stats(struct space *space, struct space_stats *stats);
 

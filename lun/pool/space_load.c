@@ -130,6 +130,7 @@ static void group_install_locked(struct space *space, struct group *group, uint6
     group->allocated = allocated;
     group->busy = busy;
     space->loaded_free_blks += group->free;
+    space->area_is_full = false; /* it may be one of its groups */
     for (struct late_free *late = group->late; late; late = late->next)
     {
         if (bits_all(group->allocated, late->bit, late->len, true))
@@ -212,6 +213,7 @@ int space_pin_replayed(struct space *space, uint64_t blk, uint64_t len)
         if (!bits_all(group->busy, bit, here, false))
             return -EBADMSG;
         group_take_locked(space, group, bit, here);
+        space->taken += here;
         blk += here;
         len -= here;
     }

@@ -2,6 +2,7 @@
 #include "lun/pool/tree.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +65,6 @@ static unsigned node_count(const struct disk_node *disk)
 static bool tree_leaf_is_sane(const struct pool *pool, const struct disk_node *disk)
 {
     enum disk_tree_kind kind = (enum disk_tree_kind)disk->kind;
-    uint64_t size_blks = atomic_load(&pool->size_blks);
     struct tree_key end = {0};
     for (unsigned i = 0; i < node_count(disk); i++)
     {
@@ -74,7 +74,7 @@ static bool tree_leaf_is_sane(const struct pool *pool, const struct disk_node *d
         uint64_t blk = kind == DISK_TREE_MAP     ? le40_get(entry->map.blk)
                        : kind == DISK_TREE_DROPS ? le40_get(entry->drop.blk)
                                                  : le40_get(entry->page.blk);
-        if (len == 0 || tree_key_compare(key, end) < 0 || !range_ok(blk, len, size_blks))
+        if (len == 0 || tree_key_compare(key, end) < 0 || !space_may_hold(pool, blk, len))
             return false;
         if (kind == DISK_TREE_DROPS && le32_get(entry->drop.count) == 0)
             return false;
@@ -94,7 +94,7 @@ bool tree_node_is_sane(const struct pool *pool, const struct disk_node *disk)
         return false;
     for (unsigned i = 0; i < node_count(disk); i++)
     {
-        if (le40_get(disk->children[i].blk) >= atomic_load(&pool->size_blks))
+        if (!space_may_hold(pool, le40_get(disk->children[i].blk), 1))
             return false;
         if (i > 1 && tree_key_compare(tree_child_key(&disk->children[i - 1]),
                                       tree_child_key(&disk->children[i])) >= 0)
@@ -206,6 +206,33 @@ int tree_op_get(struct tree_op *op, struct node_ref ref, enum disk_tree_kind kin
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
+/* Whether the keys of a node are those of its place: else it is another's child, or two nodes'. */
+static bool node_fits(const struct disk_node *disk, struct tree_key low, struct tree_key high)
+{
+    unsigned count = node_count(disk);
+    if (count == 0)
+        return true; /* just made */
+    if (disk->level > 0)
+        return count == 1 ||
+               (tree_key_compare(low, tree_child_key(&disk->children[1])) < 0 &&
+                tree_key_compare(tree_child_key(&disk->children[count - 1]), high) < 0);
+    enum disk_tree_kind kind = (enum disk_tree_kind)disk->kind;
+    struct tree_key end = tree_entry_key(kind, &disk->entries[count - 1]);
+    end.lo += tree_entry_len(kind, &disk->entries[count - 1]);
+    return tree_key_compare(low, tree_entry_key(kind, &disk->entries[0])) <= 0 &&
+           tree_key_compare(end, high) <= 0;
+}
+
+int tree_verify_place(const struct node *node, unsigned level, struct tree_key low,
+                      struct tree_key high)
+{
+    if (node->disk->level == level && node_fits(node->disk, low, high))
+        return 0;
+    log_error("tree node %" PRIu64 " is damaged: it does not belong where it is referred to",
+              node->ref.blk);
+    return -EBADMSG;
+}
+
 /* The child whose range covers @key. */
 static unsigned node_child_index(const struct disk_node *disk, struct tree_key key)
 {
@@ -250,15 +277,18 @@ int tree_seek(struct tree_op *op, const struct tree *tree, struct tree_key key,
         return -EBADMSG;
     path->levels = tree->levels;
     path->upper = TREE_KEY_END;
+    struct tree_key lower = {0};
     struct node_ref ref = tree->root;
     for (unsigned level = tree->levels; level-- > 0;)
     {
         struct node *node;
         int r = tree_op_get(op, ref, tree->kind, &node);
+        if (r == 0)
+            r = tree_verify_place(node, level, lower, path->upper);
+        if (r == 0 && level == DISK_LEVELS_MAX - 1 && node_count(node->disk) == DISK_NODE_CHILDREN)
+            r = -EBADMSG; /* no pool is so large that it needs another level */
         if (r < 0)
             return r;
-        if (node->disk->level != level)
-            return -EBADMSG;
         path->nodes[level] = node;
         if (level == 0)
         {
@@ -267,6 +297,8 @@ int tree_seek(struct tree_op *op, const struct tree *tree, struct tree_key key,
         }
         unsigned i = node_child_index(node->disk, key);
         path->index[level] = i;
+        if (i > 0)
+            lower = tree_child_key(&node->disk->children[i]);
         if (i + 1 < node_count(node->disk))
             path->upper = tree_child_key(&node->disk->children[i + 1]);
         ref = tree_child_ref(&node->disk->children[i]);
@@ -352,8 +384,9 @@ static uint64_t placements_replay(struct placements *placements, struct space *s
 {
     if (placements->next == placements->count)
     {
-        placements->failed = true; /* the record is refused after all */
-        return space_try_node(space);
+        /* The record is refused after all; the last blocks there could be serve until then. */
+        placements->failed = true;
+        return DISK_BLKS_MAX - ++placements->extra;
     }
     uint64_t blk = placements->blks[placements->next++];
     space_take_node_at(space, blk);
@@ -380,12 +413,19 @@ static uint64_t tree_take_blk(struct tree_op *op)
     return blk;
 }
 
+static void tree_op_count(struct tree_op *op, uint64_t delta)
+{
+    if (op->own_nodes)
+        atomic_fetch_add_explicit(op->own_nodes, delta, memory_order_relaxed);
+}
+
 static struct node *tree_new_node(struct tree_op *op, const struct tree *tree, unsigned level)
 {
     struct node_ref ref = {
         .blk = tree_take_blk(op), .cp_id = atomic_load(&op->pool->cp_id), .birth = op->birth};
     struct node *node = cache_add(op->pool->cache, ref, tree->kind, level);
     tree_op_keep(op, node);
+    tree_op_count(op, 1);
     return node;
 }
 
@@ -399,6 +439,7 @@ static void tree_leave_node(struct tree_op *op, struct node *node)
 {
     if (tree_op_owns(op, node->ref.birth))
     {
+        tree_op_count(op, UINT64_MAX);
         space_free(op->pool->space, node->ref.blk, 1, true);
         cache_forget(op->pool->cache, node);
     }
@@ -410,6 +451,7 @@ static void tree_leave_node(struct tree_op *op, struct node *node)
 
 void tree_free_node(struct tree_op *op, struct node_ref ref)
 {
+    tree_op_count(op, UINT64_MAX);
     space_free(op->pool->space, ref.blk, 1, true);
     struct node *node = cache_find(op->pool->cache, ref);
     if (!node)
@@ -483,13 +525,71 @@ static void array_open(void *items, size_t item_bytes, unsigned count, unsigned 
             (count - at - remove) * item_bytes);
 }
 
+/* The first key beyond the node of @path at @level. */
+static struct tree_key tree_path_upper(const struct tree_path *path, unsigned level)
+{
+    while (++level < path->levels)
+    {
+        const struct disk_node *disk = path->nodes[level]->disk;
+        unsigned i = path->index[level];
+        if (i + 1 < node_count(disk))
+            return tree_child_key(&disk->children[i + 1]);
+    }
+    return TREE_KEY_END;
+}
+
+static uint64_t tree_keys_min(unsigned level)
+{
+    uint64_t keys = TREE_LEAF_KEYS_MIN;
+    while (level-- > 0)
+        keys *= TREE_CHILDREN_MIN;
+    return keys;
+}
+
+/*
+ * Whether a node that grew at its end may keep most of what it has, so that the part from
+ * @separator on begins nearly empty. Ascending writes then fill nodes instead of leaving halves
+ * behind. But the part must be the last of its level, or cover enough keys of a map, of which each
+ * is there once: else nodes that stay nearly empty could become many, and tree_nodes_max(), on
+ * which promises of space rest, would be ten times as much.
+ */
+static bool tree_may_split_late(const struct tree_op *op, const struct tree *tree,
+                                const struct tree_path *path, unsigned level,
+                                struct tree_key separator)
+{
+    struct tree_key upper = tree_path_upper(path, level);
+    if (op->pool->splits_narrowly || tree_key_compare(upper, TREE_KEY_END) == 0)
+        return true;
+    return tree->kind == DISK_TREE_MAP && upper.lo - separator.lo >= tree_keys_min(level);
+}
+
+/*
+ * A node divided in the middle leaves TREE_LEAF_KEYS_MIN entries, or TREE_CHILDREN_MIN children, on
+ * either side. Entries are of different keys, so both parts cover as many keys, and in a map a part
+ * that covers fewer is never made (tree_may_split_late()). A node covers more keys when a neighbour
+ * goes, never fewer but by being divided. In a drop list keys are counted that had an entry at some
+ * time since it was begun: each part has had its share of them.
+ * The last node of a level may cover less: one more for each level.
+ */
+uint64_t tree_nodes_max(uint64_t keys)
+{
+    uint64_t nodes = 0, of_level = keys ? 2 : 0, covers = TREE_LEAF_KEYS_MIN;
+    for (unsigned level = 0; of_level > 1 && level < DISK_LEVELS_MAX; level++)
+    {
+        of_level = keys / covers + 1;
+        nodes += of_level;
+        covers *= TREE_CHILDREN_MIN;
+    }
+    return nodes;
+}
+
 /* Puts @child behind children[at - 1] of the node at @level, splitting upwards as needed. */
 static void tree_insert_child(struct tree_op *op, struct tree *tree, struct tree_path *path,
                               unsigned level, unsigned at, struct disk_child child)
 {
     if (level == tree->levels)
     {
-        INVARIANT(tree->levels < DISK_LEVELS_MAX);
+        INVARIANT(tree->levels < DISK_LEVELS_MAX); /* tree_seek() */
         struct node *root = tree_new_node(op, tree, level);
         root->disk->children[0] = tree_child_of((struct tree_key){0}, tree->root);
         root->disk->children[1] = child;
@@ -507,7 +607,9 @@ static void tree_insert_child(struct tree_op *op, struct tree *tree, struct tree
         node_set_count(disk, count + 1);
         return;
     }
-    unsigned left = at == count ? count - 1 : count / 2;
+    bool is_late = at == count && tree_may_split_late(op, tree, path, level,
+                                                      tree_child_key(&disk->children[count - 1]));
+    unsigned left = is_late ? count - 1 : count / 2;
     struct node *right = tree_new_node(op, tree, level);
     memcpy(right->disk->children, &disk->children[left], (count - left) * sizeof(child));
     node_set_count(right->disk, count - left);
@@ -577,7 +679,11 @@ void tree_change_replace(struct tree_op *op, struct tree *tree, struct tree_path
      * Ascending writes fill leaves, all but a tenth: a whole leaf would split at the first write in
      * its middle, and a clone that is written here and there would take two nodes for each.
      */
-    unsigned left = at + remove == count ? DISK_LEAF_ENTRIES * 9 / 10 : after / 2;
+    unsigned late = DISK_LEAF_ENTRIES * 9 / 10;
+    bool is_late =
+        at + remove == count &&
+        tree_may_split_late(op, tree, path, 0, tree_entry_key(tree->kind, &all.entries[late]));
+    unsigned left = is_late ? late : after / 2;
     struct node *right = tree_new_node(op, tree, 0);
     memcpy(leaf->entries, all.entries, left * sizeof(*entries));
     node_set_count(leaf, left);

@@ -8,7 +8,9 @@
  * maps share nodes; in all other trees every node is own.
  *
  * Entries are ranges of keys; none crosses the key range of its leaf. A leaf that becomes empty is
- * removed; nodes are not merged otherwise.
+ * removed, and its neighbour covers its keys; nodes are not merged otherwise. So every leaf covers
+ * at least TREE_LEAF_KEYS_MIN keys that can have entries, and every other node has as many times as
+ * much as it has children at least: all but the last node of each level.
  *
  * Changes happen in two steps, so that apply() cannot fail: tree_prepare_range() pins what a change
  * of a key range may touch, in the op; then tree_change_*() finds all of it in memory.
@@ -16,6 +18,7 @@
 #ifndef LUN_POOL_TREE_H
 #define LUN_POOL_TREE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -38,6 +41,18 @@ static inline int tree_key_compare(struct tree_key a, struct tree_key b)
     return a.lo < b.lo ? -1 : a.lo > b.lo;
 }
 
+enum
+{
+    TREE_LEAF_KEYS_MIN = DISK_LEAF_ENTRIES / 2,
+    TREE_CHILDREN_MIN = DISK_NODE_CHILDREN / 2,
+};
+
+/*
+ * How many nodes a tree may ever have whose entries are all of @keys single keys at most: an extent
+ * map of a LUN of so many blocks, or a drop list of a line whose predecessor holds so many.
+ */
+uint64_t tree_nodes_max(uint64_t keys);
+
 #define TREE_KEY_END ((struct tree_key){.hi = UINT32_MAX, .lo = UINT64_MAX})
 
 struct tree
@@ -57,8 +72,9 @@ struct placements
     uint64_t *blks; /* owned unless is_replay */
     unsigned count, capacity;
     bool is_replay;
-    unsigned next; /* is_replay: the first that was not given back yet */
-    bool failed;   /* is_replay: more were asked for than there are */
+    unsigned next;  /* is_replay: the first that was not given back yet */
+    bool failed;    /* is_replay: more were asked for than there are */
+    unsigned extra; /* ... so many more */
 };
 
 enum
@@ -83,6 +99,7 @@ struct tree_op
     void (*drop_node)(struct tree_op *op, uint64_t blk, uint32_t birth);
     void *drop_opaque;
     struct placements *placements; /* NULL: nobody needs to know */
+    _Atomic uint64_t *own_nodes;   /* goes with the tree's own nodes; NULL: nobody counts */
 };
 
 void placements_destroy(struct placements *placements);
@@ -104,6 +121,11 @@ uint64_t tree_entry_len(enum disk_tree_kind kind, const union disk_entry *entry)
 struct node_ref tree_child_ref(const struct disk_child *child);
 struct tree_key tree_child_key(const struct disk_child *child);
 bool tree_node_is_sane(const struct pool *pool, const struct disk_node *disk);
+
+/* Whether @node can be at @level of a tree and have keys from @low to below @high: -EBADMSG. So a
+ * tree that is damaged is never looked at twice in one place, nor changed. */
+MUST_CHECK int tree_verify_place(const struct node *node, unsigned level, struct tree_key low,
+                                 struct tree_key high);
 
 /* A place in a tree: the path from the root to a leaf. Valid while nothing changes. */
 struct tree_path

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Objects of the pool (lines, LUNs, snapshots, configuration): in memory by id and by name, on disk
- * in slots of pages. All of them are in memory; a page is written by the checkpoint after a change.
+ * Objects of the pool (lines, LUNs, snapshots, volumes, qtrees, configuration): in memory by id and
+ * by name, on disk in slots of pages. All of them are in memory; a page is written by the
+ * checkpoint after a change.
  *
  * Changing functions are for apply() only: with pool->management, the CP gate (exclusive) and
  * pool->catalog_lock (exclusive) held, or while the pool is being opened.
  */
 #ifndef LUN_VOLUME_CATALOG_H
 #define LUN_VOLUME_CATALOG_H
+
+#include <stdbool.h>
 
 #include "lun/base/err.h"
 #include "lun/base/reader.h"
@@ -18,14 +21,24 @@ struct line;
 struct lun_object;
 struct object;
 struct pool;
+struct qtree_object;
 struct store_object;
+struct volume_object;
+struct volume_snapshot_object;
 
-/* With catalog_lock held (shared) or under management. NULL: not there. */
+/* With catalog_lock held (shared) or under management. NULL: not there. Names may begin with
+ * "/vol/". */
 struct lun_object *catalog_find_lun(struct pool *pool, const char *full_name);
+struct volume_object *catalog_find_volume(struct pool *pool, const char *name);
+struct qtree_object *catalog_find_qtree(struct pool *pool, const char *path);
+struct volume_snapshot_object *catalog_find_volume_snapshot(struct pool *pool, const char *name);
 struct store_object *catalog_find_store(struct pool *pool, const char *key);
 struct object *catalog_find_any(struct pool *pool, uint64_t id);
 struct line *catalog_find_line(struct pool *pool, uint64_t id);
 struct lun_object *catalog_find_lun_by_id(struct pool *pool, uint64_t id);
+struct volume_object *catalog_find_volume_by_id(struct pool *pool, uint64_t id);
+struct qtree_object *catalog_find_qtree_by_id(struct pool *pool, uint64_t id);
+struct volume_snapshot_object *catalog_find_volume_snapshot_by_id(struct pool *pool, uint64_t id);
 
 /* The bytes behind struct disk_object in a slot and in a record. */
 void catalog_encode(const struct object *object, struct writer *writer);
@@ -33,11 +46,16 @@ void catalog_encode(const struct object *object, struct writer *writer);
 /* What an OBJ_PUT record carries: makes the object or changes it. -EBADMSG for impossible bytes. */
 MUST_CHECK int catalog_put(struct pool *pool, enum disk_object_kind kind, uint64_t id,
                            struct reader *reader);
+/* Whether nothing that is there refers to the object (not a line). */
+bool catalog_may_delete(const struct object *object);
 /* Takes an object out of all indexes and its slot, and frees it once nobody refers to it. */
 void catalog_delete(struct pool *pool, struct object *object);
 
 /* A new line, empty, in no place of the lineage yet. */
 struct line *catalog_new_line(struct pool *pool, uint64_t id);
+
+/* Charges the line's own blocks to @volume (NULL: to nobody) from now on. */
+void catalog_set_line_volume(struct pool *pool, struct line *line, struct volume_object *volume);
 
 /* The next checkpoint writes its page. Any thread, under the gate. */
 void catalog_mark_dirty(struct pool *pool, struct object *object);

@@ -23,18 +23,20 @@ int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_w
 }
 
 /* A handle on a LUN or snapshot by its full name. */
-static int lun_open_one(struct pool *pool, const char *name, bool is_read_only, struct lun **out,
+static int lun_open_one(struct pool *pool, const char *name, unsigned flags, struct lun **out,
                         struct reason *why)
 {
     AUTO_FREE struct lun *lun = calloc(1, sizeof(*lun));
     if (!lun)
         return -ENOMEM;
+    lun->is_background = flags & LUN_BACKGROUND;
     rwlock_take_shared(&pool->catalog_lock);
     struct lun_object *object = catalog_find_lun(pool, name);
     if (object)
     {
         lun_object_get(pool, object);
-        atomic_fetch_add(&object->open_handles, 1);
+        if (!lun->is_background)
+            atomic_fetch_add(&object->open_handles, 1);
     }
     rwlock_release(&pool->catalog_lock);
     if (!object)
@@ -44,14 +46,14 @@ static int lun_open_one(struct pool *pool, const char *name, bool is_read_only, 
                           name);
     lun->pool = pool;
     lun->object = object;
-    lun->is_read_only =
-        is_read_only || pool->is_read_only || object->object.kind == DISK_OBJECT_SNAPSHOT;
+    lun->is_read_only = (flags & LUN_READ_ONLY) || pool->is_read_only ||
+                        object->object.kind == DISK_OBJECT_SNAPSHOT;
     *out = take_ptr(&lun);
     return 0;
 }
 
 static int lun_open_difference(struct pool *pool, const char *name, const char *dots,
-                               struct lun **out, struct reason *why)
+                               unsigned flags, struct lun **out, struct reason *why)
 {
     size_t len = (size_t)(dots - name);
     char base_name[2 * LUN_NAME_MAX + 2];
@@ -60,10 +62,10 @@ static int lun_open_difference(struct pool *pool, const char *name, const char *
     memcpy(base_name, name, len);
     base_name[len] = '\0';
     struct lun *base, *lun;
-    int r = lun_open_one(pool, base_name, true, &base, why);
+    int r = lun_open_one(pool, base_name, flags, &base, why);
     if (r < 0)
         return r;
-    r = lun_open_one(pool, dots + 2, true, &lun, why);
+    r = lun_open_one(pool, dots + 2, flags, &lun, why);
     if (r < 0)
     {
         lun_close(base);
@@ -78,14 +80,15 @@ int lun_open(struct pool *pool, const char *name, unsigned flags, struct lun **o
              struct reason *why)
 {
     reason_clear(why);
+    name = name_strip(name);
     const char *dots = strstr(name, "..");
     bool is_read_only = flags & LUN_READ_ONLY;
     bool never_writable = dots || strchr(name, '@') || pool->is_read_only;
     if (never_writable && !is_read_only)
         return reason_set(why, -EROFS, "'%s' can only be opened read-only", name);
     if (dots)
-        return lun_open_difference(pool, name, dots, out, why);
-    return lun_open_one(pool, name, is_read_only, out, why);
+        return lun_open_difference(pool, name, dots, flags, out, why);
+    return lun_open_one(pool, name, flags, out, why);
 }
 
 void lun_close(struct lun *lun)
@@ -93,7 +96,8 @@ void lun_close(struct lun *lun)
     if (!lun)
         return;
     lun_close(lun->base);
-    atomic_fetch_sub(&lun->object->open_handles, 1);
+    if (!lun->is_background)
+        atomic_fetch_sub(&lun->object->open_handles, 1);
     lun_object_put(lun->pool, lun->object);
     free(lun);
 }

@@ -10,15 +10,12 @@
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/names.h"
+#include "lun/volume/promise.h"
 
 static uint64_t bytes_of(uint64_t blks)
 {
     return blks * BLK_BYTES;
-}
-
-static void text_copy(char *to, size_t size, const char *from)
-{
-    snprintf(to, size, "%s", from ? from : "");
 }
 
 /* Data that the LUN's own snapshots hold and it no longer uses: what each step down its line
@@ -60,11 +57,21 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
         .open_handles = atomic_load(&object->open_handles),
         .snapshot_count = object->snapshot_count,
         .generation = is_lun ? line->birth : line->frozen_at,
+        .volume_id = object->lun->volume ? object->lun->volume->object.id : 0,
+        .qtree_id = object->lun->qtree ? object->lun->qtree->object.id : 0,
+        .volume_snapshot_id = object->volume_snapshot ? object->volume_snapshot->object.id : 0,
+        .is_reserved = atomic_load(&object->is_reserved),
+        .is_autodelete = object->is_autodelete,
+        .needed_bytes = promise_needed_bytes(object),
+        .expire_ns = object->expire_ns,
+        .locked_until_ns = object->locked_until_ns,
     };
     memcpy(info->uuid, object->uuid, sizeof(info->uuid));
-    text_copy(info->name, sizeof(info->name), object->name);
-    text_copy(info->comment, sizeof(info->comment), object->comment);
-    text_copy(info->origin, sizeof(info->origin), object->origin);
+    name_copy(info->name, sizeof(info->name), object->name);
+    name_copy(info->comment, sizeof(info->comment), object->comment);
+    name_copy(info->origin, sizeof(info->origin), object->origin);
+    name_copy(info->owner, sizeof(info->owner), object->owner);
+    name_copy(info->group, sizeof(info->group), object->group);
 }
 
 int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, struct reason *why)
@@ -79,6 +86,41 @@ int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, str
     return reason_set(why, -ENOENT,
                       "there is no LUN or snapshot '%s'; 'lunette lun show --snapshots' lists them",
                       name);
+}
+
+int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    const struct lun_object *object = catalog_find_lun_by_id(pool, id);
+    if (object)
+        lun_fill_info(object, info);
+    rwlock_release(&pool->catalog_lock);
+    return object ? 0 : -ENOENT;
+}
+
+static bool is_expendable(const struct lun_object *lun)
+{
+    return lun->expire_ns > 0 || lun->is_autodelete;
+}
+
+int lun_list_expendable(struct pool *pool, struct lun_info **out, size_t *count)
+{
+    size_t total = 0, n = 0;
+    rwlock_take_shared(&pool->catalog_lock);
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+        total += is_expendable(lun);
+    struct lun_info *list = calloc(total + 1, sizeof(*list));
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+    {
+        if (list && is_expendable(lun))
+            lun_fill_info(lun, &list[n++]);
+    }
+    rwlock_release(&pool->catalog_lock);
+    if (!list)
+        return -ENOMEM;
+    *out = list;
+    *count = n;
+    return 0;
 }
 
 static int compare_luns(const void *a, const void *b)
@@ -158,9 +200,9 @@ static void line_fill_info(const struct line *line, struct line_info *info)
         .dropped_bytes = bytes_of(atomic_load(&line->dropped_data_blks)),
     };
     if (line->lun)
-        text_copy(info->name, sizeof(info->name), line->lun->name);
+        name_copy(info->name, sizeof(info->name), line->lun->name);
     else if (line->snapshot_count > 0)
-        text_copy(info->name, sizeof(info->name),
+        name_copy(info->name, sizeof(info->name),
                   container_of(line->snapshots.next, struct lun_object, point_link)->name);
 }
 

@@ -15,151 +15,11 @@
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/command.h"
+#include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
-#include "lun/volume/names.h"
-
-/* ---- records of commands ------------------------------------------------------------------- */
-
-/* What a PUT of a LUN or snapshot carries; begun from a present object or from nothing. */
-struct lun_draft
-{
-    enum disk_object_kind kind;
-    uint64_t id, lun_id, line_id;
-    uint8_t uuid[16];
-    uint64_t size_bytes, trim_end_bytes, created_ns;
-    uint32_t sector_bytes;
-    const char *name, *comment, *origin; /* name: the own one */
-};
-
-static const char *own_name(const struct lun_object *lun)
-{
-    const char *at = strchr(lun->name, '@');
-    return at ? at + 1 : lun->name;
-}
-
-static struct lun_draft draft_of(const struct lun_object *lun)
-{
-    struct lun_draft draft = {.kind = lun->object.kind,
-                              .id = lun->object.id,
-                              .lun_id = lun->lun->object.id,
-                              .line_id = lun->line->object.id,
-                              .size_bytes = atomic_load(&lun->size_bytes),
-                              .trim_end_bytes = lun->trim_end_bytes,
-                              .created_ns = lun->created_ns,
-                              .sector_bytes = lun->sector_bytes,
-                              .name = own_name(lun),
-                              .comment = lun->comment,
-                              .origin = lun->origin};
-    memcpy(draft.uuid, lun->uuid, sizeof(draft.uuid));
-    return draft;
-}
-
-static struct lun_draft draft_new(struct pool *pool, enum disk_object_kind kind, const char *name)
-{
-    struct lun_draft draft = {.kind = kind,
-                              .id = pool->next_id++,
-                              .created_ns = pool->env->now_ns(pool->env),
-                              .sector_bytes = 512,
-                              .name = name};
-    draft.lun_id = draft.id;
-    pool->env->random_bytes(pool->env, draft.uuid, sizeof(draft.uuid));
-    return draft;
-}
-
-static void draft_put(struct writer *writer, const struct lun_draft *draft)
-{
-    const char *comment = draft->comment ? draft->comment : "";
-    const char *origin = draft->origin ? draft->origin : "";
-    struct disk_lun disk = {.line_id = le64_put(draft->line_id),
-                            .lun_id = le64_put(draft->lun_id),
-                            .size_bytes = le64_put(draft->size_bytes),
-                            .trim_end_bytes = le64_put(draft->trim_end_bytes),
-                            .created_ns = le64_put(draft->created_ns),
-                            .sector_bytes = le32_put(draft->sector_bytes),
-                            .name_len = le16_put(strlen(draft->name)),
-                            .comment_len = le16_put(strlen(comment)),
-                            .origin_len = le16_put(strlen(origin))};
-    memcpy(disk.uuid, draft->uuid, sizeof(disk.uuid));
-    struct writer bytes = {0};
-    writer_bytes(&bytes, &disk, sizeof(disk));
-    writer_bytes(&bytes, draft->name, strlen(draft->name));
-    writer_bytes(&bytes, comment, strlen(comment));
-    writer_bytes(&bytes, origin, strlen(origin));
-    if (bytes.failed)
-        writer->failed = true;
-    else
-        action_put(writer, draft->kind, draft->id, bytes.bytes, bytes.len);
-    writer_destroy(&bytes);
-}
-
-/* Carries the record out and makes it durable. With management held. */
-static int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer,
-                       bool is_freeing, struct reason *why)
-{
-    if (writer->failed)
-        return -ENOMEM;
-    int r =
-        change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len, is_freeing);
-    if (r == -EMSGSIZE)
-        return reason_set(why, r,
-                          "this is too much for one step: the pool's journal takes records of at "
-                          "most %" PRIu64 " bytes, this one has %zu; do it in several commands",
-                          pool->journal_half_blks * BLK_BYTES, writer->len);
-    if (r == -ENOSPC)
-        return reason_set(why, r,
-                          "pool '%s' is full, no metadata can be added; 'lunette df' shows what "
-                          "uses it, 'lunette pool grow' enlarges it",
-                          pool->name);
-    return r;
-}
-
-static int command_begin(struct pool *pool, struct reason *why)
-{
-    reason_clear(why);
-    int r = pool_may_change(pool);
-    if (r < 0)
-        return reason_set(why, r, "pool '%s' takes no changes: it is %s", pool->name,
-                          pool->is_read_only ? "opened read-only"
-                                             : pool_health_name(atomic_load(&pool->health)));
-    return 0;
-}
-
-static int lun_find(struct pool *pool, const char *name, struct lun_object **lun,
-                    struct reason *why)
-{
-    *lun = catalog_find_lun(pool, name);
-    if (*lun)
-        return 0;
-    return reason_set(why, -ENOENT,
-                      strchr(name, '@')
-                          ? "there is no snapshot '%s'; 'lunette snapshot show' lists them"
-                          : "there is no LUN '%s'; 'lunette lun show' lists them",
-                      name);
-}
-
-static int lun_find_kind(struct pool *pool, const char *name, enum disk_object_kind kind,
-                         struct lun_object **lun, struct reason *why)
-{
-    int r = lun_find(pool, name, lun, why);
-    if (r == 0 && (*lun)->object.kind != kind)
-        r = reason_set(why, -EINVAL, "'%s' is a snapshot, not a LUN", name);
-    return r;
-}
-
-static int name_is_free(struct pool *pool, const char *full, const char *what, struct reason *why)
-{
-    if (!catalog_find_lun(pool, full))
-        return 0;
-    return reason_set(why, -EEXIST, "a %s named '%s' is there already", what, full);
-}
-
-static int comment_check(const char *comment, struct reason *why)
-{
-    if (comment && strlen(comment) > LUN_COMMENT_MAX)
-        return reason_set(why, -EINVAL, "a comment has at most %d bytes, this one %zu",
-                          LUN_COMMENT_MAX, strlen(comment));
-    return 0;
-}
+#include "lun/volume/promise.h"
+#include "lun/volume/quota.h"
 
 void lun_drain(struct lun_object *object, struct range *range)
 {
@@ -182,55 +42,75 @@ static int lun_check_size(uint64_t size_bytes, uint32_t sector_bytes, struct rea
     return 0;
 }
 
+static int lun_check_args(const struct lun_create_args *args, uint32_t sector_bytes,
+                          struct reason *why)
+{
+    int r = lun_check_size(args->size_bytes, sector_bytes, why);
+    if (r == 0)
+        r = comment_check(args->comment, why);
+    if (r == 0)
+        r = owner_check(args->attributes.owner, why);
+    return r == 0 ? owner_check(args->attributes.group, why) : r;
+}
+
+static int lun_create_locked(struct pool *pool, const struct lun_create_args *args,
+                             uint32_t sector_bytes, uint64_t *id, struct reason *why)
+{
+    struct lun_place place;
+    int r = lun_find_place(pool, args->name, &place, why);
+    if (r < 0)
+        return r;
+    const struct lun_attributes *attributes = &args->attributes;
+    struct promise_delta delta = {.kind = PROMISE_NEW_LUN,
+                                  .volume = place.volume,
+                                  .size_bytes = args->size_bytes,
+                                  .is_reserved = attributes->is_reserved};
+    struct quota_delta quota = quota_delta_at(place.volume, place.qtree, attributes->owner,
+                                              attributes->group, (int64_t)args->size_bytes);
+    r = quota_check(pool, &quota, 1, false, why);
+    if (r == 0)
+        r = promise_check(pool, &delta, 1, why);
+    if (r < 0)
+        return r;
+    struct lun_draft draft = lun_draft_new(pool, DISK_OBJECT_LUN, NULL);
+    *id = draft.id;
+    lun_draft_place(&draft, &place);
+    draft.line_id = pool->next_id++;
+    draft.size_bytes = args->size_bytes;
+    draft.sector_bytes = sector_bytes;
+    draft.comment = args->comment;
+    lun_draft_set_attributes(&draft, attributes, ~0u);
+    AUTO_WRITER struct writer writer = {0};
+    action_line_new(&writer, draft.line_id);
+    lun_draft_put(&draft, &writer);
+    r = command_run(pool, NULL, &writer, false, why);
+    if (r == 0)
+        quota_note(pool, &quota, 1);
+    return r;
+}
+
 int lun_create(struct pool *pool, const struct lun_create_args *args, struct reason *why)
 {
     int r = command_begin(pool, why);
     uint32_t sector = args->sector_bytes ? args->sector_bytes : 512;
     if (r == 0)
-        r = name_check(args->name, "LUN", why);
-    if (r == 0)
-        r = lun_check_size(args->size_bytes, sector, why);
-    if (r == 0)
-        r = comment_check(args->comment, why);
+        r = lun_check_args(args, sector, why);
     if (r < 0)
         return r;
+    const char *name = name_strip(args->name);
     uint64_t id;
     {
         AUTO_LOCK(&pool->management);
-        r = name_is_free(pool, args->name, "LUN", why);
-        if (r < 0)
-            return r;
-        struct lun_draft draft = draft_new(pool, DISK_OBJECT_LUN, args->name);
-        id = draft.id;
-        draft.line_id = pool->next_id++;
-        draft.size_bytes = args->size_bytes;
-        draft.sector_bytes = sector;
-        draft.comment = args->comment;
-        AUTO_WRITER struct writer writer = {0};
-        action_line_new(&writer, draft.line_id);
-        draft_put(&writer, &draft);
-        r = command_run(pool, NULL, &writer, false, why);
+        r = lun_create_locked(pool, args, sector, &id, why);
     }
     if (r == 0)
         r = journal_commit(pool->journal);
     if (r < 0)
         return r;
-    event_add(pool, "info", "lun.created", args->name, "LUN '%s' of %" PRIu64 " bytes created",
-              args->name, args->size_bytes);
-    pool_notify(pool, LUN_CHANGE_CREATED, id, args->name);
+    event_add(pool, "info", "lun.created", name, "LUN '%s' of %" PRIu64 " bytes created", name,
+              args->size_bytes);
+    pool_notify(pool, LUN_CHANGE_CREATED, id, name);
     return 0;
-}
-
-static int lun_check_idle(const struct lun_object *lun, const char *what, unsigned flags,
-                          struct reason *why)
-{
-    uint32_t handles = atomic_load(&lun->open_handles);
-    if (handles == 0 || (flags & LUN_FORCE))
-        return 0;
-    return reason_set(why, -EBUSY,
-                      "'%s' is open by %u client%s; %s needs them to go first, or --force, which "
-                      "gives them errors",
-                      lun->name, handles, handles == 1 ? "" : "s", what);
 }
 
 /*
@@ -265,11 +145,11 @@ static int lun_delete_run(struct pool *pool, struct lun_object *lun, struct writ
     return r;
 }
 
-static int lun_delete_locked(struct pool *pool, const char *name, bool with_snapshots,
-                             unsigned flags, uint64_t *id, struct reason *why)
+static int lun_delete_locked(struct pool *pool, struct lun_object *lun, bool with_snapshots,
+                             unsigned flags, struct reason *why)
 {
-    struct lun_object *lun;
-    int r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
+    const char *name = lun->name;
+    int r = lun_check_unlocked(pool, lun, why);
     if (r == 0)
         r = lun_check_idle(lun, "deleting it", flags, why);
     if (r < 0)
@@ -282,28 +162,25 @@ static int lun_delete_locked(struct pool *pool, const char *name, bool with_snap
     AUTO_WRITER struct writer writer = {0};
     list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
     {
-        r = lun_check_idle(snapshot, "deleting it", flags, why);
+        r = lun_check_unlocked(pool, snapshot, why);
+        if (r == 0)
+            r = lun_check_idle(snapshot, "deleting it", flags, why);
         if (r < 0)
             return r;
         action_delete(&writer, snapshot->object.id);
     }
-    *id = lun->object.id;
     action_dying(&writer, lun->line->object.id);
     action_delete(&writer, lun->object.id);
-    return lun_delete_run(pool, lun, &writer, why);
+    struct quota_delta quota = quota_delta_of(lun, -(int64_t)atomic_load(&lun->size_bytes));
+    r = lun_delete_run(pool, lun, &writer, why);
+    if (r == 0)
+        quota_note(pool, &quota, 1);
+    return r;
 }
 
-int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
-               struct reason *why)
+/* Once it is no longer there: makes that durable, and tells. */
+static int lun_delete_finish(struct pool *pool, int r, uint64_t id, const char *name)
 {
-    int r = command_begin(pool, why);
-    if (r < 0)
-        return r;
-    uint64_t id = 0;
-    {
-        AUTO_LOCK(&pool->management);
-        r = lun_delete_locked(pool, name, with_snapshots, flags, &id, why);
-    }
     if (r == 0)
         r = journal_commit(pool->journal);
     if (r < 0)
@@ -313,149 +190,141 @@ int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigne
     return 0;
 }
 
-/* ---- clone --------------------------------------------------------------------------------- */
-
-static int clone_check_names(struct pool *pool, const struct lun_clone_args *args, uint32_t count,
-                             struct reason *why)
-{
-    char name[LUN_NAME_MAX + 1];
-    if (count <= 1)
-    {
-        int r = name_check(args->name, "LUN", why);
-        return r < 0 ? r : name_is_free(pool, args->name, "LUN", why);
-    }
-    for (uint32_t i = 0; i < count; i++)
-    {
-        int r = name_from_template(name, sizeof(name), args->name, args->first_number + i, why);
-        if (r == 0)
-            r = name_is_free(pool, name, "LUN", why);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* The point that clones of @source stand on: a snapshot's, or the LUN's present state. */
-static uint64_t clone_point(struct pool *pool, const struct lun_object *source,
-                            struct writer *writer)
-{
-    struct line *line = source->line;
-    if (source->object.kind == DISK_OBJECT_SNAPSHOT)
-        return line->object.id;
-    if (lineage_is_unchanged(line))
-        return line->predecessor->object.id;
-    action_freeze(writer, line->object.id, pool->next_id++);
-    return line->object.id;
-}
-
-static int clone_write_record(struct pool *pool, const struct lun_clone_args *args, uint32_t count,
-                              const struct lun_object *source, struct writer *writer)
-{
-    uint64_t point_id = clone_point(pool, source, writer);
-    for (uint32_t i = 0; i < count; i++)
-    {
-        char name[LUN_NAME_MAX + 1];
-        const char *clone_name = args->name;
-        if (args->count > 1)
-        {
-            int r =
-                name_from_template(name, sizeof(name), args->name, args->first_number + i, NULL);
-            if (r < 0)
-                return r;
-            clone_name = name;
-        }
-        struct lun_draft draft = draft_new(pool, DISK_OBJECT_LUN, clone_name);
-        draft.line_id = pool->next_id++;
-        draft.size_bytes = atomic_load(&source->size_bytes);
-        draft.sector_bytes = source->sector_bytes;
-        draft.comment = args->comment;
-        draft.origin = source->name;
-        action_head(writer, draft.line_id, point_id);
-        draft_put(writer, &draft);
-    }
-    return 0;
-}
-
-static int lun_clone_locked(struct pool *pool, const struct lun_clone_args *args, uint32_t count,
-                            struct reason *why)
-{
-    struct lun_object *source;
-    int r = lun_find(pool, args->source, &source, why);
-    if (r == 0)
-        r = clone_check_names(pool, args, count, why);
-    if (r == 0)
-        r = lun_trim_tail(pool, source->lun);
-    if (r < 0)
-        return r;
-    bool is_lun = source->object.kind == DISK_OBJECT_LUN;
-    AUTO_WRITER struct writer writer = {0};
-    struct range all;
-    if (is_lun)
-        lun_drain(source, &all);
-    r = clone_write_record(pool, args, count, source, &writer);
-    if (r == 0)
-        r = command_run(pool, is_lun ? source : NULL, &writer, false, why);
-    if (is_lun)
-        range_unlock(&all);
-    return r;
-}
-
-int lun_clone(struct pool *pool, const struct lun_clone_args *args, struct reason *why)
+int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
+               struct reason *why)
 {
     int r = command_begin(pool, why);
-    uint32_t count = args->count > 1 ? args->count : 1;
-    if (r == 0)
-        r = comment_check(args->comment, why);
-    if (r == 0 && count > LUN_CLONES_AT_ONCE_MAX)
-        r = reason_set(why, -EINVAL, "one command makes at most %d clones, not %u",
-                       LUN_CLONES_AT_ONCE_MAX, count);
     if (r < 0)
         return r;
-    {
-        AUTO_LOCK(&pool->management);
-        r = lun_clone_locked(pool, args, count, why);
-    }
-    if (r == 0)
-        r = journal_commit(pool->journal);
-    if (r < 0)
-        return r;
-    event_add(pool, "info", "lun.cloned", args->source, "%u clone%s '%s' of '%s' made", count,
-              count == 1 ? "" : "s", args->name, args->source);
-    pool_notify(pool, LUN_CHANGE_CREATED, 0, args->name);
-    return 0;
-}
-
-/* ---- rename, resize, comment --------------------------------------------------------------- */
-
-/* Puts a changed draft of @lun and makes it durable. */
-static int lun_put_draft(struct pool *pool, struct lun_object *lun, const struct lun_draft *draft,
-                         struct reason *why)
-{
-    AUTO_WRITER struct writer writer = {0};
-    draft_put(&writer, draft);
-    return command_run(pool, lun, &writer, true, why);
-}
-
-int lun_rename(struct pool *pool, const char *name, const char *new_name, struct reason *why)
-{
-    int r = command_begin(pool, why);
-    if (r == 0)
-        r = name_check(new_name, "LUN", why);
-    if (r < 0)
-        return r;
+    name = name_strip(name);
     uint64_t id = 0;
     {
         AUTO_LOCK(&pool->management);
         struct lun_object *lun;
         r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
-        if (r == 0)
-            r = name_is_free(pool, new_name, "LUN", why);
         if (r < 0)
             return r;
         id = lun->object.id;
-        struct lun_draft draft = draft_of(lun);
-        draft.name = new_name;
+        r = lun_delete_locked(pool, lun, with_snapshots, flags, why);
+    }
+    return lun_delete_finish(pool, r, id, name);
+}
+
+static int lun_check_condition(const struct lun_object *lun,
+                               const struct lun_delete_condition *condition, struct reason *why)
+{
+    if (condition->expire_ns > 0 && lun->expire_ns != condition->expire_ns)
+        return reason_set(why, -ESTALE, "the lease of LUN '%s' was changed", lun->name);
+    if (condition->is_autodelete && !lun->is_autodelete)
+        return reason_set(why, -ESTALE,
+                          "LUN '%s' is not to be deleted when space runs out any more", lun->name);
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        if (condition->keeps_volume_snapshots && snapshot->volume_snapshot)
+            return reason_set(why, -EBUSY, "LUN '%s' is part of snapshot '%s' of its volume",
+                              lun->name, snapshot->volume_snapshot->name);
+    }
+    return 0;
+}
+
+int lun_delete_if(struct pool *pool, const struct lun_delete_condition *condition, unsigned flags,
+                  struct reason *why)
+{
+    char name[2 * LUN_NAME_MAX + 2];
+    int r = command_begin(pool, why);
+    if (r < 0)
+        return r;
+    {
+        AUTO_LOCK(&pool->management);
+        struct lun_object *lun = catalog_find_lun_by_id(pool, condition->id);
+        if (!lun || lun->object.kind != DISK_OBJECT_LUN)
+            return reason_set(why, -ENOENT, "there is no such LUN any more");
+        name_copy(name, sizeof(name), lun->name);
+        r = lun_check_condition(lun, condition, why);
+        if (r == 0)
+            r = lun_delete_locked(pool, lun, true, flags, why);
+    }
+    return lun_delete_finish(pool, r, condition->id, name);
+}
+
+/* ---- rename, resize, comment --------------------------------------------------------------- */
+
+static int lun_check_move(struct pool *pool, const struct lun_object *lun,
+                          const struct lun_place *place, struct reason *why)
+{
+    if (lun->volume == place->volume)
+        return 0;
+    if (lun->volume)
+    {
+        int r = lock_check(pool, lun->volume->locked_until_ns, lun->volume->name, why);
+        if (r < 0)
+            return r;
+    }
+    if (lun->snapshot_count == 0)
+        return 0;
+    return reason_set(why, -EBUSY,
+                      "LUN '%s' has %u snapshot%s, which belong to where it is; 'lunette lun clone "
+                      "create %s %s' makes a copy there in no time, or delete them first",
+                      lun->name, lun->snapshot_count, lun->snapshot_count == 1 ? "" : "s",
+                      lun->name, place->name);
+}
+
+static int lun_rename_locked(struct pool *pool, const char *name, const char *new_name,
+                             uint64_t *id, struct reason *why)
+{
+    struct lun_object *lun;
+    struct lun_place place;
+    int r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
+    if (r == 0)
+        r = lun_find_place(pool, new_name, &place, why);
+    if (r == 0)
+        r = lun_check_move(pool, lun, &place, why);
+    if (r < 0)
+        return r;
+    int64_t bytes = (int64_t)atomic_load(&lun->size_bytes);
+    struct quota_delta quotas[2] = {
+        quota_delta_of(lun, -bytes),
+        quota_delta_at(place.volume, place.qtree, lun->owner, lun->group, bytes)};
+    r = quota_check(pool, quotas, 2, false, why);
+    if (r < 0)
+        return r;
+    *id = lun->object.id;
+    struct lun_draft draft = lun_draft_of(lun);
+    lun_draft_place(&draft, &place);
+    if (lun->volume == place.volume)
+    {
         r = lun_put_draft(pool, lun, &draft, why);
+    }
+    else
+    {
+        /* What writes on their way will own is charged to the old volume. */
+        struct range all;
+        lun_drain(lun, &all);
+        struct promise_delta delta = {.kind = PROMISE_MOVE, .lun = lun, .volume = place.volume};
+        r = promise_check(pool, &delta, 1, why);
+        if (r == 0)
+            r = lun_put_draft(pool, lun, &draft, why);
+        range_unlock(&all);
+    }
+    if (r == 0)
+        quota_note(pool, quotas, 2);
+    return r;
+}
+
+int lun_rename(struct pool *pool, const char *name, const char *new_name, struct reason *why)
+{
+    int r = command_begin(pool, why);
+    struct name_path path;
+    name = name_strip(name);
+    new_name = name_strip(new_name);
+    if (r == 0)
+        r = name_split(new_name, &path, why);
+    if (r < 0)
+        return r;
+    uint64_t id = 0;
+    {
+        AUTO_LOCK(&pool->management);
+        r = lun_rename_locked(pool, name, new_name, &id, why);
     }
     if (r == 0)
         r = journal_commit(pool->journal);
@@ -479,12 +348,85 @@ int lun_set_comment(struct pool *pool, const char *name, const char *comment, st
         r = lun_find(pool, name, &lun, why);
         if (r < 0)
             return r;
-        struct lun_draft draft = draft_of(lun);
+        struct lun_draft draft = lun_draft_of(lun);
         draft.comment = comment;
         r = lun_put_draft(pool, lun, &draft, why);
     }
     return r < 0 ? r : journal_commit(pool->journal);
 }
+
+/* What a change of owner or group takes from one and gives to the other. */
+static void attributes_quotas(const struct lun_object *lun, unsigned mask,
+                              const struct lun_attributes *attributes, struct quota_delta quotas[2])
+{
+    int64_t bytes = (int64_t)atomic_load(&lun->size_bytes);
+    bool is_lun = lun->object.kind == DISK_OBJECT_LUN;
+    quotas[0] = quota_delta_of(lun, is_lun ? -bytes : 0);
+    quotas[1] = quota_delta_at(
+        lun->volume, lun->qtree, mask & LUN_SET_OWNER ? attributes->owner : lun->owner,
+        mask & LUN_SET_GROUP ? attributes->group : lun->group, is_lun ? bytes : 0);
+}
+
+static int attributes_check(struct pool *pool, const struct lun_object *lun, unsigned mask,
+                            const struct lun_attributes *attributes, struct reason *why)
+{
+    if (lun->object.kind == DISK_OBJECT_SNAPSHOT && mask != LUN_SET_LOCKED_UNTIL)
+        return reason_set(why, -EINVAL, "of the snapshot '%s' only the lock can be changed",
+                          lun->name);
+    if (mask & LUN_SET_LOCKED_UNTIL)
+    {
+        int r = lock_check_change(pool, lun->locked_until_ns, attributes->locked_until_ns,
+                                  lun->name, why);
+        if (r < 0)
+            return r;
+    }
+    if (!(mask & LUN_SET_RESERVED) || attributes->is_reserved == atomic_load(&lun->is_reserved))
+        return 0;
+    struct promise_delta delta = {.kind = PROMISE_SET_RESERVED,
+                                  .lun = lun,
+                                  .is_reserved = attributes->is_reserved,
+                                  .size_bytes = atomic_load(&lun->size_bytes)};
+    return promise_check(pool, &delta, 1, why);
+}
+
+int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
+                       const struct lun_attributes *attributes, struct reason *why)
+{
+    int r = command_begin(pool, why);
+    if (r == 0 && (mask & LUN_SET_OWNER))
+        r = owner_check(attributes->owner, why);
+    if (r == 0 && (mask & LUN_SET_GROUP))
+        r = owner_check(attributes->group, why);
+    if (r < 0)
+        return r;
+    name = name_strip(name);
+    {
+        AUTO_LOCK(&pool->management);
+        struct lun_object *lun;
+        r = lun_find(pool, name, &lun, why);
+        if (r == 0)
+            r = attributes_check(pool, lun, mask, attributes, why);
+        if (r < 0)
+            return r;
+        struct quota_delta quotas[2];
+        attributes_quotas(lun, mask, attributes, quotas);
+        r = quota_check(pool, quotas, 2, false, why);
+        if (r < 0)
+            return r;
+        struct lun_draft draft = lun_draft_of(lun);
+        lun_draft_set_attributes(&draft, attributes, mask);
+        r = lun_put_draft(pool, lun, &draft, why);
+        if (r == 0)
+            quota_note(pool, quotas, 2);
+    }
+    if (r == 0)
+        r = journal_commit(pool->journal);
+    if (r == 0)
+        event_add(pool, "info", "lun.modified", name, "attributes of '%s' changed", name);
+    return r;
+}
+
+/* ---- tails of shrunken LUNs ----------------------------------------------------------------- */
 
 int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *tries)
 {
@@ -494,9 +436,17 @@ int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *t
     uint64_t first = div_round_up(atomic_load(&object->size_bytes), BLK_BYTES);
     uint64_t end = div_round_up(end_bytes, BLK_BYTES), stop = first;
     int r = 0;
-    /* From the front on: what is unmapped is skipped at once the next time. */
+    /* From the front on: what is unmapped is skipped at once the next time. The bound of a volume
+     * does not keep it from giving back. */
+    enum space_use use = ledger_use(object);
+    if (use == SPACE_PROMISED && *tries < CHECKPOINT_TRIES)
+        use = SPACE_URGENT;
     for (unsigned i = 0; i < 64 && r == 0 && stop < end; i++)
-        r = io_unmap_blks(pool, object, stop, end, &stop);
+    {
+        r = io_unmap_blks(pool, object, use, stop, end, &stop);
+        if (r == -EDQUOT)
+            r = io_unmap_blks(pool, object, SPACE_FREEING, stop, end, &stop);
+    }
     if (checkpoint_may_retry(r))
     {
         r = checkpoint_retry(pool, r, tries);
@@ -504,7 +454,7 @@ int lun_trim_tail_step(struct pool *pool, struct lun_object *object, unsigned *t
     }
     if (r < 0 || stop < end)
         return r < 0 ? r : 1;
-    struct lun_draft draft = draft_of(object);
+    struct lun_draft draft = lun_draft_of(object);
     draft.trim_end_bytes = 0;
     r = lun_put_draft(pool, object, &draft, NULL);
     return r < 0 ? r : 1;
@@ -514,6 +464,8 @@ int lun_trim_tail(struct pool *pool, struct lun_object *object)
 {
     unsigned tries = CHECKPOINT_TRIES;
     int r;
+    if (command_is_dry())
+        return 0;
     do
         r = lun_trim_tail_step(pool, object, &tries);
     while (r > 0);
@@ -536,10 +488,10 @@ static int lun_shrink_drained(struct pool *pool, struct lun_object *lun, uint64_
         return reason_set(why, r, "the last block of LUN '%s' cannot be rewritten: %s", lun->name,
                           strerror(-r));
     size_t cut_len = writer.len;
-    struct lun_draft draft = draft_of(lun);
+    struct lun_draft draft = lun_draft_of(lun);
     draft.size_bytes = size_bytes;
     draft.trim_end_bytes = max_u64(atomic_load(&lun->size_bytes), lun->trim_end_bytes);
-    draft_put(&writer, &draft);
+    lun_draft_put(&draft, &writer);
     r = command_run(pool, lun, &writer, true, why);
     if (r < 0)
         ignore_error(record_each_block(writer.bytes, cut_len, space_cancel_cb, pool->space),
@@ -552,6 +504,8 @@ static int lun_shrink_locked(struct pool *pool, struct lun_object *lun, uint64_t
                              struct reason *why)
 {
     struct range all;
+    if (command_is_dry())
+        return 0; /* else a block would be taken for its new end */
     lun_drain(lun, &all);
     int r = lun_shrink_drained(pool, lun, size_bytes, why);
     range_unlock(&all);
@@ -576,11 +530,22 @@ static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t
                           " bytes would cut off data beyond; --force does it",
                           lun->name, old_bytes, size_bytes);
     if (size_bytes < old_bytes)
+        r = lun_check_unlocked(pool, lun, why);
+    if (r < 0)
+        return r;
+    if (size_bytes < old_bytes)
         return lun_shrink_locked(pool, lun, size_bytes, why);
     r = lun_trim_tail(pool, lun);
     if (r < 0)
+        return command_explain(pool, r, 0, why);
+    struct promise_delta delta = {.kind = PROMISE_RESIZE, .lun = lun, .size_bytes = size_bytes};
+    struct quota_delta quota = quota_delta_of(lun, (int64_t)(size_bytes - old_bytes));
+    r = quota_check(pool, &quota, 1, false, why);
+    if (r == 0)
+        r = promise_check(pool, &delta, 1, why);
+    if (r < 0)
         return r;
-    struct lun_draft draft = draft_of(lun);
+    struct lun_draft draft = lun_draft_of(lun);
     draft.size_bytes = size_bytes;
     return lun_put_draft(pool, lun, &draft, why);
 }
@@ -591,6 +556,7 @@ int lun_resize(struct pool *pool, const char *name, uint64_t size_bytes, unsigne
     int r = command_begin(pool, why);
     if (r < 0)
         return r;
+    name = name_strip(name);
     uint64_t id = 0;
     {
         AUTO_LOCK(&pool->management);
@@ -599,7 +565,11 @@ int lun_resize(struct pool *pool, const char *name, uint64_t size_bytes, unsigne
         if (r < 0)
             return r;
         id = lun->object.id;
+        uint64_t old_bytes = atomic_load(&lun->size_bytes);
+        struct quota_delta quota = quota_delta_of(lun, (int64_t)size_bytes - (int64_t)old_bytes);
         r = lun_resize_locked(pool, lun, size_bytes, flags, why);
+        if (r == 0)
+            quota_note(pool, &quota, 1);
     }
     if (r == 0)
         r = journal_commit(pool->journal);
@@ -608,177 +578,5 @@ int lun_resize(struct pool *pool, const char *name, uint64_t size_bytes, unsigne
     event_add(pool, "info", "lun.resized", name, "LUN '%s' has %" PRIu64 " bytes now", name,
               size_bytes);
     pool_notify(pool, LUN_CHANGE_RESIZED, id, name);
-    return 0;
-}
-
-/* ---- snapshots ----------------------------------------------------------------------------- */
-
-static int snapshot_create_locked(struct pool *pool, const char *lun_name, const char *snapshot,
-                                  const char *full, const char *comment, struct reason *why)
-{
-    struct lun_object *lun;
-    int r = lun_find_kind(pool, lun_name, DISK_OBJECT_LUN, &lun, why);
-    if (r == 0)
-        r = name_is_free(pool, full, "snapshot", why);
-    if (r == 0)
-        r = lun_trim_tail(pool, lun);
-    if (r < 0)
-        return r;
-    AUTO_WRITER struct writer writer = {0};
-    struct range all;
-    lun_drain(lun, &all);
-    struct lun_draft draft = draft_new(pool, DISK_OBJECT_SNAPSHOT, snapshot);
-    draft.line_id = clone_point(pool, lun, &writer);
-    draft.lun_id = lun->object.id;
-    draft.size_bytes = atomic_load(&lun->size_bytes);
-    draft.sector_bytes = lun->sector_bytes;
-    draft.comment = comment;
-    draft_put(&writer, &draft);
-    r = command_run(pool, lun, &writer, false, why);
-    range_unlock(&all);
-    return r;
-}
-
-int snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
-                    const char *comment, struct reason *why)
-{
-    char full[2 * LUN_NAME_MAX + 2];
-    int r = command_begin(pool, why);
-    if (r == 0)
-        r = name_join(full, sizeof(full), lun_name, snapshot, why);
-    if (r == 0)
-        r = comment_check(comment, why);
-    if (r < 0)
-        return r;
-    {
-        AUTO_LOCK(&pool->management);
-        r = snapshot_create_locked(pool, lun_name, snapshot, full, comment, why);
-    }
-    if (r == 0)
-        r = journal_commit(pool->journal);
-    if (r == 0)
-        event_add(pool, "info", "snapshot.created", full, "snapshot '%s' made", full);
-    return r;
-}
-
-static int snapshot_find(struct pool *pool, const char *lun_name, const char *snapshot,
-                         struct lun_object **object, struct reason *why)
-{
-    char full[2 * LUN_NAME_MAX + 2];
-    int r = name_join(full, sizeof(full), lun_name, snapshot, why);
-    return r < 0 ? r : lun_find(pool, full, object, why);
-}
-
-int snapshot_delete(struct pool *pool, const char *lun_name, const char *snapshot, unsigned flags,
-                    struct reason *why)
-{
-    int r = command_begin(pool, why);
-    if (r < 0)
-        return r;
-    char full[2 * LUN_NAME_MAX + 2];
-    {
-        AUTO_LOCK(&pool->management);
-        struct lun_object *object;
-        r = snapshot_find(pool, lun_name, snapshot, &object, why);
-        if (r == 0)
-            r = lun_check_idle(object, "deleting it", flags, why);
-        if (r < 0)
-            return r;
-        snprintf(full, sizeof(full), "%s", object->name);
-        AUTO_WRITER struct writer writer = {0};
-        action_delete(&writer, object->object.id);
-        lun_object_get(pool, object);
-        struct range all;
-        lun_drain(object, &all);
-        r = command_run(pool, object, &writer, true, why);
-        range_unlock(&all);
-        lun_object_put(pool, object);
-    }
-    if (r == 0)
-        r = journal_commit(pool->journal);
-    if (r == 0)
-        event_add(pool, "info", "snapshot.deleted", full, "snapshot '%s' deleted", full);
-    return r;
-}
-
-int snapshot_rename(struct pool *pool, const char *lun_name, const char *snapshot,
-                    const char *new_snapshot, struct reason *why)
-{
-    char full[2 * LUN_NAME_MAX + 2];
-    int r = command_begin(pool, why);
-    if (r == 0)
-        r = name_join(full, sizeof(full), lun_name, new_snapshot, why);
-    if (r < 0)
-        return r;
-    {
-        AUTO_LOCK(&pool->management);
-        struct lun_object *object;
-        r = snapshot_find(pool, lun_name, snapshot, &object, why);
-        if (r == 0)
-            r = name_is_free(pool, full, "snapshot", why);
-        if (r < 0)
-            return r;
-        struct lun_draft draft = draft_of(object);
-        draft.name = new_snapshot;
-        r = lun_put_draft(pool, object, &draft, why);
-    }
-    if (r == 0)
-        r = journal_commit(pool->journal);
-    if (r == 0)
-        event_add(pool, "info", "snapshot.renamed", full, "snapshot '%s@%s' is now '%s'", lun_name,
-                  snapshot, full);
-    return r;
-}
-
-static int snapshot_restore_locked(struct pool *pool, const char *lun_name, const char *snapshot,
-                                   unsigned flags, uint64_t *id, struct reason *why)
-{
-    struct lun_object *object, *lun;
-    int r = snapshot_find(pool, lun_name, snapshot, &object, why);
-    if (r < 0)
-        return r;
-    lun = object->lun;
-    *id = lun->object.id;
-    uint32_t handles = atomic_load(&lun->open_handles);
-    if (handles > 0 && !(flags & LUN_FORCE))
-        return reason_set(why, -EBUSY,
-                          "LUN '%s' is open by %u client%s, whose caches would not notice that its "
-                          "content changes; detach them, or use --force",
-                          lun->name, handles, handles == 1 ? "" : "s");
-    r = lun_trim_tail(pool, lun);
-    if (r < 0)
-        return r;
-    AUTO_WRITER struct writer writer = {0};
-    struct range all;
-    lun_drain(lun, &all);
-    struct lun_draft draft = draft_of(lun);
-    draft.line_id = pool->next_id++;
-    draft.size_bytes = atomic_load(&object->size_bytes);
-    action_head(&writer, draft.line_id, object->line->object.id);
-    action_dying(&writer, lun->line->object.id);
-    draft_put(&writer, &draft);
-    r = command_run(pool, lun, &writer, false, why);
-    range_unlock(&all);
-    return r;
-}
-
-int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot, unsigned flags,
-                     struct reason *why)
-{
-    int r = command_begin(pool, why);
-    if (r < 0)
-        return r;
-    uint64_t id = 0;
-    {
-        AUTO_LOCK(&pool->management);
-        r = snapshot_restore_locked(pool, lun_name, snapshot, flags, &id, why);
-    }
-    if (r == 0)
-        r = journal_commit(pool->journal);
-    if (r < 0)
-        return r;
-    event_add(pool, "info", "lun.restored", lun_name, "LUN '%s' restored from snapshot '%s'",
-              lun_name, snapshot);
-    pool_notify(pool, LUN_CHANGE_RESTORED, id, lun_name);
     return 0;
 }

@@ -20,6 +20,8 @@ struct lun
     struct lun_object *object; /* holds a reference */
     struct lun *base;          /* owned; NULL but for a difference */
     bool is_read_only;
+    _Atomic bool stops_waiting; /* for room */
+    bool is_background; /* not in the object's open_handles */
 };
 
 /* The line whose map @object shows now. Under its map_lock, or by whoever keeps it from changing.
@@ -38,10 +40,10 @@ MUST_CHECK int lun_trim_tail_step(struct pool *pool, struct lun_object *object, 
 /* All of it. */
 MUST_CHECK int lun_trim_tail(struct pool *pool, struct lun_object *object);
 
-/* Unmaps whole blocks [lba, end) of a LUN whose range is locked. -EAGAIN as change_run(). *stop:
- * how far it came. */
-MUST_CHECK int io_unmap_blks(struct pool *pool, struct lun_object *object, uint64_t lba,
-                             uint64_t end, uint64_t *stop);
+/* Unmaps whole blocks [lba, end) of a LUN whose range is locked. @use: for what is not its own.
+ * -EAGAIN as change_run(). *stop: how far it came. */
+MUST_CHECK int io_unmap_blks(struct pool *pool, struct lun_object *object, enum space_use use,
+                             uint64_t lba, uint64_t end, uint64_t *stop);
 
 /*
  * Adds to a record what makes the block that a LUN of @end_bytes ends in zero behind that end: a
@@ -59,6 +61,9 @@ MUST_CHECK int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset
  * from @lba on, to @end at most. */
 MUST_CHECK int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end,
                          struct emap_run *runs, unsigned max, unsigned *count);
+
+/* Lets writes that wait for room look again. */
+void io_wake(struct pool *pool);
 
 /* Reads [offset, offset + len) as it is mapped now, in an epoch. */
 MUST_CHECK int io_read(struct pool *pool, struct lun_object *object, void *buf, size_t len,

@@ -84,7 +84,7 @@ void command_print_overview(FILE *file, const char *prefix)
     fprintf(file, "usage: lunette COMMAND [OPTION...] [ARGUMENT...]\n\n");
     for (const struct command *command = command_table; command->words; command++)
         if (help_is_shown(command) && strncmp(command->words, prefix, len) == 0)
-            fprintf(file, "  %-24s %s\n", command->words, command->summary);
+            fprintf(file, "  %-28s %s\n", command->words, command->summary);
     fprintf(file,
             "\n\"lunette COMMAND --help\" explains one, with an example. Exit status: 0 done, 1 "
             "refused,\n2 not understood, 3 no server answers.\n");

@@ -295,7 +295,7 @@ void session_drop_all(struct iscsi_server *server, const char *why)
 
 /* ---- threads ------------------------------------------------------------------------------- */
 
-/* Gives back what an idle thread keeps for reuse. */
+/* Gives back what an idle thread keeps for reuse; one of them looks at the pool's space, too. */
 static void portal_trim(struct loop_timer *timer)
 {
     struct iscsi_thread *thread = container_of(timer, struct iscsi_thread, trim_timer);
@@ -303,6 +303,8 @@ static void portal_trim(struct loop_timer *timer)
         iobuf_pool_trim(&thread->buffers);
     if (thread->free_task_count > 64)
         task_free_kept(thread);
+    if (thread == &thread->server->threads[0])
+        scsi_target_check_space(thread->server->scsi);
     loop_timer_set(thread->loop, &thread->trim_timer, ISCSI_TRIM_MS);
 }
 
@@ -483,7 +485,9 @@ int iscsi_start(struct scsi_target *scsi, struct access *access,
     strncpy(server->target_name, name, SCSI_NAME_MAX);
     if (options->target_alias)
         strncpy(server->target_alias, options->target_alias, SCSI_NAME_MAX);
-    r = portal_prepare(server, options, why);
+    r = iscsi_set_redirect(server, options->redirect, options->redirect_permanently, why);
+    if (r == 0)
+        r = portal_prepare(server, options, why);
     if (r == 0)
         r = portal_run(server, why);
     if (r < 0)

@@ -172,7 +172,9 @@ static int mgmt_call(struct mgmt_connection *connection, const struct verb *verb
     lock_take(&mgmt->lock);
     call.request.connections = mgmt->connection_count;
     lock_release(&mgmt->lock);
+    command_dry_run(verb_bool(&call.request, "dry_run"));
     int r = verb->handler(&call.request);
+    command_dry_run(false);
     AUTO_JSON json_t *result = call.request.result;
     if (r < 0)
     {

@@ -26,9 +26,34 @@
         key, VERB_NUMBER, required                                                                 \
     }
 
+/* Attributes of a LUN; times are seconds since 1970. */
+#define ATTRIBUTES                                                                                 \
+    FLAG("reserve"), FLAG("autodelete"), NUMBER("expire", false), NUMBER("locked_until", false),   \
+        TEXT("owner", false), TEXT("group", false)
+#define CLONE_ATTRIBUTES                                                                           \
+    FLAG("no_reserve"), FLAG("autodelete"), NUMBER("expire", false), TEXT("owner", false),         \
+        TEXT("group", false), TEXT("igroup", false), TEXT("qos", false)
+#define VOLUME_ATTRIBUTES                                                                          \
+    FLAG("guarantee"), TEXT("full_policy", false), NUMBER("pause_ms", false),                      \
+        NUMBER("locked_until", false), TEXT("comment", false), TEXT("thresholds", false),          \
+        TEXT("snapshot_policy", false), FLAG("dry_run")
+#define QUIESCE                                                                                    \
+    TEXT("quiesce", false), NUMBER("quiesce_timeout_ms", false), FLAG("quiesce_required")
+#define SNAPSHOT_POLICY TEXT("prefix", false), TEXT("comment", false), QUIESCE, FLAG("dry_run")
+#define QUOTA_RULE                                                                                 \
+    TEXT("volume", true), TEXT("type", true), TEXT("target", false), TEXT("qtree", false)
+#define QUOTA_LIMITS                                                                               \
+    NUMBER("hard_bytes", false), NUMBER("soft_bytes", false), NUMBER("threshold_bytes", false)
+
 static const struct verb verbs[] = {
     {"pool.show", VERB_LOOKS, verb_pool_show, {{0}}},
     {"pool.grow", VERB_CHANGES, verb_pool_grow, {NUMBER("size_bytes", true), FLAG("dry_run")}},
+    {"pool.modify",
+     VERB_CHANGES,
+     verb_pool_modify,
+     {TEXT("thresholds", false), NUMBER("lease_warning_s", false), FLAG("lease_force"),
+      TEXT("lease_snapshots", false), FLAG("dry_run")}},
+    {"pool.settings.show", VERB_LOOKS, verb_pool_settings_show, {{0}}},
     {"pool.check", VERB_CHANGES, verb_pool_check, {{0}}},
     {"pool.dump", VERB_CHANGES, verb_pool_dump, {TEXT("what", true)}},
 
@@ -36,13 +61,34 @@ static const struct verb verbs[] = {
      VERB_CHANGES,
      verb_lun_create,
      {NAME, NUMBER("size_bytes", true), NUMBER("sector_bytes", false), TEXT("comment", false),
-      FLAG("dry_run")}},
+      ATTRIBUTES, FLAG("dry_run")}},
     {"lun.show", VERB_LOOKS, verb_lun_show, {TEXT("name", false), FLAG("snapshots")}},
     {"lun.clone",
      VERB_CHANGES,
      verb_lun_clone,
      {TEXT("source", true), NAME, NUMBER("count", false), NUMBER("first_number", false),
-      TEXT("comment", false), TEXT("qos", false), FLAG("dry_run")}},
+      TEXT("comment", false), CLONE_ATTRIBUTES, FLAG("dry_run")}},
+    {"lun.clone_group",
+     VERB_CHANGES,
+     verb_lun_clone_group,
+     {{"sources", VERB_STRINGS, true},
+      {"names", VERB_STRINGS, true},
+      TEXT("comment", false),
+      CLONE_ATTRIBUTES,
+      FLAG("dry_run")}},
+    {"lun.redeploy",
+     VERB_CHANGES,
+     verb_lun_redeploy,
+     {TEXT("source", true),
+      {"names", VERB_STRINGS, true},
+      TEXT("undo", true),
+      FLAG("force"),
+      FLAG("dry_run")}},
+    {"lun.attributes",
+     VERB_CHANGES,
+     verb_lun_attributes,
+     {NAME, ATTRIBUTES, TEXT("thresholds", false), TEXT("snapshot_policy", false),
+      FLAG("dry_run")}},
     {"lun.resize",
      VERB_CHANGES,
      verb_lun_resize,
@@ -58,12 +104,22 @@ static const struct verb verbs[] = {
     {"snapshot.create",
      VERB_CHANGES,
      verb_snapshot_create,
-     {TEXT("lun", true), TEXT("snapshot", true), TEXT("comment", false)}},
+     {TEXT("lun", true),
+      TEXT("snapshot", true),
+      TEXT("comment", false),
+      NUMBER("locked_until", false),
+      {"with", VERB_STRINGS, false},
+      QUIESCE,
+      FLAG("dry_run")}},
     {"snapshot.show", VERB_LOOKS, verb_snapshot_show, {TEXT("lun", false)}},
     {"snapshot.delete",
      VERB_CHANGES,
      verb_snapshot_delete,
-     {TEXT("lun", true), TEXT("snapshot", true), FLAG("force"), FLAG("dry_run")}},
+     {TEXT("lun", true), TEXT("snapshot", true), FLAG("force"), FLAG("defer"), FLAG("dry_run")}},
+    {"snapshot.lock",
+     VERB_CHANGES,
+     verb_snapshot_lock,
+     {TEXT("lun", true), TEXT("snapshot", true), NUMBER("locked_until", true)}},
     {"snapshot.rename",
      VERB_CHANGES,
      verb_snapshot_rename,
@@ -72,6 +128,52 @@ static const struct verb verbs[] = {
      VERB_CHANGES,
      verb_snapshot_restore,
      {TEXT("lun", true), TEXT("snapshot", true), FLAG("force"), FLAG("dry_run")}},
+
+    {"snapshot.policy.create",
+     VERB_CHANGES,
+     verb_snapshot_policy_create,
+     {NAME, TEXT("schedule", true), SNAPSHOT_POLICY}},
+    {"snapshot.policy.modify",
+     VERB_CHANGES,
+     verb_snapshot_policy_modify,
+     {NAME, TEXT("schedule", false), SNAPSHOT_POLICY}},
+    {"snapshot.policy.delete", VERB_CHANGES, verb_snapshot_policy_delete, {NAME, FLAG("dry_run")}},
+    {"snapshot.policy.show", VERB_LOOKS, verb_snapshot_policy_show, {TEXT("name", false)}},
+
+    {"volume.create",
+     VERB_CHANGES,
+     verb_volume_create,
+     {NAME, NUMBER("size_bytes", false), VOLUME_ATTRIBUTES}},
+    {"volume.modify",
+     VERB_CHANGES,
+     verb_volume_modify,
+     {NAME, NUMBER("size_bytes", false), VOLUME_ATTRIBUTES}},
+    {"volume.show", VERB_LOOKS, verb_volume_show, {TEXT("name", false)}},
+    {"volume.rename", VERB_CHANGES, verb_volume_rename, {NAME, TEXT("new_name", true)}},
+    {"volume.delete",
+     VERB_CHANGES,
+     verb_volume_delete,
+     {NAME, FLAG("with_contents"), FLAG("force"), FLAG("dry_run")}},
+    {"volume.clone",
+     VERB_CHANGES,
+     verb_volume_clone,
+     {TEXT("volume", true), NAME, TEXT("snapshot", false), FLAG("no_guarantee"), FLAG("unlocked"),
+      TEXT("comment", false), FLAG("dry_run")}},
+    {"volume.split", VERB_CHANGES, verb_volume_split, {NAME, FLAG("dry_run")}},
+    {"volume.split_estimate", VERB_LOOKS, verb_volume_split_estimate, {NAME}},
+    {"qtree.create", VERB_CHANGES, verb_qtree_create, {TEXT("path", true), TEXT("comment", false)}},
+    {"qtree.show", VERB_LOOKS, verb_qtree_show, {TEXT("volume", false)}},
+    {"qtree.rename", VERB_CHANGES, verb_qtree_rename, {TEXT("path", true), TEXT("new_name", true)}},
+    {"qtree.delete", VERB_CHANGES, verb_qtree_delete, {TEXT("path", true), FLAG("dry_run")}},
+
+    {"quota.rule.create", VERB_CHANGES, verb_quota_rule_create, {QUOTA_RULE, QUOTA_LIMITS}},
+    {"quota.rule.modify", VERB_CHANGES, verb_quota_rule_modify, {QUOTA_RULE, QUOTA_LIMITS}},
+    {"quota.rule.delete", VERB_CHANGES, verb_quota_rule_delete, {QUOTA_RULE, FLAG("dry_run")}},
+    {"quota.rule.show", VERB_LOOKS, verb_quota_rule_show, {TEXT("volume", false)}},
+    {"quota.enable", VERB_CHANGES, verb_quota_enable, {TEXT("volume", true), FLAG("on")}},
+    {"quota.report", VERB_LOOKS, verb_quota_report, {TEXT("path", false)}},
+    {"explain.space", VERB_LOOKS, verb_explain_space, {TEXT("name", false)}},
+    {"explain.quota", VERB_LOOKS, verb_explain_quota, {TEXT("path", true)}},
 
     {"igroup.create",
      VERB_CHANGES,
@@ -87,6 +189,11 @@ static const struct verb verbs[] = {
 
     {"lun.map", VERB_CHANGES, verb_lun_map, {NAME, TEXT("igroup", true), NUMBER("lun_id", false)}},
     {"lun.unmap", VERB_CHANGES, verb_lun_unmap, {NAME, TEXT("igroup", true), FLAG("dry_run")}},
+    {"lun.modify",
+     VERB_CHANGES,
+     verb_lun_modify,
+     {NAME, FLAG("read_only"), FLAG("removable"), FLAG("native_512")}},
+    {"lun.attribute.show", VERB_LOOKS, verb_attribute_show, {NAME}},
     {"mapping.show", VERB_LOOKS, verb_mapping_show, {TEXT("name", false), TEXT("igroup", false)}},
 
     {"iscsi.chap.set",
@@ -295,6 +402,7 @@ static const struct verb_hint_row verb_hints[] = {
     {"lun.map", -EEXIST, NULL, "lunette mapping show {name}"},
     {"lun.map", -EBUSY, NULL, "lunette mapping show --igroup {igroup}"},
     {"lun.map", -EINVAL, NULL, "lunette lun map --help"},
+    {"lun.modify", -EINVAL, NULL, "lunette lun modify --help"},
     {"lun.unmap", -ENOENT, "is not mapped", "lunette mapping show"},
     {"iscsi.chap.set", -EINVAL, NULL, "lunette iscsi chap set --help"},
     {"qos.class.create", -EEXIST, NULL, "lunette qos class modify {name} --help"},
@@ -307,14 +415,27 @@ static const struct verb_hint_row verb_hints[] = {
     {"stats.*", -ENOENT, NULL, "lunette lun show"},
     {"iscsi.*", -ENOTSUP, NULL, "lunette serve --help"},
     {"lun.*", -ENOENT, NULL, "lunette lun show"},
+    {"snapshot.policy.*", -EEXIST, NULL, "lunette snapshot policy show {name}"},
+    {"snapshot.policy.*", -EINVAL, NULL, "lunette snapshot policy create --help"},
+    {"snapshot.*", -ENOENT, "[quiesce]", ""},
+    {"snapshot.*", -ENOENT, "cannot be run", ""},
     {"snapshot.create", -ENOENT, NULL, "lunette lun show"},
     {"snapshot.create", -EEXIST, NULL, "lunette snapshot show {lun}"},
     {"snapshot.restore", -EBUSY, NULL, "lunette snapshot restore {lun}@{snapshot} --force"},
     {"snapshot.delete", -EBUSY, NULL, "lunette snapshot delete {lun}@{snapshot} --force"},
     {"snapshot.*", -ENOENT, NULL, "lunette snapshot show"},
+    {"volume.create", -EEXIST, NULL, "lunette volume show {name}"},
+    {"volume.delete", -EBUSY, NULL, "lunette volume delete {name} --with-contents --dry-run"},
+    {"volume.*", -ENOENT, NULL, "lunette volume show"},
+    {"qtree.create", -EEXIST, NULL, "lunette qtree show"},
+    {"qtree.*", -ENOENT, NULL, "lunette qtree show"},
+    {"quota.*", -ENOENT, NULL, "lunette quota rule show"},
+    {"explain.*", -ENOENT, NULL, "lunette lun show"},
     {"job.*", -ENOENT, NULL, "lunette job show"},
+    {"pool.modify", -EINVAL, NULL, "lunette pool modify --help"},
     {"pool.dump", -EINVAL, NULL, "lunette pool dump --help"},
-    {"*", -ENOSPC, NULL, "lunette pool grow --help"},
+    {"*", -ENOSPC, NULL, "lunette explain space"},
+    {"*", -EDQUOT, NULL, "lunette quota report"},
     {"*", -EROFS, NULL, "lunette pool show"},
 };
 

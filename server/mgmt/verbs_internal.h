@@ -8,6 +8,39 @@
 /* LUN_FORCE if the request says so. */
 unsigned verb_force_flag(const struct verb_request *request);
 
+/* An argument in seconds since 1970, in nanoseconds; 0: absent. */
+uint64_t verb_time(const struct verb_request *request, const char *name);
+
+/* Result {"available_bytes":...,"promised_bytes":...}: what of the pool is left. */
+MUST_CHECK int verb_space_result(struct verb_request *request);
+
+/* What the request says of an object's settings (server/policy), and which: *mask. */
+MUST_CHECK int verb_policy_args(struct verb_request *request, enum policy_scope scope,
+                                struct policy_settings *settings, unsigned *mask);
+/* Changes them; nothing with a @mask of 0. */
+MUST_CHECK int verb_policy_set(struct verb_request *request, enum policy_scope scope, uint64_t id,
+                               unsigned mask, const struct policy_settings *settings);
+/* Adds them to the @view of an object, which has its "id". */
+void verb_policy_view(struct verb_request *request, enum policy_scope scope, json_t *view);
+
+/* What the request says of freezing applications; what it does not stays. */
+MUST_CHECK int verb_quiesce_args(struct verb_request *request, struct policy_quiesce *quiesce);
+
+/* -ENOENT: the argument "igroup" names none. */
+MUST_CHECK int verb_check_igroup(struct verb_request *request);
+/* Maps the clone @name, or @count > 1 of that template, to the argument "igroup", if there is one;
+ * not in a dry run. */
+MUST_CHECK int verb_map_clones(struct verb_request *request, const char *name, uint32_t count,
+                               uint32_t first_number);
+
+/*
+ * Before something that open clients forbid: who has hung up just now still counts until its
+ * connection's threads have ended, and whoever deletes after a copy should not have to know that.
+ * Waits for it, two seconds at most; not at all with force. @name: a LUN, snapshots included, or
+ * LUN@SNAPSHOT.
+ */
+void verb_await_close(struct verb_request *request, const char *name);
+
 /* Bytes with data in [from, end) of @name; a difference "A..B" counts what differs. */
 MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,
                                  uint64_t *mapped_bytes);
@@ -16,9 +49,13 @@ MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name,
 MUST_CHECK int verb_show_freed(struct verb_request *request, const char *const *names,
                                size_t count);
 
-/* Puts LUNs that were made just now into the QoS class that the request's "qos" names. */
-MUST_CHECK int verb_qos_set_new(struct verb_request *request, const uint64_t *ids, size_t count);
-/* Whether "qos" names a class, if it is there. */
-MUST_CHECK int verb_qos_check(struct verb_request *request);
+/* -ENOENT: the argument "qos" names no class. */
+MUST_CHECK int verb_check_class(struct verb_request *request);
+/* Puts clones, named as for verb_map_clones(), into the class "qos", if it is given; not in a dry
+ * run. */
+MUST_CHECK int verb_classify_clones(struct verb_request *request, const char *name, uint32_t count,
+                                    uint32_t first_number);
+/* What is stored of a volume goes with it. */
+void verb_forget_volume_class(struct verb_request *request, uint64_t volume_id);
 
 #endif

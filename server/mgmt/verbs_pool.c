@@ -25,27 +25,19 @@ int verb_pool_show(struct verb_request *request)
 int verb_pool_grow(struct verb_request *request)
 {
     struct pool_info info;
-    char text[UNITS_TEXT_MAX];
     uint64_t size_bytes = verb_number(request, "size_bytes", 0);
     pool_get_info(request->pool, &info);
     uint64_t before_bytes = info.size_bytes;
-    if (verb_bool(request, "dry_run"))
-    {
-        if (size_bytes > 0 && size_bytes < before_bytes)
-            return reason_set(&request->why, -EINVAL,
-                              "pool %s has %s already, and a pool never shrinks", info.name,
-                              units_format_bytes(before_bytes, 'h', text));
-    }
-    else
-    {
-        int r = pool_grow(request->pool, size_bytes, &request->why);
-        if (r < 0)
-            return r;
+    int r = verb_bool(request, "dry_run")
+                ? pool_grow_dry_run(request->pool, size_bytes, &info.size_bytes, &request->why)
+                : pool_grow(request->pool, size_bytes, &request->why);
+    if (r < 0)
+        return r;
+    if (!verb_bool(request, "dry_run"))
         pool_get_info(request->pool, &info);
-        size_bytes = info.size_bytes;
-    }
-    request->result = json_pack("{s:s, s:I, s:I}", "name", info.name, "old_size_bytes",
-                                (json_int_t)before_bytes, "size_bytes", (json_int_t)size_bytes);
+    request->result =
+        json_pack("{s:s, s:I, s:I}", "name", info.name, "old_size_bytes", (json_int_t)before_bytes,
+                  "size_bytes", (json_int_t)info.size_bytes);
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -129,11 +121,14 @@ static json_t *verb_df_row(const char *kind, const char *name, uint64_t size_byt
                            uint64_t used_bytes, uint64_t available_bytes, uint64_t mapped_bytes,
                            double ratio)
 {
-    double percent = size_bytes > 0 ? (double)(used_bytes / (size_bytes / 1000 + 1)) / 10.0 : 0.0;
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:f}", "kind", kind, "name", name,
+    double percent = size_bytes > 0 ? (double)used_bytes * 100.0 / (double)size_bytes : 0.0;
+    /* There is no ratio to nothing. */
+    bool has_ratio = used_bytes > 0 || mapped_bytes == 0;
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:o}", "kind", kind, "name", name,
                      "size_bytes", (json_int_t)size_bytes, "used_bytes", (json_int_t)used_bytes,
                      "available_bytes", (json_int_t)available_bytes, "used_percent", percent,
-                     "mapped_bytes", (json_int_t)mapped_bytes, "savings_ratio", ratio);
+                     "mapped_bytes", (json_int_t)mapped_bytes, "savings_ratio",
+                     has_ratio ? json_real(ratio) : json_null());
 }
 
 int verb_df(struct verb_request *request)

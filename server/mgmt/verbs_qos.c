@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Verbs on QoS classes and who is in them, and the figures of LUNs. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,24 +132,33 @@ int verb_qos_class_show(struct verb_request *request)
 
 /* ---- subjects ------------------------------------------------------------------------------ */
 
-/* What @name is: a LUN; later, a volume. */
+/* What @name is: a LUN or a volume. */
 static int verb_qos_find(struct verb_request *request, const char *name, enum qos_kind *kind,
                          uint64_t *id)
 {
-    struct lun_info info;
+    struct lun_info lun;
+    struct volume_info volume;
     if (strchr(name, '@'))
         return reason_set(&request->why, -EINVAL,
                           "a snapshot is in the class of its LUN: leave out \"%s\"",
                           strchr(name, '@'));
-    int r = lun_get_info(request->pool, name, &info, &request->why);
-    if (r < 0)
+    int r = lun_get_info(request->pool, name, &lun, &request->why);
+    if (r == 0)
+    {
+        *kind = QOS_LUN;
+        *id = lun.id;
+    }
+    if (r != -ENOENT)
         return r;
-    *kind = QOS_LUN;
-    *id = info.id;
+    r = volume_get_info(request->pool, name, &volume, NULL);
+    if (r < 0)
+        return reason_set(&request->why, r, "there is no LUN or volume \"%s\"", name);
+    *kind = QOS_VOLUME;
+    *id = volume.id;
     return 0;
 }
 
-int verb_qos_check(struct verb_request *request)
+int verb_check_class(struct verb_request *request)
 {
     AUTO_FREE struct qos_class_info *list = NULL;
     size_t count = 0;
@@ -156,10 +166,48 @@ int verb_qos_check(struct verb_request *request)
     return name ? qos_class_list(verb_qos(request), name, &list, &count, &request->why) : 0;
 }
 
-int verb_qos_set_new(struct verb_request *request, const uint64_t *ids, size_t count)
+/* The ids of clones, into @ids. */
+static int verb_find_clones(struct verb_request *request, const char *name, uint32_t count,
+                            uint32_t first_number, uint64_t *ids)
 {
-    return qos_set(verb_qos(request), QOS_LUN, ids, count, verb_string(request, "qos"),
-                   &request->why);
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < count; i++)
+    {
+        struct lun_info info = {.id = 0};
+        char clone[LUN_NAME_MAX + 1];
+        snprintf(clone, sizeof(clone), "%s", name);
+        if (count > 1)
+            r = lun_clone_name(name, first_number + i, clone, sizeof(clone), &request->why);
+        if (r == 0)
+            r = lun_get_info(request->pool, clone, &info, &request->why);
+        ids[i] = info.id;
+    }
+    return r;
+}
+
+int verb_classify_clones(struct verb_request *request, const char *name, uint32_t count,
+                         uint32_t first_number)
+{
+    uint32_t clones = count > 1 ? count : 1;
+    if (!verb_has(request, "qos") || verb_bool(request, "dry_run"))
+        return 0;
+    AUTO_FREE uint64_t *ids = calloc(clones, sizeof(*ids));
+    int r = ids ? verb_find_clones(request, name, clones, first_number, ids) : -ENOMEM;
+    if (r == 0)
+        r = qos_set(verb_qos(request), QOS_LUN, ids, clones, verb_string(request, "qos"),
+                    &request->why);
+    if (r < 0 && request->why.text[0])
+    {
+        struct reason why = request->why;
+        reason_set(&request->why, r, "the clones are made, but not all are in the class: %.900s",
+                   why.text);
+    }
+    return r;
+}
+
+void verb_forget_volume_class(struct verb_request *request, uint64_t volume_id)
+{
+    qos_forget_volume(verb_qos(request), volume_id);
 }
 
 /* All names are looked up before anything is changed. */
@@ -273,22 +321,37 @@ static json_t *verb_view_assigned_lun(const char *name, const struct qos_lun_inf
     return info->is_assigned ? verb_view_qos_lun(name, info) : NULL;
 }
 
-static int verb_add_groups(struct verb_request *request, json_t *array)
+/* The pool and the volumes in classes, or with @volume_id not 0 that one, in a class or not. */
+static int verb_add_groups(struct verb_request *request, uint64_t volume_id, json_t *array)
 {
     AUTO_FREE struct qos_group_info *groups = NULL;
     size_t count = 0;
     struct pool_info pool;
+    struct volume_info volume;
     int r = qos_group_list(verb_qos(request), &groups, &count);
+    bool is_found = volume_id == 0;
     pool_get_info(request->pool, &pool);
     for (size_t i = 0; r == 0 && i < count; i++)
     {
-        if (groups[i].kind != QOS_POOL) /* there are no volumes to name yet */
+        bool is_pool = groups[i].kind == QOS_POOL;
+        if (volume_id != 0 && (is_pool || groups[i].id != volume_id))
             continue;
+        if (!is_pool && volume_get_info_by_id(request->pool, groups[i].id, &volume) < 0)
+            continue; /* deleted just now */
         json_t *object =
-            verb_view_subject("pool", pool.name, groups[i].class_name, &groups[i].limits);
+            verb_view_subject(is_pool ? "pool" : "volume", is_pool ? pool.name : volume.name,
+                              groups[i].class_name, &groups[i].limits);
+        is_found = true;
         if (json_array_append_new(array, object) != 0)
             r = -ENOMEM;
     }
+    if (r < 0 || is_found)
+        return r;
+    const struct qos_limits none = {.weight = QOS_WEIGHT_DEFAULT};
+    r = volume_get_info_by_id(request->pool, volume_id, &volume);
+    if (r == 0 &&
+        json_array_append_new(array, verb_view_subject("volume", volume.name, "", &none)) != 0)
+        r = -ENOMEM;
     return r;
 }
 
@@ -311,9 +374,13 @@ static int verb_fill_default(struct verb_request *request, json_t *array)
 int verb_qos_show(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
+    enum qos_kind kind = QOS_POOL;
+    uint64_t id = 0;
     json_t *array = json_array();
-    int r = name ? 0 : verb_add_groups(request, array);
-    if (r == 0)
+    int r = name ? verb_qos_find(request, name, &kind, &id) : 0;
+    if (r == 0 && kind != QOS_LUN)
+        r = verb_add_groups(request, id, array);
+    if (r == 0 && kind != QOS_VOLUME)
         r = verb_each_lun(request, name, array, name ? verb_view_qos_lun : verb_view_assigned_lun);
     if (r == 0)
         r = verb_fill_default(request, array);

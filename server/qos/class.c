@@ -287,6 +287,29 @@ void qos_forget_lun(struct qos *qos, uint64_t lun_id)
                      "ids are not used again, and the next start drops it");
 }
 
+void qos_forget_volume(struct qos *qos, uint64_t volume_id)
+{
+    char key[QOS_KEY_BYTES];
+    bool is_stored = false;
+    AUTO_LOCK(&qos->change);
+    {
+        AUTO_LOCK(&qos->lock);
+        list_for_each (volume, &qos->volumes, struct qos_group, link)
+        {
+            if (volume->id != volume_id || !volume->class)
+                continue;
+            is_stored = true;
+            qos_group_set_class_locked(volume, NULL);
+        }
+        qos_changed_locked(qos);
+    }
+    qos_key_subject(QOS_VOLUME, volume_id, key);
+    const struct store_change change = {.key = key};
+    if (is_stored)
+        ignore_error(store_apply(qos->pool, &change, 1, NULL),
+                     "ids are not used again, and the next start drops it");
+}
+
 /* ---- showing ------------------------------------------------------------------------------- */
 
 int qos_class_list(struct qos *qos, const char *name, struct qos_class_info **list, size_t *count,

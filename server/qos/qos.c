@@ -192,35 +192,48 @@ void qos_close(struct qos *qos)
 
 /* ---- LUNs in use --------------------------------------------------------------------------- */
 
-/* The volume of a LUN; 0: none. The one place that knows. */
-static uint64_t qos_volume_of(const struct lun_info *info)
+/* Puts @lun below the volume that @info names, or below the pool. */
+static int qos_place_lun_locked(struct qos_lun *lun, const struct lun_info *info)
 {
-    (void)info; /* the engine has no volumes yet */
+    struct qos *qos = lun->qos;
+    struct qos_group *volume =
+        info->volume_id ? qos_get_volume_locked(qos, info->volume_id) : &qos->root;
+    if (!volume)
+        return -ENOMEM;
+    lun->volume_id = info->volume_id;
+    qos_node_set_parent(&lun->node, &volume->node);
+    qos_refresh_lun_locked(lun);
     return 0;
 }
 
 static int qos_lun_open_locked(struct qos *qos, const struct lun_info *info, struct qos_lun **out)
 {
     struct qos_lun *lun = qos_get_lun_locked(qos, info->lun_id);
-    if (!lun)
-        return -ENOMEM;
-    if (!atomic_load_explicit(&lun->stat.shards[0], memory_order_relaxed))
-    {
-        int r = qos_stat_init(&lun->stat);
-        if (r < 0)
-            return r;
-    }
-    uint64_t volume_id = qos_volume_of(info);
-    struct qos_group *volume = volume_id ? qos_get_volume_locked(qos, volume_id) : &qos->root;
-    if (!volume)
-        return -ENOMEM;
-    lun->volume_id = volume_id;
-    qos_node_set_parent(&lun->node, &volume->node);
-    qos_refresh_lun_locked(lun);
+    int r = lun ? 0 : -ENOMEM;
+    if (r == 0 && !atomic_load_explicit(&lun->stat.shards[0], memory_order_relaxed))
+        r = qos_stat_init(&lun->stat);
+    if (r == 0)
+        r = qos_place_lun_locked(lun, info);
+    if (r < 0)
+        return r;
     lun->users++;
     qos->references++;
     *out = lun;
     return 0;
+}
+
+void qos_lun_renamed(struct qos *qos, uint64_t lun_id, const char *name)
+{
+    struct lun_info info;
+    /* Not there: renamed or deleted once more, which is told as well. */
+    if (lun_get_info(qos->pool, name, &info, NULL) < 0 || info.id != lun_id)
+        return;
+    AUTO_LOCK(&qos->lock);
+    struct qos_lun *lun = qos_find_lun_locked(qos, lun_id);
+    if (!lun)
+        return;
+    ignore_error(qos_place_lun_locked(lun, &info), "without memory it stays below the old volume");
+    qos_changed_locked(qos);
 }
 
 int qos_lun_open(struct qos *qos, struct lun *handle, struct qos_lun **lun)

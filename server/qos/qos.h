@@ -48,8 +48,11 @@ enum
 MUST_CHECK int qos_open(struct pool *pool, struct qos **qos, struct reason *why);
 /* Whoever waits goes, and nobody waits from now on. NULL is accepted. */
 void qos_close(struct qos *qos);
-/* A LUN is gone: what is stored for it goes too. */
+/* A LUN or a volume is gone: what is stored for it goes too. */
 void qos_forget_lun(struct qos *qos, uint64_t lun_id);
+void qos_forget_volume(struct qos *qos, uint64_t volume_id);
+/* A LUN has another name, and is perhaps in another volume. */
+void qos_lun_renamed(struct qos *qos, uint64_t lun_id, const char *name);
 
 /* ---- requests ------------------------------------------------------------------------------ */
 

@@ -186,6 +186,20 @@ static int store_drop_gone(struct qos *qos)
     return r;
 }
 
+/* The same for volumes, one after the other: the lock is not held over a look at the engine. */
+static int store_drop_gone_volumes(struct qos *qos)
+{
+    AUTO_FREE struct qos_group_info *groups = NULL;
+    size_t count = 0;
+    struct volume_info info;
+    int r = qos_group_list(qos, &groups, &count);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        if (groups[i].kind == QOS_VOLUME &&
+            volume_get_info_by_id(qos->pool, groups[i].id, &info) == -ENOENT)
+            qos_forget_volume(qos, groups[i].id);
+    return r;
+}
+
 static bool store_has_luns(const struct qos *qos)
 {
     for (unsigned i = 0; i < QOS_BUCKETS; i++)
@@ -230,6 +244,8 @@ int qos_load(struct qos *qos, struct reason *why)
         r = store_list(qos->pool, parts[i].prefix, parts[i].each, qos);
     if (r == 0 && store_has_luns(qos))
         r = store_drop_gone(qos);
+    if (r == 0)
+        r = store_drop_gone_volumes(qos);
     if (r < 0)
         return reason_set(why, r, "the QoS classes of the pool cannot be read: %s", strerror(-r));
     return 0;

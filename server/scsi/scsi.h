@@ -86,10 +86,16 @@ void scsi_target_lun_changed(void *opaque, enum lun_change change, uint64_t lun_
 
 /* The pool is nearly full: SOFT THRESHOLD REACHED to everybody that sees a LUN of it. */
 void scsi_target_space_threshold(struct scsi_target *target);
+/*
+ * Does so, once, when the space has sunk below the threshold. Writes of SCSI hosts look by
+ * themselves; the transport asks now and then, since others (NBD, clones) fill the pool too.
+ */
+void scsi_target_check_space(struct scsi_target *target);
 
 /*
  * Whether somebody outside of SCSI (NBD) may write to (or with @write false read from) @lun_id, or
- * a persistent or old reservation excludes him. 0 or -EBUSY, then @why names the holder.
+ * a persistent or old reservation excludes him. 0 or -EPERM, then @why names the holder. Without
+ * reservations it costs a moment, so it may be asked before each request.
  */
 MUST_CHECK int scsi_target_check_foreign(struct scsi_target *target, uint64_t lun_id, bool write,
                                          struct reason *why);

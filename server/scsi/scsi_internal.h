@@ -13,6 +13,7 @@
 #include "server/access.h"
 #include "server/qos/qos.h"
 #include "server/scsi/cdb.h"
+#include "server/scsi/fence.h"
 #include "server/scsi/modepage.h"
 #include "server/scsi/pr.h"
 #include "server/scsi/scsi.h"
@@ -59,6 +60,7 @@ struct scsi_target
     struct list waiting;    /* task management that waits; under wait_lock */
     uint64_t aborted_count; /* aborted tasks not yet ended, of all units; under wait_lock */
 
+    struct fences fences; /* has a lock of its own */
     struct odx_tokens *tokens;
 };
 
@@ -145,6 +147,7 @@ struct scsi_lu
     struct condition changed;     /* a task was aborted, an aborted one ended, a SANITIZE ended */
     struct scsi_itl *reserved_by; /* RESERVE */
     struct pr_state pr;
+    struct fence fence; /* follows these two: lu_update_fence_locked() */
     struct modepage_values mode;
     bool is_stopped, is_ejected;
     uint32_t prevent_count;
@@ -313,8 +316,6 @@ void itl_hold(struct scsi_itl *itl);
 void itl_release(struct scsi_itl *itl); /* no lock is held */
 /* One user less; closes the handle with the last. The caller holds target->lock. */
 void lu_put_locked(struct scsi_lu *lu);
-/* Tells all hosts, once, when the pool's space has sunk below the threshold. */
-void target_check_space(struct scsi_target *target);
 /* What is left of the pool at the threshold, in sets of 2^SCSI_THRESHOLD_EXPONENT blocks. */
 uint32_t lu_threshold_sets(const struct scsi_lu *lu);
 /* The ITL of this nexus for an 8 byte LUN; the caller holds nexus->lock. NULL: not there. */
@@ -342,6 +343,8 @@ void tmf_check_waiting(struct scsi_target *target);
 
 /* What `is_registered` and `is_holder` of an ITL say follows from the registrations. */
 void itl_refresh_registration_locked(struct scsi_itl *itl);
+/* What the unit's reservations mean to others than SCSI hosts. */
+void lu_update_fence_locked(struct scsi_lu *lu);
 /* Whether @reservation of a command conflicts with others' reservations. */
 bool lu_reservation_conflict_locked(const struct scsi_task *task);
 

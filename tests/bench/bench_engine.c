@@ -23,6 +23,7 @@ static const struct bench_case bench_cases[] = {
     {"space", bench_space, "pool bytes taken by 10,000 random writes into a fresh clone"},
     {"depth", bench_depth, "random reads of clone 1000 of a chain, against its beginning"},
     {"shared", bench_shared, "what 100 clones cost that read the same bytes"},
+    {"volume", bench_volume, "a snapshot of a volume of 1,000 LUNs that are being written"},
     {"crash", bench_crash, "kill -9 with a full journal: reopening, and what was flushed"},
 };
 

@@ -61,6 +61,50 @@ static int describe_lun(struct pool *pool, const struct lun_info *info, FILE *ou
     if (r == 0)
         fprintf(out, "lun %s %" PRIu64 " %u %s %s\n", info->name, info->size_bytes,
                 info->sector_bytes, text, info->comment);
+    bool has_more = info->is_reserved || info->is_autodelete || info->expire_ns ||
+                    info->locked_until_ns || info->owner[0] || info->group[0];
+    if (r == 0 && has_more)
+        fprintf(out, "  reserved %d autodelete %d expire %" PRIu64 " locked %" PRIu64 " %s %s\n",
+                info->is_reserved, info->is_autodelete, info->expire_ns, info->locked_until_ns,
+                info->owner, info->group);
+    return r;
+}
+
+static int describe_volume(struct pool *pool, const struct volume_info *info, FILE *out)
+{
+    fprintf(out,
+            "volume %s size %" PRIu64 " guaranteed %d pauses %d %u locked %" PRIu64
+            " of '%s', %" PRIu64 " LUNs: %s\n",
+            info->name, info->size_bytes, info->is_guaranteed, info->pauses_when_full,
+            info->pause_ms, info->locked_until_ns, info->parent, info->lun_count, info->comment);
+    struct qtree_info *qtrees = NULL;
+    size_t count = 0;
+    int r = qtree_list(pool, info->name, &qtrees, &count, NULL);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        fprintf(out, "  qtree %s %" PRIu64 " LUNs: %s\n", qtrees[i].path, qtrees[i].lun_count,
+                qtrees[i].comment);
+    free(qtrees);
+    if (r < 0)
+        return r;
+    struct volume_snapshot_info *snapshots = NULL;
+    r = volume_snapshot_list(pool, info->name, &snapshots, &count, NULL);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        fprintf(out, "  snapshot %s %u LUNs %u clones locked %" PRIu64 " %d %d: %s\n",
+                snapshots[i].name, snapshots[i].lun_count, snapshots[i].clone_count,
+                snapshots[i].locked_until_ns, snapshots[i].is_automatic, snapshots[i].is_deferred,
+                snapshots[i].comment);
+    free(snapshots);
+    return r;
+}
+
+static int describe_volumes(struct pool *pool, FILE *out)
+{
+    struct volume_info *list = NULL;
+    size_t count = 0;
+    int r = volume_list(pool, &list, &count);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = describe_volume(pool, &list[i], out);
+    free(list);
     return r;
 }
 
@@ -86,5 +130,7 @@ int golden_describe(struct pool *pool, FILE *out)
     for (size_t i = 0; r == 0 && i < count; i++)
         r = describe_lun(pool, &list[i], out);
     free(list);
+    if (r == 0)
+        r = describe_volumes(pool, out);
     return r < 0 ? r : store_list(pool, "", describe_value_cb, out);
 }

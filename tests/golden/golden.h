@@ -9,7 +9,8 @@
 
 /*
  * A line of text for each LUN and snapshot (name, size, sector size, SHA-256 of its content,
- * comment) and for each value of the store (key, length, SHA-256), sorted.
+ * comment), for what attributes it has, for each volume, qtree and volume snapshot, and for each
+ * value of the store (key, length, SHA-256), sorted.
  */
 MUST_CHECK int golden_describe(struct pool *pool, FILE *out);
 

@@ -35,12 +35,16 @@ enum
 static struct pool *pool;
 static struct reason why;
 
-static void must(int r, const char *what)
+__attribute__((noreturn)) static void give_up(int r, const char *what)
 {
-    if (r >= 0)
-        return;
     fprintf(stderr, "golden_make: %s: %s %s\n", what, strerror(-r), why.text);
     exit(EXIT_FAILURE);
+}
+
+static void must(int r, const char *what)
+{
+    if (r < 0)
+        give_up(r, what);
 }
 
 /* Each block differs from all others and compresses well. */
@@ -106,6 +110,64 @@ static void store(const char *key, const void *value, size_t len)
     must(store_apply(pool, &change, 1, &why), "store");
 }
 
+static void snapshot_volumes(const char *one, const char *two, const char *name)
+{
+    const char *volumes[] = {one, two};
+    struct volume_snapshot_args args = {
+        .name = name, .comment = "of one instant", .locked_until_ns = 1};
+    must(volume_snapshot_create(pool, volumes, two ? 2 : 1, &args, &why), "volume snapshot");
+}
+
+/* Volumes, qtrees, sets, clones, attributes: format feature VOLUMES. */
+static void make_volumes(void)
+{
+    struct volume_attributes attributes = {
+        .size_bytes = 8 << 20, .pauses_when_full = true, .pause_ms = 1000, .comment = "databases"};
+    must(volume_create(pool, "db", &attributes, &why), "volume");
+    attributes = (struct volume_attributes){.locked_until_ns = 1};
+    must(volume_create(pool, "web", &attributes, &why), "volume");
+    must(qtree_create(pool, "db/logs", "of all of them", &why), "qtree");
+    create("db/data", 64, 512, NULL);
+    create("db/logs/redo", 64, 4096, "in a qtree");
+    create("web/root", 32, 512, NULL);
+    write_blks("db/data", 0, 30, 20);
+    write_blks("db/logs/redo", 3, 10, 21);
+    write_blks("web/root", 1, 5, 22);
+    struct lun_attributes lun = {
+        .is_autodelete = true, .expire_ns = 2, .locked_until_ns = 1, .owner = "ci", .group = "dev"};
+    must(lun_set_attributes(pool, "db/data",
+                            LUN_SET_AUTODELETE | LUN_SET_EXPIRE | LUN_SET_LOCKED_UNTIL |
+                                LUN_SET_OWNER | LUN_SET_GROUP,
+                            &lun, &why),
+         "attributes");
+    snapshot_volumes("db", "web", "nightly");
+    write_blks("db/data", 10, 5, 23);
+    struct volume_clone_args clone = {.volume = "db", .snapshot = "nightly", .name = "db-test"};
+    must(volume_clone(pool, &clone, &why), "volume clone");
+    write_blks("db-test/data", 0, 3, 24);
+    clone = (struct volume_clone_args){.volume = "web", .name = "web-test"};
+    must(volume_clone(pool, &clone, &why), "volume clone");
+    must(volume_snapshot_delete(pool, "db", "nightly", LUN_DEFER, &why), "defer");
+}
+
+/* The same kinds of things, for the journal. */
+static void change_volumes(void)
+{
+    must(volume_rename(pool, "web", "www", &why), "rename a volume");
+    must(qtree_rename(pool, "db/logs", "redo-logs", &why), "rename a qtree");
+    snapshot_volumes("www", NULL, "weekly");
+    struct lun_pair pairs[] = {{"db/data", "db/data2"}, {"www/root", "www/root2"}};
+    struct lun_clone_args common = {.comment = "of one instant"};
+    must(lun_clone_group(pool, pairs, 2, &common, &why), "clone a group");
+    const char *names[] = {"db/data2"};
+    must(lun_redeploy(pool, "db-test/data", names, 1, "before", 0, &why), "redeploy");
+    must(volume_clone_split(pool, "web-test", &why), "split");
+    must(volume_snapshot_restore(pool, "www", "nightly", 0, &why), "restore a volume");
+    struct volume_attributes attributes = {0};
+    must(volume_create(pool, "short-lived", &attributes, &why), "volume");
+    must(volume_delete(pool, "short-lived", false, 0, &why), "delete a volume");
+}
+
 /* What the last checkpoint has. */
 static void make_first_part(void)
 {
@@ -126,6 +188,7 @@ static void make_first_part(void)
     must(snapshot_create(pool, "golden", "tuesday", NULL, &why), "snapshot");
     write_blks("golden", 0, 5, 7);
     must(lun_resize(pool, "sectors", 40 * BLK_BYTES, LUN_FORCE, &why), "resize");
+    make_volumes();
     store("chap/initiator", "not a secret", 12);
     store("map/large", large, sizeof(large));
     store("map/gone", "x", 1);
@@ -152,6 +215,7 @@ static void make_journal_part(void)
     store("chap/initiator", "changed", 7);
     for (unsigned steps = 0; steps < 40; steps++) /* some background work is left to do */
         must(pool_run_job_step(pool), "background work");
+    change_volumes();
     create("dying", 2048, 512, NULL);
     for (uint64_t i = 0; i < 600; i++)
         write_blks("dying", 3 * i, 1, 11);
@@ -214,7 +278,7 @@ int main(int argc, char **argv)
     write_file(argv[1], image, MAKE_POOL_BYTES);
     FILE *expected = fopen(argv[2], "w");
     if (!expected)
-        must(-errno, argv[2]);
+        give_up(-errno, argv[2]);
     must(golden_describe(pool, expected), "describe the content");
     if (fclose(expected) != 0)
         must(-errno, argv[2]);

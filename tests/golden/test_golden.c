@@ -5,14 +5,20 @@
  *
  * NAME.img.gz and NAME.expected are in this folder.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lun/base/cleanup.h"
 #include "lun/base/env.h"
+#include "lun/base/invariant.h"
+#include "lun/pool/format.h"
 #include "tests/golden/golden.h"
 #include "tests/lib/cunit_main.h"
 
@@ -33,10 +39,21 @@ static char *read_all(FILE *file)
 
 static int unpack(const char *name)
 {
-    char command[512];
-    snprintf(command, sizeof(command), "gzip -dc '%s/%s.img.gz' > '%s'", GOLDEN_FOLDER, name,
-             image);
-    return system(command);
+    char packed[512];
+    snprintf(packed, sizeof(packed), "%s/%s.img.gz", GOLDEN_FOLDER, name);
+    char *argv[] = {"gzip", "-dc", packed, NULL};
+    posix_spawn_file_actions_t actions;
+    CU_ASSERT_EQUAL_FATAL(posix_spawn_file_actions_init(&actions), 0);
+    CU_ASSERT_EQUAL_FATAL(posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, image,
+                                                           O_WRONLY | O_CREAT | O_TRUNC, 0600),
+                          0);
+    pid_t pid;
+    CU_ASSERT_EQUAL_FATAL(posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    int status = -1;
+    while (waitpid(pid, &status, 0) < 0)
+        INVARIANT(errno == EINTR);
+    return status;
 }
 
 static char *expected_of(const char *name)
@@ -104,8 +121,28 @@ static void work(struct pool *pool)
     CU_ASSERT_EQUAL(pool_checkpoint(pool), 0);
 }
 
+/* Clones before what they depend on. */
+static void delete_volumes(struct pool *pool)
+{
+    struct volume_info *list = NULL;
+    size_t count = 0;
+    CU_ASSERT_EQUAL_FATAL(volume_list(pool, &list, &count), 0);
+    for (size_t i = 0; i < count; i++)
+    {
+        if (list[i].parent[0])
+            CU_ASSERT_EQUAL(volume_delete(pool, list[i].name, true, 0, NULL), 0);
+    }
+    for (size_t i = 0; i < count; i++)
+    {
+        if (!list[i].parent[0])
+            CU_ASSERT_EQUAL(volume_delete(pool, list[i].name, true, 0, NULL), 0);
+    }
+    free(list);
+}
+
 static void delete_all(struct pool *pool)
 {
+    delete_volumes(pool);
     struct lun_info *list = NULL;
     size_t count = 0;
     CU_ASSERT_EQUAL_FATAL(lun_list(pool, NULL, &list, &count, NULL), 0);
@@ -149,13 +186,59 @@ static void try_image(const char *name)
     CU_ASSERT_EQUAL(remove(image), 0);
 }
 
+/* Of the newest superblock of the image. */
+static uint64_t incompatible_features(void)
+{
+    static const uint64_t copies[] = {0, 1, 512, 513}; /* as make.c has them */
+    uint64_t newest = 0, features = 0;
+    FILE *file = fopen(image, "rb");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    for (unsigned i = 0; i < 4; i++)
+    {
+        static struct disk_super super;
+        CU_ASSERT_EQUAL(fseek(file, (long)(copies[i] * BLK_BYTES), SEEK_SET), 0);
+        CU_ASSERT_EQUAL(fread(&super, sizeof(super), 1, file), 1);
+        if (le64_get(super.header.cp_id) <= newest)
+            continue;
+        newest = le64_get(super.header.cp_id);
+        features = le64_get(super.feature_incompat);
+    }
+    fclose(file);
+    return features;
+}
+
 static void test_version_1(void)
 {
     try_image("v1");
 }
 
+/* With the feature VOLUMES. */
+static void test_volumes(void)
+{
+    try_image("v2");
+}
+
+/* Opened for writing, a pool gets the feature, so that older versions leave it alone. */
+static void test_old_refuses(void)
+{
+    CU_ASSERT_EQUAL_FATAL(unpack("v1"), 0);
+    CU_ASSERT_EQUAL(incompatible_features(), 0);
+    struct pool *pool = open_image(&(struct pool_open_options){.read_only = true});
+    CU_ASSERT_EQUAL(pool_close(pool), 0);
+    CU_ASSERT_EQUAL(incompatible_features(), 0);
+    pool = open_image(NULL);
+    CU_ASSERT_EQUAL(pool_close(pool), 0);
+    CU_ASSERT_EQUAL(incompatible_features(), DISK_FEATURES_INCOMPAT);
+    pool = open_image(NULL);
+    check(pool);
+    CU_ASSERT_EQUAL(pool_close(pool), 0);
+    CU_ASSERT_EQUAL(remove(image), 0);
+}
+
 static CU_TestInfo golden_tests[] = {
     {"format version 1", test_version_1},
+    {"version 1 with volumes", test_volumes},
+    {"an older version refuses", test_old_refuses},
     CU_TEST_INFO_NULL,
 };
 

@@ -167,6 +167,11 @@ static void fake_abort_locked(struct scsi_task *task)
         fake_change_locked(task);
 }
 
+void scsi_target_check_space(struct scsi_target *target)
+{
+    (void)target;
+}
+
 void scsi_nexus_destroy(struct scsi_nexus *nexus)
 {
     struct scsi_target *target = nexus->target;

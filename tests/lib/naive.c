@@ -7,8 +7,9 @@
  * when a call returns. A pool keeps what it held from close to open within one process; across
  * processes only that the pool exists, its name and size, which are in a small file at its path.
  *
- * Here: names, objects, pools. Commands on LUNs and snapshots are in naive_manage.c, content in
- * naive_content.c, handles and I/O in naive_io.c, everything else in naive_store.c.
+ * Here: names, objects, pools. Commands on LUNs and snapshots are in naive_manage.c, volumes in
+ * naive_volume.c and naive_set.c, content in naive_content.c, handles and I/O in naive_io.c,
+ * everything else in naive_store.c.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -53,6 +54,24 @@ bool nv_name_ok(const char *name)
     return true;
 }
 
+/* "VOLUME/LUN" or "VOLUME/QTREE/LUN". */
+static bool nv_path_ok(const char *name)
+{
+    char part[LUN_NAME_MAX + 1];
+    unsigned parts = 0;
+    for (const char *at = name; at; parts++)
+    {
+        size_t len = strcspn(at, "/");
+        if (len > LUN_NAME_MAX)
+            return false;
+        snprintf(part, sizeof(part), "%.*s", (int)len, at);
+        if (!nv_name_ok(part))
+            return false;
+        at = at[len] ? at + len + 1 : NULL;
+    }
+    return parts <= 3 && strlen(name) <= LUN_NAME_MAX;
+}
+
 int nv_check_name(const char *name, const char *what, struct reason *why)
 {
     if (nv_name_ok(name))
@@ -61,6 +80,16 @@ int nv_check_name(const char *name, const char *what, struct reason *why)
                       "'%s' is no name for a %s: 1 to %d letters, digits and . _ : + - are, "
                       "beginning with a letter, a digit or '_', without '..'.",
                       name ? name : "", what, LUN_NAME_MAX);
+}
+
+int nv_check_path(const char *name, struct reason *why)
+{
+    return name && nv_path_ok(name) ? 0 : nv_check_name(NULL, "LUN", why);
+}
+
+const char *nv_strip(const char *name)
+{
+    return name && strncmp(name, "/vol/", 5) == 0 ? name + 5 : name;
 }
 
 int nv_check_comment(const char *comment, struct reason *why)
@@ -80,6 +109,7 @@ int nv_check_writable(const struct pool *pool, struct reason *why)
 /* @name is "LUN" or "LUN@SNAPSHOT". */
 struct nv_object *nv_find(struct pool *pool, const char *name)
 {
+    name = nv_strip(name);
     size_t len = strcspn(name, "@");
     list_for_each (lun, &pool->luns, struct nv_object, node)
     {
@@ -121,7 +151,7 @@ int nv_require_snapshot(struct pool *pool, const char *lun_name, const char *sna
     if (r < 0)
         return r;
     char name[2 * LUN_NAME_MAX + 2];
-    int len = snprintf(name, sizeof(name), "%s@%s", lun_name, snapshot);
+    int len = snprintf(name, sizeof(name), "%s@%s", nv_strip(lun_name), snapshot);
     *object = (size_t)len < sizeof(name) ? nv_find(pool, name) : NULL;
     return *object ? 0
                    : reason_set(why, -ENOENT, "LUN '%s' has no snapshot '%s'.", lun_name, snapshot);
@@ -182,6 +212,7 @@ void nv_object_delete(struct pool *pool, struct nv_object *object)
     nv_content_cut(pool, &object->content, 0, UINT64_MAX);
     object->is_gone = true;
     object->lun = NULL;
+    object->set = NULL;
     if (object->open_handles == 0)
         nv_object_free(pool, object);
 }
@@ -255,6 +286,7 @@ static void nv_pool_clear(struct pool *pool)
         }
         nv_object_free(pool, lun);
     }
+    nv_volumes_clear(pool);
     list_for_each_safe (value, &pool->values, struct nv_value, node)
     {
         list_remove(&value->node);
@@ -276,6 +308,7 @@ static int nv_pool_make(struct env *env, const char *path, const char *name, uin
             return -ENOMEM;
         lock_init(&pool->lock, LOCK_RANK_MANAGEMENT);
         condition_init(&pool->event_added);
+        list_init(&pool->volumes);
         list_init(&pool->luns);
         list_init(&pool->values);
         list_add_tail(&nv_registry, &pool->node);
@@ -316,7 +349,10 @@ int pool_create(struct env *env, const char *path, const struct pool_create_opti
     int r = nv_check_create(options, path, why);
     if (r < 0)
         return r;
-    AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int flags = options->dry_run ? O_RDONLY : O_RDWR | O_CREAT;
+    AUTO_CLOSE int fd = open(path, flags | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == ENOENT && options->dry_run)
+        return 0;
     if (fd < 0)
         return reason_set(why, -errno, "Cannot make '%s': %m.", path);
     struct stat stat;
@@ -324,6 +360,8 @@ int pool_create(struct env *env, const char *path, const struct pool_create_opti
         return reason_set(why, -errno, "Cannot look at '%s': %m.", path);
     if (stat.st_size > 0 && !options->overwrite)
         return reason_set(why, -EEXIST, "'%s' holds data; use --overwrite to lose it.", path);
+    if (options->dry_run)
+        return 0;
     AUTO_LOCK(&nv_registry_lock);
     r = nv_pool_make(env, path, options->name, options->size_bytes, NULL);
     if (r < 0)
@@ -450,13 +488,10 @@ int pool_checkpoint(struct pool *pool)
     return pool->is_read_only ? -EROFS : 0;
 }
 
-int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
+static int nv_grow_locked(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
+                          struct reason *why)
 {
-    reason_clear(why);
-    AUTO_LOCK(&pool->lock);
-    int r = nv_check_writable(pool, why);
-    if (r < 0)
-        return r;
+    int r = 0;
     if (size_bytes == 0 && pool->device)
         r = pool->device->ops->size(pool->device, &size_bytes);
     if (r < 0)
@@ -466,8 +501,24 @@ int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
                           "A pool never shrinks: '%s' has %" PRIu64 " bytes, %" PRIu64
                           " were asked for.",
                           pool->name, pool->size_bytes, size_bytes);
-    pool->size_bytes = size_bytes;
+    *new_size_bytes = size_bytes;
     return 0;
+}
+
+int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
+{
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    int r = nv_check_writable(pool, why);
+    return r < 0 ? r : nv_grow_locked(pool, size_bytes, &pool->size_bytes, why);
+}
+
+int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
+                      struct reason *why)
+{
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    return nv_grow_locked(pool, size_bytes, new_size_bytes, why);
 }
 
 const char *pool_health_name(enum pool_health health)
@@ -497,6 +548,10 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
         info->snapshot_count += nv_count_objects(&lun->snapshots);
     }
     info->line_count = info->lun_count + info->snapshot_count;
+    list_for_each (volume, &pool->volumes, struct nv_volume, node)
+    {
+        info->volume_count++;
+    }
     info->checkpoint_id = info->checkpoint_count = pool->checkpoints;
     info->commit_count = info->sync_count = pool->flushes;
     info->created_ns = pool->created_ns;

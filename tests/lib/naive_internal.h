@@ -37,17 +37,53 @@ struct nv_content
     uint64_t mapped_pages;
 };
 
+/* A part of a volume; LUNs are in it by name. */
+struct nv_qtree
+{
+    struct list node; /* of volume->qtrees */
+    uint64_t id, created_ns;
+    char name[LUN_NAME_MAX + 1]; /* without the volume's */
+    char comment[LUN_COMMENT_MAX + 1];
+};
+
+/* A snapshot of a volume; its LUNs' snapshots point to it. */
+struct nv_set
+{
+    struct list node; /* of volume->sets, oldest first */
+    struct nv_volume *volume;
+    uint64_t id, created_ns, locked_until_ns;
+    char name[LUN_NAME_MAX + 1]; /* without the volume's */
+    char comment[LUN_COMMENT_MAX + 1];
+    bool is_automatic, is_deferred;
+};
+
+struct nv_volume
+{
+    struct list node; /* of pool->volumes */
+    struct list qtrees, sets;
+    struct nv_set *parent; /* of a clone; or NULL */
+    uint64_t id, created_ns;
+    char name[LUN_NAME_MAX + 1];
+    char comment[LUN_COMMENT_MAX + 1];
+    uint8_t uuid[16];
+    struct volume_attributes attributes; /* but for the comment */
+};
+
 /* A LUN, or a snapshot of one. */
 struct nv_object
 {
     struct list node;      /* of pool->luns, or of its LUN's snapshots */
     struct list snapshots; /* oldest first */
     struct nv_object *lun; /* of a snapshot; NULL once it is gone */
+    struct nv_set *set;    /* of a snapshot that is part of one */
+    bool is_reserved, is_autodelete;
+    uint64_t expire_ns, locked_until_ns;
+    char owner[LUN_OWNER_MAX + 1], group[LUN_OWNER_MAX + 1];
     uint64_t id, size_bytes, created_ns;
     uint32_t sector_bytes, generation;
     unsigned open_handles;
-    bool is_gone; /* deleted under open handles; the last one frees it */
-    char name[LUN_NAME_MAX + 1];
+    bool is_gone;                /* deleted under open handles; the last one frees it */
+    char name[LUN_NAME_MAX + 1]; /* of a LUN its path, of a snapshot the own one */
     char comment[LUN_COMMENT_MAX + 1];
     char origin[2 * LUN_NAME_MAX + 2];
     uint8_t uuid[16];
@@ -77,6 +113,7 @@ struct pool
     uint64_t page_count; /* pages in use by all objects */
     uint64_t next_id, generation, mark_round;
     uint64_t checkpoints, flushes;
+    struct list volumes;
     struct list luns;   /* by name */
     struct list values; /* by key */
     struct event events[NV_EVENTS_KEPT];
@@ -129,7 +166,50 @@ uint64_t nv_count_objects(const struct list *objects);
 void nv_tell(struct pool *pool, enum lun_change change, const char *event, uint64_t id,
              const char *name);
 
+const char *nv_strip(const char *name);
+MUST_CHECK int nv_check_path(const char *name, struct reason *why);
+
 /* naive_manage.c */
-void nv_fill_info(struct nv_object *object, struct lun_info *info);
+void nv_fill_info(struct pool *pool, struct nv_object *object, struct lun_info *info);
+/* Whether a LUN may be named so: -EINVAL, -ENOENT of its volume or qtree, -EEXIST. */
+MUST_CHECK int nv_check_place(struct pool *pool, const char *name, struct reason *why);
+MUST_CHECK int nv_check_unused(const struct nv_object *object, const char *name, unsigned flags,
+                               struct reason *why);
+MUST_CHECK int nv_check_clone_args(const struct lun_clone_args *args, struct reason *why);
+struct nv_object *nv_snapshot_of(struct nv_object *lun, const char *snapshot);
+/* A clone of @source that is in no list yet. NULL without memory. */
+struct nv_object *nv_clone_of(struct pool *pool, struct nv_object *source, const char *name,
+                              const struct lun_clone_args *args);
+/* The LUN's content and size become those of @from. */
+MUST_CHECK int nv_set_content(struct pool *pool, struct nv_object *lun,
+                              const struct nv_object *from);
+
+/* naive_volume.c */
+struct nv_volume *nv_volume_find(struct pool *pool, const char *name);
+struct nv_qtree *nv_qtree_find(struct pool *pool, const char *path);
+struct nv_volume *nv_volume_of(struct pool *pool, const struct nv_object *object);
+MUST_CHECK int nv_require_volume(struct pool *pool, const char *name, struct nv_volume **volume,
+                                 struct reason *why);
+/* Whether the LUN is in that volume or qtree. */
+bool nv_is_in(const struct nv_object *lun, const char *container);
+MUST_CHECK int nv_check_free(struct pool *pool, const char *name, struct reason *why);
+MUST_CHECK int nv_check_volume_name(const char *name, struct reason *why);
+struct nv_volume *nv_volume_new(struct pool *pool, const char *name);
+struct nv_qtree *nv_qtree_new(struct pool *pool, struct nv_volume *volume, const char *name,
+                              const char *comment);
+uint64_t nv_count_clones(struct pool *pool, const struct nv_set *set);
+void nv_set_delete(struct pool *pool, struct nv_set *set);
+void nv_leave_parent(struct pool *pool, struct nv_volume *volume);
+size_t nv_count_nodes(const struct list *list);
+void nv_volumes_clear(struct pool *pool);
+bool nv_is_locked(const struct pool *pool, uint64_t until_ns);
+/* -EPERM: the LUN or snapshot, or what it is part of, is locked. */
+MUST_CHECK int nv_check_unlocked(struct pool *pool, const struct nv_object *object,
+                                 struct reason *why);
+/* A lock that is on must not end earlier. */
+MUST_CHECK int nv_check_lock_change(const struct pool *pool, uint64_t until_ns,
+                                    uint64_t new_until_ns, struct reason *why);
+MUST_CHECK int nv_check_restorable(struct pool *pool, const struct nv_object *lun, unsigned flags,
+                                   struct reason *why);
 
 #endif

@@ -109,7 +109,7 @@ int lun_describe(struct lun *lun, struct lun_info *info)
     AUTO_LOCK(&lun->pool->lock);
     if (nv_is_stale(lun))
         return -ESTALE;
-    nv_fill_info(lun->object, info);
+    nv_fill_info(lun->pool, lun->object, info);
     return 0;
 }
 
@@ -220,12 +220,34 @@ int lun_unmap(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
     return nv_note_full(lun->pool, nv_zero(lun, len, offset));
 }
 
-/* Every LUN is thin here: zeros are holes, whatever the flags allow. */
+/* A reserved LUN keeps its blocks: zeros are written to what is mapped. */
+static int nv_zero_reserved(struct lun *lun, uint64_t len, uint64_t offset)
+{
+    static const uint8_t zeros[LUN_BLK_BYTES];
+    AUTO_LOCK(&lun->pool->lock);
+    struct nv_content *content = &lun->object->content;
+    int r = nv_check_change(lun, len, offset, UINT64_MAX);
+    for (uint64_t at = offset, end = offset + len; r == 0 && at < end;)
+    {
+        uint64_t page = at / LUN_BLK_BYTES;
+        uint64_t next = min_u64((page + 1) * LUN_BLK_BYTES, end);
+        if (nv_content_get(content, page))
+            r = nv_content_write(lun->pool, content, zeros, (size_t)(next - at), at);
+        at = next;
+    }
+    return r;
+}
+
+/* A thin LUN has zeros as holes, whatever the flags allow. */
 int lun_zero(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
 {
     if (flags & ~(unsigned)(LUN_FUA | LUN_MAY_UNMAP | LUN_FAST_ONLY))
         return -EINVAL;
-    return nv_note_full(lun->pool, nv_zero(lun, len, offset));
+    if ((flags & LUN_MAY_UNMAP) || !lun->object->is_reserved || lun->is_read_only)
+        return nv_note_full(lun->pool, nv_zero(lun, len, offset));
+    if ((flags & LUN_FAST_ONLY) && len > 0 && nv_check_range(lun, len, offset) == 0)
+        return -ENOTSUP;
+    return nv_note_full(lun->pool, nv_zero_reserved(lun, len, offset));
 }
 
 int lun_flush(struct lun *lun)

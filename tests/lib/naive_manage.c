@@ -24,16 +24,60 @@ static int nv_check_size(uint64_t size_bytes, uint32_t sector_bytes, struct reas
     return 0;
 }
 
-/* A name that a new LUN may take. */
-static int nv_check_new_lun(struct pool *pool, const char *name, const char *comment,
-                            struct reason *why)
+int nv_check_place(struct pool *pool, const char *name, struct reason *why)
 {
-    int r = nv_check_name(name, "LUN", why);
+    char above[LUN_NAME_MAX + 1];
+    name = nv_strip(name);
+    int r = nv_check_path(name, why);
+    if (r < 0)
+        return r;
+    for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/'))
+    {
+        snprintf(above, sizeof(above), "%.*s", (int)(slash - name), name);
+        if (!(strchr(above, '/') ? (void *)nv_qtree_find(pool, above)
+                                 : (void *)nv_volume_find(pool, above)))
+            return reason_set(why, -ENOENT, "There is no '%s' for '%s'.", above, name);
+    }
+    if (nv_find(pool, name) || nv_volume_find(pool, name) || nv_qtree_find(pool, name))
+        return reason_set(why, -EEXIST, "There is a '%s' already.", name);
+    return 0;
+}
+
+static int nv_check_owner(const char *owner, struct reason *why)
+{
+    if (!owner || strlen(owner) <= LUN_OWNER_MAX)
+        return 0;
+    return reason_set(why, -EINVAL, "An owner's name has at most %d bytes.", LUN_OWNER_MAX);
+}
+
+static void nv_set_attributes(struct nv_object *object, unsigned mask,
+                              const struct lun_attributes *attributes)
+{
+    if (mask & LUN_SET_RESERVED)
+        object->is_reserved = attributes->is_reserved;
+    if (mask & LUN_SET_AUTODELETE)
+        object->is_autodelete = attributes->is_autodelete;
+    if (mask & LUN_SET_EXPIRE)
+        object->expire_ns = attributes->expire_ns;
+    if (mask & LUN_SET_LOCKED_UNTIL)
+        object->locked_until_ns = attributes->locked_until_ns;
+    if (mask & LUN_SET_OWNER)
+        snprintf(object->owner, sizeof(object->owner), "%s",
+                 attributes->owner ? attributes->owner : "");
+    if (mask & LUN_SET_GROUP)
+        snprintf(object->group, sizeof(object->group), "%s",
+                 attributes->group ? attributes->group : "");
+}
+
+static int nv_check_create_args(const struct lun_create_args *args, uint32_t sector_bytes,
+                                struct reason *why)
+{
+    int r = nv_check_size(args->size_bytes, sector_bytes, why);
     if (r == 0)
-        r = nv_check_comment(comment, why);
-    if (r == 0 && nv_find(pool, name))
-        r = reason_set(why, -EEXIST, "There is a LUN '%s' already.", name);
-    return r;
+        r = nv_check_comment(args->comment, why);
+    if (r == 0)
+        r = nv_check_owner(args->attributes.owner, why);
+    return r == 0 ? nv_check_owner(args->attributes.group, why) : r;
 }
 
 static int nv_lun_create(struct pool *pool, const struct lun_create_args *args, uint64_t *id,
@@ -43,16 +87,17 @@ static int nv_lun_create(struct pool *pool, const struct lun_create_args *args, 
     uint32_t sector_bytes = args->sector_bytes ? args->sector_bytes : 512;
     int r = nv_check_writable(pool, why);
     if (r == 0)
-        r = nv_check_size(args->size_bytes, sector_bytes, why);
+        r = nv_check_create_args(args, sector_bytes, why);
     if (r == 0)
-        r = nv_check_new_lun(pool, args->name, args->comment, why);
+        r = nv_check_place(pool, args->name, why);
     if (r < 0)
         return r;
-    struct nv_object *lun = nv_object_new(pool, args->name, args->comment);
+    struct nv_object *lun = nv_object_new(pool, nv_strip(args->name), args->comment);
     if (!lun)
         return -ENOMEM;
     lun->size_bytes = args->size_bytes;
     lun->sector_bytes = sector_bytes;
+    nv_set_attributes(lun, ~0u, &args->attributes);
     nv_insert_lun(pool, lun);
     *id = lun->id;
     return 0;
@@ -64,7 +109,7 @@ int lun_create(struct pool *pool, const struct lun_create_args *args, struct rea
     uint64_t id = 0;
     int r = nv_lun_create(pool, args, &id, why);
     if (r == 0)
-        nv_tell(pool, LUN_CHANGE_CREATED, "lun.created", id, args->name);
+        nv_tell(pool, LUN_CHANGE_CREATED, "lun.created", id, nv_strip(args->name));
     return r;
 }
 
@@ -93,16 +138,16 @@ static int nv_clone_name(const struct lun_clone_args *args, uint32_t i, char nam
 {
     if (args->count > 1)
     {
-        if (nv_expand(args->name, args->first_number + i, name) < 0)
+        if (nv_expand(nv_strip(args->name), args->first_number + i, name) < 0)
             return reason_set(why, -EINVAL,
                               "'%s' cannot name %" PRIu32 " clones: one %%d, %%0Nd or %%u must be "
                               "in it, and the names must not be too long.",
                               args->name, args->count);
         return 0;
     }
-    int r = nv_check_name(args->name, "LUN", why);
+    int r = nv_check_path(nv_strip(args->name), why);
     if (r == 0)
-        snprintf(name, LUN_NAME_MAX + 2, "%s", args->name);
+        snprintf(name, LUN_NAME_MAX + 2, "%s", nv_strip(args->name));
     return r;
 }
 
@@ -119,11 +164,36 @@ static int nv_clone_check(struct pool *pool, const struct lun_clone_args *args, 
         char name[LUN_NAME_MAX + 2];
         int r = nv_clone_name(args, i, name, why);
         if (r == 0)
-            r = nv_check_new_lun(pool, name, args->comment, why);
+            r = nv_check_place(pool, name, why);
         if (r < 0)
             return r;
     }
     return 0;
+}
+
+int nv_check_clone_args(const struct lun_clone_args *args, struct reason *why)
+{
+    int r = nv_check_comment(args->comment, why);
+    if (r == 0)
+        r = nv_check_owner(args->owner, why);
+    return r == 0 ? nv_check_owner(args->group, why) : r;
+}
+
+struct nv_object *nv_clone_of(struct pool *pool, struct nv_object *source, const char *name,
+                              const struct lun_clone_args *args)
+{
+    struct nv_object *clone = nv_object_copy(pool, source, name, args->comment);
+    if (!clone)
+        return NULL;
+    const struct nv_object *lun = source->lun ? source->lun : source;
+    struct lun_attributes attributes = {.is_reserved = lun->is_reserved && !args->no_reserve,
+                                        .is_autodelete = args->autodelete,
+                                        .expire_ns = args->expire_ns,
+                                        .owner = args->owner ? args->owner : lun->owner,
+                                        .group = args->group ? args->group : lun->group};
+    nv_set_attributes(clone, ~0u, &attributes);
+    nv_full_name(source, clone->origin);
+    return clone;
 }
 
 static int nv_lun_clone(struct pool *pool, const struct lun_clone_args *args, uint64_t *first_id,
@@ -133,7 +203,7 @@ static int nv_lun_clone(struct pool *pool, const struct lun_clone_args *args, ui
     struct nv_object *source = NULL;
     int r = nv_check_writable(pool, why);
     if (r == 0)
-        r = nv_check_comment(args->comment, why);
+        r = nv_check_clone_args(args, why);
     if (r == 0)
         r = nv_require(pool, args->source, &source, why);
     if (r == 0)
@@ -148,7 +218,7 @@ static int nv_lun_clone(struct pool *pool, const struct lun_clone_args *args, ui
     {
         char name[LUN_NAME_MAX + 2];
         r = nv_clone_name(args, i, name, why);
-        struct nv_object *clone = r == 0 ? nv_object_copy(pool, source, name, args->comment) : NULL;
+        struct nv_object *clone = r == 0 ? nv_clone_of(pool, source, name, args) : NULL;
         if (!clone)
         {
             list_for_each_safe (object, &made, struct nv_object, node)
@@ -157,7 +227,6 @@ static int nv_lun_clone(struct pool *pool, const struct lun_clone_args *args, ui
             }
             return -ENOMEM;
         }
-        nv_full_name(source, clone->origin);
         list_add_tail(&made, &clone->node);
     }
     list_for_each_safe (object, &made, struct nv_object, node)
@@ -184,8 +253,8 @@ int lun_clone(struct pool *pool, const struct lun_clone_args *args, struct reaso
 
 /* ---- changes of LUNs */
 
-static int nv_check_unused(const struct nv_object *object, const char *name, unsigned flags,
-                           struct reason *why)
+int nv_check_unused(const struct nv_object *object, const char *name, unsigned flags,
+                    struct reason *why)
 {
     if (object->open_handles == 0 || (flags & LUN_FORCE))
         return 0;
@@ -201,17 +270,22 @@ static int nv_lun_delete(struct pool *pool, const char *name, bool with_snapshot
     int r = nv_check_writable(pool, why);
     if (r == 0)
         r = nv_require_lun(pool, name, &lun, why);
+    if (r == 0)
+        r = nv_check_unlocked(pool, lun, why);
+    if (r == 0)
+        r = nv_check_unused(lun, name, flags, why);
     if (r == 0 && !with_snapshots && !list_is_empty(&lun->snapshots))
         r = reason_set(why, -EBUSY,
                        "LUN '%s' has %" PRIu64 " snapshots; use --with-snapshots to delete them.",
                        name, nv_count_objects(&lun->snapshots));
-    if (r == 0)
-        r = nv_check_unused(lun, name, flags, why);
     if (r < 0)
         return r;
     list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
     {
-        r = keep_first(r, nv_check_unused(snapshot, snapshot->name, flags, why));
+        if (r == 0)
+            r = nv_check_unlocked(pool, snapshot, why);
+        if (r == 0)
+            r = nv_check_unused(snapshot, snapshot->name, flags, why);
     }
     if (r < 0)
         return r;
@@ -235,18 +309,36 @@ int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigne
     return r;
 }
 
+static int nv_check_move(struct pool *pool, const struct nv_object *lun, const char *new_name,
+                         struct reason *why)
+{
+    struct nv_object there = {0};
+    snprintf(there.name, sizeof(there.name), "%s", new_name);
+    struct nv_volume *from = nv_volume_of(pool, lun);
+    if (from == nv_volume_of(pool, &there))
+        return 0;
+    if (from && nv_is_locked(pool, from->attributes.locked_until_ns))
+        return reason_set(why, -EPERM, "Volume '%s' is locked.", from->name);
+    if (!list_is_empty(&lun->snapshots))
+        return reason_set(why, -EBUSY, "LUN '%s' has snapshots and cannot move.", lun->name);
+    return 0;
+}
+
 static int nv_lun_rename(struct pool *pool, const char *name, const char *new_name, uint64_t *id,
                          struct reason *why)
 {
     AUTO_LOCK(&pool->lock);
     struct nv_object *lun = NULL;
+    new_name = nv_strip(new_name);
     int r = nv_check_writable(pool, why);
     if (r == 0)
-        r = nv_check_name(new_name, "LUN", why);
+        r = nv_check_path(new_name, why);
     if (r == 0)
         r = nv_require_lun(pool, name, &lun, why);
     if (r == 0)
-        r = nv_check_new_lun(pool, new_name, NULL, why);
+        r = nv_check_place(pool, new_name, why);
+    if (r == 0)
+        r = nv_check_move(pool, lun, new_name, why);
     if (r < 0)
         return r;
     list_remove(&lun->node);
@@ -294,6 +386,8 @@ static int nv_lun_resize(struct pool *pool, const char *name, uint64_t size_byte
                        "Shrinking '%s' from %" PRIu64 " to %" PRIu64
                        " bytes cuts data off; use --force.",
                        name, lun->size_bytes, size_bytes);
+    if (r == 0 && size_bytes < lun->size_bytes)
+        r = nv_check_unlocked(pool, lun, why);
     if (r < 0)
         return r;
     nv_set_size(pool, lun, size_bytes);
@@ -327,9 +421,31 @@ int lun_set_comment(struct pool *pool, const char *name, const char *comment, st
     return r;
 }
 
+int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
+                       const struct lun_attributes *attributes, struct reason *why)
+{
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    struct nv_object *object = NULL;
+    int r = nv_check_writable(pool, why);
+    if (r == 0 && (mask & LUN_SET_OWNER))
+        r = nv_check_owner(attributes->owner, why);
+    if (r == 0 && (mask & LUN_SET_GROUP))
+        r = nv_check_owner(attributes->group, why);
+    if (r == 0)
+        r = nv_require(pool, name, &object, why);
+    if (r == 0 && object->lun && mask != LUN_SET_LOCKED_UNTIL)
+        r = reason_set(why, -EINVAL, "Only the lock of the snapshot '%s' can be changed.", name);
+    if (r == 0 && (mask & LUN_SET_LOCKED_UNTIL))
+        r = nv_check_lock_change(pool, object->locked_until_ns, attributes->locked_until_ns, why);
+    if (r == 0)
+        nv_set_attributes(object, mask, attributes);
+    return r;
+}
+
 /* ---- snapshots */
 
-static struct nv_object *nv_snapshot_of(struct nv_object *lun, const char *snapshot)
+struct nv_object *nv_snapshot_of(struct nv_object *lun, const char *snapshot)
 {
     list_for_each (object, &lun->snapshots, struct nv_object, node)
     {
@@ -390,6 +506,13 @@ int snapshot_create(struct pool *pool, const char *lun_name, const char *snapsho
     return r;
 }
 
+static int nv_check_alone(const struct nv_object *object, struct reason *why)
+{
+    if (!object->set)
+        return 0;
+    return reason_set(why, -EBUSY, "Snapshot '%s' is part of one of a volume.", object->name);
+}
+
 static int nv_snapshot_delete(struct pool *pool, const char *lun_name, const char *snapshot,
                               unsigned flags, struct reason *why)
 {
@@ -398,6 +521,10 @@ static int nv_snapshot_delete(struct pool *pool, const char *lun_name, const cha
     int r = nv_check_writable(pool, why);
     if (r == 0)
         r = nv_require_snapshot(pool, lun_name, snapshot, &object, why);
+    if (r == 0)
+        r = nv_check_alone(object, why);
+    if (r == 0)
+        r = nv_check_unlocked(pool, object, why);
     if (r == 0)
         r = nv_check_unused(object, snapshot, flags, why);
     if (r == 0)
@@ -426,6 +553,8 @@ static int nv_snapshot_rename(struct pool *pool, const char *lun_name, const cha
     if (r == 0)
         r = nv_require_snapshot(pool, lun_name, snapshot, &object, why);
     if (r == 0)
+        r = nv_check_alone(object, why);
+    if (r == 0)
         r = nv_check_new_snapshot(object->lun, new_snapshot, why);
     if (r == 0)
         snprintf(object->name, sizeof(object->name), "%s", new_snapshot);
@@ -442,6 +571,18 @@ int snapshot_rename(struct pool *pool, const char *lun_name, const char *snapsho
     return r;
 }
 
+int nv_set_content(struct pool *pool, struct nv_object *lun, const struct nv_object *from)
+{
+    struct nv_content copy;
+    int r = nv_content_copy(&copy, &from->content);
+    if (r < 0)
+        return r;
+    nv_content_cut(pool, &lun->content, 0, UINT64_MAX);
+    lun->content = copy;
+    lun->size_bytes = from->size_bytes;
+    return 0;
+}
+
 static int nv_snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot,
                                unsigned flags, uint64_t *id, struct reason *why)
 {
@@ -451,19 +592,12 @@ static int nv_snapshot_restore(struct pool *pool, const char *lun_name, const ch
     if (r == 0)
         r = nv_require_snapshot(pool, lun_name, snapshot, &object, why);
     if (r == 0)
-        r = nv_check_unused(object->lun, lun_name, flags, why);
-    if (r < 0)
-        return r;
-    struct nv_content copy;
-    r = nv_content_copy(&copy, &object->content);
-    if (r < 0)
-        return r;
-    struct nv_object *lun = object->lun;
-    nv_content_cut(pool, &lun->content, 0, UINT64_MAX);
-    lun->content = copy;
-    lun->size_bytes = object->size_bytes;
-    *id = lun->id;
-    return 0;
+        r = nv_check_restorable(pool, object->lun, flags, why);
+    if (r == 0)
+        r = nv_set_content(pool, object->lun, object);
+    if (r == 0)
+        *id = object->lun->id;
+    return r;
 }
 
 int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot, unsigned flags,
@@ -526,7 +660,7 @@ static uint64_t nv_content_own_pages(const struct nv_content *content)
     return own;
 }
 
-void nv_fill_info(struct nv_object *object, struct lun_info *info)
+void nv_fill_info(struct pool *pool, struct nv_object *object, struct lun_info *info)
 {
     *info = (struct lun_info){0};
     info->kind = object->lun ? OBJECT_SNAPSHOT : OBJECT_LUN;
@@ -545,6 +679,20 @@ void nv_fill_info(struct nv_object *object, struct lun_info *info)
     info->open_handles = object->open_handles;
     info->snapshot_count = (uint32_t)nv_count_objects(&object->snapshots);
     info->generation = object->generation;
+    struct nv_object *lun = object->lun ? object->lun : object;
+    struct nv_volume *volume = nv_volume_of(pool, lun);
+    char qtree[LUN_NAME_MAX + 1];
+    const char *slash = strrchr(lun->name, '/');
+    snprintf(qtree, sizeof(qtree), "%.*s", slash ? (int)(slash - lun->name) : 0, lun->name);
+    info->volume_id = volume ? volume->id : 0;
+    info->qtree_id = strchr(qtree, '/') ? nv_qtree_find(pool, qtree)->id : 0;
+    info->volume_snapshot_id = object->set ? object->set->id : 0;
+    info->is_reserved = object->is_reserved;
+    info->is_autodelete = object->is_autodelete;
+    info->expire_ns = object->expire_ns;
+    info->locked_until_ns = object->locked_until_ns;
+    snprintf(info->owner, sizeof(info->owner), "%s", object->owner);
+    snprintf(info->group, sizeof(info->group), "%s", object->group);
 }
 
 /* Pages that only snapshots of @lun hold. */
@@ -565,7 +713,7 @@ static uint64_t nv_snapshot_pages(struct pool *pool, struct nv_object *lun)
 
 static void nv_fill_info_of(struct pool *pool, struct nv_object *object, struct lun_info *info)
 {
-    nv_fill_info(object, info);
+    nv_fill_info(pool, object, info);
     info->snapshot_bytes = nv_snapshot_pages(pool, object) * LUN_BLK_BYTES;
 }
 
@@ -605,7 +753,7 @@ int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list, si
         nv_fill_info_of(pool, lun, &infos[found++]);
         list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
         {
-            nv_fill_info(snapshot, &infos[found++]);
+            nv_fill_info(pool, snapshot, &infos[found++]);
         }
     }
     *list = infos;

@@ -104,3 +104,9 @@ void target_stop(struct target *target)
     close(target->listen_fd);
     free(target);
 }
+
+int target_check_nbd(struct target *target, uint64_t lun_id, bool write, struct reason *why)
+{
+    (void)target, (void)lun_id, (void)write, (void)why; /* no iSCSI, so no reservations */
+    return 0;
+}

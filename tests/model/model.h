@@ -14,6 +14,8 @@
 enum
 {
     MODEL_SLOTS = 6,
+    MODEL_VOLUMES = 4, /* names that are drawn */
+    MODEL_QTREES = 3,
     MODEL_NAME_BYTES = 2 * LUN_NAME_MAX + 2,
     MODEL_IO_MAX_BYTES = 1 << 20,
 };
@@ -53,6 +55,23 @@ struct model
 
 #define REAL (&engine_api)
 #define NAIVE (&naive_engine_api)
+
+/* Does the same to both engines, unless the real one has no space for it. */
+#define MODEL_BOTH(model, function, ...)                                                           \
+    ({                                                                                             \
+        struct reason *why = &(model)->why;                                                        \
+        struct pool *pool = (model)->real;                                                         \
+        int real_ = REAL->function(pool, __VA_ARGS__);                                             \
+        bool did_ = false;                                                                         \
+        if (!model_is_full(model, real_))                                                          \
+        {                                                                                          \
+            why = NULL;                                                                            \
+            pool = (model)->naive;                                                                 \
+            did_ = model_same(model, real_, NAIVE->function(pool, __VA_ARGS__), #function);        \
+        }                                                                                          \
+        (void)why;                                                                                 \
+        did_;                                                                                      \
+    })
 
 /* model.c */
 void model_reopen(struct model *model, bool with_crash);
@@ -96,6 +115,8 @@ bool model_open_both(struct model *model, const char *name, unsigned flags,
 void model_close_both(struct model_slot *slot);
 
 /* model_manage.c */
+unsigned model_pick_force(struct model *model, unsigned percent);
+const char *model_pick_comment(struct model *model, char comment[LUN_COMMENT_MAX + 2]);
 void model_step_create(struct model *model);
 void model_step_clone(struct model *model);
 void model_step_clone_many(struct model *model);
@@ -109,6 +130,24 @@ void model_step_snapshot_rename(struct model *model);
 void model_step_restore(struct model *model);
 void model_step_store(struct model *model);
 void model_step_freed(struct model *model);
+
+/* model_volume.c */
+void model_pick_volume(struct model *model, char name[MODEL_NAME_BYTES]);
+void model_step_volume_create(struct model *model);
+void model_step_volume_modify(struct model *model);
+void model_step_volume_rename(struct model *model);
+void model_step_volume_delete(struct model *model);
+void model_step_qtree(struct model *model);
+void model_step_set_create(struct model *model);
+void model_step_set_delete(struct model *model);
+void model_step_set_rename(struct model *model);
+void model_step_set_restore(struct model *model);
+void model_step_volume_clone(struct model *model);
+void model_step_volume_split(struct model *model);
+void model_step_group_clone(struct model *model);
+void model_step_redeploy(struct model *model);
+void model_step_attributes(struct model *model);
+void model_compare_volumes(struct model *model);
 
 /* model_check.c */
 void model_compare_lists(struct model *model);

@@ -15,29 +15,12 @@ enum
     MODEL_SET_MAX = 12
 };
 
-/* Does the same to both engines, unless the real one has no space for it. */
-#define MODEL_BOTH(model, function, ...)                                                           \
-    ({                                                                                             \
-        struct reason *why = &(model)->why;                                                        \
-        struct pool *pool = (model)->real;                                                         \
-        int real_ = REAL->function(pool, __VA_ARGS__);                                             \
-        bool did_ = false;                                                                         \
-        if (!model_is_full(model, real_))                                                          \
-        {                                                                                          \
-            why = NULL;                                                                            \
-            pool = (model)->naive;                                                                 \
-            did_ = model_same(model, real_, NAIVE->function(pool, __VA_ARGS__), #function);        \
-        }                                                                                          \
-        (void)why;                                                                                 \
-        did_;                                                                                      \
-    })
-
-static unsigned model_pick_force(struct model *model, unsigned percent)
+unsigned model_pick_force(struct model *model, unsigned percent)
 {
     return rng_percent(model->rng, percent) ? LUN_FORCE : 0;
 }
 
-static const char *model_pick_comment(struct model *model, char comment[LUN_COMMENT_MAX + 2])
+const char *model_pick_comment(struct model *model, char comment[LUN_COMMENT_MAX + 2])
 {
     size_t len =
         (size_t)rng_below(model->rng, rng_percent(model->rng, 5) ? LUN_COMMENT_MAX + 2 : 9);
@@ -58,6 +41,7 @@ void model_step_create(struct model *model)
         .sector_bytes =
             sectors[rng_below(model->rng, ARRAY_SIZE(sectors) - !rng_percent(model->rng, 20))],
         .comment = model_pick_comment(model, comment),
+        .attributes = {.is_reserved = rng_percent(model->rng, 10)},
     };
     if (args.sector_bytes == 4096 && rng_percent(model->rng, 90))
         args.size_bytes = round_up(args.size_bytes, 4096);
@@ -73,21 +57,26 @@ void model_step_clone(struct model *model)
     char comment[LUN_COMMENT_MAX + 2];
     model_pick_object(model, source);
     model_pick_new_lun(model, name);
-    struct lun_clone_args args = {
-        .source = source, .name = name, .comment = model_pick_comment(model, comment)};
+    struct lun_clone_args args = {.source = source,
+                                  .name = name,
+                                  .comment = model_pick_comment(model, comment),
+                                  .no_reserve = rng_percent(model->rng, 30),
+                                  .owner = rng_percent(model->rng, 30) ? "someone" : NULL,
+                                  .expire_ns = rng_below(model->rng, 2)};
     replay_trace(model->replay, "clone %s as %s", source, name);
     MODEL_BOTH(model, lun_clone, &args, why);
 }
 
 void model_step_clone_many(struct model *model)
 {
-    static const char *const templates[] = {"l%d", "l%u", "l%02d", "m%d", "l%%d", "l%d%d", "lx"};
+    static const char *const templates[] = {"l%d",       "l%u", "l%02d", "v0/l%d", "v%d/l0",
+                                            "v0/q0/l%u", "m%d", "l%%d",  "l%d%d",  "lx"};
     char source[MODEL_NAME_BYTES];
     model_pick_object(model, source);
     bool is_good = rng_percent(model->rng, 90);
     struct lun_clone_args args = {
         .source = source,
-        .name = templates[rng_below(model->rng, is_good ? 3 : ARRAY_SIZE(templates))],
+        .name = templates[rng_below(model->rng, is_good ? 6 : ARRAY_SIZE(templates))],
         .count = (uint32_t)rng_between(model->rng, 2, 4),
         .first_number = (uint32_t)rng_below(model->rng, model->scale->max_luns),
     };
@@ -237,7 +226,10 @@ void model_step_freed(struct model *model)
     {
         if (!rng_percent(model->rng, percent))
             continue;
-        has_naked_lun |= model->objects[i].snapshot_count > 0;
+        /* What cannot be deleted alone, or not at all, stays. */
+        has_naked_lun |= model->objects[i].snapshot_count > 0 ||
+                         model->objects[i].volume_snapshot_id != 0 ||
+                         model->objects[i].locked_until_ns != 0 || model->objects[i].volume_id != 0;
         pointers[count] = names[count];
         snprintf(names[count++], MODEL_NAME_BYTES, "%s", model->objects[i].name);
     }

@@ -67,8 +67,18 @@ void model_pick_new_lun(struct model *model, char name[MODEL_NAME_BYTES])
 {
     if (model_pick_bad_name(model, name))
         return;
-    snprintf(name, MODEL_NAME_BYTES, "l%u",
-             (unsigned)rng_below(model->rng, model->scale->max_luns));
+    unsigned lun = (unsigned)rng_below(model->rng, model->scale->max_luns);
+    char volume[MODEL_NAME_BYTES];
+    model_pick_volume(model, volume);
+    const char *prefix = rng_percent(model->rng, 10) ? "/vol/" : "";
+    unsigned where = (unsigned)rng_below(model->rng, 10);
+    if (where < 5)
+        snprintf(name, MODEL_NAME_BYTES, "%sl%u", prefix, lun);
+    else if (where < 8)
+        snprintf(name, MODEL_NAME_BYTES, "%.8s/l%u", volume, lun % 3);
+    else
+        snprintf(name, MODEL_NAME_BYTES, "%.8s/q%u/l%u", volume,
+                 (unsigned)rng_below(model->rng, MODEL_QTREES), lun % 3);
 }
 
 void model_pick_snapshot(struct model *model, char lun[MODEL_NAME_BYTES],

@@ -211,8 +211,7 @@ void oracle_store_key(unsigned key, char text[16])
 
 /* ---- comparison */
 
-PRINTF_LIKE(2, 3)
-static bool oracle_refuse(struct oracle_verdict *verdict, const char *format, ...)
+bool oracle_refuse(struct oracle_verdict *verdict, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -324,6 +323,10 @@ static bool oracle_fits_list(const struct oracle *oracle, struct pool *pool,
         if (list[at].size_bytes != (uint64_t)object->sectors * ORACLE_SECTOR_BYTES)
             return oracle_refuse(verdict, "%s has %" PRIu64 " bytes instead of %" PRIu32 " sectors",
                                  object->name, list[at].size_bytes, object->sectors);
+        if ((list[at].volume_snapshot_id != 0) != object->is_member ||
+            list[at].is_autodelete != object->is_autodelete)
+            return oracle_refuse(verdict, "%s has other attributes than it must have",
+                                 object->name);
     }
     if (count != wanted)
         return oracle_refuse(verdict, "there are %zu objects instead of %zu", count, wanted);
@@ -354,7 +357,8 @@ bool oracle_fits(const struct oracle *oracle, struct pool *pool, bool exactly,
                  struct oracle *observed, struct oracle_verdict *verdict)
 {
     verdict->text[0] = '\0';
-    if (!oracle_fits_list(oracle, pool, verdict) || !oracle_fits_store(oracle, pool, verdict))
+    if (!oracle_fits_list(oracle, pool, verdict) || !oracle_fits_volumes(oracle, pool, verdict) ||
+        !oracle_fits_store(oracle, pool, verdict))
         return false;
     AUTO_FREE struct oracle *found = malloc(sizeof(*found));
     INVARIANT(found != NULL);

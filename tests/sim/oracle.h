@@ -27,14 +27,18 @@ enum
     ORACLE_NAME_BYTES = 24,
     ORACLE_PENDING_MAX = 1 << 14,
     ORACLE_KEYS = 8,
+    ORACLE_VOLUMES = 4,
+    ORACLE_SETS = 3, /* snapshots of a volume */
 };
 
-/* A LUN, "l3", or a snapshot, "l3@s1". */
+/* A LUN, "l3" or "v0/l3", or a snapshot, "l3@s1". */
 struct oracle_object
 {
     char name[ORACLE_NAME_BYTES]; /* "": the place is free */
     uint32_t sectors;
-    uint32_t age; /* snapshots are listed in this order */
+    uint32_t age;       /* snapshots are listed in this order */
+    bool is_member;     /* a snapshot that is part of one of its volume */
+    bool is_autodelete; /* an attribute */
     uint32_t durable[ORACLE_SECTORS_MAX];
     uint32_t current[ORACLE_SECTORS_MAX];
 };
@@ -47,14 +51,35 @@ struct oracle_pending
     uint32_t group; /* of WRITE ATOMIC: all of it or nothing; else 0 */
 };
 
+struct oracle_set
+{
+    char name[8]; /* without the volume's; "": the place is free */
+    bool is_deferred;
+};
+
+struct oracle_volume
+{
+    char name[4];    /* "": the place is free */
+    char parent[16]; /* "v0@t1", what it depends on; or "" */
+    bool has_qtree;  /* "q" */
+    struct oracle_set sets[ORACLE_SETS];
+};
+
 struct oracle
 {
+    struct oracle_volume volumes[ORACLE_VOLUMES];
     struct oracle_object objects[ORACLE_OBJECTS_MAX];
     struct oracle_pending pending[ORACLE_PENDING_MAX];
     uint32_t pending_count;
     uint32_t next_version, next_group, next_age;
     uint32_t store[ORACLE_KEYS]; /* value of each key, 0: none */
     uint64_t pool_bytes;
+};
+
+/* A sentence about the first thing that the oracle does not allow; "" if there is none. */
+struct oracle_verdict
+{
+    char text[512];
 };
 
 /* The bytes of a sector. */
@@ -72,6 +97,28 @@ struct oracle_object *oracle_copy(struct oracle *oracle, const char *source, con
 void oracle_restore(struct oracle *oracle, const char *lun, const char *snapshot);
 void oracle_resize(struct oracle *oracle, const char *name, uint32_t sectors);
 
+/* ---- volumes: oracle_volume.c; false: there is no place left */
+
+struct oracle_volume *oracle_find_volume(struct oracle *oracle, const char *name);
+bool oracle_add_volume(struct oracle *oracle, const char *name);
+/* With all that is in it. */
+void oracle_remove_volume(struct oracle *oracle, const char *name);
+void oracle_rename_volume(struct oracle *oracle, const char *name, const char *new_name);
+/* Whether the LUN or snapshot is in the volume. */
+bool oracle_is_in(const struct oracle_object *object, const char *volume);
+struct oracle_set *oracle_find_set(struct oracle *oracle, const char *volume, const char *set);
+unsigned oracle_count_clones(const struct oracle *oracle, const char *volume, const char *set);
+bool oracle_add_set(struct oracle *oracle, const char *volume, const char *set);
+void oracle_remove_set(struct oracle *oracle, const char *volume, const char *set);
+void oracle_restore_set(struct oracle *oracle, const char *volume, const char *set);
+bool oracle_clone_volume(struct oracle *oracle, const char *volume, const char *set,
+                         const char *name);
+/* A deferred snapshot goes with its last clone. */
+void oracle_split_volume(struct oracle *oracle, const char *name);
+/* Compares names, parents and snapshots of volumes, and what belongs to them. */
+bool oracle_fits_volumes(const struct oracle *oracle, struct pool *pool,
+                         struct oracle_verdict *verdict);
+
 /* Notes a write of @versions (NULL: zeros), not durable yet. */
 void oracle_write(struct oracle *oracle, const char *name, uint32_t sector, uint32_t count,
                   const uint32_t *versions, bool is_atomic);
@@ -81,11 +128,8 @@ void oracle_flush(struct oracle *oracle, const char *name);
 /* The value of store key @key: its bytes are @value, repeated. */
 void oracle_store_key(unsigned key, char text[16]);
 
-/* A sentence about the first thing that the oracle does not allow; "" if there is none. */
-struct oracle_verdict
-{
-    char text[512];
-};
+/* Sets the verdict. Returns false. */
+bool oracle_refuse(struct oracle_verdict *verdict, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /*
  * Compares the pool with the oracle. @exactly: nothing is pending, what was written is there.

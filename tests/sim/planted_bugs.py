@@ -38,9 +38,21 @@ BUGS = [
      '.own_blks = le64_put(atomic_load(&line->own_blks))', '.own_blks = le64_put(0)'),
     ('the last child of a hidden point is walked', 'lun/map/lineage.c',
      'return point->child_count - point->walking_children > 1;', 'return true;'),
-    ('a snapshot is reported before it is durable', 'lun/volume/lun.c',
+    ('a snapshot is reported before it is durable', 'lun/volume/snapshot.c',
      COMMIT + '    if (r == 0)\n        event_add(pool, "info", "snapshot.created"',
      '    if (r == 0)\n        event_add(pool, "info", "snapshot.created"'),
+    ('a snapshot of a volume is reported before it is durable', 'lun/volume/volume_snapshot.c',
+     COMMIT + '    for (size_t i = 0; r == 0 && i < count; i++)',
+     '    for (size_t i = 0; r == 0 && i < count; i++)'),
+    ('what a snapshot of a LUN is part of is forgotten', 'lun/volume/draft.c',
+     '.volume_snapshot_id = lun->volume_snapshot ? lun->volume_snapshot->object.id : 0,',
+     '.volume_snapshot_id = 0,'),
+    ('a head is charged to nobody after a freeze', 'lun/map/lineage.c',
+     'catalog_set_line_volume(pool, head, line->volume);', ''),
+    ('a redeploy gives up the head that it froze', 'lun/volume/group.c',
+     'fill->is_head ? cut->head_id : cut->point_id', 'cut->point_id'),
+    ('a deferred snapshot stays behind', 'lun/volume/volume.c',
+     '    if (*gone)\n        volume_snapshot_plan_delete(group, parent);', ''),
     ('recovery allocates blocks that records name', 'lun/pool/pool.c',
      '    r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);', '    r = 0;'),
     ('a freed block is used again before the next checkpoint', 'lun/pool/space.c',
@@ -50,7 +62,8 @@ BUGS = [
      '        bits_clear(group->busy, bit, len);\n        group->free += len;\n'
      '        space->free_blks += len;\n        space->loaded_free_blks += len;\n        return;'),
 ]
-PROGRAM = [f'tests/sim/{name}.c' for name in ('oracle', 'sim', 'sim_main', 'sim_ops')]
+PROGRAM = [f'tests/sim/{name}.c' for name in ('oracle', 'oracle_volume', 'sim', 'sim_main', 'sim_ops',
+                                                   'sim_volume')]
 PROGRAM += [f'tests/lib/{name}.c' for name in ('replay', 'rng', 'simdev', 'simdev_image')]
 
 

@@ -51,6 +51,31 @@ int sim_random_op(struct sim *sim);
 /* The hook of the disk: while a checkpoint is written, now and then another thread does an
  * operation from beginning to end. */
 void sim_overlap_cb(void *opaque, enum simdev_op op, const uint8_t *head);
+/* What operations begin and end with; see sim_ops.c. */
+struct oracle *sim_begin_command(struct sim *sim, const char *op);
+MUST_CHECK int sim_end_command(struct sim *sim, int r);
+const struct oracle_object *sim_pick(struct sim *sim, bool want_lun, bool want_snapshot);
+bool sim_pick_free_lun(struct sim *sim, char name[ORACLE_NAME_BYTES]);
+
+enum
+{
+    SIM_NOTHING = 1, /* there was nothing to do it on */
+};
+
+/* sim_volume.c: operations on volumes and on several LUNs */
+int sim_op_volume_create(struct sim *sim);
+int sim_op_volume_rename(struct sim *sim);
+int sim_op_volume_delete(struct sim *sim);
+int sim_op_qtree(struct sim *sim);
+int sim_op_set_create(struct sim *sim);
+int sim_op_set_delete(struct sim *sim);
+int sim_op_set_restore(struct sim *sim);
+int sim_op_volume_clone(struct sim *sim);
+int sim_op_volume_split(struct sim *sim);
+int sim_op_group_clone(struct sim *sim);
+int sim_op_redeploy(struct sim *sim);
+int sim_op_attributes(struct sim *sim);
+
 /* A few LUNs with content. */
 void sim_prepare(struct sim *sim);
 

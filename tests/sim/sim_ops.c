@@ -22,12 +22,11 @@ enum
     SIM_LUNS = 8,
     SIM_SNAPSHOTS = 4, /* of a LUN */
     SIM_IO_SECTORS_MAX = 256,
-    SIM_NOTHING = 1,
 };
 
 /* ---- picking */
 
-static const struct oracle_object *sim_pick(struct sim *sim, bool want_lun, bool want_snapshot)
+const struct oracle_object *sim_pick(struct sim *sim, bool want_lun, bool want_snapshot)
 {
     const struct oracle_object *picked = NULL;
     uint64_t count = 0;
@@ -42,12 +41,21 @@ static const struct oracle_object *sim_pick(struct sim *sim, bool want_lun, bool
     return picked;
 }
 
-static bool sim_pick_free_lun(struct sim *sim, char name[ORACLE_NAME_BYTES])
+bool sim_pick_free_lun(struct sim *sim, char name[ORACLE_NAME_BYTES])
 {
-    unsigned first = (unsigned)rng_below(sim->rng, SIM_LUNS);
-    for (unsigned i = 0; i < SIM_LUNS; i++)
+    const struct oracle_volume *volume = &sim->now->volumes[rng_below(sim->rng, ORACLE_VOLUMES)];
+    unsigned count = SIM_LUNS;
+    char prefix[16] = "";
+    if (volume->name[0] && rng_percent(sim->rng, 60))
     {
-        snprintf(name, ORACLE_NAME_BYTES, "l%u", (first + i) % SIM_LUNS);
+        count = 3;
+        snprintf(prefix, sizeof(prefix), "%.2s/%s", volume->name,
+                 volume->has_qtree && rng_percent(sim->rng, 40) ? "q/" : "");
+    }
+    unsigned first = (unsigned)rng_below(sim->rng, count);
+    for (unsigned i = 0; i < count; i++)
+    {
+        snprintf(name, ORACLE_NAME_BYTES, "%sl%u", prefix, (first + i) % count);
         if (!oracle_find(sim->now, name))
             return true;
     }
@@ -101,14 +109,14 @@ static int sim_result(struct sim *sim, int r)
     return r;
 }
 
-static struct oracle *sim_begin_command(struct sim *sim, const char *op)
+struct oracle *sim_begin_command(struct sim *sim, const char *op)
 {
     sim->op = op;
     memcpy(sim->maybe, sim->now, sizeof(*sim->maybe));
     return sim->maybe;
 }
 
-static int sim_end_command(struct sim *sim, int r)
+int sim_end_command(struct sim *sim, int r)
 {
     sim->has_maybe = r < 0;
     if (r < 0)
@@ -342,6 +350,13 @@ static int sim_op_rename(struct sim *sim)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "rename");
     replay_trace(sim->replay, "rename %s to %s", object->name, name);
+    bool has_snapshots = false;
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+        has_snapshots |=
+            strchr(sim->now->objects[i].name, '@') &&
+            strncmp(sim->now->objects[i].name, object->name, strlen(object->name)) == 0;
+    if (has_snapshots && strncmp(object->name, name, 3) != 0)
+        return SIM_NOTHING; /* it stays where it is */
     oracle_rename(after, object->name, name);
     return sim_end_command(sim, lun_rename(sim->pool, object->name, name, &sim->why));
 }
@@ -384,7 +399,7 @@ static int sim_op_snapshot_delete(struct sim *sim)
     char lun[ORACLE_NAME_BYTES];
     const char *snapshot;
     const struct oracle_object *object = sim_pick(sim, false, true);
-    if (!object)
+    if (!object || object->is_member)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "snapshot delete");
     replay_trace(sim->replay, "delete snapshot %s", object->name);
@@ -471,15 +486,21 @@ static const struct
     unsigned weight;
     bool may_overlap;
 } sim_ops[] = {
-    {sim_op_write, 50, true},  {sim_op_write_atomic, 8, true},
-    {sim_op_unmap, 12, true},  {sim_op_compare_and_write, 4, true},
-    {sim_op_flush, 10, true},  {sim_op_create, 8, true},
-    {sim_op_clone, 14, true},  {sim_op_clone_many, 4, true},
-    {sim_op_delete, 9, true},  {sim_op_rename, 3, true},
-    {sim_op_resize, 6, true},  {sim_op_snapshot, 14, true},
-    {sim_op_restore, 6, true}, {sim_op_snapshot_delete, 9, true},
-    {sim_op_store, 5, true},   {sim_op_checkpoint, 12, false},
-    {sim_op_jobs, 25, true},   {sim_op_grow, 1, false},
+    {sim_op_write, 50, true},        {sim_op_write_atomic, 8, true},
+    {sim_op_unmap, 12, true},        {sim_op_compare_and_write, 4, true},
+    {sim_op_flush, 10, true},        {sim_op_create, 8, true},
+    {sim_op_clone, 14, true},        {sim_op_clone_many, 4, true},
+    {sim_op_delete, 9, true},        {sim_op_rename, 3, true},
+    {sim_op_resize, 6, true},        {sim_op_snapshot, 14, true},
+    {sim_op_restore, 6, true},       {sim_op_snapshot_delete, 9, true},
+    {sim_op_store, 5, true},         {sim_op_checkpoint, 12, false},
+    {sim_op_jobs, 25, true},         {sim_op_grow, 1, false},
+    {sim_op_volume_create, 4, true}, {sim_op_volume_rename, 2, true},
+    {sim_op_volume_delete, 2, true}, {sim_op_qtree, 2, true},
+    {sim_op_set_create, 10, true},   {sim_op_set_delete, 7, true},
+    {sim_op_set_restore, 4, true},   {sim_op_volume_clone, 4, true},
+    {sim_op_volume_split, 2, true},  {sim_op_group_clone, 4, true},
+    {sim_op_redeploy, 5, true},      {sim_op_attributes, 2, true},
 };
 
 static int sim_pick_op(struct sim *sim, bool overlapping)
@@ -538,6 +559,8 @@ void sim_overlap_cb(void *opaque, enum simdev_op op, const uint8_t *head)
 
 void sim_prepare(struct sim *sim)
 {
+    if (sim_op_volume_create(sim) < 0)
+        return;
     for (unsigned i = 0; i < 3; i++)
     {
         if (sim_op_create(sim) < 0)

@@ -38,7 +38,7 @@ static int change_list(uint32_t birth, uint64_t blk, uint64_t len, bool is_node,
 {
     AUTO_CHANGE struct change change;
     change_init(&change, host.pool);
-    CU_ASSERT_EQUAL_FATAL(space_admit(host.pool->space, ROOM, true), 0);
+    CU_ASSERT_EQUAL_FATAL(space_admit(host.pool->space, ROOM, SPACE_FREEING), 0);
     int r;
     while ((r = drops_prepare(&change, line, birth, blk, len)) == -EAGAIN)
         CU_ASSERT_EQUAL_FATAL(tree_op_load(&change.drops), 0);

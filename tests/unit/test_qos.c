@@ -195,8 +195,12 @@ static void test_groups(void)
 {
     AUTO_FREE struct qos_group_info *list = NULL;
     size_t count = 0;
-    const uint64_t none = 0, volume = 77;
+    const uint64_t none = 0;
+    struct volume_info info;
     set_up();
+    CU_ASSERT_EQUAL_FATAL(volume_create(pool, "vol", &(struct volume_attributes){0}, &why), 0);
+    CU_ASSERT_EQUAL_FATAL(volume_get_info(pool, "vol", &info, NULL), 0);
+    const uint64_t volume = info.id;
     CU_ASSERT_EQUAL(create("all", 5000), 0);
     CU_ASSERT_EQUAL(qos_set(qos, QOS_POOL, &none, 1, "all", &why), 0);
     CU_ASSERT_EQUAL(qos_set(qos, QOS_VOLUME, &volume, 1, "background", &why), 0);
@@ -206,7 +210,7 @@ static void test_groups(void)
     CU_ASSERT_EQUAL(list[0].kind, QOS_POOL);
     CU_ASSERT_STRING_EQUAL(list[0].class_name, "all");
     CU_ASSERT_EQUAL(list[0].limits.max_iops, 5000);
-    CU_ASSERT_EQUAL(list[1].id, 77);
+    CU_ASSERT_EQUAL(list[1].id, volume);
     CU_ASSERT_EQUAL(qos_set(qos, QOS_VOLUME, &volume, 1, "default", &why), 0);
     CU_ASSERT_EQUAL(qos_set(qos, QOS_POOL, &none, 1, "default", &why), 0);
     /* The limits of "default" are for LUNs. */
@@ -217,6 +221,14 @@ static void test_groups(void)
     CU_ASSERT_EQUAL_FATAL(count, 1);
     CU_ASSERT_STRING_EQUAL(list[0].class_name, "");
     CU_ASSERT_EQUAL(list[0].limits.max_iops, 0);
+    /* What is stored ends with the volume: at once, or at the next start. */
+    CU_ASSERT_EQUAL(qos_set(qos, QOS_VOLUME, &volume, 1, "all", &why), 0);
+    qos_forget_volume(qos, volume);
+    CU_ASSERT_EQUAL(class_info("all").users, 0);
+    CU_ASSERT_EQUAL(qos_set(qos, QOS_VOLUME, &volume, 1, "all", &why), 0);
+    CU_ASSERT_EQUAL(volume_delete(pool, "vol", true, 0, NULL), 0);
+    reopen();
+    CU_ASSERT_EQUAL(class_info("all").users, 0);
     tear_down();
 }
 
@@ -355,6 +367,31 @@ static void test_flag_follows_limits(void)
     tear_down();
 }
 
+/* A LUN has the limits of the volume that it is in, also when it gets there in use. */
+static void test_volume(void)
+{
+    struct qos_lun *lun;
+    struct volume_info info;
+    set_up();
+    CU_ASSERT_EQUAL_FATAL(volume_create(pool, "vol", &(struct volume_attributes){0}, &why), 0);
+    CU_ASSERT_EQUAL_FATAL(volume_get_info(pool, "vol", &info, NULL), 0);
+    CU_ASSERT_EQUAL(qos_set(qos, QOS_VOLUME, &info.id, 1, "background", &why), 0);
+    struct lun *handle = open_lun("lun0", &lun);
+    CU_ASSERT_FALSE(qos_is_limited(lun, QOS_READ));
+    CU_ASSERT_EQUAL(lun_rename(pool, "lun0", "vol/lun0", &why), 0);
+    qos_lun_renamed(qos, lun->id, "vol/lun0");
+    CU_ASSERT_TRUE(qos_is_limited(lun, QOS_READ));
+    CU_ASSERT_EQUAL(known("vol/lun0").volume_id, info.id);
+    CU_ASSERT_EQUAL(lun_rename(pool, "vol/lun0", "lun0", &why), 0);
+    qos_lun_renamed(qos, lun->id, "vol/lun0"); /* old news */
+    CU_ASSERT_TRUE(qos_is_limited(lun, QOS_READ));
+    qos_lun_renamed(qos, lun->id, "lun0");
+    CU_ASSERT_FALSE(qos_is_limited(lun, QOS_READ));
+    qos_lun_close(lun);
+    lun_close(handle);
+    tear_down();
+}
+
 static void test_figures(void)
 {
     struct qos_lun *lun, *again;
@@ -487,6 +524,7 @@ static CU_TestInfo class_tests[] = {
 static CU_TestInfo request_tests[] = {
     {"without QoS", test_without_qos},
     {"the flag follows the limits", test_flag_follows_limits},
+    {"the limits of a volume", test_volume},
     {"figures outlive their users", test_figures},
     {"a blocked request is given up", test_blocked_and_given_up},
     {"blocked requests are let go by a change and by the end", test_blocked_are_let_go},

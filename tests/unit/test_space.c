@@ -59,16 +59,17 @@ static void test_take_and_cancel(void)
     struct space *space = host.pool->space;
     struct space_stats before = stats();
     uint64_t blk, got, other, other_got;
-    CU_ASSERT_EQUAL_FATAL(space_take(space, 0, 10, &blk, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, 0, 10, &blk, &got), 0);
     CU_ASSERT_EQUAL(got, 10);
     CU_ASSERT_EQUAL(stats().free_blks, before.free_blks - 10);
     CU_ASSERT_EQUAL(stats().data_blks, before.data_blks);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk, 5, &other, &other_got), 0); /* the hint is taken */
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk, 5, &other, &other_got),
+                          0); /* the hint is taken */
     CU_ASSERT_EQUAL(other, blk + 10);
     space_cancel(space, other, other_got);
     space_cancel(space, blk, got);
     CU_ASSERT_EQUAL(stats().free_blks, before.free_blks);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk, 3, &other, &other_got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk, 3, &other, &other_got), 0);
     CU_ASSERT_EQUAL(other, blk); /* free at once: no checkpoint knows it */
     space_cancel(space, other, other_got);
     host_stop(&host);
@@ -81,7 +82,7 @@ static void test_never_fixed(void)
     uint64_t journal_end = DISK_GROUP_HEAD_BLKS + 2 * host.pool->journal_half_blks, blk, got;
     int r;
     uint64_t taken = 0;
-    while ((r = space_take(space, 0, 64, &blk, &got)) == 0)
+    while ((r = space_take(space, SPACE_THIN, 0, 64, &blk, &got)) == 0)
     {
         taken += got;
         CU_ASSERT_TRUE(blk % HOST_GROUP_BLKS >= DISK_GROUP_HEAD_BLKS);
@@ -95,9 +96,10 @@ static void test_never_fixed(void)
     CU_ASSERT_EQUAL(now.fixed_blks + now.node_blks + taken + now.free_blks + now.deferred_blks,
                     now.total_blks);
     /* The reserve is for what frees. */
-    CU_ASSERT_EQUAL(space_admit(space, 10, false), -ENOSPC);
-    CU_ASSERT_EQUAL(space_admit(space, 10, true), 0);
-    CU_ASSERT_TRUE(space_admit(space, now.free_blks, true) < 0); /* ten of them are promised */
+    CU_ASSERT_EQUAL(space_admit(space, 10, SPACE_THIN), -ENOSPC);
+    CU_ASSERT_EQUAL(space_admit(space, 10, SPACE_FREEING), 0);
+    CU_ASSERT_TRUE(space_admit(space, now.free_blks, SPACE_FREEING) <
+                   0); /* ten of them are promised */
     space_leave(space, 10);
     host_crash(&host);
     host_stop(&host);
@@ -110,7 +112,7 @@ static void test_deferred(void)
     struct space_stats before = stats();
     uint64_t blk, got, other, other_got;
     bool is_allocated;
-    CU_ASSERT_EQUAL_FATAL(space_take(space, 0, 8, &blk, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, 0, 8, &blk, &got), 0);
     space_commit(space, blk, got);
     CU_ASSERT_EQUAL(stats().data_blks, before.data_blks + 8);
     CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
@@ -120,13 +122,13 @@ static void test_deferred(void)
     CU_ASSERT_FALSE(is_allocated); /* the next checkpoint will say so */
     CU_ASSERT_EQUAL(stats().free_blks, free_blks);
     CU_ASSERT_EQUAL(stats().deferred_blks, 8);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk, 8, &other, &other_got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk, 8, &other, &other_got), 0);
     CU_ASSERT_TRUE(other >= blk + 8 || other + other_got <= blk);
     space_cancel(space, other, other_got);
     CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
     CU_ASSERT_EQUAL(stats().deferred_blks, 0);
     CU_ASSERT_EQUAL(stats().free_blks, free_blks + 8);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk, 8, &other, &other_got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk, 8, &other, &other_got), 0);
     CU_ASSERT_EQUAL(other, blk);
     space_cancel(space, other, other_got);
     host_stop(&host);
@@ -138,19 +140,19 @@ static void test_again_or_full(void)
     host_start(&host, NULL);
     struct space *space = host.pool->space;
     uint64_t blk = 0, got = 0, last = 0, last_got = 0;
-    while (space_take(space, 0, 64, &blk, &got) == 0)
+    while (space_take(space, SPACE_THIN, 0, 64, &blk, &got) == 0)
     {
         space_commit(space, blk, got);
         last = blk;
         last_got = got;
     }
-    CU_ASSERT_EQUAL(space_take(space, 0, 1, &blk, &got), -ENOSPC);
+    CU_ASSERT_EQUAL(space_take(space, SPACE_THIN, 0, 1, &blk, &got), -ENOSPC);
     CU_ASSERT_EQUAL(blk + got, last + last_got); /* untouched by failures */
     space_free(space, last, last_got, false);
-    CU_ASSERT_EQUAL(space_take(space, 0, 1, &blk, &got), -EAGAIN);
-    CU_ASSERT_EQUAL(space_admit(space, 1, false), -EAGAIN);
+    CU_ASSERT_EQUAL(space_take(space, SPACE_THIN, 0, 1, &blk, &got), -EAGAIN);
+    CU_ASSERT_EQUAL(space_admit(space, 1, SPACE_THIN), -EAGAIN);
     CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
-    CU_ASSERT_EQUAL(space_take(space, 0, 1, &blk, &got), 0);
+    CU_ASSERT_EQUAL(space_take(space, SPACE_THIN, 0, 1, &blk, &got), 0);
     host_crash(&host);
     host_stop(&host);
 }
@@ -167,7 +169,7 @@ static void test_pins(void)
     CU_ASSERT_EQUAL(space_pin_replayed(space, blk, 8), -EBADMSG); /* over the next group's head */
     CU_ASSERT_EQUAL(space_pin_replayed(space, blk - 8, 4), 0);
     CU_ASSERT_EQUAL(space_pin_replayed(space, blk - 5, 1), -EBADMSG); /* named twice */
-    CU_ASSERT_EQUAL_FATAL(space_take(space, blk - 8, 1, &other, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, blk - 8, 1, &other, &got), 0);
     CU_ASSERT_TRUE(other >= blk - 4);
     space_take_node_at(space, blk - 8);
     space_commit(space, blk - 7, 3);
@@ -183,7 +185,7 @@ static void test_contradiction(void)
 {
     host_start(&host, NULL);
     uint64_t blk, got;
-    CU_ASSERT_EQUAL_FATAL(space_take(host.pool->space, 0, 1, &blk, &got), 0);
+    CU_ASSERT_EQUAL_FATAL(space_take(host.pool->space, SPACE_THIN, 0, 1, &blk, &got), 0);
     space_cancel(host.pool->space, blk, got);
     space_free(host.pool->space, blk, 1, false);
     struct pool_info info;
@@ -244,6 +246,12 @@ static void test_grow(void)
     host_start(&host, NULL);
     struct space_stats before = stats();
     struct reason why;
+    uint64_t would = 0;
+    CU_ASSERT_EQUAL(pool_grow(host.pool, HOST_POOL_BYTES / 2, &why), -EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "never shrinks"));
+    CU_ASSERT_EQUAL(pool_grow_dry_run(host.pool, HOST_POOL_BYTES, &would, &why), -EINVAL);
+    CU_ASSERT_EQUAL(pool_grow_dry_run(host.pool, 2 * HOST_POOL_BYTES + 1, &would, &why), 0);
+    CU_ASSERT_EQUAL(would, 2 * HOST_POOL_BYTES);
     CU_ASSERT_EQUAL(pool_grow(host.pool, HOST_POOL_BYTES + BLK_BYTES, &why), -EINVAL);
     CU_ASSERT_EQUAL(stats().total_blks, before.total_blks); /* not a whole group */
     CU_ASSERT_EQUAL(pool_grow(host.pool, 2 * HOST_POOL_BYTES, &why), 0);
@@ -260,6 +268,120 @@ static void test_grow(void)
     host_stop(&host);
 }
 
+/* Nodes go to their area, data does not; what lies below it keeps its room. */
+static void test_node_area(void)
+{
+    host_start(&host, NULL);
+    struct space *space = host.pool->space;
+    uint64_t begin = DISK_GROUP_HEAD_BLKS + 2 * host.pool->journal_half_blks;
+    uint64_t end = space->area_end, blk, got, area_blks = stats().reserve_blks;
+    CU_ASSERT_EQUAL(end, begin + area_blks);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, begin, 8, &blk, &got), 0); /* whatever the hint */
+    CU_ASSERT_TRUE(blk >= end);
+    space_cancel(space, blk, got);
+    uint64_t nodes = 0;
+    while ((blk = space_try_node(space)) < end)
+    {
+        CU_ASSERT_TRUE(blk >= begin);
+        nodes++;
+    }
+    CU_ASSERT_TRUE(nodes > 0 && nodes <= area_blks);
+    CU_ASSERT_TRUE(space_try_node(space) > end); /* there is none left in it */
+    space_free(space, begin, area_blks, true);
+    simdev_set_room(host.disk, 0);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    blk = space_try_node(space);
+    CU_ASSERT_TRUE(blk >= begin && blk < end); /* and there are some again */
+    host_crash(&host);
+    host_stop(&host);
+}
+
+/* The file system below is full: data gets ENOSPC, everything else goes on, and a delete helps. */
+static void test_no_room_below(void)
+{
+    host_start(&host, NULL);
+    struct reason why;
+    host_create(&host, "a", 4096);
+    host_create(&host, "b", 4096);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 1024, 1, 0), 0);
+    host_settle(&host);
+    simdev_set_room(host.disk, 0);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 0, 1024, 2, 0), -ENOSPC);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 8, 3, 0), 0); /* its own blocks have room */
+    CU_ASSERT_TRUE(host_has_event(&host, "pool.no-room-below", "b"));
+    for (unsigned i = 0; i < 3; i++)
+    {
+        host_clone(&host, "a", "c");
+        host_snapshot(&host, "c", "s");
+        host_reopen(&host);
+        CU_ASSERT_EQUAL(host_write(&host, "c", 64 * i, 1, 2, LUN_FUA), -ENOSPC);
+        CU_ASSERT_EQUAL(lun_delete(host.pool, "c", true, 0, &why), 0);
+        host_settle(&host);
+        CU_ASSERT_EQUAL(host_check(&host), 0);
+    }
+    host_crash_open(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "a", 0, 8, 3) && host_holds(&host, "a", 8, 1016, 1));
+    CU_ASSERT_EQUAL(pool_grow(host.pool, 2 * HOST_POOL_BYTES, &why), -ENOSPC);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "no room for its metadata"));
+    host_delete(&host, "a");
+    host_settle(&host);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 0, 512, 2, 0), 0);
+    host_reopen(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "b", 0, 512, 2));
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
+/* Blocks that were freed keep their room unless they were discarded, and are found again. */
+static void test_room_of_freed(void)
+{
+    struct pool_info info;
+    host_start(&host, NULL);
+    host_create(&host, "a", 4096);
+    host_create(&host, "b", 4096);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 512, 1, 0), 0);
+    host_settle(&host);
+    simdev_set_room(host.disk, 0);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 0, 1, 2, 0), -ENOSPC);
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.health, POOL_HEALTHY); /* it has space; who lacks it is another one */
+    for (uint64_t lba = 0; lba < 512; lba += 64)
+        CU_ASSERT_EQUAL(host_unmap(&host, "a", lba, 32), 0);
+    host_settle(&host);
+    for (uint64_t lba = 0; lba < 200; lba += 8)
+        CU_ASSERT_EQUAL(host_write(&host, "b", lba, 8, 2, 0), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 300, 300, 2, 0), -ENOSPC);
+    host_reopen(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "b", 0, 200, 2) && host_holds(&host, "a", 32, 32, 1));
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
+/* A pool that was made without it, or copied as a sparse file, gets its room when it is opened. */
+static void test_room_at_open(void)
+{
+    host_start(&host, NULL);
+    host_create(&host, "a", 4096);
+    uint64_t begin = DISK_GROUP_HEAD_BLKS + 2 * host.pool->journal_half_blks;
+    uint64_t end = host.pool->space->area_end;
+    host_close(&host);
+    struct device *device = simdev_open(host.disk);
+    CU_ASSERT_EQUAL(device->ops->discard(device, BLK_BYTES, (end - 1) * BLK_BYTES), 0);
+    device_close(device);
+    simdev_set_room(host.disk, 1);
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    host_close(&host);
+    device = simdev_open(host.disk);
+    CU_ASSERT_EQUAL(device->ops->allocate(device, BLK_BYTES, (end - 1) * BLK_BYTES), 0);
+    CU_ASSERT_EQUAL(device->ops->discard(device, BLK_BYTES, (end - 1) * BLK_BYTES), 0);
+    device_close(device);
+    simdev_set_room(host.disk, 0); /* not even that: it is opened all the same */
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    CU_ASSERT_TRUE(begin < end);
+    host_stop(&host);
+}
+
 static CU_TestInfo space_tests[] = {
     {"bits", test_bits},
     {"taking and giving back", test_take_and_cancel},
@@ -272,6 +394,10 @@ static CU_TestInfo space_tests[] = {
     {"a damaged bitmap", test_damaged_bitmap},
     {"whole groups", test_usable},
     {"growing", test_grow},
+    {"the area for nodes", test_node_area},
+    {"a full file system below", test_no_room_below},
+    {"room of what was freed", test_room_of_freed},
+    {"room is taken when a pool is opened", test_room_at_open},
     CU_TEST_INFO_NULL,
 };
 

@@ -65,6 +65,11 @@ json subjects.0.class gold qos show
 after qos set brother clone default
 after qos set --pool default
 json classes.0.users 0 qos class show gold
+after volume create disks
+after qos set disks gold
+json subjects.0.class gold qos show disks
+after volume delete disks
+json classes.0.users 0 qos class show gold
 after qos class delete gold
 json count 2 qos class show
 json errors 0 pool check

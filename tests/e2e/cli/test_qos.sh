@@ -107,7 +107,7 @@ json count 2 qos set slow fast silver
 json classes.0.users 2 qos class show silver
 refused 1 "" qos set fast nothing silver
 ok qos set slow fast default
-says "Put 2 LUNs into class default."
+says "Put 2 LUNs and volumes into class default."
 json count 1 qos show
 
 ok qos set --pool silver
@@ -133,10 +133,33 @@ refused 1 "no QoS class" lun clone quick c3 --qos gold
 [[ $err == *"try: lunette qos class show"* ]] || fail "no hint: $err"
 refused 1 "no QoS class" lun clone quick c3 --qos gold --dry-run
 refused 1 "" lun show c3
+ok clone create quick=c4 c1=c5 --qos background
+json classes.0.users 24 qos class show background
+ok lun delete c4 c5
 ok lun delete c2
 json classes.0.users 21 qos class show background
 ok qos set quick default
 ok lun rename quick fast
+
+# ---- volumes: a class of the volume, and of a LUN in it ----
+ok volume create vol
+ok lun create vol/db 64M
+ok qos set vol background
+says "Put vol into class background."
+json subjects.0.kind volume qos show vol
+json subjects.0.class background qos show vol
+json subjects.0.class default qos show vol/db
+json subjects.1.kind volume qos show
+ok qos set vol/db background
+json subjects.0.class background qos show vol/db
+ok volume rename vol disks
+json subjects.0.class background qos show disks
+refused 1 "no LUN or volume" qos show vol
+refused 1 "no LUN or volume" qos set vol background
+ok volume delete disks --with-contents
+json count 21 qos show
+ok volume create vol
+json subjects.0.class '' qos show vol
 
 # ---- a limit over NBD and iSCSI together; a LUN beside it is not held up ----
 ok igroup create g iqn.2001-04.com.example:h

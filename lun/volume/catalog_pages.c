@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Pages of object slots: where objects are, and how a checkpoint writes and an open reads them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/invariant.h"
+#include "lun/base/log.h"
+#include "lun/map/lineage.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/volume/catalog_internal.h"
+#include "lun/volume/verify.h"
+
+/* ---- pages --------------------------------------------------------------------------------- */
+
+static struct page *page_new(struct pool *pool, uint32_t slot_bytes)
+{
+    if (pool->page_count == pool->page_capacity)
+    {
+        uint64_t capacity = max_u64(64, pool->page_capacity * 2);
+        struct page **pages = realloc(pool->pages, capacity * sizeof(struct page *));
+        INVARIANT(pages); /* apply() cannot fail */
+        pool->pages = pages;
+        pool->page_capacity = capacity;
+    }
+    struct page *page = calloc(1, sizeof(*page));
+    INVARIANT(page);
+    page->number = pool->page_count;
+    page->slot_bytes = slot_bytes;
+    page->slot_count = DISK_PAGE_LARGE / slot_bytes;
+    list_init(&page->free_link);
+    list_init(&page->dirty_link);
+    list_add_tail(&pool->pages_free[slot_bytes == DISK_PAGE_LARGE], &page->free_link);
+    pool->pages[pool->page_count++] = page;
+    return page;
+}
+
+static void page_mark_dirty(struct pool *pool, struct page *page)
+{
+    if (page->is_dirty)
+        return;
+    page->is_dirty = true;
+    list_add_tail(&pool->dirty_pages, &page->dirty_link);
+    pool->dirty_page_count++;
+    space_owe(pool->space, 2);
+}
+
+void catalog_mark_dirty(struct pool *pool, struct object *object)
+{
+    if (atomic_load_explicit(&object->is_dirty, memory_order_relaxed))
+        return;
+    AUTO_LOCK(&pool->dirty_lock);
+    if (atomic_exchange(&object->is_dirty, true))
+        return;
+    list_add_tail(&pool->dirty_objects, &object->dirty_link);
+    if (object->page)
+        page_mark_dirty(pool, object->page);
+}
+
+static void object_place_in(struct object *object, struct page *page, uint32_t slot)
+{
+    page->objects[slot] = object;
+    page->used_count++;
+    object->page = page;
+    object->slot = slot;
+    if (page->used_count == page->slot_count)
+        list_remove(&page->free_link);
+}
+
+/* Gives a new object its slot: a small one if its bytes fit. */
+static void object_place(struct pool *pool, struct object *object, size_t len)
+{
+    bool is_large = len + sizeof(struct disk_object) > DISK_PAGE_SMALL;
+    struct list *with_room = &pool->pages_free[is_large];
+    struct page *page = list_is_empty(with_room)
+                            ? page_new(pool, is_large ? DISK_PAGE_LARGE : DISK_PAGE_SMALL)
+                            : container_of(with_room->next, struct page, free_link);
+    uint32_t slot = 0;
+    while (page->objects[slot])
+        slot++;
+    object_place_in(object, page, slot);
+}
+
+void catalog_object_leave_page(struct pool *pool, struct object *object)
+{
+    struct page *page = object->page;
+    if (!page)
+        return;
+    if (page->used_count == page->slot_count)
+        list_add_tail(&pool->pages_free[page->slot_bytes == DISK_PAGE_LARGE], &page->free_link);
+    page->objects[object->slot] = NULL;
+    page->used_count--;
+    object->page = NULL;
+    AUTO_LOCK(&pool->dirty_lock);
+    page_mark_dirty(pool, page);
+}
+
+/* apply() asks this of many objects at once: the buffer is kept. */
+static size_t object_len(struct pool *pool, const struct object *object)
+{
+    pool->encoded.len = 0;
+    catalog_encode(object, &pool->encoded);
+    INVARIANT(!pool->encoded.failed); /* apply() cannot fail */
+    return pool->encoded.len;
+}
+
+/* After a change of an object's bytes: they may have outgrown the slot. */
+void catalog_object_settle(struct pool *pool, struct object *object)
+{
+    if (pool->is_loading)
+        return; /* catalog_load() places what it reads */
+    size_t len = object_len(pool, object);
+    if (object->page && len + sizeof(struct disk_object) > object->page->slot_bytes)
+        catalog_object_leave_page(pool, object);
+    if (!object->page)
+        object_place(pool, object, len);
+    catalog_mark_dirty(pool, object);
+    AUTO_LOCK(&pool->dirty_lock);
+    page_mark_dirty(pool, object->page); /* it may be another page than the one marked before */
+}
+
+void catalog_object_init(struct pool *pool, struct object *object, enum disk_object_kind kind,
+                         uint64_t id)
+{
+    object->kind = kind;
+    object->id = id;
+    list_init(&object->dirty_link);
+    hash_add(&pool->objects_by_id, &object->by_id, hash_u64(id));
+}
+
+/* ---- checkpoints --------------------------------------------------------------------------- */
+
+struct page_image
+{
+    struct disk_page *disk;
+    uint64_t blk;
+};
+
+int catalog_prepare_switch(struct pool *pool, struct tree_op *op)
+{
+    size_t count = pool->dirty_page_count;
+    if (count > pool->page_image_capacity)
+    {
+        struct page_image *images = realloc(pool->page_images, count * sizeof(*images));
+        if (!images)
+            return -ENOMEM;
+        pool->page_images = images;
+        while (pool->page_image_capacity < count)
+        {
+            struct disk_page *disk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+            if (!disk)
+                return -ENOMEM;
+            images[pool->page_image_capacity++] = (struct page_image){.disk = disk};
+        }
+    }
+    list_for_each (page, &pool->dirty_pages, struct page, dirty_link)
+    {
+        struct tree_key key = {.lo = page->number}, end = {.lo = page->number + 1};
+        int r = tree_prepare_range(op, &pool->pages_tree, key, end, 1, NULL);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static void page_fill_image(const struct page *page, struct disk_page *disk)
+{
+    memset(disk, 0, sizeof(*disk));
+    disk->page = le64_put(page->number);
+    disk->slot_bytes = le16_put(page->slot_bytes);
+    struct writer writer = {0};
+    for (uint32_t i = 0; i < page->slot_count; i++)
+    {
+        const struct object *object = page->objects[i];
+        if (!object)
+            continue;
+        writer.len = 0;
+        catalog_encode(object, &writer);
+        INVARIANT(!writer.failed && writer.len + sizeof(struct disk_object) <= page->slot_bytes);
+        struct disk_object head = {.kind = le16_put(object->kind),
+                                   .len = le16_put(writer.len),
+                                   .id = le64_put(object->id)};
+        uint8_t *slot = disk->slots + (size_t)i * page->slot_bytes;
+        memcpy(slot, &head, sizeof(head));
+        if (writer.len > 0)
+            memcpy(slot + sizeof(head), writer.bytes, writer.len);
+    }
+    writer_destroy(&writer);
+}
+
+/* Gives the page a new block and makes the pages tree say so. */
+static void page_move(struct pool *pool, struct tree_op *op, struct page *page)
+{
+    if (page->blk)
+        space_free(pool->space, page->blk, 1, true);
+    page->blk = space_take_node(pool->space);
+    union disk_entry entry = {.page = {.page = le40_put(page->number),
+                                       .blk = le40_put(page->blk),
+                                       .cp_id = le48_put(atomic_load(&pool->cp_id))}};
+    struct tree_key key = {.lo = page->number};
+    struct tree_path path;
+    tree_change_seek(op, &pool->pages_tree, key, &path);
+    const struct disk_node *leaf = path.nodes[0]->disk;
+    bool is_there =
+        path.index[0] < le16_get(leaf->count) &&
+        tree_key_compare(tree_entry_key(DISK_TREE_PAGES, &leaf->entries[path.index[0]]), key) == 0;
+    tree_change_replace(op, &pool->pages_tree, &path, is_there, &entry, 1);
+}
+
+void catalog_switch(struct pool *pool, struct tree_op *op)
+{
+    AUTO_LOCK(&pool->dirty_lock);
+    list_for_each_safe (object, &pool->dirty_objects, struct object, dirty_link)
+    {
+        list_remove(&object->dirty_link);
+        atomic_store(&object->is_dirty, false);
+    }
+    pool->page_image_count = 0;
+    list_for_each_safe (page, &pool->dirty_pages, struct page, dirty_link)
+    {
+        page_move(pool, op, page);
+        struct page_image *image = &pool->page_images[pool->page_image_count++];
+        page_fill_image(page, image->disk);
+        image->blk = page->blk;
+        page->is_dirty = false;
+        list_remove(&page->dirty_link);
+    }
+    pool->dirty_page_count = 0;
+    pool->page_images_cp_id = atomic_load(&pool->cp_id);
+}
+
+int catalog_write(struct pool *pool)
+{
+    for (size_t i = 0; i < pool->page_image_count; i++)
+    {
+        struct page_image *image = &pool->page_images[i];
+        disk_header_seal(pool, &image->disk->header, DISK_MAGIC_PAGE, image->blk,
+                         pool->page_images_cp_id);
+        int r = device_write(pool->device, image->disk, BLK_BYTES, image->blk * BLK_BYTES);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+/* Slots of one kind on one page. */
+static int page_load_kind(struct pool *pool, struct page *page, const struct disk_page *disk,
+                          enum disk_object_kind wanted, uint64_t *predecessors)
+{
+    for (uint32_t i = 0; i < page->slot_count; i++)
+    {
+        const uint8_t *slot = disk->slots + (size_t)i * page->slot_bytes;
+        const struct disk_object *head = (const void *)slot;
+        enum disk_object_kind kind = (enum disk_object_kind)le16_get(head->kind);
+        if (kind > DISK_OBJECT_VOLUME_SNAPSHOT)
+            return -EBADMSG;
+        if (kind == DISK_OBJECT_NONE || kind != wanted)
+            continue;
+        uint64_t id = le64_get(head->id);
+        if (le16_get(head->len) + sizeof(*head) > page->slot_bytes || id == 0 ||
+            id >= pool->next_id)
+            return -EBADMSG;
+        struct reader reader = reader_of(head + 1, le16_get(head->len));
+        if (catalog_find_any(pool, id))
+            return -EBADMSG;
+        int r;
+        if (kind == DISK_OBJECT_LINE)
+        {
+            struct line *line = catalog_line_alloc(pool, id);
+            r = line ? catalog_line_decode(pool, line, &reader, &predecessors[i]) : -ENOMEM;
+        }
+        else
+        {
+            r = catalog_put(pool, kind, id, &reader);
+        }
+        if (r < 0)
+            return r;
+        object_place_in(catalog_find_any(pool, id), page, i);
+    }
+    return 0;
+}
+
+struct loaded_page
+{
+    struct page *page;
+    struct disk_page *disk;
+    uint64_t predecessors[DISK_PAGE_SLOTS_MAX];
+};
+
+static int page_read(struct pool *pool, uint64_t number, struct tree_op *op,
+                     struct loaded_page *loaded)
+{
+    union disk_entry entry;
+    bool found;
+    int r;
+    while ((r = tree_next(op, &pool->pages_tree, (struct tree_key){.lo = number}, &entry,
+                          &found)) == -EAGAIN)
+    {
+        r = tree_op_load(op);
+        if (r < 0)
+            return r;
+    }
+    if (r < 0)
+        return r;
+    if (!found || le40_get(entry.page.page) != number)
+        return -EBADMSG;
+    loaded->disk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (!loaded->disk)
+        return -ENOMEM;
+    uint64_t blk = le40_get(entry.page.blk);
+    r = device_read(pool->device, loaded->disk, BLK_BYTES, blk * BLK_BYTES);
+    if (r == 0)
+        r = disk_header_verify(pool, &loaded->disk->header, DISK_MAGIC_PAGE, blk,
+                               le48_get(entry.page.cp_id));
+    if (r < 0)
+        return r;
+    uint32_t slot_bytes = le16_get(loaded->disk->slot_bytes);
+    if ((slot_bytes != DISK_PAGE_SMALL && slot_bytes != DISK_PAGE_LARGE) ||
+        le64_get(loaded->disk->page) != number)
+        return -EBADMSG;
+    loaded->page = page_new(pool, slot_bytes);
+    loaded->page->blk = blk;
+    return 0;
+}
+
+static int catalog_join_lines(struct pool *pool, struct loaded_page *pages, uint64_t count)
+{
+    for (uint64_t p = 0; p < count; p++)
+    {
+        for (uint32_t i = 0; i < pages[p].page->slot_count; i++)
+        {
+            uint64_t id = pages[p].predecessors[i];
+            if (id == 0)
+                continue;
+            struct line *predecessor = catalog_find_line(pool, id);
+            struct line *line = container_of(pages[p].page->objects[i], struct line, object);
+            if (!predecessor || predecessor->frozen_at == 0)
+                return -EBADMSG;
+            lineage_join(line, predecessor);
+        }
+    }
+    return 0;
+}
+
+static int catalog_load_pages(struct pool *pool, struct loaded_page *pages, uint64_t count)
+{
+    AUTO_TREE_OP struct tree_op op;
+    tree_op_init(&op, pool);
+    for (uint64_t i = 0; i < count; i++)
+    {
+        int r = page_read(pool, i, &op, &pages[i]);
+        if (r < 0)
+            return r;
+    }
+    /* What is referred to comes before what refers to it. */
+    static const enum disk_object_kind order[] = {
+        DISK_OBJECT_VOLUME, DISK_OBJECT_LINE,     DISK_OBJECT_QTREE, DISK_OBJECT_VOLUME_SNAPSHOT,
+        DISK_OBJECT_LUN,    DISK_OBJECT_SNAPSHOT, DISK_OBJECT_STORE};
+    for (size_t k = 0; k < ARRAY_SIZE(order); k++)
+    {
+        for (uint64_t i = 0; i < count; i++)
+        {
+            int r =
+                page_load_kind(pool, pages[i].page, pages[i].disk, order[k], pages[i].predecessors);
+            if (r < 0)
+                return r;
+        }
+        int r = order[k] == DISK_OBJECT_LINE ? catalog_join_lines(pool, pages, count) : 0;
+        if (r < 0)
+            return r;
+    }
+    int r = catalog_join_volumes(pool);
+    return r < 0 ? r : verify_lines(pool);
+}
+
+int catalog_load(struct pool *pool)
+{
+    uint64_t count = le64_get(pool->super.page_count);
+    if (count > atomic_load(&pool->size_blks))
+        return -EBADMSG;
+    AUTO_FREE struct loaded_page *pages = calloc(count ? count : 1, sizeof(*pages));
+    if (!pages)
+        return -ENOMEM;
+    pool->is_loading = true;
+    int r = catalog_load_pages(pool, pages, count);
+    pool->is_loading = false;
+    for (uint64_t i = 0; i < count; i++)
+        free(pages[i].disk);
+    if (r == -EBADMSG)
+        log_error("the catalog of the pool is damaged");
+    return r;
+}
+
+void catalog_free_pages(struct pool *pool)
+{
+    for (uint64_t i = 0; i < pool->page_count; i++)
+        free(pool->pages[i]);
+    for (size_t i = 0; i < pool->page_image_capacity; i++)
+        free(pool->page_images[i].disk);
+    free(pool->page_images);
+    free(pool->pages);
+    writer_destroy(&pool->encoded);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Verbs on what the server does by itself. Dry runs as in verbs_lun.c. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/mgmt/proto.h"
+#include "server/mgmt/verbs.h"
+#include "server/mgmt/verbs_internal.h"
+#include "server/mgmt/view.h"
+
+static int verb_lease_args(struct verb_request *request, struct policy_leases *leases,
+                           unsigned *mask)
+{
+    const char *snapshots = verb_string(request, "lease_snapshots");
+    leases->warning_s = verb_number(request, "lease_warning_s", 0);
+    leases->force = verb_bool(request, "lease_force");
+    leases->takes_volume_snapshots = snapshots && strcmp(snapshots, "all") == 0;
+    *mask |= (verb_has(request, "lease_warning_s") ? POLICY_SET_LEASE_WARNING : 0u) |
+             (verb_has(request, "lease_force") ? POLICY_SET_LEASE_FORCE : 0u) |
+             (snapshots ? POLICY_SET_LEASE_SNAPSHOTS : 0u);
+    if (snapshots && !leases->takes_volume_snapshots && strcmp(snapshots, "own") != 0)
+        return reason_set(&request->why, -EINVAL,
+                          "the snapshots that go with a LUN are \"own\" or \"all\", not \"%.60s\"",
+                          snapshots);
+    if (leases->warning_s > UINT32_MAX)
+        return reason_set(&request->why, -EINVAL, "a warning comes 136 years early at most");
+    return 0;
+}
+
+int verb_policy_args(struct verb_request *request, enum policy_scope scope,
+                     struct policy_settings *settings, unsigned *mask)
+{
+    const char *thresholds = verb_string(request, "thresholds");
+    int r = 0;
+    *settings = (struct policy_settings){0};
+    *mask = 0;
+    if (scope == POLICY_OF_POOL)
+        r = verb_lease_args(request, &settings->leases, mask);
+    if (r < 0)
+        return r;
+    if (thresholds)
+    {
+        *mask |= POLICY_SET_THRESHOLDS;
+        r = policy_parse_levels(thresholds, &settings->thresholds, &request->why);
+    }
+    const char *snapshots = verb_string(request, "snapshot_policy");
+    if (snapshots && strlen(snapshots) > POLICY_NAME_MAX)
+        return reason_set(&request->why, -ENOENT, "there is no snapshot policy '%.80s'", snapshots);
+    if (snapshots)
+    {
+        *mask |= POLICY_SET_SNAPSHOT_POLICY;
+        snprintf(settings->snapshot_policy, sizeof(settings->snapshot_policy), "%s",
+                 strcmp(snapshots, "none") == 0 ? "" : snapshots);
+    }
+    return r;
+}
+
+int verb_policy_set(struct verb_request *request, enum policy_scope scope, uint64_t id,
+                    unsigned mask, const struct policy_settings *settings)
+{
+    struct policy *policy = target_policy(request->target);
+    return mask == 0 ? 0 : policy_set(policy, scope, id, mask, settings, &request->why);
+}
+
+void verb_policy_view(struct verb_request *request, enum policy_scope scope, json_t *view)
+{
+    uint64_t id = (uint64_t)json_integer_value(json_object_get(view, "id"));
+    if (json_is_object(view))
+        policy_view(target_policy(request->target), scope, id, view);
+}
+
+/* ---- pool ---------------------------------------------------------------------------------- */
+
+int verb_pool_settings_show(struct verb_request *request)
+{
+    struct pool_info info;
+    pool_get_info(request->pool, &info);
+    request->result = json_pack("{s:s}", "name", info.name);
+    if (!request->result)
+        return -ENOMEM;
+    policy_view(target_policy(request->target), POLICY_OF_POOL, 0, request->result);
+    return 0;
+}
+
+int verb_pool_modify(struct verb_request *request)
+{
+    struct policy_settings settings;
+    unsigned mask;
+    int r = verb_policy_args(request, POLICY_OF_POOL, &settings, &mask);
+    if (r == 0 && mask == 0)
+        r = reason_set(&request->why, -EINVAL, "nothing of the pool is to be changed");
+    if (r == 0)
+        r = verb_policy_set(request, POLICY_OF_POOL, 0, mask, &settings);
+    return r < 0 ? r : verb_pool_settings_show(request);
+}
+
+/* ---- snapshot policies --------------------------------------------------------------------- */
+
+int verb_quiesce_args(struct verb_request *request, struct policy_quiesce *quiesce)
+{
+    const char *program = verb_string(request, "quiesce");
+    uint64_t timeout_ms = verb_number(request, "quiesce_timeout_ms", quiesce->timeout_ms);
+    if (program && strlen(program) > POLICY_NAME_MAX)
+        return reason_set(&request->why, -EINVAL, "the name of a program has at most %d bytes",
+                          POLICY_NAME_MAX);
+    if (program)
+        snprintf(quiesce->program, sizeof(quiesce->program), "%s",
+                 strcmp(program, "none") == 0 ? "" : program);
+    if (timeout_ms > 3600000)
+        return reason_set(&request->why, -EINVAL, "freezing takes an hour at most");
+    quiesce->timeout_ms = (uint32_t)timeout_ms;
+    if (verb_has(request, "quiesce_required"))
+        quiesce->is_required = verb_bool(request, "quiesce_required");
+    return 0;
+}
+
+static int verb_snapshot_policy_args(struct verb_request *request,
+                                     struct snapshot_policy *snapshots)
+{
+    const char *schedule = verb_string(request, "schedule");
+    const char *prefix = verb_string(request, "prefix"), *comment = verb_string(request, "comment");
+    if (prefix && strlen(prefix) > POLICY_PREFIX_MAX)
+        return reason_set(&request->why, -EINVAL, "a prefix has at most %d bytes",
+                          POLICY_PREFIX_MAX);
+    if (comment && strlen(comment) > LUN_COMMENT_MAX)
+        return reason_set(&request->why, -EINVAL, "a comment has at most %d bytes",
+                          LUN_COMMENT_MAX);
+    if (prefix)
+        snprintf(snapshots->prefix, sizeof(snapshots->prefix), "%s", prefix);
+    if (comment)
+        snprintf(snapshots->comment, sizeof(snapshots->comment), "%s", comment);
+    int r = verb_quiesce_args(request, &snapshots->quiesce);
+    return r < 0 || !schedule ? r : snapshot_policy_parse(schedule, snapshots, &request->why);
+}
+
+static json_t *verb_view_snapshot_policy(const struct snapshot_policy *snapshots)
+{
+    char schedule[POLICY_SCHEDULES_MAX * 32] = "";
+    size_t at = 0;
+    const struct policy_quiesce *quiesce = &snapshots->quiesce;
+    for (size_t i = 0; i < snapshots->schedule_count; i++)
+        at += (size_t)snprintf(schedule + at, sizeof(schedule) - at, "%s%s:%u", i ? "," : "",
+                               snapshots->schedules[i].kind, snapshots->schedules[i].keep);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:s}", "name", snapshots->name, "schedule",
+                     schedule, "prefix", snapshots->prefix, "quiesce", quiesce->program,
+                     "quiesce_timeout_ms",
+                     (json_int_t)(quiesce->timeout_ms ? quiesce->timeout_ms : POLICY_QUIESCE_MS),
+                     "quiesce_required", quiesce->is_required, "comment", snapshots->comment);
+}
+
+static int verb_snapshot_policy_put(struct verb_request *request, bool is_new)
+{
+    struct snapshot_policy snapshots = {0};
+    struct policy *policy = target_policy(request->target);
+    const char *name = verb_string(request, "name");
+    int r = is_new ? 0 : snapshot_policy_get(policy, name, &snapshots, &request->why);
+    if (r == 0 && strlen(name) > POLICY_NAME_MAX)
+        r = reason_set(&request->why, -EINVAL, "a snapshot policy's name has at most %d bytes",
+                       POLICY_NAME_MAX);
+    if (r < 0)
+        return r;
+    snprintf(snapshots.name, sizeof(snapshots.name), "%s", name);
+    r = verb_snapshot_policy_args(request, &snapshots);
+    if (r == 0)
+        r = snapshot_policy_put(policy, &snapshots, is_new, &request->why);
+    if (r < 0)
+        return r;
+    request->result = verb_view_snapshot_policy(&snapshots);
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_snapshot_policy_create(struct verb_request *request)
+{
+    return verb_snapshot_policy_put(request, true);
+}
+
+int verb_snapshot_policy_modify(struct verb_request *request)
+{
+    return verb_snapshot_policy_put(request, false);
+}
+
+int verb_snapshot_policy_delete(struct verb_request *request)
+{
+    return snapshot_policy_delete(target_policy(request->target), verb_string(request, "name"),
+                                  &request->why);
+}
+
+int verb_snapshot_policy_show(struct verb_request *request)
+{
+    AUTO_FREE struct snapshot_policy *list = NULL;
+    struct snapshot_policy one;
+    size_t count = 1;
+    const char *name = verb_string(request, "name");
+    struct policy *policy = target_policy(request->target);
+    int r = name ? snapshot_policy_get(policy, name, &one, &request->why)
+                 : snapshot_policy_list(policy, &list, &count);
+    if (r < 0)
+        return r;
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(array, verb_view_snapshot_policy(name ? &one : &list[i])) != 0)
+            r = -ENOMEM;
+    request->result = view_listing("policies", array);
+    return request->result ? r : -ENOMEM;
+}

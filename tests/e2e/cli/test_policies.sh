@@ -1,0 +1,158 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What the server does by itself: thresholds, events to a program.
+
+. "$(dirname "$0")/lib.sh"
+
+[[ $engine == lun ]] || skip "the engine in memory has no volumes"
+
+# await TEXT ARGUMENT...: what lunette says has TEXT, within two minutes.
+await()
+{
+    local text=$1 end=$((SECONDS + 120))
+    shift
+    checks=$((checks + 1))
+    while run "$@" && [[ $out != *"$text"* ]]; do
+        if ((SECONDS >= end)); then
+            fail "lunette $* does not come to say \"$text\": $out"
+            return
+        fi
+        sleep 0.1
+    done
+}
+
+# io LUN COMMAND...: qemu-io on it.
+io()
+{
+    local name=$1 args=() command said
+    shift
+    for command; do args+=(-c "$command"); done
+    checks=$((checks + 1))
+    said=$(qemu-io -f raw "nbd+unix:///$name?socket=$work/nbd.sock" "${args[@]}" -c flush 2>&1)
+    [[ $said != *"rror"* && $said != *failed* ]] || fail "qemu-io $*: $said"
+}
+
+ok pool create "$pool" 256M --name main
+cat >"$work/on-event" <<END
+#!/bin/sh
+cat >>$work/heard
+echo >>$work/heard
+END
+chmod +x "$work/on-event"
+mkdir "$work/quiesce"
+cat >"$work/quiesce/app" <<END
+#!/bin/sh
+echo "\$1 \$LUNETTE_SNAPSHOT of \$LUNETTE_OBJECTS" >>$work/frozen
+[ ! -e $work/busy ]
+END
+chmod +x "$work/quiesce/app"
+cat >"$work/conf" <<END
+[quiesce]
+folder = $work/quiesce
+[events]
+exec = $work/on-event
+severity = warning
+END
+server_start --conf "$work/conf"
+
+# ---- thresholds ----
+json thresholds 80,90,95 pool modify
+json thresholds 50,70 pool modify --threshold 50,70
+ok pool modify
+says "50,70"
+refused 1 "are no thresholds" pool modify --threshold 70,50
+ok pool modify --threshold 10 --dry-run
+says "nothing was changed"
+json thresholds 50,70 pool modify
+ok volume create db 64M --threshold 80
+json volumes.0.thresholds 80 volume show db
+ok volume modify db --threshold 50
+json volumes.0.thresholds 50 volume show db
+refused 1 "are no thresholds" volume create bad --threshold x
+refused 1 "there is no volume 'bad'" volume show bad
+ok lun create db/data 40M
+ok lun modify db/data --threshold 75
+json luns.0.thresholds 75 lun show db/data
+io db/data 'write 0 36M'
+await "LUN db/data is 90.0 % used, above 75 %" event show
+await "volume db is" event show
+io db/data 'discard 0 36M'
+await "LUN db/data is 0.0 % used, below 75 % again" event show
+
+# ---- events to a program ----
+heard=
+end=$((SECONDS + 120))
+until [[ $heard == *'"lun.threshold","object":"db/data"'* ]] || ((SECONDS >= end)); do
+    sleep 0.1
+    heard=$(<"$work/heard")
+done 2>/dev/null
+[[ $heard == *'"severity":"warning","name":"lun.threshold","object":"db/data"'* ]] ||
+    fail "the program heard: $heard"
+[[ $heard != *'"severity":"info"'* ]] || fail "the program heard what it should not: $heard"
+
+# ---- leases ----
+refused 2 "is not a duration" pool modify --lease-warning soon
+json lease_warning_s 600 pool modify
+json lease_snapshots all pool modify --lease-snapshots all --lease-force no --lease-warning 5m
+ok lun clone db/data ci --expire 1s --owner eve
+await "LUN ci of eve was deleted: its lease has ended" event show
+refused 1 "there is no LUN" lun show ci
+ok lun clone db/data kept
+ok lun modify kept --lock-until 1h --expire 1s
+await "the lease has ended, but: 'kept' is locked" event show
+json count 1 lun show kept
+
+# ---- snapshots with applications that hold still ----
+ok snapshot create db@clean --quiesce app --comment 'before the release'
+same "$(<"$work/frozen")" $'freeze clean of db\nthaw clean of db'
+json snapshots.0.consistency application-consistent snapshot show db
+json snapshots.0.comment '[application-consistent] before the release' snapshot show db
+touch "$work/busy"
+refused 1 "$work/quiesce/app ended with status 1" snapshot create db@two --quiesce app --quiesce-required
+ok snapshot create db@three --quiesce app
+json snapshots.1.consistency crash-consistent snapshot show db
+ok snapshot create db/data@four --quiesce app --dry-run
+refused 1 "cannot be run" snapshot create db@five --quiesce nope
+refused 1 "without a folder" snapshot create db@five --quiesce /bin/true
+rm "$work/busy"
+json count 2 snapshot show db
+ok snapshot delete db@clean
+ok snapshot delete db@three
+
+# ---- schedules ----
+refused 2 "needs --schedule" snapshot policy create fast
+refused 1 "is no kind of schedule" snapshot policy create fast --schedule yearly:2
+ok snapshot policy create fast --schedule 1sec:3,daily:7 --dry-run
+json count 0 snapshot policy show
+ok snapshot policy create fast --schedule 1sec:3,daily:7 --prefix app- --comment 'for a test'
+refused 1 "there is a snapshot policy 'fast' already" snapshot policy create fast --schedule daily:1
+json policies.0.schedule 1sec:3,daily:7 snapshot policy show fast
+refused 1 "there is no snapshot policy 'nope'" volume modify db --snapshot-policy nope
+ok volume modify db --snapshot-policy fast
+json volumes.0.snapshot_policy fast volume show db
+refused 1 "snapshot policy 'fast' is that of 'db'" snapshot policy delete fast
+await "older than what snapshot policy fast keeps" event show
+ok snapshot show db
+says "db@app-1sec."
+await '"count": 3' snapshot show db --json # one is deleted after one is made
+ok snapshot policy modify fast --schedule hourly:24
+json policies.0.prefix app- snapshot policy show
+
+# ---- all of it is there after a crash ----
+server_kill
+server_start
+json thresholds 50,70 pool modify
+json lease_snapshots all pool modify
+json policies.0.schedule hourly:24 snapshot policy show
+json volumes.0.snapshot_policy fast volume show db
+json volumes.0.thresholds 50 volume show db
+json luns.0.thresholds 75 lun show db/data
+ok volume modify db --snapshot-policy none
+ok snapshot policy delete fast
+json count 0 snapshot policy show
+json errors 0 pool check
+ok server stop
+wait "$server"
+server=
+finish
