@@ -31,6 +31,7 @@ enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args
     ctl_put_text(args, "owner", option_text(in, "owner"));
     ctl_put_text(args, "group", option_text(in, "group"));
     ctl_put_text(args, "igroup", option_text(in, "igroup"));
+    ctl_put_text(args, "qos", option_text(in, "qos"));
     if (option_flag(in, "no-reserve"))
         ctl_put(args, "no_reserve", json_true());
     return status;

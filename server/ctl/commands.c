@@ -48,6 +48,7 @@ static const struct command_option pool_create_options[] = {
         {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, or at a date", false},          \
         {"owner", 0, "USER", "whose it is, for user quotas (default: the source's)", false},       \
         {"group", 0, "GROUP", "which group's, for group quotas (default: the source's)", false},   \
+        {"qos", 0, "CLASS", "its QoS class (default: the one called default)", false},             \
     {                                                                                              \
         "igroup", 'g', "IGROUP", "map it to this igroup", false                                    \
     }
@@ -344,6 +345,30 @@ static const struct command_option chap_set_options[] = {
     {"mutual-user", 0, "USER", "the target has to prove itself too, by this name", false},
     {"mutual-secret", 0, "SECRET", "the target's secret", false},
     {"mutual-secret-file", 0, "FILE", "the target's secret is the first line of FILE", false},
+    {0},
+};
+
+static const struct command_option qos_class_options[] = {
+    {"max-iops", 0, "N", "at most N operations a second; none: no limit", false},
+    {"max-bps", 0, "SIZE", "at most SIZE a second, read and written; none: no limit", false},
+    {"burst", 0, "TIME", "what is not used may be saved up for TIME (default: 100ms)", false},
+    {"weight", 0, "N", "share of a limit that several wait for, 1 to 10000 (default: 100)", false},
+    {0},
+};
+
+static const struct command_option qos_set_options[] = {
+    {"pool", 0, NULL, "the limits are of all LUNs of the pool together", false},
+    {0},
+};
+
+static const struct command_option top_options[] = {
+    {"count", 0, "N", "print N tables, then end", false},
+    {"interval", 0, "TIME", "what a table covers, 100ms to 1h (default: 2s)", false},
+    {0},
+};
+
+static const struct command_option metrics_options[] = {
+    {"output", 'o', "FILE", "write FILE instead, in one step", false},
     {0},
 };
 
@@ -821,6 +846,61 @@ const struct command command_table[] = {
      "The next record that fits SUBJECT counts then; if there is none, no secret is asked for.",
      "lunette iscsi chap delete igroup:web --dry-run\n", COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1,
      NULL, ctl_chap_delete},
+
+    {"qos class create", "CLASS", "make a QoS class: limits and a weight under a name",
+     "create class {0}",
+     "Each LUN that is put into the class has these limits for itself, over NBD and iSCSI "
+     "together; a volume's or the pool's are for all its LUNs together. A request over a limit "
+     "waits. One operation is a read, a write or an unmap; flushes never wait. The weight counts "
+     "where LUNs wait for a limit of their volume or of the pool: they get it in proportion to "
+     "their weights. Without such a limit nothing is shared out, and weights mean nothing.",
+     "lunette qos class create silver --max-iops 2000 --max-bps 100M\n"
+     "lunette qos class create gold --max-iops 10000 --burst 2s --weight 400\n",
+     0, 1, 1, qos_class_options, ctl_qos_class_create},
+    {"qos class modify", "CLASS", "change a QoS class", "modify class {0}",
+     "What is not named stays. Everything in the class has the new limits at once, also requests "
+     "that wait. The limits of the class default are those of every LUN that is in no other; they "
+     "are none at first.",
+     "lunette qos class modify silver --max-iops 3000\n"
+     "lunette qos class modify background --max-bps none\n",
+     0, 1, 1, qos_class_options, ctl_qos_class_modify},
+    {"qos class delete", "CLASS", "delete a QoS class", "delete class {0}",
+     "Nothing may be in it. The classes default and background are always there.",
+     "lunette qos class delete silver\n", COMMAND_DRY_RUN, 1, 1, NULL, ctl_qos_class_delete},
+    {"qos class show", "[CLASS]", "list QoS classes", "show classes", NULL,
+     "lunette qos class show\n", COMMAND_LISTS, 0, 1, NULL, ctl_qos_class_show},
+    {"qos set", "NAME... CLASS", "put LUNs, volumes, or the pool into a QoS class", "set the class",
+     "At once, for clients that are connected too. The class default takes a LUN back to where it "
+     "was at first; a volume or the pool has no limit then. A class goes with a LUN or a volume "
+     "through a rename and ends with it; a clone is in default unless it is made with --qos.",
+     "lunette qos set vm1 vm2 silver\n"
+     "lunette qos set --pool gold\n"
+     "lunette qos set vm1 default\n",
+     0, 1, -1, qos_set_options, ctl_qos_set},
+    {"qos show", "[NAME]", "show what is in which QoS class", "show QoS",
+     "Lists the pool, and the volumes and LUNs that were put into a class; Held counts the "
+     "requests that had to wait since the server started, Waiting those that wait now.",
+     "lunette qos show\n"
+     "lunette qos show vm1\n",
+     COMMAND_LISTS, 0, 1, NULL, ctl_qos_show},
+    {"top", "[NAME|PATTERN...]", "show what LUNs are doing: operations, bytes, latencies",
+     "show what LUNs are doing",
+     "On a terminal it goes on until q is pressed; else, or with --json, it prints one table. The "
+     "busiest LUNs come first; only those that were in use since the server started are there. A "
+     "latency is from when a request was there until it was done, what it waited for a limit "
+     "included; p99 is a bound below which 99 of 100 stayed, a power of two of nanoseconds. With "
+     "--json times are in microseconds, and of several tables each is a line.",
+     "lunette top\n"
+     "lunette top 'vm-*' --count 1 --interval 10s\n"
+     "lunette top --json --fields name,read_iops,write_iops\n",
+     COMMAND_LISTS, 0, -1, top_options, ctl_top},
+    {"metrics", "", "print all figures as OpenMetrics text, for Prometheus", "print metrics",
+     "Pool, cache, journal, jobs, iSCSI sessions, LUNs, and histograms of latencies of the LUNs "
+     "that were in use. With --output a file is replaced in one step: a systemd timer or cron job "
+     "can feed node_exporter's textfile collector so.",
+     "lunette metrics\n"
+     "lunette metrics --output /var/lib/prometheus/node-exporter/lunette.prom\n",
+     0, 0, 0, metrics_options, ctl_metrics},
 
     {"tree", "", "show what was cloned from what", "show the lineage",
      "Points that only clones hold are shown as (hidden).",

@@ -120,6 +120,8 @@ verb_fn verb_igroup_create, verb_igroup_add, verb_igroup_remove, verb_igroup_sho
 verb_fn verb_lun_map, verb_lun_unmap, verb_mapping_show, verb_lun_modify, verb_attribute_show;
 verb_fn verb_chap_set, verb_chap_show, verb_chap_delete;
 verb_fn verb_session_show, verb_session_terminate, verb_portal_show;
+verb_fn verb_qos_class_create, verb_qos_class_modify, verb_qos_class_delete, verb_qos_class_show;
+verb_fn verb_qos_set, verb_qos_show, verb_stats_show;
 verb_fn verb_tree, verb_df;
 verb_fn verb_event_list, verb_event_follow;
 verb_fn verb_job_list, verb_job_wait, verb_job_cancel;

@@ -59,4 +59,13 @@ MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name,
 MUST_CHECK int verb_show_freed(struct verb_request *request, const char *const *names,
                                size_t count);
 
+/* -ENOENT: the argument "qos" names no class. */
+MUST_CHECK int verb_check_class(struct verb_request *request);
+/* Puts clones, named as for verb_map_clones(), into the class "qos", if it is given; not in a dry
+ * run. */
+MUST_CHECK int verb_classify_clones(struct verb_request *request, const char *name, uint32_t count,
+                                    uint32_t first_number);
+/* What is stored of a volume goes with it. */
+void verb_forget_volume_class(struct verb_request *request, uint64_t volume_id);
+
 #endif

@@ -203,7 +203,11 @@ int verb_lun_clone(struct verb_request *request)
     if (r == 0)
         r = verb_check_igroup(request);
     if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0)
         r = lun_clone(request->pool, &args, &request->why);
+    if (r == 0)
+        r = verb_classify_clones(request, args.name, args.count, args.first_number);
     if (r == 0)
         r = verb_map_clones(request, args.name, args.count, args.first_number);
     if (r < 0)
@@ -236,7 +240,11 @@ int verb_lun_clone_group(struct verb_request *request)
         pairs[i] = (struct lun_pair){.source = sources[i], .name = names[i]};
     r = verb_check_igroup(request);
     if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0)
         r = lun_clone_group(request->pool, pairs, count, &common, &request->why);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = verb_classify_clones(request, names[i], 1, 0);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = verb_map_clones(request, names[i], 1, 0);
     if (r < 0)
