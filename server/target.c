@@ -293,6 +293,8 @@ void target_stop(struct target *target)
 {
     if (!target)
         return;
+    /* A command may wait for a program. */
+    policy_begin_stop(target->policy);
     mgmt_stop(target->mgmt);
     target_free(target);
 }

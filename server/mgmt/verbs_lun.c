@@ -117,6 +117,9 @@ int verb_lun_attributes(struct verb_request *request)
         r = lun_set_attributes(request->pool, name, mask, &attributes, &request->why);
     if (r == 0)
         r = lun_get_info(request->pool, name, &info, &request->why);
+    if (r == 0 && policy_mask != 0 && info.kind != OBJECT_LUN)
+        r = reason_set(&request->why, -EINVAL, "\"%s\" is a snapshot, which does nothing by itself",
+                       name);
     if (r == 0)
         r = verb_policy_set(request, POLICY_OF_LUN, info.id, policy_mask, &settings);
     if (r < 0)

@@ -55,6 +55,23 @@ static int verb_autogrow_args(struct verb_request *request, struct policy_autogr
     return 0;
 }
 
+/* Before anything else is changed: a policy that is not there. */
+static int verb_snapshot_policy_arg(struct verb_request *request, struct policy_settings *settings,
+                                    unsigned *mask)
+{
+    struct snapshot_policy there;
+    const char *name = verb_string(request, "snapshot_policy");
+    if (!name)
+        return 0;
+    *mask |= POLICY_SET_SNAPSHOT_POLICY;
+    if (strcmp(name, "none") == 0)
+        return 0;
+    int r = snapshot_policy_get(target_policy(request->target), name, &there, &request->why);
+    if (r == 0)
+        snprintf(settings->snapshot_policy, sizeof(settings->snapshot_policy), "%s", there.name);
+    return r;
+}
+
 int verb_policy_args(struct verb_request *request, enum policy_scope scope,
                      struct policy_settings *settings, unsigned *mask)
 {
@@ -73,16 +90,7 @@ int verb_policy_args(struct verb_request *request, enum policy_scope scope,
         *mask |= POLICY_SET_THRESHOLDS;
         r = policy_parse_levels(thresholds, &settings->thresholds, &request->why);
     }
-    const char *snapshots = verb_string(request, "snapshot_policy");
-    if (snapshots && strlen(snapshots) > POLICY_NAME_MAX)
-        return reason_set(&request->why, -ENOENT, "there is no snapshot policy '%.80s'", snapshots);
-    if (snapshots)
-    {
-        *mask |= POLICY_SET_SNAPSHOT_POLICY;
-        snprintf(settings->snapshot_policy, sizeof(settings->snapshot_policy), "%s",
-                 strcmp(snapshots, "none") == 0 ? "" : snapshots);
-    }
-    return r;
+    return r < 0 ? r : verb_snapshot_policy_arg(request, settings, mask);
 }
 
 int verb_policy_set(struct verb_request *request, enum policy_scope scope, uint64_t id,

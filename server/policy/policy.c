@@ -170,18 +170,21 @@ int policy_start(struct pool *pool, const struct policy_options *options, struct
     return 0;
 }
 
+void policy_begin_stop(struct policy *policy)
+{
+    uint64_t one = 1;
+    ignore_error((int)write(policy->stop_fd, &one, sizeof(one)), "an eventfd takes a few 1s");
+    AUTO_LOCK(&policy->wake_lock);
+    policy->is_stopping = true;
+    for (size_t i = 0; i < POLICY_WORKS; i++)
+        condition_wake_all(&policy->workers[i].wake);
+}
+
 void policy_stop(struct policy *policy)
 {
     if (!policy)
         return;
-    uint64_t one = 1;
-    ignore_error((int)write(policy->stop_fd, &one, sizeof(one)), "an eventfd at 0 takes a 1");
-    {
-        AUTO_LOCK(&policy->wake_lock);
-        policy->is_stopping = true;
-        for (size_t i = 0; i < POLICY_WORKS; i++)
-            condition_wake_all(&policy->workers[i].wake);
-    }
+    policy_begin_stop(policy);
     for (size_t i = 0; i < POLICY_WORKS; i++)
         if (policy->workers[i].is_started)
             pthread_join(policy->workers[i].thread, NULL);

@@ -47,7 +47,9 @@ struct policy_options
 /* Starts threads. -EINVAL: an option makes no sense. */
 MUST_CHECK int policy_start(struct pool *pool, const struct policy_options *options,
                             struct policy **policy, struct reason *why);
-/* Ends them; programs that run are killed. NULL is accepted. */
+/* Lets threads and programs know that the server stops: nobody waits long for one any more. */
+void policy_begin_stop(struct policy *policy);
+/* Ends them; programs that do not end within moments are killed. NULL is accepted. */
 void policy_stop(struct policy *policy);
 
 enum policy_work

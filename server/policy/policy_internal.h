@@ -66,7 +66,7 @@ struct policy
     bool events_syslog;
     int events_severity; /* index of policy_severities */
     char *quiesce_folder;
-    int stop_fd; /* readable once policy_stop() has begun */
+    int stop_fd; /* readable once policy_begin_stop() was called */
 
     struct lock settings_lock; /* around read, change, write of a setting */
     struct lock quiesce_lock;  /* from freeze to thaw; may last for as long as a program may */
@@ -162,7 +162,7 @@ struct policy_program
 
 /*
  * Runs it and waits. 0: it ended with status 0. -ETIMEDOUT: killed, with what it started.
- * -ECANCELED: killed, because policy_stop() has begun. @why has its status and what it said on
+ * -ECANCELED: killed, because the server stops. @why has its status and what it said on
  * standard error.
  */
 MUST_CHECK int policy_run(struct policy *policy, const struct policy_program *program,

@@ -124,12 +124,17 @@ ok snapshot delete db@three
 # ---- schedules ----
 refused 2 "needs --schedule" snapshot policy create fast
 refused 1 "is no kind of schedule" snapshot policy create fast --schedule yearly:2
+ok snapshot create db/data@x
 ok snapshot policy create fast --schedule 1sec:3,daily:7 --dry-run
 json count 0 snapshot policy show
 ok snapshot policy create fast --schedule 1sec:3,daily:7 --prefix app- --comment 'for a test'
 refused 1 "there is a snapshot policy 'fast' already" snapshot policy create fast --schedule daily:1
 json policies.0.schedule 1sec:3,daily:7 snapshot policy show fast
 refused 1 "there is no snapshot policy 'nope'" volume modify db --snapshot-policy nope
+refused 1 "there is no snapshot policy 'nope'" volume create never --snapshot-policy nope
+refused 1 "there is no volume 'never'" volume show never
+refused 1 "is a snapshot, which does nothing by itself" lun modify db/data@x --threshold 50
+ok snapshot delete db/data@x
 ok volume modify db --snapshot-policy fast
 json volumes.0.snapshot_policy fast volume show db
 refused 1 "snapshot policy 'fast' is that of 'db'" snapshot policy delete fast
