@@ -231,6 +231,18 @@ enum ctl_exit ctl_volume_resize(struct invocation *in)
 
 /* ---- show, rename, delete ------------------------------------------------------------------ */
 
+/* Without a size there is no bound; 0B in a table would say that nothing fits. */
+static void volume_drop_sizes(json_t *result)
+{
+    size_t i;
+    json_t *volume;
+    json_array_foreach(json_object_get(result, "volumes"), i, volume)
+    {
+        if (ctl_get(volume, "size_bytes") == 0)
+            ctl_put(volume, "size_bytes", json_null());
+    }
+}
+
 enum ctl_exit ctl_volume_show(struct invocation *in)
 {
     AUTO_JSON json_t *result = NULL;
@@ -242,7 +254,11 @@ enum ctl_exit ctl_volume_show(struct invocation *in)
     if (in->arg_count > 0)
         ctl_put_text(args, "name", in->args[0]);
     status = ctl_ask(in, "volume.show", args, &result);
-    return status == CTL_DONE ? ctl_list(in, result, "volumes", volume_fields) : status;
+    if (status != CTL_DONE)
+        return status;
+    if (!options.json)
+        volume_drop_sizes(result);
+    return ctl_list(in, result, "volumes", volume_fields);
 }
 
 enum ctl_exit ctl_volume_rename(struct invocation *in)

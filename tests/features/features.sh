@@ -118,6 +118,19 @@ for listing in 'lun show' 'volume show' 'snapshot show' 'df' 'tree' 'qtree show'
     ok $listing
     fits
 done
+ok volume create unbound
+ok volume show unbound --fields name,size
+[[ $out =~ unbound\ +- ]] || fail "a volume without a size: $out"
+
+echo "examples name fields that there are"
+examples=0
+while read -r program example; do
+    examples=$((examples + 1))
+    # shellcheck disable=SC2086 # words
+    [[ $program == lunette ]] && eval run "$example"
+    [[ $status != 2 ]] || fail "lunette $example: $err"
+done < <("$lunette" __manual | sed 's/\\//g' | grep '^lunette .*--fields')
+[[ $examples -gt 3 ]] || fail "$examples examples with --fields"
 json errors 0 pool check
 ok server stop
 wait "$server"
