@@ -327,9 +327,16 @@ MUST_CHECK int lun_list(struct pool *pool, const char *lun_name, struct lun_info
  * more). Does not block on I/O. */
 MUST_CHECK int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info);
 
-/* The LUNs with a lease (expire_ns) or is_autodelete, in no order; free *list. What it costs beside
- * that is a look at each LUN in memory. */
-MUST_CHECK int lun_list_expendable(struct pool *pool, struct lun_info **list, size_t *count);
+enum lun_expendable
+{
+    LUN_EXPENDABLE_LUNS,      /* with a lease (expire_ns) or is_autodelete */
+    LUN_EXPENDABLE_SNAPSHOTS, /* of single LUNs, not part of a volume's */
+};
+
+/* What policies may have to delete, in no order; free *list. What it costs beside that is a look at
+ * each LUN in memory. */
+MUST_CHECK int lun_list_expendable(struct pool *pool, enum lun_expendable kind,
+                                   struct lun_info **list, size_t *count);
 
 /* Bytes of the pool that would come back, exactly, once background work is done, if all @names
  * ("LUN", "LUN@SNAPSHOT") were deleted together. Data and metadata. May take time: reads drop

@@ -232,6 +232,8 @@ struct lun_object
     uint32_t sector_bytes;
     struct rwlock map_lock;         /* LOCK_RANK_MAP */
     struct memo_place memo;         /* extents that reads found: see map/memo.h */
+    /* Counts lines it was put on for other content, not freezes: see io_confirm(). */
+    _Atomic uint64_t replacements;
     struct range_table *ranges;     /* locked ranges: see map/range.h */
     _Atomic uint32_t open_handles;  /* changed under catalog_lock */
     _Atomic uint32_t paused_writes; /* that wait for room */

@@ -98,22 +98,42 @@ int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info)
     return object ? 0 : -ENOENT;
 }
 
-static bool is_expendable(const struct lun_object *lun)
+/* The expendable ones of a LUN and its snapshots; into @list unless it is NULL. */
+static size_t list_fill_expendable(const struct lun_object *lun, enum lun_expendable kind,
+                                   struct lun_info *list)
 {
-    return lun->expire_ns > 0 || lun->is_autodelete;
+    size_t n = 0;
+    if (kind == LUN_EXPENDABLE_LUNS)
+    {
+        if (lun->expire_ns == 0 && !lun->is_autodelete)
+            return 0;
+        if (list)
+            lun_fill_info(lun, list);
+        return 1;
+    }
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        if (snapshot->volume_snapshot)
+            continue;
+        if (list)
+            lun_fill_info(snapshot, &list[n]);
+        n++;
+    }
+    return n;
 }
 
-int lun_list_expendable(struct pool *pool, struct lun_info **out, size_t *count)
+int lun_list_expendable(struct pool *pool, enum lun_expendable kind, struct lun_info **out,
+                        size_t *count)
 {
     size_t total = 0, n = 0;
     rwlock_take_shared(&pool->catalog_lock);
     list_for_each (lun, &pool->luns, struct lun_object, all_link)
-        total += is_expendable(lun);
+        total += list_fill_expendable(lun, kind, NULL);
     struct lun_info *list = calloc(total + 1, sizeof(*list));
     list_for_each (lun, &pool->luns, struct lun_object, all_link)
     {
-        if (list && is_expendable(lun))
-            lun_fill_info(lun, &list[n++]);
+        if (list)
+            n += list_fill_expendable(lun, kind, &list[n]);
     }
     rwlock_release(&pool->catalog_lock);
     if (!list)

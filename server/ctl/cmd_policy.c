@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the server does by itself: pool modify; snapshot policy ... */
+/* What the server does by itself: pool modify; autodelete; snapshot policy ... */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +12,19 @@ static const struct field pool_setting_fields[] = {
     {"lease_warning_s", "Leases: warning (seconds before)", FIELD_COUNT, false},
     {"lease_force", "Leases: also LUNs in use", FIELD_TEXT, false},
     {"lease_snapshots", "Leases: snapshots that go too", FIELD_TEXT, false},
+    {0},
+};
+
+static const struct field autodelete_fields[] = {
+    {"of", "Of", FIELD_TEXT, false},
+    {"name", "Name", FIELD_TEXT, false},
+    {"enabled", "Enabled", FIELD_TEXT, false},
+    {"trigger", "Trigger", FIELD_TEXT, false},
+    {"trigger_free_space", "Trigger free space (%)", FIELD_COUNT, false},
+    {"target_free_space", "Target free space (%)", FIELD_COUNT, false},
+    {"delete_order", "Delete order", FIELD_TEXT, false},
+    {"commitment", "Commitment", FIELD_TEXT, false},
+    {"defer_delete", "Defer delete", FIELD_TEXT, false},
     {0},
 };
 
@@ -149,4 +162,70 @@ enum ctl_exit ctl_snapshot_policy_show(struct invocation *in)
         ctl_put_text(args, "name", in->args[0]);
     status = ctl_ask(in, "snapshot.policy.show", args, &result);
     return status == CTL_DONE ? ctl_list(in, result, "policies", snapshot_policy_fields) : status;
+}
+
+/* ---- autodelete ---------------------------------------------------------------------------- */
+
+/* "20" or "20%". */
+static enum ctl_exit autodelete_put_percent(const struct invocation *in, json_t *args,
+                                            const char *key, const char *option)
+{
+    struct reason why;
+    char text[16];
+    uint64_t percent;
+    const char *given = option_text(in, option);
+    if (!given)
+        return CTL_DONE;
+    size_t len = strlen(given);
+    snprintf(text, sizeof(text), "%.*s", (int)(len > 0 && given[len - 1] == '%' ? len - 1 : len),
+             given);
+    if (units_parse_number(text, 1, 99, &percent, &why) < 0)
+        return ctl_usage(in, why.text);
+    ctl_put(args, key, proto_json_uint(percent));
+    return CTL_DONE;
+}
+
+static enum ctl_exit autodelete_ask(const struct invocation *in, const char *verb, json_t *args)
+{
+    if (in->arg_count > 0)
+        ctl_put_text(args, "name", in->args[0]);
+    return policy_show(in, verb, args, autodelete_fields);
+}
+
+static enum ctl_exit ctl_autodelete_modify(const struct invocation *in)
+{
+    AUTO_JSON json_t *args = json_object();
+    enum ctl_exit status = ctl_put_bool(in, args, "enabled", "enabled");
+    if (status == CTL_DONE)
+        status = autodelete_put_percent(in, args, "trigger_free_space", "trigger-free-space");
+    if (status == CTL_DONE)
+        status = autodelete_put_percent(in, args, "target_free_space", "target-free-space");
+    if (status != CTL_DONE)
+        return status;
+    ctl_put_text(args, "trigger", option_text(in, "trigger"));
+    ctl_put_text(args, "delete_order", option_text(in, "delete-order"));
+    ctl_put_text(args, "commitment", option_text(in, "commitment"));
+    ctl_put_text(args, "defer_delete", option_text(in, "defer-delete"));
+    policy_put_dry_run(in, args);
+    return autodelete_ask(in, "autodelete.modify", take_ptr(&args));
+}
+
+enum ctl_exit ctl_volume_autodelete_modify(struct invocation *in)
+{
+    return ctl_autodelete_modify(in);
+}
+
+enum ctl_exit ctl_pool_autodelete_modify(struct invocation *in)
+{
+    return ctl_autodelete_modify(in);
+}
+
+enum ctl_exit ctl_volume_autodelete_show(struct invocation *in)
+{
+    return autodelete_ask(in, "autodelete.show", json_object());
+}
+
+enum ctl_exit ctl_pool_autodelete_show(struct invocation *in)
+{
+    return autodelete_ask(in, "autodelete.show", json_object());
 }

@@ -80,6 +80,29 @@ static const struct command_option pool_create_options[] = {
         "quiesce-timeout", 0, "TIME", "how long a call of it may take (default: 30s)", false       \
     }
 
+#define AUTODELETE_ORDER                                                                           \
+    "First snapshots, oldest first: never one that is locked or that volume clones depend on. "    \
+    "Then "                                                                                        \
+    "LUNs with autodelete on: clones before others, nearest end of a lease first, then oldest. A " \
+    "LUN with autodelete off is never deleted. -commitment try leaves what clients have open, "    \
+    "disrupt takes snapshots from them, destroy also LUNs with autodelete on. Each deletion is "   \
+    "an "                                                                                          \
+    "event."
+
+static const struct command_option autodelete_options[] = {
+    {"enabled", 0, "true|false", "whether anything is deleted to make room (default: false)",
+     false},
+    {"trigger", 0, "volume|pool", "whose free space counts (default: the volume's own size)",
+     false},
+    {"trigger-free-space", 0, "PERCENT", "it begins below so much free space (default: 5)", false},
+    {"target-free-space", 0, "PERCENT", "and ends at so much (default: 20)", false},
+    {"delete-order", 0, "oldest_first", "the only one there is", false},
+    {"commitment", 0, "try|disrupt|destroy", "how far it goes (default: try)", false},
+    {"defer-delete", 0, "user_created|scheduled|none",
+     "which snapshots go after all others (default: user_created)", false},
+    {0},
+};
+
 static const struct command_option pool_modify_options[] = {
     THRESHOLD_OPTION,
     {"lease-warning", 0, "TIME", "an event so long before a lease ends (default: 10m), or none",
@@ -384,6 +407,8 @@ const struct command_alias command_aliases[] = {
     {"volume snapshot policy modify", "snapshot policy modify"},
     {"volume snapshot policy delete", "snapshot policy delete"},
     {"volume snapshot policy show", "snapshot policy show"},
+    {"volume snapshot autodelete modify", "volume autodelete modify"},
+    {"volume snapshot autodelete show", "volume autodelete show"},
     {"volume list", "volume show"},
     {"volume quota report", "quota report"},
     {"volume quota on", "quota on"},
@@ -428,6 +453,12 @@ const struct command command_table[] = {
      "lunette pool modify\n"
      "lunette pool modify --threshold 75,85,95\n",
      COMMAND_DRY_RUN, 0, 0, pool_modify_options, ctl_pool_modify},
+    {"pool autodelete modify", "", "let the pool make room by itself", "change autodelete",
+     "Snapshots of all volumes and LUNs may go then. " AUTODELETE_ORDER,
+     "lunette pool autodelete modify -enabled true -target-free-space 10\n", COMMAND_DRY_RUN, 0, 0,
+     autodelete_options, ctl_pool_autodelete_modify},
+    {"pool autodelete show", "", "show whether and how the pool makes room", "show autodelete",
+     NULL, "lunette pool autodelete show\n", 0, 0, 0, NULL, ctl_pool_autodelete_show},
     {"pool dump", "WHAT...", "print structures of the pool, for debugging", "dump {0} of the pool",
      "WHAT is superblock, groups, objects, lines, \"map NAME\", \"drops ID\", journal or \"block "
      "NUMBER\".",
@@ -632,6 +663,14 @@ const struct command command_table[] = {
      "not split keep it from being deleted.",
      "lunette volume delete scratch --with-contents --dry-run\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, volume_delete_options, ctl_volume_delete},
+    {"volume autodelete modify", "VOLUME", "let a volume make room by itself",
+     "change autodelete of {0}", AUTODELETE_ORDER,
+     "lunette volume autodelete modify db -enabled true -target-free-space 20\n"
+     "lunette volume autodelete modify scratch -enabled true -commitment destroy -trigger pool\n",
+     COMMAND_DRY_RUN, 1, 1, autodelete_options, ctl_volume_autodelete_modify},
+    {"volume autodelete show", "VOLUME", "show whether and how a volume makes room",
+     "show autodelete of {0}", NULL, "lunette volume autodelete show db\n", 0, 1, 1, NULL,
+     ctl_volume_autodelete_show},
     {"volume clone create", "VOLUME[@SNAPSHOT] NAME",
      "clone a volume with all its LUNs, at once and without copying", "clone volume {0}",
      "Without a snapshot one is made, named clone_NAME.TIME.N. The clone depends on the snapshot "

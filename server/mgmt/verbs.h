@@ -105,6 +105,7 @@ verb_fn verb_lun_create, verb_lun_show, verb_lun_clone, verb_lun_resize, verb_lu
     verb_lun_redeploy;
 verb_fn verb_snapshot_create, verb_snapshot_show, verb_snapshot_delete, verb_snapshot_rename,
     verb_snapshot_restore, verb_snapshot_lock;
+verb_fn verb_autodelete_show, verb_autodelete_modify;
 verb_fn verb_snapshot_policy_create, verb_snapshot_policy_modify, verb_snapshot_policy_delete,
     verb_snapshot_policy_show;
 verb_fn verb_volume_create, verb_volume_modify, verb_volume_show, verb_volume_rename,

@@ -206,3 +206,116 @@ int verb_snapshot_policy_show(struct verb_request *request)
     request->result = view_listing("policies", array);
     return request->result ? r : -ENOMEM;
 }
+
+/* ---- autodelete ---------------------------------------------------------------------------- */
+
+/* The pool, or the volume "name". */
+static int verb_autodelete_object(struct verb_request *request, enum policy_scope *scope,
+                                  uint64_t *id)
+{
+    struct volume_info info;
+    const char *name = verb_string(request, "name");
+    *scope = name ? POLICY_OF_VOLUME : POLICY_OF_POOL;
+    *id = 0;
+    int r = name ? volume_get_info(request->pool, name, &info, &request->why) : 0;
+    if (r == 0 && name)
+        *id = info.id;
+    return r;
+}
+
+/* Which of @words the argument @name is, into *index; as it was without one. */
+static int verb_word(struct verb_request *request, const char *name, const char *const words[],
+                     int *index)
+{
+    const char *text = verb_string(request, name);
+    char all[128] = "";
+    size_t at = 0;
+    for (int i = 0; text && words[i]; i++)
+    {
+        if (strcmp(text, words[i]) == 0)
+        {
+            *index = i;
+            return 0;
+        }
+        at += (size_t)snprintf(all + at, sizeof(all) - at, "%s%s", i ? ", " : "", words[i]);
+    }
+    return text ? reason_set(&request->why, -EINVAL, "%s is one of %s, not \"%.60s\"", name, all,
+                             text)
+                : 0;
+}
+
+static int verb_autodelete_args(struct verb_request *request, enum policy_scope scope,
+                                struct policy_autodelete *autodelete)
+{
+    static const char *const triggers[] = {"volume", "pool", NULL};
+    static const char *const orders[] = {"oldest_first", NULL};
+    int trigger = scope == POLICY_OF_POOL || autodelete->is_by_pool, order = 0;
+    int commitment = (int)autodelete->commitment, defer = (int)autodelete->defer_delete;
+    uint64_t trigger_free =
+        verb_number(request, "trigger_free_space", autodelete->trigger_free_percent);
+    uint64_t target_free =
+        verb_number(request, "target_free_space", autodelete->target_free_percent);
+    int r = verb_word(request, "trigger", triggers, &trigger);
+    if (r == 0)
+        r = verb_word(request, "delete_order", orders, &order);
+    if (r == 0)
+        r = verb_word(request, "commitment", policy_commitments, &commitment);
+    if (r == 0)
+        r = verb_word(request, "defer_delete", policy_defers, &defer);
+    if (r == 0 && scope == POLICY_OF_POOL && trigger == 0)
+        r = reason_set(&request->why, -EINVAL, "what triggers it for the pool is the pool");
+    if (r < 0)
+        return r;
+    if (verb_has(request, "enabled"))
+        autodelete->is_enabled = verb_bool(request, "enabled");
+    autodelete->is_by_pool = scope == POLICY_OF_VOLUME && trigger == 1;
+    autodelete->trigger_free_percent = (uint8_t)(trigger_free < 100 ? trigger_free : 100);
+    autodelete->target_free_percent = (uint8_t)(target_free < 100 ? target_free : 100);
+    autodelete->commitment = (enum policy_commitment)commitment;
+    autodelete->defer_delete = (enum policy_defer)defer;
+    return 0;
+}
+
+static int verb_autodelete_result(struct verb_request *request, enum policy_scope scope,
+                                  const struct policy_autodelete *autodelete)
+{
+    const char *name = verb_string(request, "name");
+    struct pool_info info;
+    pool_get_info(request->pool, &info);
+    bool is_by_pool = scope == POLICY_OF_POOL || autodelete->is_by_pool;
+    request->result = json_pack(
+        "{s:s, s:s, s:b, s:s, s:i, s:i, s:s, s:s, s:s}", "of", name ? "volume" : "pool", "name",
+        name ? name : info.name, "enabled", autodelete->is_enabled, "trigger",
+        is_by_pool ? "pool" : "volume", "trigger_free_space", autodelete->trigger_free_percent,
+        "target_free_space", autodelete->target_free_percent, "delete_order", "oldest_first",
+        "commitment", policy_commitments[autodelete->commitment], "defer_delete",
+        policy_defers[autodelete->defer_delete]);
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_autodelete_show(struct verb_request *request)
+{
+    struct policy_settings settings;
+    enum policy_scope scope;
+    uint64_t id;
+    int r = verb_autodelete_object(request, &scope, &id);
+    if (r < 0)
+        return r;
+    policy_get(target_policy(request->target), scope, id, &settings);
+    return verb_autodelete_result(request, scope, &settings.autodelete);
+}
+
+int verb_autodelete_modify(struct verb_request *request)
+{
+    struct policy_settings settings;
+    enum policy_scope scope;
+    uint64_t id;
+    int r = verb_autodelete_object(request, &scope, &id);
+    if (r < 0)
+        return r;
+    policy_get(target_policy(request->target), scope, id, &settings);
+    r = verb_autodelete_args(request, scope, &settings.autodelete);
+    if (r == 0)
+        r = verb_policy_set(request, scope, id, POLICY_SET_AUTODELETE, &settings);
+    return r < 0 ? r : verb_autodelete_result(request, scope, &settings.autodelete);
+}

@@ -99,7 +99,7 @@ void policy_end_leases(struct policy *policy)
     AUTO_FREE struct lun_info *list = NULL;
     size_t count = 0, noted = 0, at = 0;
     struct policy_settings settings;
-    if (lun_list_expendable(policy->pool, &list, &count) < 0)
+    if (lun_list_expendable(policy->pool, LUN_EXPENDABLE_LUNS, &list, &count) < 0)
         return;
     struct policy_lease *leases = calloc(count + 1, sizeof(*leases));
     if (!leases)

@@ -132,6 +132,7 @@ static void policy_destroy(struct policy *policy)
     lock_destroy(&policy->settings_lock);
     free(policy->space.alarms);
     free(policy->space.leases);
+    free(policy->space.rooms);
     free(policy->schedule.kept);
     free(policy->events_exec);
     free(policy->quiesce_folder);

@@ -89,8 +89,36 @@ struct policy_leases
     bool takes_volume_snapshots; /* and such that snapshots of their volume hold: they leave them */
 };
 
+/* Making room, of the pool or a volume. The words are ONTAP's. */
+enum policy_commitment
+{
+    POLICY_COMMIT_TRY,     /* nothing that clients have open */
+    POLICY_COMMIT_DISRUPT, /* snapshots, although clients have them open */
+    POLICY_COMMIT_DESTROY, /* LUNs with autodelete on, too */
+};
+
+enum policy_defer
+{
+    POLICY_DEFER_USER_CREATED, /* snapshots that no schedule made go last */
+    POLICY_DEFER_SCHEDULED,    /* those of schedules go last */
+    POLICY_DEFER_NONE,
+};
+
+struct policy_autodelete
+{
+    bool is_enabled;
+    bool is_by_pool; /* of a volume: begins and ends by the free space of the pool, not its own */
+    uint8_t trigger_free_percent, target_free_percent;
+    enum policy_commitment commitment;
+    enum policy_defer defer_delete;
+};
+
+extern const char *const policy_commitments[]; /* "try", ..., NULL */
+extern const char *const policy_defers[];      /* "user_created", ..., NULL */
+
 struct policy_settings
 {
+    struct policy_autodelete autodelete; /* of the pool or a volume */
     struct policy_levels thresholds;
     struct policy_leases leases;
     char snapshot_policy[POLICY_NAME_MAX + 1]; /* of a volume or a LUN; "": none */
@@ -104,6 +132,7 @@ enum policy_mask
     POLICY_SET_LEASE_FORCE = 4,
     POLICY_SET_LEASE_SNAPSHOTS = 8,
     POLICY_SET_SNAPSHOT_POLICY = 16,
+    POLICY_SET_AUTODELETE = 32,
 };
 
 /* "80,90,95", or "none". -EINVAL. */

@@ -45,6 +45,18 @@ struct policy_lease
     bool is_warned;
 };
 
+/* Where room is made. */
+struct policy_room
+{
+    enum policy_scope scope;
+    uint64_t id;
+    bool is_active;
+    bool is_exhausted;        /* nothing was left to delete */
+    uint64_t waiting_ns;      /* since when for space to come back, or for something to delete */
+    uint64_t last_free_bytes; /* then */
+    uint64_t deleted_count;
+};
+
 struct policy
 {
     struct pool *pool;
@@ -75,6 +87,8 @@ struct policy
         size_t alarm_count;
         struct policy_lease *leases; /* by id */
         size_t lease_count;
+        struct policy_room *rooms;
+        size_t room_count;
         uint64_t swept_ns;
     } space;
     struct
@@ -112,6 +126,8 @@ struct policy_object
 
 /* False: it is gone, or the key is of something else. */
 bool policy_find_object(struct policy *policy, const char *key, struct policy_object *object);
+
+bool policy_autodelete_is_sound(const struct policy_autodelete *autodelete);
 
 /* A number of 0 to @max, else *value stays. */
 void policy_get_number(const json_t *json, const char *key, uint64_t max, uint64_t *value);
@@ -181,6 +197,8 @@ bool policy_is_stopping(struct policy *policy);
 void policy_watch(struct policy *policy);
 /* Deletes LUNs whose leases have ended. */
 void policy_end_leases(struct policy *policy);
+/* Deletes what may go where space runs out; whether there is more to do soon. */
+bool policy_make_room(struct policy *policy);
 
 /* "info", "warning", "error", NULL. */
 extern const char *const policy_severities[];

@@ -144,6 +144,8 @@ static void levels_decode(const json_t *array, struct policy_levels *levels)
 enum
 {
     SETTINGS_LEASE_WARNING_S = 600,
+    SETTINGS_TRIGGER_PERCENT = 5,
+    SETTINGS_TARGET_PERCENT = 20,
 };
 
 void policy_get_number(const json_t *json, const char *key, uint64_t max, uint64_t *value)
@@ -173,6 +175,53 @@ static void leases_decode(const json_t *json, struct policy_leases *leases)
     leases->takes_volume_snapshots = settings_get_bool(json, "lease_takes_volume_snapshots");
 }
 
+const char *const policy_commitments[] = {"try", "disrupt", "destroy", NULL};
+const char *const policy_defers[] = {"user_created", "scheduled", "none", NULL};
+
+/* Which of @words the text under @key is; 0 if it is none. */
+static int settings_get_word(const json_t *json, const char *key, const char *const words[])
+{
+    const char *text = json_string_value(json_object_get(json, key));
+    for (int i = 0; text && words[i]; i++)
+        if (strcmp(text, words[i]) == 0)
+            return i;
+    return 0;
+}
+
+bool policy_autodelete_is_sound(const struct policy_autodelete *autodelete)
+{
+    return autodelete->trigger_free_percent >= 1 && autodelete->target_free_percent <= 99 &&
+           autodelete->trigger_free_percent < autodelete->target_free_percent;
+}
+
+static void autodelete_decode(const json_t *json, struct policy_autodelete *autodelete)
+{
+    uint64_t trigger = SETTINGS_TRIGGER_PERCENT, target = SETTINGS_TARGET_PERCENT;
+    policy_get_number(json, "trigger_free", 99, &trigger);
+    policy_get_number(json, "target_free", 99, &target);
+    *autodelete = (struct policy_autodelete){
+        .is_enabled = settings_get_bool(json, "enabled"),
+        .is_by_pool = settings_get_bool(json, "by_pool"),
+        .trigger_free_percent = (uint8_t)trigger,
+        .target_free_percent = (uint8_t)target,
+        .commitment =
+            (enum policy_commitment)settings_get_word(json, "commitment", policy_commitments),
+        .defer_delete = (enum policy_defer)settings_get_word(json, "defer_delete", policy_defers),
+    };
+    /* Deleting on what makes no sense is the one thing that must not be. */
+    if (!policy_autodelete_is_sound(autodelete))
+        autodelete->is_enabled = false;
+}
+
+static json_t *autodelete_encode(const struct policy_autodelete *autodelete)
+{
+    return json_pack("{s:b, s:b, s:i, s:i, s:s, s:s}", "enabled", autodelete->is_enabled, "by_pool",
+                     autodelete->is_by_pool, "trigger_free", autodelete->trigger_free_percent,
+                     "target_free", autodelete->target_free_percent, "commitment",
+                     policy_commitments[autodelete->commitment], "defer_delete",
+                     policy_defers[autodelete->defer_delete]);
+}
+
 void policy_settings_decode(enum policy_scope scope, const json_t *json,
                             struct policy_settings *settings)
 {
@@ -181,6 +230,7 @@ void policy_settings_decode(enum policy_scope scope, const json_t *json,
         settings->thresholds = settings_pool_levels;
     levels_decode(json_object_get(json, "thresholds"), &settings->thresholds);
     leases_decode(json, &settings->leases);
+    autodelete_decode(json_object_get(json, "autodelete"), &settings->autodelete);
     policy_get_text(json, "snapshot_policy", settings->snapshot_policy,
                     sizeof(settings->snapshot_policy));
 }
@@ -213,6 +263,8 @@ static int settings_put_all(json_t *json, unsigned mask, const struct policy_set
     if (r == 0 && (mask & POLICY_SET_LEASE_SNAPSHOTS))
         r = settings_put(json, "lease_takes_volume_snapshots",
                          json_boolean(leases->takes_volume_snapshots));
+    if (r == 0 && (mask & POLICY_SET_AUTODELETE))
+        r = settings_put(json, "autodelete", autodelete_encode(&settings->autodelete));
     if (r == 0 && (mask & POLICY_SET_SNAPSHOT_POLICY))
         r = settings_put(json, "snapshot_policy", json_string(settings->snapshot_policy));
     return r;
@@ -241,7 +293,13 @@ int policy_set(struct policy *policy, enum policy_scope scope, uint64_t id, unsi
     if (!json || settings_put_all(json, mask, settings) < 0)
         return reason_set(why, -ENOMEM, "no memory");
     int r = 0;
-    if (mask & POLICY_SET_SNAPSHOT_POLICY)
+    if ((mask & POLICY_SET_AUTODELETE) && !policy_autodelete_is_sound(&settings->autodelete))
+        r = reason_set(why, -EINVAL,
+                       "what triggers deleting, %u %% free, has to be 1 or more and less than what "
+                       "it aims at, %u %%, which is 99 at most",
+                       settings->autodelete.trigger_free_percent,
+                       settings->autodelete.target_free_percent);
+    if (r == 0 && (mask & POLICY_SET_SNAPSHOT_POLICY))
         r = settings_begin_snapshots(policy, scope, id, settings->snapshot_policy, why);
     if (r == 0)
         r = policy_save(policy, key, take_ptr(&json), why);

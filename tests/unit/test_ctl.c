@@ -276,7 +276,7 @@ static void test_completion(void)
              "iscsi\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
     complete("s", "serve\nsnapshot\nserver\n");
     complete("snapshot ", "create\nshow\ndelete\nlock\nrename\nrestore\npolicy\n");
-    complete("volume ", "create\nshow\nmodify\nresize\nrename\ndelete\nclone\n");
+    complete("volume ", "create\nshow\nmodify\nresize\nrename\ndelete\nautodelete\nclone\n");
     complete("volume clone s", "show\nsplit\n");
     complete("quota ", "rule\non\noff\nreport\n");
     complete("snapshot re", "rename\nrestore\n");

@@ -139,16 +139,42 @@ await '"count": 3' snapshot show db --json # one is deleted after one is made
 ok snapshot policy modify fast --schedule hourly:24
 json policies.0.prefix app- snapshot policy show
 
+# ---- making room ----
+json enabled false pool autodelete show
+json trigger pool pool autodelete show
+json commitment disrupt volume autodelete modify db -commitment disrupt --dry-run
+json commitment try volume autodelete show db
+refused 1 "commitment is one of try, disrupt, destroy" volume autodelete modify db -commitment all
+refused 1 "less than what it aims at" volume autodelete modify db -trigger-free-space 30
+refused 1 "there is no volume 'nope'" volume autodelete show nope
+refused 2 "is outside 1 to 99" pool autodelete modify -target-free-space 100
+ok volume modify db --snapshot-policy none
+ok volume create small 48M
+ok lun create small/data 16M
+io small/data 'write -P 1 0 16M'
+ok snapshot create small@one
+io small/data 'write -P 2 0 16M'
+ok lun clone small/data small/clone --autodelete yes
+ok lun clone small/data small/keep
+ok volume snapshot autodelete modify small -enabled true -trigger-free-space 40 -target-free-space 90%
+says "Target free space (%)"
+await "volume small has" event show
+await "snapshot small@one was deleted to make room" event show
+await "LUN small/clone was deleted to make room" event show
+await "nothing is left that may be deleted" event show
+json count 2 lun show 'small/*'
+io small/keep 'read -P 2 0 16M'
+ok volume autodelete modify small -enabled false
+
 # ---- all of it is there after a crash ----
 server_kill
 server_start
 json thresholds 50,70 pool modify
 json lease_snapshots all pool modify
 json policies.0.schedule hourly:24 snapshot policy show
-json volumes.0.snapshot_policy fast volume show db
+json target_free_space 90 volume autodelete show small
 json volumes.0.thresholds 50 volume show db
 json luns.0.thresholds 75 lun show db/data
-ok volume modify db --snapshot-policy none
 ok snapshot policy delete fast
 json count 0 snapshot policy show
 json errors 0 pool check
