@@ -5,6 +5,10 @@
  * A block that is looked up may be freed while it is read. It is not used again before the epoch of
  * the read is over, so the read gets what was there when it began, which is a right answer. Extents
  * that were looked up lately are found without the map's lock (memo.h).
+ *
+ * No epoch helps where the line that was looked at goes, since its LUN or snapshot is deleted or
+ * gets other content: what it shared may become the own of another LUN, which overwrites it in
+ * place. So what was read meanwhile is no answer, see io_confirm().
  */
 #include <errno.h>
 #include <string.h>
@@ -123,6 +127,23 @@ int io_read(struct pool *pool, struct lun_object *object, void *buf, size_t len,
     return r;
 }
 
+/* ---- lines that go meanwhile --------------------------------------------------------------- */
+
+/* Taken before the first look at the maps of the handle. */
+static uint64_t io_replacements(const struct lun *lun)
+{
+    return atomic_load(&lun->object->replacements) +
+           (lun->base ? atomic_load(&lun->base->object->replacements) : 0);
+}
+
+/* Whether what was found since stands: 0, -EAGAIN: it is to be looked at once more, -ESTALE. */
+static int io_confirm(const struct lun *lun, uint64_t replacements)
+{
+    if (lun_is_gone(lun))
+        return -ESTALE;
+    return io_replacements(lun) == replacements ? 0 : -EAGAIN;
+}
+
 /* ---- differences --------------------------------------------------------------------------- */
 
 /* Whether two runs that begin at one lba show the same; *len: how far that goes. */
@@ -132,7 +153,8 @@ static bool diff_same(const struct emap_run *a, const struct emap_run *b, uint64
     return a->blk == b->blk;
 }
 
-/* The runs of A and B at @lba. Beyond A's end there is a hole. */
+/* The runs of A and B at @lba. Beyond A's end there is a hole. In one epoch, so that one block in
+ * both is not two, one after the other. */
 static int diff_lookup(struct lun *lun, uint64_t lba, uint64_t end, struct emap_run *a,
                        struct emap_run *b)
 {
@@ -141,9 +163,13 @@ static int diff_lookup(struct lun *lun, uint64_t lba, uint64_t end, struct emap_
     uint64_t base_end = div_round_up(atomic_load(&base->size_bytes), BLK_BYTES);
     *a = (struct emap_run){.lba = lba, .len_blks = end - lba};
     int r = 0;
+    uint32_t epoch = epoch_enter(lun->pool);
     if (lba < base_end)
         r = io_lookup(lun->pool, base, lba, min_u64(end, base_end), a, 1, &count);
-    return r < 0 ? r : io_lookup(lun->pool, lun->object, lba, end, b, 1, &count);
+    if (r == 0)
+        r = io_lookup(lun->pool, lun->object, lba, end, b, 1, &count);
+    epoch_leave(lun->pool, epoch);
+    return r;
 }
 
 static int diff_read(struct lun *lun, uint8_t *buf, size_t len, uint64_t offset)
@@ -172,11 +198,18 @@ static int diff_read(struct lun *lun, uint8_t *buf, size_t len, uint64_t offset)
 
 int lun_read(struct lun *lun, void *buf, size_t len, uint64_t offset)
 {
-    int r = lun_check_io(lun, len, offset, false);
-    if (r < 0)
-        return r;
-    r = lun->base ? diff_read(lun, buf, len, offset)
-                  : io_read(lun->pool, lun->object, buf, len, offset);
+    int r;
+    do
+    {
+        uint64_t replacements = io_replacements(lun);
+        r = lun_check_io(lun, len, offset, false);
+        if (r < 0)
+            return r;
+        r = lun->base ? diff_read(lun, buf, len, offset)
+                      : io_read(lun->pool, lun->object, buf, len, offset);
+        if (r == 0)
+            r = io_confirm(lun, replacements);
+    } while (r == -EAGAIN);
     return pool_note_damage(lun->pool, lun->object, r);
 }
 
@@ -247,8 +280,8 @@ static int diff_next_extent(struct lun *lun, uint64_t lba, uint64_t end, struct 
     return 0;
 }
 
-int lun_extents(struct lun *lun, uint64_t len, uint64_t offset, struct lun_extent *extents,
-                size_t max, size_t *count)
+static int extents_look(struct lun *lun, uint64_t len, uint64_t offset, struct lun_extent *extents,
+                        size_t max, size_t *count)
 {
     *count = 0;
     int r = lun_check_io(lun, len, offset, false);
@@ -271,5 +304,19 @@ int lun_extents(struct lun *lun, uint64_t len, uint64_t offset, struct lun_exten
             lba = (extent.offset_bytes + extent.len_bytes) / BLK_BYTES;
         }
     }
+    return r;
+}
+
+int lun_extents(struct lun *lun, uint64_t len, uint64_t offset, struct lun_extent *extents,
+                size_t max, size_t *count)
+{
+    int r;
+    do
+    {
+        uint64_t replacements = io_replacements(lun);
+        r = extents_look(lun, len, offset, extents, max, count);
+        if (r == 0)
+            r = io_confirm(lun, replacements);
+    } while (r == -EAGAIN);
     return r;
 }

@@ -128,6 +128,7 @@ static void lun_set_line(struct lun_object *lun, struct line *line)
         lun->line = line;
         line->lun = lun;
         memo_step(&lun->memo); /* another map */
+        atomic_fetch_add(&lun->replacements, 1);
         return;
     }
     lun->line = line;

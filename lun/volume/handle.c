@@ -10,12 +10,17 @@
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/names.h"
 
+bool lun_is_gone(const struct lun *lun)
+{
+    return atomic_load(&lun->object->is_dead) ||
+           (lun->base && atomic_load(&lun->base->object->is_dead));
+}
+
 int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_write)
 {
     if (is_write && lun->is_read_only)
         return -EROFS;
-    if (atomic_load(&lun->object->is_dead) ||
-        (lun->base && atomic_load(&lun->base->object->is_dead)))
+    if (lun_is_gone(lun))
         return -ESTALE;
     if (!range_ok(offset, len, atomic_load(&lun->object->size_bytes)))
         return -EINVAL;

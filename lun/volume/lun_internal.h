@@ -52,6 +52,9 @@ MUST_CHECK int io_unmap_blks(struct pool *pool, struct lun_object *object, uint6
 MUST_CHECK int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_bytes,
                             struct writer *writer);
 
+/* Whether what the handle shows was deleted. */
+bool lun_is_gone(const struct lun *lun);
+
 /* 0, or why I/O on this handle cannot be: -ESTALE, -EINVAL, -EROFS. */
 MUST_CHECK int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_write);
 
