@@ -159,7 +159,7 @@ int verb_df(struct verb_request *request)
 {
     AUTO_FREE struct lun_info *list = NULL;
     AUTO_FREE struct volume_info *volumes = NULL;
-    size_t count, volume_count;
+    size_t count = 0, volume_count = 0;
     struct pool_info info;
     int r = lun_list(request->pool, NULL, &list, &count, &request->why);
     if (r == 0)
