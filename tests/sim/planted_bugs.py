@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """A test of the simulator: bugs of the kinds that matter are planted one at a time, and each must be
-found, by the simulator of power cuts or, where promises of space are broken, by the model of those.
+found by the simulator of power cuts; a fifth field "promises" names the model of promises instead.
 Each is a piece of the engine's source and what it is replaced by in a copy; a piece that is not
 there exactly once any more is a failure too, so that the list follows the engine.
 
@@ -72,12 +72,6 @@ BUGS = [
      '    atomic_store(&line->own_node_blks, le64_get(disk->own_node_blks));\n', ''),
     ('a LUN that moves leaves what it is charged behind', 'lun/volume/catalog_lun.c',
      'catalog_set_line_volume(pool, lun->line, lun->volume);', ''),
-    ('what a guaranteed volume was promised goes to another one in a merge', 'lun/volume/ledger.c',
-     'return point->child_count == 1 && point->volume && volume_is_guaranteed(point->volume) &&',
-     'return 0 &&', 'promises'),
-    ('a merge does not raise what its child is promised', 'lun/volume/ledger.c',
-     'return needs <= booked ? 0 : space_raise_promised(pool->space, needs - booked, 0, &available);',
-     '(void)available;\n    return (int)(0 * (needs - booked));', 'promises'),
 ]
 FLAGS = ['-std=gnu17', '-D_GNU_SOURCE', '-DLUNETTE_DEBUG_CHECKS', '-O1', '-w',
          '-DLUNETTE_VERSION="planted"', '-DSIM_SEEDS="/dev/null"', '-DPROMISES_SEEDS="/dev/null"']
