@@ -278,8 +278,8 @@ int main(int argc, char **argv)
     static const struct replay_program program = {
         .name = "test_promises",
         .modes = modes,
-        .runs = 60,
-        .steps = 300,
+        .runs = 40,
+        .steps = 200,
         .seeds_path = PROMISES_SEEDS,
         .run = pm_run,
         .summary = pm_summary,
