@@ -69,8 +69,7 @@ static const struct pm_kind pm_kinds[] = {
 
 static void pm_finish(struct pm *pm)
 {
-    struct rng rng = rng_of(1);
-    pm->rng = &rng;
+    *pm->rng = rng_of(1);
     for (int r = 1; r > 0;)
         r = pool_run_job_step(pm->pool);
     pm_step_checkpoint(pm);
