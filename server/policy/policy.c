@@ -102,6 +102,7 @@ static int policy_take_options(struct policy *policy, const struct policy_option
     policy->env = options->env ? options->env : env_system();
     policy->events_exec_ms = options->events_exec_ms ? options->events_exec_ms : POLICY_EXEC_MS;
     policy->events_syslog = options->events_syslog;
+    policy->has_threads = !options->no_threads;
     policy->events_severity =
         policy_severity(options->events_severity ? options->events_severity : "info");
     if (policy->events_severity < 0)
@@ -159,7 +160,7 @@ int policy_start(struct pool *pool, const struct policy_options *options, struct
         policy_destroy(started);
         return r;
     }
-    for (size_t i = 0; r == 0 && !options->no_threads && i < POLICY_WORKS; i++)
+    for (size_t i = 0; r == 0 && started->has_threads && i < POLICY_WORKS; i++)
         r = policy_start_worker(&started->workers[i]);
     if (r < 0)
     {

@@ -22,8 +22,8 @@ struct policy_worker
     struct policy *policy;
     enum policy_work work;
     pthread_t thread;
-    bool is_started;
-    bool is_poked; /* under policy->wake_lock */
+    bool is_started; /* only who starts and stops it */
+    bool is_poked;   /* under policy->wake_lock */
     struct condition wake;
 };
 
@@ -64,6 +64,7 @@ struct policy
     char *events_exec;
     uint64_t events_exec_ms;
     bool events_syslog;
+    bool has_threads;    /* immutable, as all above */
     int events_severity; /* index of policy_severities */
     char *quiesce_folder;
     int stop_fd; /* readable once policy_begin_stop() was called */
