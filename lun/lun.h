@@ -46,11 +46,14 @@ struct pool_create_options
     uint32_t group_blks; /* blocks of an allocation group; 0: the default, tests use small ones */
     bool preallocate;    /* take all of the file's space from its file system now */
     bool overwrite;      /* even if the path holds a pool or something else recognisable */
+    bool dry_run;        /* of pool_create(): refuse what it would refuse, and write nothing */
 };
 
 struct pool_open_options
 {
     bool read_only;         /* for check and dump: replays in memory, writes nothing */
+    bool super_only;        /* likewise, and reads nothing but the superblock, whatever else is
+                               damaged; for pool_dump() of "superblock" and "block N" alone */
     bool take_over;         /* although the superblock names another host as holder */
     uint64_t cache_bytes;   /* of metadata nodes; 0: 64 MiB */
     uint32_t checkpoint_ms; /* longest age of a change before a checkpoint; 0: 5000 */
@@ -98,6 +101,9 @@ MUST_CHECK int pool_run_job_step(struct pool *pool);
 
 /* Uses what the file or device has grown to; @size_bytes 0: all of a device. Never shrinks. */
 MUST_CHECK int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why);
+/* The size that it would have then; refuses what pool_grow() refuses before it changes anything. */
+MUST_CHECK int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
+                                 struct reason *why);
 
 enum pool_health
 {
@@ -136,6 +142,12 @@ struct pool_info
 };
 
 void pool_get_info(struct pool *pool, struct pool_info *info);
+
+/*
+ * While on, this thread's commands on LUNs, snapshots, volumes, qtrees and quotas check all that
+ * they always check, and are refused for the same reasons, but change nothing and add no events.
+ */
+void command_dry_run(bool on);
 
 /* ---- LUNs ---------------------------------------------------------------------------------- */
 
@@ -180,6 +192,10 @@ struct lun_clone_args
  * identity. The source's I/O pauses for as long as its writes in flight take.
  */
 MUST_CHECK int lun_clone(struct pool *pool, const struct lun_clone_args *args, struct reason *why);
+
+/* What clone number @number of a template is called. -EINVAL: it is none, or the name too long. */
+MUST_CHECK int lun_clone_name(const char *name_template, uint32_t number, char *name, size_t size,
+                              struct reason *why);
 
 /* One of several clones made at one instant, of different sources. */
 struct lun_pair
@@ -227,6 +243,18 @@ MUST_CHECK int lun_set_attributes(struct pool *pool, const char *name, unsigned 
  * those that are part of a volume's snapshot leave it. -EPERM: it or one of them is locked. */
 MUST_CHECK int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
                           struct reason *why);
+/* Of which LUN, and what has to be so when it is deleted, whatever was so when somebody looked. */
+struct lun_delete_condition
+{
+    uint64_t id;
+    uint64_t expire_ns;          /* its lease is this one; 0: any or none */
+    bool is_autodelete;          /* it is marked so */
+    bool keeps_volume_snapshots; /* -EBUSY if a snapshot of its volume holds it */
+};
+/* lun_delete() with its snapshots, for policies. -ENOENT: it is gone; -ESTALE: @condition is not so
+ * any more. */
+MUST_CHECK int lun_delete_if(struct pool *pool, const struct lun_delete_condition *condition,
+                             unsigned flags, struct reason *why);
 /* To another path too: into and out of volumes and qtrees. -EBUSY: it has snapshots and would leave
  * its volume. */
 MUST_CHECK int lun_rename(struct pool *pool, const char *name, const char *new_name,
@@ -294,6 +322,21 @@ MUST_CHECK int lun_get_info(struct pool *pool, const char *name, struct lun_info
  */
 MUST_CHECK int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list,
                         size_t *count, struct reason *why);
+
+/* The LUN or snapshot with that id, which it keeps through renames. -ENOENT: there is none (any
+ * more). Does not block on I/O. */
+MUST_CHECK int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info);
+
+enum lun_expendable
+{
+    LUN_EXPENDABLE_LUNS,      /* with a lease (expire_ns) or is_autodelete */
+    LUN_EXPENDABLE_SNAPSHOTS, /* of single LUNs, not part of a volume's */
+};
+
+/* What policies may have to delete, in no order; free *list. What it costs beside that is a look at
+ * each LUN in memory. */
+MUST_CHECK int lun_list_expendable(struct pool *pool, enum lun_expendable kind,
+                                   struct lun_info **list, size_t *count);
 
 /* Bytes of the pool that would come back, exactly, once background work is done, if all @names
  * ("LUN", "LUN@SNAPSHOT") were deleted together. Data and metadata. May take time: reads drop
@@ -369,7 +412,7 @@ struct volume_info
     uint64_t logical_bytes;                          /* sum of the sizes of its LUNs */
     uint64_t mapped_bytes;                           /* sum of what its LUNs map */
     uint64_t charged_bytes;                          /* see above: data and nodes */
-    uint64_t snapshot_bytes;  /* of charged: what only points hold, no head any more */
+    uint64_t snapshot_bytes;  /* sum of what its LUNs' own snapshots hold and they no longer use */
     uint64_t reserved_bytes;  /* needs of its reserved LUNs not met yet */
     uint64_t needed_bytes;    /* what its guarantee still needs of the pool; 0 without one */
     uint64_t available_bytes; /* what a thin write into it can take: bound and pool considered */
@@ -379,6 +422,11 @@ struct volume_info
 
 MUST_CHECK int volume_get_info(struct pool *pool, const char *name, struct volume_info *info,
                                struct reason *why);
+/* -ENOENT: there is none of that id (any more). Does not block on I/O. */
+MUST_CHECK int volume_get_info_by_id(struct pool *pool, uint64_t id, struct volume_info *info);
+/* The LUN of the volume with the smallest id above @after_id. -ENOENT. Does not block on I/O. */
+MUST_CHECK int volume_next_lun(struct pool *pool, uint64_t volume_id, uint64_t after_id,
+                               struct lun_info *info);
 /* By name; free *list. */
 MUST_CHECK int volume_list(struct pool *pool, struct volume_info **list, size_t *count);
 
@@ -524,6 +572,8 @@ MUST_CHECK int quota_report(struct pool *pool, const char *path, struct quota_us
 enum lun_open_flags
 {
     LUN_READ_ONLY = 1,
+    LUN_BACKGROUND = 2, /* for the server's own work: does not count as a client, so nothing is
+                           refused because of it; it gets -ESTALE when the LUN is deleted */
 };
 
 enum lun_io_flags

@@ -30,10 +30,21 @@ const char plugin_config_help[] =
     "discard=true|false        Give freed space back to the file system below. Default: true.\n"
     "take-over=yes|no          Open the pool although another host is noted as its holder.\n"
     "                          Only when that host is known to be down. Default: no.\n"
+    "core-dumps=yes|no         Whether a crash may leave the memory, secrets and all, in a file.\n"
+    "                          Default: no.\n"
     "mgmt-socket=PATH          Unix socket on which the 'lunette' command is answered.\n"
     "mgmt-mode=OCTAL           Permissions of that socket. Default: 0666, everybody may look.\n"
     "mgmt-group=GROUP          Group whose members may change things through it, besides root.\n"
     "iscsi-portal=ADDR[:PORT]  Serve iSCSI there too. May be given several times.\n"
+    "iscsi-LIMIT=N             LIMIT is connections, half-open, sessions, queue-depth, login-ms,\n"
+    "                          idle-ms, answer-ms, send-ms, output-bytes, data-mib, threads, "
+    "workers.\n"
+    "iscsi-redirect=ADDR:PORT  Send iSCSI logins there; -redirect-permanently=yes: for ever.\n"
+    "events-exec=PATH          Program that gets each event, as JSON on its standard input.\n"
+    "events-exec-ms=MS         How long it may take. Default: 10000.\n"
+    "events-syslog=yes|no      Write events to syslog. Default: no.\n"
+    "events-severity=WHICH     Only those: info (default), warning, error.\n"
+    "quiesce-folder=PATH       Where programs are that 'lunette snapshot create --quiesce' calls.\n"
     "nbd-uri=URI               Where this server is reached, for the 'lunette' command to show.\n"
     "conf=FILE                 The server's conf file, for what is not in the pool.\n"
     "Exports are LUN, LUN@SNAPSHOT (read-only) and A..B (what B has that A has not).\n"
@@ -148,6 +159,12 @@ static int plugin_config_set_take_over(const char *key, const char *value)
     return plugin_config_set_bool(&plugin_config.take_over, value);
 }
 
+static int plugin_config_set_core_dumps(const char *key, const char *value)
+{
+    (void)key;
+    return plugin_config_set_bool(&plugin_config.core_dumps, value);
+}
+
 static int plugin_config_set_mgmt_socket(const char *key, const char *value)
 {
     return plugin_config_set_path(&plugin_config.mgmt_socket, key, value);
@@ -185,6 +202,68 @@ static int plugin_config_set_iscsi_portal(const char *key, const char *value)
     return 0;
 }
 
+static const struct
+{
+    const char *key;
+    uint32_t *field;
+} plugin_config_numbers[] = {
+    {"iscsi-connections", &plugin_config.iscsi_limits.connections},
+    {"iscsi-half-open", &plugin_config.iscsi_limits.half_open},
+    {"iscsi-sessions", &plugin_config.iscsi_limits.sessions},
+    {"iscsi-queue-depth", &plugin_config.iscsi_limits.queue_depth},
+    {"iscsi-login-ms", &plugin_config.iscsi_limits.login_ms},
+    {"iscsi-idle-ms", &plugin_config.iscsi_limits.idle_ms},
+    {"iscsi-answer-ms", &plugin_config.iscsi_limits.answer_ms},
+    {"iscsi-send-ms", &plugin_config.iscsi_limits.write_ms},
+    {"iscsi-output-bytes", &plugin_config.iscsi_limits.output_bytes},
+    {"iscsi-data-mib", &plugin_config.iscsi_limits.data_mib},
+    {"iscsi-threads", &plugin_config.iscsi_threads},
+    {"iscsi-workers", &plugin_config.iscsi_workers},
+    {"events-exec-ms", &plugin_config.events_exec_ms},
+};
+
+static int plugin_config_set_number(uint32_t *field, const char *key, const char *value)
+{
+    if (nbdkit_parse_uint32_t(key, value, field) < 0)
+        return -1;
+    if (*field > 0)
+        return 0;
+    nbdkit_error("%s= has to be at least 1", key);
+    return -1;
+}
+
+static int plugin_config_set_iscsi_redirect(const char *key, const char *value)
+{
+    return plugin_config_set_string(&plugin_config.iscsi_redirect, key, value);
+}
+
+static int plugin_config_set_iscsi_redirect_permanently(const char *key, const char *value)
+{
+    (void)key;
+    return plugin_config_set_bool(&plugin_config.iscsi_redirect_permanently, value);
+}
+
+static int plugin_config_set_events_exec(const char *key, const char *value)
+{
+    return plugin_config_set_path(&plugin_config.events_exec, key, value);
+}
+
+static int plugin_config_set_events_syslog(const char *key, const char *value)
+{
+    (void)key;
+    return plugin_config_set_bool(&plugin_config.events_syslog, value);
+}
+
+static int plugin_config_set_events_severity(const char *key, const char *value)
+{
+    return plugin_config_set_string(&plugin_config.events_severity, key, value);
+}
+
+static int plugin_config_set_quiesce_folder(const char *key, const char *value)
+{
+    return plugin_config_set_path(&plugin_config.quiesce_folder, key, value);
+}
+
 static int plugin_config_set_nbd_uri(const char *key, const char *value)
 {
     return plugin_config_set_string(&plugin_config.nbd_uri, key, value);
@@ -206,10 +285,17 @@ static const struct
     {"checkpoint-ms", plugin_config_set_checkpoint_ms},
     {"discard", plugin_config_set_discard},
     {"take-over", plugin_config_set_take_over},
+    {"core-dumps", plugin_config_set_core_dumps},
     {"mgmt-socket", plugin_config_set_mgmt_socket},
     {"mgmt-mode", plugin_config_set_mgmt_mode},
     {"mgmt-group", plugin_config_set_mgmt_group},
     {"iscsi-portal", plugin_config_set_iscsi_portal},
+    {"iscsi-redirect", plugin_config_set_iscsi_redirect},
+    {"iscsi-redirect-permanently", plugin_config_set_iscsi_redirect_permanently},
+    {"events-exec", plugin_config_set_events_exec},
+    {"events-syslog", plugin_config_set_events_syslog},
+    {"events-severity", plugin_config_set_events_severity},
+    {"quiesce-folder", plugin_config_set_quiesce_folder},
     {"nbd-uri", plugin_config_set_nbd_uri},
     {"conf", plugin_config_set_conf},
 };
@@ -219,6 +305,9 @@ int plugin_config_set(const char *key, const char *value)
     for (size_t i = 0; i < ARRAY_SIZE(plugin_config_keys); i++)
         if (strcmp(key, plugin_config_keys[i].key) == 0)
             return plugin_config_keys[i].set(key, value);
+    for (size_t i = 0; i < ARRAY_SIZE(plugin_config_numbers); i++)
+        if (strcmp(key, plugin_config_numbers[i].key) == 0)
+            return plugin_config_set_number(plugin_config_numbers[i].field, key, value);
     nbdkit_error("unknown parameter \"%s\"; 'nbdkit lunette --help' lists the parameters", key);
     return -1;
 }
@@ -253,6 +342,10 @@ void plugin_config_destroy(void)
     free(plugin_config.mgmt_group);
     free(plugin_config.nbd_uri);
     free(plugin_config.conf_path);
+    free(plugin_config.iscsi_redirect);
+    free(plugin_config.events_exec);
+    free(plugin_config.events_severity);
+    free(plugin_config.quiesce_folder);
     for (size_t i = 0; i < plugin_config.iscsi_portal_count; i++)
         free(plugin_config.iscsi_portals[i]);
     plugin_config = (struct plugin_config){0};

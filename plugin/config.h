@@ -24,6 +24,7 @@ struct plugin_config
     uint32_t checkpoint_ms; /* 0: the engine's default */
     bool no_discard;
     bool take_over;
+    bool core_dumps;
     char *mgmt_socket;
     unsigned mgmt_mode; /* 0: the target's default */
     char *mgmt_group;
@@ -31,6 +32,15 @@ struct plugin_config
     char *conf_path;
     char *iscsi_portals[TARGET_PORTALS_MAX];
     size_t iscsi_portal_count;
+    struct iscsi_limits iscsi_limits; /* 0 in any: the default */
+    uint32_t iscsi_threads, iscsi_workers;
+    char *iscsi_redirect;
+    bool iscsi_redirect_permanently;
+    char *events_exec;
+    uint32_t events_exec_ms; /* 0: the default */
+    bool events_syslog;
+    char *events_severity;
+    char *quiesce_folder;
 };
 
 extern const char plugin_config_help[];

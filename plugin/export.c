@@ -2,8 +2,8 @@
 /*
  * Exports: what a client names, lists and negotiates.
  *
- * Names go to the engine as they come: "LUN", "LUN@SNAPSHOT", "A..B". Only '/' is refused here,
- * because it is kept for volumes. Names from clients are made printable before they are logged.
+ * Names go to the engine as they come: "LUN", "VOLUME/QTREE/LUN", "LUN@SNAPSHOT", "A..B". Names
+ * from clients are made printable before they are logged.
  */
 #include "plugin/export.h"
 
@@ -21,6 +21,8 @@
 #include "plugin/config.h"
 #include "plugin/nbd_error.h"
 #include "plugin/service.h"
+#include "plugin/shutdown.h"
+#include "server/qos/qos.h"
 
 enum
 {
@@ -182,6 +184,7 @@ static void export_destroy(struct export *export)
 {
     if (!export)
         return;
+    qos_lun_close(export->qos);
     lun_close(export->lun);
     lock_destroy(&export->lock);
     free(export->name);
@@ -211,10 +214,6 @@ static void *export_refuse(const char *name, int err, const struct reason *why)
 /* Writable if the export can be and @read_only is not asked for. */
 static int export_open_lun(const char *name, bool read_only, struct lun **lun, struct reason *why)
 {
-    if (strchr(name, '/'))
-        return reason_set(
-            why, -EINVAL,
-            "Names with '/' are reserved for volumes, which this version does not have.");
     int r = -EROFS;
     if (!read_only)
         r = lun_open(service_pool(), name, 0, lun, why);
@@ -223,6 +222,18 @@ static int export_open_lun(const char *name, bool read_only, struct lun **lun, s
         reason_clear(why);
         r = lun_open(service_pool(), name, LUN_READ_ONLY, lun, why);
     }
+    return r;
+}
+
+/* By which reservations know the LUN. */
+static int export_find_id(struct export *export)
+{
+    struct lun_info info;
+    if (strstr(export->name, ".."))
+        return 0;
+    int r = lun_describe(export->lun, &info);
+    if (r == 0)
+        export->lun_id = info.id;
     return r;
 }
 
@@ -243,6 +254,11 @@ void *export_open(int readonly)
     if (!export->name || !export->description)
         return export_refuse(name, -ENOMEM, &why);
     int r = export_open_lun(name, readonly, &export->lun, &why);
+    if (r == 0)
+        r = export_find_id(export);
+    if (r == 0)
+        r = qos_lun_open(service_target() ? target_qos(service_target()) : NULL, export->lun,
+                         &export->qos);
     if (r < 0)
         return export_refuse(name, r, &why);
 
@@ -264,6 +280,17 @@ void export_close_all(void)
 {
     list_for_each_safe (export, &export_all, struct export, link)
         export_close(export);
+}
+
+bool export_is_over(struct export *export)
+{
+    AUTO_LOCK(&export->lock);
+    if (shutdown_is_told())
+        return true;
+    /* nbdkit tells nobody that a client hung up, but ends such a sleep early, and logs that. */
+    if (!export->is_hung_up)
+        export->is_hung_up = nbdkit_nanosleep(0, 1) < 0;
+    return export->is_hung_up;
 }
 
 /* ---- negotiation --------------------------------------------------------------------------- */
@@ -345,16 +372,31 @@ int export_is_rotational(void *handle)
 
 /* ---- errors -------------------------------------------------------------------------------- */
 
+/* Whether it is the first error of its kind on this connection. */
+static bool export_is_news(struct export *export, const struct nbd_error *error)
+{
+    unsigned kind = 1u << nbd_error_index(error);
+    AUTO_LOCK(&export->lock);
+    bool is_news = !(export->logged & kind);
+    export->logged |= kind;
+    return is_news;
+}
+
+void export_log_refusal(struct export *export, const struct nbd_error *error, const char *what,
+                        const struct reason *why)
+{
+    char shown[EXPORT_SHOWN_NAME_BYTES];
+    if (export_is_news(export, error))
+        nbdkit_error("export \"%s\": %s refused: %s (logged once per connection)",
+                     export_shown(shown, sizeof(shown), export->name), what,
+                     why->text[0] ? why->text : error->text);
+}
+
 void export_log_error(struct export *export, const struct nbd_error *error, const char *what,
                       uint64_t len, uint64_t offset)
 {
-    unsigned kind = 1u << nbd_error_index(error);
-    {
-        AUTO_LOCK(&export->lock);
-        if (export->logged & kind)
-            return;
-        export->logged |= kind;
-    }
+    if (!export_is_news(export, error))
+        return;
     char shown[EXPORT_SHOWN_NAME_BYTES];
     nbdkit_error("export \"%s\": %s of %" PRIu64 " bytes at %" PRIu64
                  " failed: %s (logged once per connection)",

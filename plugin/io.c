@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Requests: nbdkit's flags into the engine's, the engine's errors into NBD's. */
+/*
+ * Requests: nbdkit's flags into the engine's, the engine's errors into NBD's, and what quality of
+ * service (server/qos) has to say and to count.
+ */
 #include "plugin/io.h"
 
 #include <errno.h>
@@ -10,6 +13,10 @@
 #include "lun/lun.h"
 #include "plugin/export.h"
 #include "plugin/nbd_error.h"
+#include "plugin/service.h"
+#include "plugin/shutdown.h"
+#include "server/qos/qos.h"
+#include "server/target.h"
 
 enum
 {
@@ -35,6 +42,28 @@ static int io_result(struct export *export, int r, const char *what, uint64_t le
     return -1;
 }
 
+/*
+ * Whether an iSCSI initiator's reservation keeps the client out. A flush passes: it changes
+ * nothing. 0, or -1 with errno.
+ */
+static int io_admit(struct export *export, bool write, const char *what)
+{
+    struct target *target = service_target();
+    struct reason why;
+    int r = target ? target_check_nbd(target, export->lun_id, write, NULL) : 0;
+    if (r == 0)
+        return 0;
+    /* Once more, for the words; it may have been released since. */
+    reason_clear(&why);
+    r = target_check_nbd(target, export->lun_id, write, &why);
+    if (r == 0)
+        return 0;
+    const struct nbd_error *error = nbd_error_of(r);
+    export_log_refusal(export, error, what, &why);
+    errno = error->nbd_errno;
+    return -1;
+}
+
 static unsigned io_flags(uint32_t flags)
 {
     unsigned result = 0;
@@ -47,17 +76,50 @@ static unsigned io_flags(uint32_t flags)
     return result;
 }
 
+static bool io_is_over_cb(void *opaque)
+{
+    return export_is_over(opaque);
+}
+
+/*
+ * Waits until the limits of the LUN let the request go. Who stops the server is not kept waiting:
+ * it answers what is in flight. -ECANCELED: the client is gone.
+ */
+static int io_enter(struct export *export, enum qos_io io, uint64_t bytes)
+{
+    if (!qos_is_limited(export->qos, io) || shutdown_is_told())
+        return 0;
+    if (qos_enter_blocking(export->qos, bytes, io_is_over_cb, export) || shutdown_is_told())
+        return 0;
+    return -ECANCELED;
+}
+
 int io_pread(void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 {
     (void)flags;
     struct export *export = handle;
-    return io_result(export, lun_read(export->lun, buf, count, offset), "read", count, offset);
+    if (io_admit(export, false, "read") < 0)
+        return -1;
+    uint64_t begun_ns = qos_clock_ns();
+    int r = io_enter(export, QOS_READ, count);
+    if (r == 0)
+        r = lun_read(export->lun, buf, count, offset);
+    if (r == 0)
+        qos_account(export->qos, QOS_READ, count, qos_clock_ns() - begun_ns);
+    return io_result(export, r, "read", count, offset);
 }
 
 int io_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 {
     struct export *export = handle;
-    int r = lun_write(export->lun, buf, count, offset, io_flags(flags));
+    if (io_admit(export, true, "write") < 0)
+        return -1;
+    uint64_t begun_ns = qos_clock_ns();
+    int r = io_enter(export, QOS_WRITE, count);
+    if (r == 0)
+        r = lun_write(export->lun, buf, count, offset, io_flags(flags));
+    if (r == 0)
+        qos_account(export->qos, QOS_WRITE, count, qos_clock_ns() - begun_ns);
     return io_result(export, r, "write", count, offset);
 }
 
@@ -65,27 +127,46 @@ int io_flush(void *handle, uint32_t flags)
 {
     (void)flags;
     struct export *export = handle;
-    return io_result(export, lun_flush(export->lun), "flush", 0, 0);
+    uint64_t begun_ns = qos_clock_ns();
+    int r = lun_flush(export->lun);
+    if (r == 0)
+        qos_account(export->qos, QOS_FLUSH, 0, qos_clock_ns() - begun_ns);
+    return io_result(export, r, "flush", 0, 0);
+}
+
+/* lun_unmap() or lun_zero(). */
+typedef int io_unmap_fn(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags);
+
+static int io_unmap(struct export *export, io_unmap_fn *unmap, const char *what, uint64_t len,
+                    uint64_t offset, uint32_t flags)
+{
+    if (io_admit(export, true, what) < 0)
+        return -1;
+    uint64_t begun_ns = qos_clock_ns();
+    int r = io_enter(export, QOS_UNMAP, 0);
+    if (r == 0)
+        r = unmap(export->lun, len, offset, io_flags(flags));
+    if (r == 0)
+        qos_account(export->qos, QOS_UNMAP, 0, qos_clock_ns() - begun_ns);
+    return io_result(export, r, what, len, offset);
 }
 
 int io_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-    struct export *export = handle;
-    int r = lun_unmap(export->lun, count, offset, io_flags(flags));
-    return io_result(export, r, "trim", count, offset);
+    return io_unmap(handle, lun_unmap, "trim", count, offset, flags);
 }
 
 int io_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-    struct export *export = handle;
-    int r = lun_zero(export->lun, count, offset, io_flags(flags));
-    return io_result(export, r, "zero", count, offset);
+    return io_unmap(handle, lun_zero, "zero", count, offset, flags);
 }
 
 int io_cache(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
     (void)flags;
     struct export *export = handle;
+    if (io_admit(export, false, "cache") < 0)
+        return -1;
     return io_result(export, lun_cache(export->lun, count, offset), "cache", count, offset);
 }
 
@@ -130,6 +211,8 @@ int io_extents(void *handle, uint32_t count, uint64_t offset, uint32_t flags,
         .end = offset + count,
         .one_only = flags & NBDKIT_FLAG_REQ_ONE,
     };
+    if (io_admit(export, false, "block status") < 0)
+        return -1;
     while (!answer.is_done)
     {
         struct lun_extent batch[IO_EXTENTS_BATCH];

@@ -16,7 +16,7 @@ static const struct nbd_error nbd_errors[] = {
     {ENOSPC, ENOSPC, "the pool is full: delete LUNs or snapshots, or 'lunette pool grow'"},
     {EDQUOT, ENOSPC, "a quota is used up"},
     {EROFS, EROFS, "the export or the pool is read-only"},
-    {EPERM, EPERM, "not allowed"},
+    {EPERM, EPERM, "not allowed, or reserved by an iSCSI initiator"},
     {EINVAL, EINVAL, "outside the export, or not valid"},
     {ENOTSUP, ENOTSUP, "would be as slow as writing"},
     {ESTALE, ESHUTDOWN, "deleted, cut off or replaced under this client; connect again"},

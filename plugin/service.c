@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <nbdkit-plugin.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "lun/base/log.h"
 #include "lun/lun.h"
@@ -23,11 +24,16 @@ extern int lunette_debug_engine;
 NBDKIT_DLL_PUBLIC int lunette_debug_engine = 0;
 
 static struct pool *service_the_pool;
-static struct target *service_target;
+static struct target *service_the_target;
 
 struct pool *service_pool(void)
 {
     return service_the_pool;
+}
+
+struct target *service_target(void)
+{
+    return service_the_target;
 }
 
 /* nbdkit has two levels: errors are always shown, debug lines with -v. */
@@ -59,8 +65,19 @@ static void service_check_default_export(const char *name)
                      name);
 }
 
+/*
+ * Memory holds CHAP secrets, and what guests write: no core dump has it, and no other process of
+ * the same user may look into it. A change of the user (nbdkit --user) sets it back.
+ */
+static void service_keep_memory_private(void)
+{
+    if (!plugin_config_get()->core_dumps && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        nbdkit_error("warning: cannot switch off core dumps: %s", strerror(errno));
+}
+
 int service_get_ready(void)
 {
+    service_keep_memory_private();
     log_set_sink(service_log);
     if (lunette_debug_engine)
         log_set_level(LOG_LEVEL_DEBUG);
@@ -93,17 +110,28 @@ static int service_start_target(struct reason *why)
         .mgmt_mode = config->mgmt_mode,
         .iscsi_portals = (const char *const *)config->iscsi_portals,
         .iscsi_portal_count = config->iscsi_portal_count,
+        .iscsi_limits = config->iscsi_limits,
+        .iscsi_threads = config->iscsi_threads,
+        .iscsi_workers = config->iscsi_workers,
+        .iscsi_redirect = config->iscsi_redirect,
+        .iscsi_redirect_permanently = config->iscsi_redirect_permanently,
         .nbd_uri = config->nbd_uri,
         .management_group = config->mgmt_group,
         .conf_path = config->conf_path,
+        .policy = {.events_exec = config->events_exec,
+                   .events_exec_ms = config->events_exec_ms,
+                   .events_syslog = config->events_syslog,
+                   .events_severity = config->events_severity,
+                   .quiesce_folder = config->quiesce_folder},
     };
-    return target_start(service_the_pool, &options, &service_target, why);
+    return target_start(service_the_pool, &options, &service_the_target, why);
 }
 
 int service_after_fork(void)
 {
     struct reason why;
     reason_clear(&why);
+    service_keep_memory_private();
     /* Before the target, so that the sockets it finds listening are nbdkit's. */
     int r = shutdown_watch_start();
     if (r == 0)
@@ -124,8 +152,8 @@ int service_after_fork(void)
 void service_cleanup(void)
 {
     shutdown_watch_stop();
-    target_stop(service_target);
-    service_target = NULL;
+    target_stop(service_the_target);
+    service_the_target = NULL;
 }
 
 void service_unload(void)

@@ -12,9 +12,13 @@
 #define PLUGIN_SERVICE_H
 
 struct pool;
+struct target;
 
 /* The open pool; only while clients can be connected. */
 struct pool *service_pool(void);
+
+/* What serves it besides NBD; from after_fork to cleanup. NULL outside of that. */
+struct target *service_target(void);
 
 /* nbdkit's callbacks: 0, or -1 after nbdkit_error(). */
 int service_get_ready(void);

@@ -43,6 +43,7 @@ struct config
     uint64_t nbd_threads; /* 0: nbdkit's default */
     char *nbd_tls;        /* "off", "on", "require"; NULL: nbdkit's default */
     char *nbd_tls_certificates;
+    char *nbd_tls_psk;
     bool nbd_tls_verify_peer;
 
     char *mgmt_socket;
@@ -50,9 +51,23 @@ struct config
     uint64_t mgmt_mode; /* 0: the default of target.h */
 
     struct config_list iscsi_portals;
+    /* 0 in any of them: the default of limits.h. */
+    uint64_t iscsi_connections, iscsi_half_open, iscsi_sessions, iscsi_queue_depth;
+    uint64_t iscsi_login_ms, iscsi_idle_ms, iscsi_answer_ms, iscsi_send_ms;
+    uint64_t iscsi_output_bytes, iscsi_data_bytes;
+    uint64_t iscsi_threads, iscsi_workers;
+    char *iscsi_redirect; /* "ADDRESS:PORT"; NULL: logins are taken here */
+    bool iscsi_redirect_permanently;
+
+    char *events_exec; /* program that gets each event; NULL: none */
+    uint64_t events_exec_ms;
+    bool events_syslog;
+    char *events_severity;
+    char *quiesce_folder; /* where programs that freeze and thaw are; NULL: there are none */
 
     char *pid_file;
-    char *user;   /* nbdkit changes to it after opening the pool; NULL: stays */
+    char *user; /* nbdkit changes to it after opening the pool; NULL: stays */
+    bool core_dumps;
     char *nbdkit; /* program; NULL: found on PATH */
     char *plugin; /* NULL: beside this program, else the installed one */
 };

@@ -8,6 +8,7 @@
 
 #include "lun/base/cleanup.h"
 #include "server/mgmt/mgmt.h"
+#include "server/qos/qos.h"
 #ifdef LUNETTE_ISCSI
 #include "server/iscsi/portal.h"
 #endif
@@ -18,10 +19,12 @@ struct target
     struct target_options options; /* strings owned */
     char *portals[TARGET_PORTALS_MAX];
     struct mgmt *mgmt;
+    struct qos *qos;
+    struct policy *policy;
     struct access *access; /* NULL: access_problem says why */
     struct reason access_problem;
-    struct scsi_target *scsi; /* this and the next: NULL without portals */
-    struct iscsi_server *iscsi;
+    struct scsi_target *scsi;   /* NULL where access is */
+    struct iscsi_server *iscsi; /* NULL without portals */
 };
 
 struct pool *target_pool(struct target *target)
@@ -57,6 +60,11 @@ static int target_copy_options(struct target *target, const struct target_option
         target->portals[i] = (char *)copy;
     }
     own->iscsi_portal_count = options->iscsi_portal_count;
+    own->iscsi_limits = options->iscsi_limits;
+    own->iscsi_threads = options->iscsi_threads;
+    own->iscsi_workers = options->iscsi_workers;
+    own->iscsi_redirect_permanently = options->iscsi_redirect_permanently;
+    r = keep_first(r, target_copy(options->iscsi_redirect, &own->iscsi_redirect));
     return r;
 }
 
@@ -70,6 +78,16 @@ const char *target_access_problem(const struct target *target)
     return target->access_problem.text;
 }
 
+struct qos *target_qos(struct target *target)
+{
+    return target->qos;
+}
+
+struct policy *target_policy(struct target *target)
+{
+    return target->policy;
+}
+
 struct iscsi_server *target_iscsi(struct target *target)
 {
     return target->iscsi;
@@ -78,14 +96,22 @@ struct iscsi_server *target_iscsi(struct target *target)
 /* ---- iSCSI --------------------------------------------------------------------------------- */
 
 #ifdef LUNETTE_ISCSI
-/* Without portals: what is stored for a LUN ends with it all the same. */
-static void target_lun_changed(void *opaque, enum lun_change change, uint64_t lun_id,
-                               const char *name)
+/* Also without portals: reservations that wait for their initiators hold for NBD, too. */
+static int target_open_scsi(struct target *target, struct reason *why)
 {
-    struct target *target = opaque;
-    (void)name;
-    if (change == LUN_CHANGE_DELETED)
-        access_forget_lun(target->access, lun_id);
+    const struct scsi_target_options options = {
+        .target_name = access_target_name(target->access),
+        .port_count = (uint16_t)target->options.iscsi_portal_count,
+        .qos = target->qos,
+    };
+    return scsi_target_create(target->pool, target->access, &options, &target->scsi, why);
+}
+
+static void target_scsi_lun_changed(struct target *target, enum lun_change change, uint64_t lun_id,
+                                    const char *name)
+{
+    if (target->scsi)
+        scsi_target_lun_changed(target->scsi, change, lun_id, name);
 }
 
 /* Unreadable access control is no reason not to serve NBD; only portals depend on it. */
@@ -94,10 +120,7 @@ static int target_open_access(struct target *target, struct reason *why)
     reason_clear(&target->access_problem);
     int r = access_open(target->pool, &target->access, &target->access_problem);
     if (r == 0)
-    {
-        pool_set_change_hook(target->pool, target_lun_changed, target);
-        return 0;
-    }
+        return target_open_scsi(target, why);
     if (target->options.iscsi_portal_count > 0)
         return reason_set(why, r, "%s", target->access_problem.text);
     event_add(target->pool, "error", "access.unreadable", "",
@@ -107,15 +130,17 @@ static int target_open_access(struct target *target, struct reason *why)
 
 static int target_start_iscsi(struct target *target, struct reason *why)
 {
-    const struct iscsi_options options = {.portals = target->options.iscsi_portals,
-                                          .portal_count = target->options.iscsi_portal_count};
-    const struct scsi_target_options scsi = {.target_name = access_target_name(target->access),
-                                             .port_count = (uint16_t)options.portal_count};
-    int r = scsi_target_create(target->pool, target->access, &scsi, &target->scsi, why);
-    if (r < 0)
-        return r;
-    pool_set_change_hook(target->pool, scsi_target_lun_changed, target->scsi);
-    r = iscsi_start(target->scsi, target->access, &options, &target->iscsi, why);
+    const struct target_options *own = &target->options;
+    const struct iscsi_options options = {
+        .portals = own->iscsi_portals,
+        .portal_count = own->iscsi_portal_count,
+        .threads = own->iscsi_threads,
+        .workers = own->iscsi_workers,
+        .limits = own->iscsi_limits,
+        .redirect = own->iscsi_redirect,
+        .redirect_permanently = own->iscsi_redirect_permanently,
+    };
+    int r = iscsi_start(target->scsi, target->access, &options, &target->iscsi, why);
     if (r < 0)
         return r;
     for (size_t i = 0; i < iscsi_portal_count(target->iscsi); i++)
@@ -127,10 +152,13 @@ static int target_start_iscsi(struct target *target, struct reason *why)
 static void target_stop_iscsi(struct target *target)
 {
     iscsi_stop(target->iscsi);
-    if (target->access)
-        pool_set_change_hook(target->pool, NULL, NULL);
     scsi_target_destroy(target->scsi);
     access_close(target->access);
+}
+
+int target_check_nbd(struct target *target, uint64_t lun_id, bool write, struct reason *why)
+{
+    return target->scsi ? scsi_target_check_foreign(target->scsi, lun_id, write, why) : 0;
 }
 
 size_t target_iscsi_portals(const struct target *target)
@@ -165,6 +193,18 @@ static void target_stop_iscsi(struct target *target)
     (void)target;
 }
 
+static void target_scsi_lun_changed(struct target *target, enum lun_change change, uint64_t lun_id,
+                                    const char *name)
+{
+    (void)target, (void)change, (void)lun_id, (void)name;
+}
+
+int target_check_nbd(struct target *target, uint64_t lun_id, bool write, struct reason *why)
+{
+    (void)target, (void)lun_id, (void)write, (void)why;
+    return 0;
+}
+
 size_t target_iscsi_portals(const struct target *target)
 {
     (void)target;
@@ -186,13 +226,29 @@ const char *target_iscsi_name(const struct target *target)
 
 /* ---- start and stop ------------------------------------------------------------------------ */
 
+static void target_lun_changed(void *opaque, enum lun_change change, uint64_t lun_id,
+                               const char *name)
+{
+    struct target *target = opaque;
+    target_scsi_lun_changed(target, change, lun_id, name);
+    if (change == LUN_CHANGE_DELETED)
+        qos_forget_lun(target->qos, lun_id);
+    else if (change == LUN_CHANGE_RENAMED)
+        qos_lun_renamed(target->qos, lun_id, name);
+}
+
 static void target_free(struct target *target)
 {
+    policy_stop(target->policy);
+    /* Nobody changes LUNs any more; what the hook looks at goes now. */
+    pool_set_change_hook(target->pool, NULL, NULL);
     target_stop_iscsi(target);
+    qos_close(target->qos);
     free((char *)target->options.mgmt_socket);
     free((char *)target->options.management_group);
     free((char *)target->options.nbd_uri);
     free((char *)target->options.conf_path);
+    free((char *)target->options.iscsi_redirect);
     for (size_t i = 0; i < TARGET_PORTALS_MAX; i++)
         free(target->portals[i]);
     free(target);
@@ -212,9 +268,15 @@ int target_start(struct pool *pool, const struct target_options *options, struct
     if (r < 0)
         r = reason_set(why, r, "no memory");
     if (r == 0)
+        r = qos_open(pool, &started->qos, why);
+    if (r == 0)
         r = target_open_access(started, why);
     if (r == 0 && options->iscsi_portal_count > 0)
         r = target_start_iscsi(started, why);
+    if (r == 0)
+        pool_set_change_hook(pool, target_lun_changed, started);
+    if (r == 0)
+        r = policy_start(pool, &options->policy, &started->policy, why);
     /* Last: who finds the socket finds everything else running. */
     if (r == 0 && options->mgmt_socket)
         r = mgmt_start(started, NULL, &started->mgmt, why);
@@ -231,6 +293,8 @@ void target_stop(struct target *target)
 {
     if (!target)
         return;
+    /* A command may wait for a program. */
+    policy_begin_stop(target->policy);
     mgmt_stop(target->mgmt);
     target_free(target);
 }

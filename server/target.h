@@ -9,12 +9,17 @@
 #ifndef SERVER_TARGET_H
 #define SERVER_TARGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lun/lun.h"
+#include "server/limits.h"
+#include "server/policy/policy.h"
 
 struct access;
 struct iscsi_server;
+struct qos;
 struct target;
 
 enum
@@ -29,8 +34,13 @@ struct target_options
     const char *management_group; /* name or number of the group that may change things; or NULL */
     const char *const *iscsi_portals; /* "ADDRESS:PORT", "[ADDRESS]:PORT" */
     size_t iscsi_portal_count;
-    const char *nbd_uri;   /* where NBD clients connect, without an export name; or NULL */
-    const char *conf_path; /* only shown; or NULL */
+    struct iscsi_limits iscsi_limits;
+    unsigned iscsi_threads, iscsi_workers; /* 0: by the number of processors; 16 */
+    const char *iscsi_redirect; /* where all logins are sent instead, "ADDRESS:PORT"; or NULL */
+    bool iscsi_redirect_permanently;
+    const char *nbd_uri;          /* where NBD clients connect, without an export name; or NULL */
+    const char *conf_path;        /* only shown; or NULL */
+    struct policy_options policy; /* what the server does by itself */
 };
 
 /*
@@ -55,8 +65,21 @@ const char *target_iscsi_name(const struct target *target);
  */
 struct access *target_access(struct target *target);
 const char *target_access_problem(const struct target *target);
+/* Limits and figures of LUNs. Whoever opens a LUN of it may close that after target_stop(). */
+struct qos *target_qos(struct target *target);
+
+/* What the server does by itself. */
+struct policy *target_policy(struct target *target);
 /* NULL without portals. */
 struct iscsi_server *target_iscsi(struct target *target);
+
+/*
+ * Whether an NBD client may write to @lun_id (with @write false: read from it), or an iSCSI
+ * initiator's reservation keeps it out: -EPERM, then @why (may be NULL) names the holder. For each
+ * request; does not block but where it refuses.
+ */
+MUST_CHECK int target_check_nbd(struct target *target, uint64_t lun_id, bool write,
+                                struct reason *why);
 
 /* What it was started with; lives as long as @target. */
 struct pool *target_pool(struct target *target);

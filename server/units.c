@@ -95,7 +95,8 @@ int units_parse_ms(const char *text, uint64_t *ms, struct reason *why)
     {
         const char *suffix;
         uint64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000}};
+    } units[] = {{"ms", 1},      {"s", 1000},    {"", 1000},      {"m", 60000},
+                 {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000}};
     uint64_t number;
     int digits;
     const char *at = units_digits(text, &number, &digits);
@@ -107,7 +108,8 @@ int units_parse_ms(const char *text, uint64_t *ms, struct reason *why)
             break;
         return 0;
     }
-    return reason_set(why, -EINVAL, "\"%s\" is not a duration: write 500ms, 5s, 2m or 1h", text);
+    return reason_set(why, -EINVAL, "\"%s\" is not a duration: write 500ms, 5s, 2m, 1h, 7d or 4w",
+                      text);
 }
 
 int units_parse_bool(const char *text, bool *value, struct reason *why)

@@ -24,7 +24,7 @@ MUST_CHECK int units_parse_bytes(const char *text, uint64_t *bytes, struct reaso
 MUST_CHECK int units_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number,
                                   struct reason *why);
 
-/* "500ms", "5s", "2m", "1h"; without a unit: seconds. -EINVAL, -ERANGE. */
+/* "500ms", "5s", "2m", "1h", "7d", "4w"; without a unit: seconds. -EINVAL, -ERANGE. */
 MUST_CHECK int units_parse_ms(const char *text, uint64_t *ms, struct reason *why);
 
 /* "yes", "no", "on", "off", "true", "false", "1", "0". -EINVAL. */

@@ -21,9 +21,10 @@ struct reader
     bool failed;
 };
 
+/* @bytes may be NULL if there are none. */
 static inline struct reader reader_of(const void *bytes, size_t len)
 {
-    return (struct reader){.at = bytes, .end = (const uint8_t *)bytes + len};
+    return (struct reader){.at = bytes, .end = bytes ? (const uint8_t *)bytes + len : NULL};
 }
 
 /* The next @len bytes, in place, or NULL. */

@@ -369,8 +369,18 @@ static int check_bitmaps(struct check *check)
     {
         bool is_allocated;
         int r = space_is_allocated(pool->space, blk, &is_allocated);
-        if (r < 0)
+        if (r == -ENOMEM)
             return r;
+        if (r < 0)
+        {
+            uint64_t group = blk / pool->group_blks;
+            check_say(check, true,
+                      "the bitmap of allocation group %" PRIu64 ", from block %" PRIu64
+                      " on, cannot be read: %s",
+                      group, group * pool->group_blks, strerror(-r));
+            blk = (group + 1) * pool->group_blks - 1;
+            continue;
+        }
         check->result->blks_allocated += is_allocated;
         bool is_expected = mark_get(check->expected, blk) || check_is_fixed(pool, blk);
         if (is_expected && !is_allocated && lost++ == 0)

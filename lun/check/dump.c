@@ -221,10 +221,13 @@ static int dump_journal(const struct dump *dump, const char *argument, struct re
 
 static int dump_block(const struct dump *dump, const char *argument, struct reason *why)
 {
-    uint64_t blk = strtoull(argument, NULL, 0);
+    char *end;
+    uint64_t blk = strtoull(argument, &end, 0);
     AUTO_FREE uint8_t *bytes = aligned_alloc(BLK_BYTES, BLK_BYTES);
     if (!bytes)
         return -ENOMEM;
+    if (*end)
+        return reason_set(why, -EINVAL, "'%s' is no number of a block", argument);
     if (blk >= atomic_load(&dump->pool->size_blks))
         return reason_set(why, -EINVAL, "the pool has no block %" PRIu64, blk);
     int r = device_read(dump->pool->device, bytes, BLK_BYTES, blk * BLK_BYTES);
@@ -242,16 +245,17 @@ static const struct
 {
     const char *what;
     bool has_argument;
+    bool super_suffices;
     int (*run)(const struct dump *dump, const char *argument, struct reason *why);
 } dump_kinds[] = {
-    {"superblock", false, dump_superblock},
-    {"groups", false, dump_groups},
-    {"objects", false, dump_objects},
-    {"lines", false, dump_lines},
-    {"map", true, dump_map},
-    {"drops", true, dump_drops},
-    {"journal", false, dump_journal},
-    {"block", true, dump_block},
+    {"superblock", false, true, dump_superblock},
+    {"groups", false, false, dump_groups},
+    {"objects", false, false, dump_objects},
+    {"lines", false, false, dump_lines},
+    {"map", true, false, dump_map},
+    {"drops", true, false, dump_drops},
+    {"journal", false, false, dump_journal},
+    {"block", true, true, dump_block},
 };
 
 static int dump_run(const struct dump *dump, const char *what, struct reason *why)
@@ -265,6 +269,8 @@ static int dump_run(const struct dump *dump, const char *what, struct reason *wh
         const char *argument = what[len] == ' ' ? what + len + 1 : "";
         if (dump_kinds[i].has_argument && !*argument)
             return reason_set(why, -EINVAL, "'%s' needs to be told which", what);
+        if (pool->options.super_only && !dump_kinds[i].super_suffices)
+            return reason_set(why, -EINVAL, "'%s' needs more than the superblock", what);
         AUTO_LOCK(&pool->management);
         AUTO_LOCK(&pool->cp_lock); /* the superblock is the last checkpoint's */
         rwlock_take_exclusive(&pool->cp_gate);

@@ -27,7 +27,7 @@ static int visit_node(struct pool *pool, const struct tree *tree, struct node_re
     if (r < 0)
         return r;
     const struct disk_node *disk = node->disk;
-    r = disk->level == level ? 0 : -EBADMSG;
+    r = tree_verify_place(node, level, low, high);
     if (r == 0 && visit->node)
         r = visit->node(visit->opaque, node, level, low, high);
     if (r == 0 && level == 0)
@@ -65,7 +65,7 @@ static int visit_unwalked(struct pool *pool, const struct line *line, const stru
     if (r < 0)
         return r;
     const struct disk_node *disk = node->disk;
-    r = disk->level == level ? 0 : -EBADMSG;
+    r = tree_verify_place(node, level, low, high);
     if (r == 0 && visit->node)
         r = visit->node(visit->opaque, node, level, low, high);
     if (r == 0 && level == 0)

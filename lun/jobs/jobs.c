@@ -359,7 +359,7 @@ void *jobs_thread(void *opaque)
         if (r >= 0)
             continue;
         if (r != -ENOSPC && r != -EAGAIN)
-            log_warning("background work stopped for now: %s", strerror(-r));
+            pool_note_job(pool, r);
         AUTO_LOCK(&pool->job_lock);
         if (!pool->job_stop)
             ignore_error(!condition_wait_ms(&pool->job_stop_wake, &pool->job_lock,
@@ -434,10 +434,25 @@ static int jobs_run_inline(struct pool *pool, uint64_t id)
     return 0;
 }
 
+/* What was put off is to be done now: somebody waits for it. */
+static void jobs_hurry(struct pool *pool)
+{
+    AUTO_LOCK(&pool->job_lock);
+    list_splice_tail(&pool->job_lines, &pool->job_lazy);
+    condition_wake_all(&pool->job_wake);
+}
+
+/* The thread may have been woken, and not know it yet. */
+static bool jobs_are_idle_locked(const struct pool *pool)
+{
+    return pool->job_is_idle && list_is_empty(&pool->job_lines) && !atomic_load(&pool->job_trims);
+}
+
 int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
 {
     if (!atomic_load(&pool->threads_running))
         return jobs_run_inline(pool, id);
+    jobs_hurry(pool);
     enum
     {
         POLL_MS = 10
@@ -450,7 +465,7 @@ int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
         if (timeout_ms && waited >= timeout_ms)
             return -ETIMEDOUT;
         AUTO_LOCK(&pool->job_lock);
-        if (pool->job_is_idle && id == 0)
+        if (id == 0 && jobs_are_idle_locked(pool))
             return 0; /* what is left waits for other things than time */
         ignore_error(!condition_wait_ms(&pool->job_idle, &pool->job_lock, POLL_MS), "a pause");
     }

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "lun/base/invariant.h"
+#include "lun/map/memo.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
@@ -36,7 +37,10 @@ static void change_lock(struct pool *pool, enum change_mode mode, struct lun_obj
     else
         rwlock_take_exclusive(&pool->cp_gate);
     if (lun)
+    {
         rwlock_take_exclusive(&lun->map_lock);
+        memo_step(&lun->memo); /* nobody looks at the map until the lock is released */
+    }
     if (mode == CHANGE_MANAGEMENT)
         rwlock_take_exclusive(&pool->catalog_lock);
 }
@@ -68,7 +72,12 @@ static int change_try(struct change *change, enum change_mode mode, const struct
     if (r < 0)
         return r;
     r = record_apply(change, actions, len);
-    INVARIANT(r == 0); /* prepared by us for this state */
+    if (r < 0)
+    {
+        /* Prepared by us for this state, so what it was prepared from contradicts itself. */
+        pool_degrade(pool, POOL_READ_ONLY, "metadata contradicts itself", -EBADMSG);
+        return -EBADMSG;
+    }
     INVARIANT(change->placements.count <= admitted);
     journal_append(pool->journal, actions, len, change->placements.blks, change->placements.count,
                    mode == CHANGE_MANAGEMENT);

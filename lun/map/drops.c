@@ -186,6 +186,9 @@ int drops_remove(struct change *change, struct line *line, uint32_t birth, uint6
     bool is_node = false;
     if (!drops_has(change, line, birth, blk, len_blks, &is_node))
         return -EBADMSG;
+    const _Atomic uint64_t *count = is_node ? &line->dropped_node_blks : &line->dropped_data_blks;
+    if (atomic_load(count) < len_blks)
+        return -EBADMSG;
     drops_begin(change, line);
     uint64_t end = blk + len_blks;
     for (uint64_t at = blk; at < end;)

@@ -38,9 +38,10 @@ static struct tree_key lba_key(uint64_t lba)
 }
 
 int emap_lookup(struct tree_op *op, const struct line *line, uint64_t lba, uint64_t max_blks,
-                struct emap_run *run)
+                struct emap_run *run, struct emap_run *extent)
 {
     *run = (struct emap_run){.lba = lba, .len_blks = max_blks};
+    *extent = (struct emap_run){.lba = lba};
     union disk_entry entry;
     bool found;
     struct tree_path path;
@@ -69,6 +70,7 @@ int emap_lookup(struct tree_op *op, const struct line *line, uint64_t lba, uint6
         run->len_blks = min_u64(max_blks, mapped.lba - lba);
         return 0;
     }
+    *extent = mapped;
     uint64_t skip = lba - mapped.lba;
     run->blk = mapped.blk + skip;
     run->birth = mapped.birth;
@@ -285,9 +287,8 @@ static bool emap_skip_hole(struct change *change, const struct line *line, uint6
     union disk_entry entry;
     bool found;
     int r = tree_next(&change->map, &line->map, lba_key(*lba), &entry, &found);
-    if (r == -EAGAIN)
+    if (r < 0)
         return false; /* beyond what was prepared: so beyond @end */
-    INVARIANT(r == 0);
     if (!found || le40_get(entry.map.lba) >= end)
         return false;
     *lba = max_u64(*lba, le40_get(entry.map.lba));

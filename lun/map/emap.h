@@ -27,9 +27,10 @@ struct emap_run
     bool is_own; /* as found; may only change to true */
 };
 
-/* The run that begins at @lba, at most @max_blks long. -EAGAIN with op->missing on a miss. */
+/* The run that begins at @lba, at most @max_blks long. *extent: all of the extent that it is a part
+ * of; len_blks 0 for a hole. -EAGAIN with op->missing on a miss. */
 MUST_CHECK int emap_lookup(struct tree_op *op, const struct line *line, uint64_t lba,
-                           uint64_t max_blks, struct emap_run *run);
+                           uint64_t max_blks, struct emap_run *run, struct emap_run *extent);
 
 /* Pins what replacing [lba, lba+len) will touch, drop list included. */
 MUST_CHECK int emap_prepare(struct change *change, struct line *line, uint64_t lba,

@@ -3,13 +3,19 @@
  * Reading: look up, read, without a lock across the I/O.
  *
  * A block that is looked up may be freed while it is read. It is not used again before the epoch of
- * the read is over, so the read gets what was there when it began, which is a right answer.
+ * the read is over, so the read gets what was there when it began, which is a right answer. Extents
+ * that were looked up lately are found without the map's lock (memo.h).
+ *
+ * No epoch helps where the line that was looked at goes, since its LUN or snapshot is deleted or
+ * gets other content: what it shared may become the own of another LUN, which overwrites it in
+ * place. So what was read meanwhile is no answer, see io_confirm().
  */
 #include <errno.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
 #include "lun/map/emap.h"
+#include "lun/map/memo.h"
 #include "lun/volume/lun_internal.h"
 
 enum
@@ -27,13 +33,18 @@ int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64
         unsigned n = 0;
         int r = 0;
         rwlock_take_shared(&object->map_lock);
+        uint64_t version = memo_version(&object->memo);
         if (atomic_load(&object->is_dead))
             r = -ESTALE; /* its line may be gone */
+        struct emap_run extent = {0};
         for (uint64_t at = lba; at < end && n < max && r == 0; n += r == 0)
         {
-            r = emap_lookup(&op, lun_line(object), at, end - at, &runs[n]);
+            r = emap_lookup(&op, lun_line(object), at, end - at, &runs[n], &extent);
             at += r == 0 ? runs[n].len_blks : 0;
         }
+        if (r == 0 && n == 1 && extent.len_blks > 1)
+            memo_put(&object->memo, version, &extent, lba,
+                     atomic_load(&object->size_bytes) / BLK_BYTES);
         rwlock_release(&object->map_lock);
         if (r == 0)
         {
@@ -81,17 +92,21 @@ static int io_read_piece(struct pool *pool, struct lun_object *object, uint8_t *
                          uint64_t *offset)
 {
     struct emap_run runs[IO_READ_RUNS];
-    unsigned count;
-    uint64_t end = div_round_up(*offset + *len, BLK_BYTES);
-    int r = io_lookup(pool, object, *offset / BLK_BYTES, end, runs, IO_READ_RUNS, &count);
-    if (r < 0)
-        return r;
-    count = io_join_runs(runs, count);
+    unsigned count = 1;
+    uint64_t lba = *offset / BLK_BYTES, end = div_round_up(*offset + *len, BLK_BYTES);
+    /* Dead: its blocks are freed without a step of the map's version. */
+    if (atomic_load(&object->is_dead) || !memo_find(&object->memo, lba, end - lba, &runs[0]))
+    {
+        int r = io_lookup(pool, object, lba, end, runs, IO_READ_RUNS, &count);
+        if (r < 0)
+            return r;
+        count = io_join_runs(runs, count);
+    }
     for (unsigned i = 0; i<count && * len> 0; i++)
     {
         uint64_t run_end = (runs[i].lba + runs[i].len_blks) * BLK_BYTES;
         size_t part = (size_t)min_u64(*len, run_end - *offset);
-        r = io_read_run(pool, &runs[i], *buf, part, *offset);
+        int r = io_read_run(pool, &runs[i], *buf, part, *offset);
         if (r < 0)
             return r;
         *buf += part;
@@ -112,6 +127,23 @@ int io_read(struct pool *pool, struct lun_object *object, void *buf, size_t len,
     return r;
 }
 
+/* ---- lines that go meanwhile --------------------------------------------------------------- */
+
+/* Taken before the first look at the maps of the handle. */
+static uint64_t io_replacements(const struct lun *lun)
+{
+    return atomic_load(&lun->object->replacements) +
+           (lun->base ? atomic_load(&lun->base->object->replacements) : 0);
+}
+
+/* Whether what was found since stands: 0, -EAGAIN: it is to be looked at once more, -ESTALE. */
+static int io_confirm(const struct lun *lun, uint64_t replacements)
+{
+    if (lun_is_gone(lun))
+        return -ESTALE;
+    return io_replacements(lun) == replacements ? 0 : -EAGAIN;
+}
+
 /* ---- differences --------------------------------------------------------------------------- */
 
 /* Whether two runs that begin at one lba show the same; *len: how far that goes. */
@@ -121,7 +153,8 @@ static bool diff_same(const struct emap_run *a, const struct emap_run *b, uint64
     return a->blk == b->blk;
 }
 
-/* The runs of A and B at @lba. Beyond A's end there is a hole. */
+/* The runs of A and B at @lba. Beyond A's end there is a hole. In one epoch, so that one block in
+ * both is not two, one after the other. */
 static int diff_lookup(struct lun *lun, uint64_t lba, uint64_t end, struct emap_run *a,
                        struct emap_run *b)
 {
@@ -130,9 +163,13 @@ static int diff_lookup(struct lun *lun, uint64_t lba, uint64_t end, struct emap_
     uint64_t base_end = div_round_up(atomic_load(&base->size_bytes), BLK_BYTES);
     *a = (struct emap_run){.lba = lba, .len_blks = end - lba};
     int r = 0;
+    uint32_t epoch = epoch_enter(lun->pool);
     if (lba < base_end)
         r = io_lookup(lun->pool, base, lba, min_u64(end, base_end), a, 1, &count);
-    return r < 0 ? r : io_lookup(lun->pool, lun->object, lba, end, b, 1, &count);
+    if (r == 0)
+        r = io_lookup(lun->pool, lun->object, lba, end, b, 1, &count);
+    epoch_leave(lun->pool, epoch);
+    return r;
 }
 
 static int diff_read(struct lun *lun, uint8_t *buf, size_t len, uint64_t offset)
@@ -161,12 +198,19 @@ static int diff_read(struct lun *lun, uint8_t *buf, size_t len, uint64_t offset)
 
 int lun_read(struct lun *lun, void *buf, size_t len, uint64_t offset)
 {
-    int r = lun_check_io(lun, len, offset, false);
-    if (r < 0)
-        return r;
-    if (lun->base)
-        return diff_read(lun, buf, len, offset);
-    return io_read(lun->pool, lun->object, buf, len, offset);
+    int r;
+    do
+    {
+        uint64_t replacements = io_replacements(lun);
+        r = lun_check_io(lun, len, offset, false);
+        if (r < 0)
+            return r;
+        r = lun->base ? diff_read(lun, buf, len, offset)
+                      : io_read(lun->pool, lun->object, buf, len, offset);
+        if (r == 0)
+            r = io_confirm(lun, replacements);
+    } while (r == -EAGAIN);
+    return pool_note_damage(lun->pool, lun->object, r);
 }
 
 int lun_cache(struct lun *lun, uint64_t len, uint64_t offset)
@@ -236,8 +280,8 @@ static int diff_next_extent(struct lun *lun, uint64_t lba, uint64_t end, struct 
     return 0;
 }
 
-int lun_extents(struct lun *lun, uint64_t len, uint64_t offset, struct lun_extent *extents,
-                size_t max, size_t *count)
+static int extents_look(struct lun *lun, uint64_t len, uint64_t offset, struct lun_extent *extents,
+                        size_t max, size_t *count)
 {
     *count = 0;
     int r = lun_check_io(lun, len, offset, false);
@@ -260,5 +304,19 @@ int lun_extents(struct lun *lun, uint64_t len, uint64_t offset, struct lun_exten
             lba = (extent.offset_bytes + extent.len_bytes) / BLK_BYTES;
         }
     }
+    return r;
+}
+
+int lun_extents(struct lun *lun, uint64_t len, uint64_t offset, struct lun_extent *extents,
+                size_t max, size_t *count)
+{
+    int r;
+    do
+    {
+        uint64_t replacements = io_replacements(lun);
+        r = extents_look(lun, len, offset, extents, max, count);
+        if (r == 0)
+            r = io_confirm(lun, replacements);
+    } while (r == -EAGAIN);
     return r;
 }

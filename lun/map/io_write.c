@@ -106,6 +106,30 @@ static int io_take(struct pool *pool, struct line *line, enum space_use use, uin
     return 0;
 }
 
+/*
+ * @r of a write to blocks that were taken. If the file system below has no room there, the next
+ * ones are looked for from the start: blocks that were freed have room still, as far as they were
+ * not discarded.
+ */
+static int io_note_room(struct pool *pool, struct line *line, int r)
+{
+    if (r == -ENOSPC)
+    {
+        atomic_store(&pool->no_room_below, true);
+        atomic_store_explicit(&line->window_end, 0, memory_order_relaxed);
+        space_rewind(pool->space);
+    }
+    return r;
+}
+
+/* Whether to try again after that, once. */
+static bool io_may_rewind(struct pool *pool, int r, bool *has_rewound)
+{
+    bool may = r == -ENOSPC && !*has_rewound && atomic_load(&pool->no_room_below);
+    *has_rewound |= may;
+    return may;
+}
+
 /* Fills @block with what @lba holds now. */
 static int io_read_block(struct piece *piece, uint64_t lba, uint8_t *block)
 {
@@ -179,7 +203,9 @@ static int io_write_new_run(struct piece *piece, uint64_t lba, uint64_t n, uint6
     for (int i = 0; r == 0 && has_crc && i < whole.iov_count; i++)
         crc = crc32c(crc, whole.iov[i].iov_base, whole.iov[i].iov_len);
     if (r == 0)
-        r = device_writev(piece->pool->device, whole.iov, whole.iov_count, blk * BLK_BYTES);
+        r = io_note_room(
+            piece->pool, piece->object->line,
+            device_writev(piece->pool->device, whole.iov, whole.iov_count, blk * BLK_BYTES));
     if (r < 0)
         return r;
     uint8_t bytes[IO_RECORD_BYTES];
@@ -293,6 +319,7 @@ struct attempt
     void *opaque;
     enum space_use *use; /* where the work looks for it */
     bool holds_range;    /* from one attempt to the next: it has written a part */
+    bool has_rewound;
     struct io_patience patience;
 };
 
@@ -340,7 +367,11 @@ static int io_with_range(struct attempt *attempt, uint64_t len, uint64_t offset)
     for (;;)
     {
         int r = io_try_range(attempt, len, offset);
-        if (r >= 0 || attempt->holds_range)
+        if (r >= 0)
+            return r;
+        if (io_may_rewind(attempt->lun->pool, r, &attempt->has_rewound))
+            continue;
+        if (attempt->holds_range)
             return r;
         r = io_be_patient(attempt->lun, r, *attempt->use, &attempt->patience);
         if (r < 0)
@@ -362,6 +393,7 @@ static int io_finish(struct pool *pool, int r, struct lun_object *object, unsign
     }
     if (r == -ENOSPC)
         pool_note_full(pool, object);
+    r = pool_note_damage(pool, object, r);
     if (r == 0 && (flags & LUN_FUA))
         r = journal_commit(pool->journal);
     return r;
@@ -534,7 +566,8 @@ int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_byte
         return r;
     space_arrive(pool->space, use, 1); /* its record is a command's, not a write's */
     memset(block + in_block, 0, BLK_BYTES - in_block);
-    r = device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES);
+    r = io_note_room(pool, object->line,
+                     device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES));
     if (r < 0)
         space_cancel(pool->space, blk, 1);
     else
@@ -764,8 +797,9 @@ static int io_write_atomic_claimed(struct piece *piece)
             break;
         action_write(&writer, piece->object->line->object.id, lba + done, blk, (uint32_t)got, false,
                      0);
-        r = device_write(pool->device, piece->buf + done * BLK_BYTES, got * BLK_BYTES,
-                         blk * BLK_BYTES);
+        r = io_note_room(pool, piece->object->line,
+                         device_write(pool->device, piece->buf + done * BLK_BYTES, got * BLK_BYTES,
+                                      blk * BLK_BYTES));
         done += got;
     }
     if (r == 0 && writer.failed)

@@ -70,7 +70,7 @@ static void lineage_note_id(struct pool *pool, uint64_t id)
 
 int lineage_apply_new(struct pool *pool, uint64_t line_id)
 {
-    if (catalog_find_line(pool, line_id))
+    if (catalog_find_any(pool, line_id))
         return -EBADMSG;
     lineage_note_id(pool, line_id);
     struct line *line = catalog_new_line(pool, line_id);
@@ -81,8 +81,7 @@ int lineage_apply_new(struct pool *pool, uint64_t line_id)
 int lineage_apply_head(struct pool *pool, uint64_t new_head_id, uint64_t point_id)
 {
     struct line *point = catalog_find_line(pool, point_id);
-    if (!point || point->frozen_at == 0 || point->is_walking ||
-        catalog_find_line(pool, new_head_id))
+    if (!point || point->frozen_at == 0 || point->is_walking || catalog_find_any(pool, new_head_id))
         return -EBADMSG;
     lineage_note_id(pool, new_head_id);
     struct line *head = catalog_new_line(pool, new_head_id);
@@ -96,7 +95,8 @@ int lineage_apply_head(struct pool *pool, uint64_t new_head_id, uint64_t point_i
 int lineage_apply_freeze(struct pool *pool, uint64_t line_id, uint64_t new_head_id)
 {
     struct line *line = catalog_find_line(pool, line_id);
-    if (!line || line->frozen_at != 0 || line->is_dying || pool->generation == UINT32_MAX)
+    if (!line || line->frozen_at != 0 || !line->lun || pool->generation == UINT32_MAX ||
+        catalog_find_any(pool, new_head_id))
         return -EBADMSG;
     line->frozen_at = pool->generation++;
     struct lun_object *lun = line->lun;
@@ -118,9 +118,10 @@ int lineage_apply_freeze(struct pool *pool, uint64_t line_id, uint64_t new_head_
 int lineage_apply_dying(struct pool *pool, uint64_t line_id)
 {
     struct line *line = catalog_find_line(pool, line_id);
-    if (!line || line->frozen_at != 0 || line->is_dying)
+    if (!line || line->frozen_at != 0 || !line->lun)
         return -EBADMSG;
     line->is_dying = true;
+    line->left_by = line->lun;
     line->lun = NULL;
     catalog_mark_dirty(pool, &line->object);
     jobs_kick(pool, line);
@@ -211,7 +212,9 @@ int lineage_prepare_walk(struct change *change, uint64_t line_id, uint32_t phase
                          struct tree_key key)
 {
     struct line *line = catalog_find_line(change->pool, line_id);
-    if (!line || phase >= lineage_walk_phases(line) || !lineage_is_leaf(line))
+    if (!line || phase >= lineage_walk_phases(line) || !lineage_is_leaf(line) ||
+        !lineage_may_walk(line) || phase != line->walk_phase ||
+        tree_key_compare(key, line->walk_key) != 0)
         return -EBADMSG;
     struct node *node;
     struct tree_key next;
@@ -277,8 +280,10 @@ int lineage_apply_walk(struct change *change, uint64_t line_id, uint32_t phase, 
         ledger_owns(change->pool, line);
     }
     bool phase_over = tree_key_compare(next, TREE_KEY_END) == 0;
+    if (phase_over)
+        next = (struct tree_key){0};
     line->walk_phase = phase_over ? phase + 1 : phase;
-    line->walk_key = phase_over ? (struct tree_key){0} : next;
+    line->walk_key = next;
     lineage_end_map_walk(change->pool, line);
     catalog_mark_dirty(change->pool, &line->object);
     return 0;
@@ -288,7 +293,8 @@ int lineage_apply_gone(struct change *change, uint64_t line_id)
 {
     struct pool *pool = change->pool;
     struct line *line = catalog_find_line(pool, line_id);
-    if (!line || !lineage_is_leaf(line) || line->walk_phase < lineage_walk_phases(line))
+    if (!line || !lineage_is_leaf(line) || line->left_by ||
+        line->walk_phase < lineage_walk_phases(line))
         return -EBADMSG;
     struct line *point = line->predecessor;
     lineage_leave(line);

@@ -199,8 +199,13 @@ int cache_load(struct cache *cache, struct node_ref ref, enum disk_tree_kind kin
         return (*out)->disk->kind == kind ? 0 : (cache_unpin(cache, *out), -EBADMSG);
     atomic_fetch_add_explicit(&cache->misses, 1, memory_order_relaxed);
     struct pool *pool = cache->pool;
-    if (ref.blk >= atomic_load(&pool->size_blks))
+    /* Nodes of the checkpoint in the making are in memory. */
+    if (!space_may_hold(pool, ref.blk, 1) || ref.cp_id >= atomic_load(&pool->cp_id))
+    {
+        log_error("a pointer to tree node %" PRIu64 " (checkpoint %" PRIu64 ") is damaged", ref.blk,
+                  ref.cp_id);
         return -EBADMSG;
+    }
     struct node *node = node_alloc();
     if (!node)
         return -ENOMEM;
@@ -250,18 +255,22 @@ int cache_reserve(struct cache *cache, unsigned count)
     }
 }
 
+static struct node *cache_take_spare_locked(struct cache *cache)
+{
+    INVARIANT(!list_is_empty(&cache->spare));
+    struct node *node = container_of(cache->spare.next, struct node, lru_link);
+    list_remove(&node->lru_link);
+    cache->spare_count--;
+    return node;
+}
+
 struct node *cache_add(struct cache *cache, struct node_ref ref, enum disk_tree_kind kind,
                        unsigned level)
 {
     struct node *node = node_alloc();
     AUTO_LOCK(&cache->lock);
     if (!node)
-    {
-        INVARIANT(!list_is_empty(&cache->spare));
-        node = container_of(cache->spare.next, struct node, lru_link);
-        list_remove(&node->lru_link);
-        cache->spare_count--;
-    }
+        node = cache_take_spare_locked(cache);
     node->ref = ref;
     node->pins = 1;
     node->is_sealed = node->is_detached = false;

@@ -66,6 +66,9 @@ static int checkpoint_switch(struct pool *pool, struct tree_op *op, struct disk_
     uint64_t cp_id = atomic_load(&pool->cp_id);
     /* Pages took blocks, and so dirtied bitmaps: there is slack for these. */
     r = space_prepare_switch(pool->space);
+    if (r == 0)
+        r = pool_may_change(
+            pool); /* a bitmap that was read just now may contradict what was freed */
     if (r < 0)
         return r == -EAGAIN ? -EIO : r;
     checkpoint_fill_super(pool, super, cp_id);

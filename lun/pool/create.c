@@ -97,26 +97,15 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
     return 0;
 }
 
-/* Without fallocate(2), the promise is made when the block is first written. */
-static int create_allocate_range(struct device *device, uint64_t len, uint64_t offset)
-{
-    int r = device->ops->allocate(device, len, offset);
-    return r == -EOPNOTSUPP ? 0 : r;
-}
-
-/* Space below for what must always be writable: heads of groups and journal. */
+/* Space below for what must always be writable, or for all. */
 static int create_allocate(struct device *device, const struct disk_super *super, bool all,
                            struct reason *why)
 {
-    uint64_t group_bytes = (uint64_t)le32_get(super->group_blks) * BLK_BYTES;
-    uint64_t size_bytes = le64_get(super->size_blks) * BLK_BYTES;
-    uint64_t journal_bytes = 2 * le64_get(super->journal_half_blks) * BLK_BYTES;
-    int r = 0;
-    if (all)
-        r = create_allocate_range(device, size_bytes, 0);
-    for (uint64_t at = 0; !all && r == 0 && at < size_bytes; at += group_bytes)
-        r = create_allocate_range(
-            device, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES + (at == 0 ? journal_bytes : 0), at);
+    struct space_shape shape = {.size_blks = le64_get(super->size_blks),
+                                .group_blks = le32_get(super->group_blks),
+                                .journal_half_blks = le64_get(super->journal_half_blks)};
+    int r = all ? space_allocate_range(device, shape.size_blks * BLK_BYTES, 0)
+                : space_allocate(device, &shape, 0);
     if (r < 0)
         return reason_set(why, r, "the file system below has no room for pool '%s': %s",
                           device->path ? device->path : "", strerror(-r));
@@ -195,6 +184,32 @@ int pool_create_on_device(struct env *env, struct device *device,
     return 0;
 }
 
+/* What pool_create() would refuse, of a path that may not be there. */
+static int create_dry_run(struct env *env, const char *path, bool is_new,
+                          const struct pool_create_options *options, struct reason *why)
+{
+    struct device *device = NULL;
+    uint64_t device_bytes = 0;
+    struct device_file_options device_options = {.read_only = true};
+    AUTO_FREE struct disk_super *super = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    int r = super ? 0 : -ENOMEM;
+    if (r == 0 && options->name)
+        r = name_check(options->name, "pool", why);
+    if (r == 0 && !is_new)
+        r = device_file_open(path, &device_options, &device, why);
+    if (r == 0 && device)
+        r = device->ops->size(device, &device_bytes);
+    if (r == 0 && device && !options->overwrite)
+        r = create_check_empty(device, device_bytes, why);
+    if (device)
+        device_close(device);
+    if (r == 0)
+        r = create_fill_super(env, options,
+                              options->size_bytes ? options->size_bytes : device_bytes, path, super,
+                              why);
+    return r;
+}
+
 int pool_create(struct env *env, const char *path, const struct pool_create_options *options,
                 struct reason *why)
 {
@@ -203,6 +218,8 @@ int pool_create(struct env *env, const char *path, const struct pool_create_opti
     bool is_new = stat(path, &st) < 0;
     if (is_new && options->size_bytes == 0)
         return reason_set(why, -EINVAL, "a pool in the new file '%s' needs a size", path);
+    if (options->dry_run)
+        return create_dry_run(env, path, is_new, options, why);
     struct device_file_options device_options = {.create = true};
     struct device *device;
     int r = device_file_open(path, &device_options, &device, why);

@@ -22,6 +22,7 @@ enum
 {
     DISK_VERSION = 1,
     DISK_BLK_BITS = 40, /* 4 PiB of pool, 4 PiB of LUN */
+    DISK_CP_BITS = 47,  /* of checkpoint numbers: pointers have room for 48 */
     DISK_SUPER_COPIES = 4,
     DISK_GROUP_HEAD_BLKS = 8,
     DISK_GROUP_BLKS_MAX = (BLK_BYTES - 64) * 8,
@@ -31,6 +32,8 @@ enum
     DISK_SECTOR = 512, /* unit of the journal */
     DISK_LEVELS_MAX = 8,
 };
+
+#define DISK_BLKS_MAX (UINT64_C(1) << DISK_BLK_BITS)
 
 /* Blocks at the head of each allocation group, whatever its number. */
 enum disk_group_head

@@ -518,7 +518,8 @@ struct replay
     uint32_t chain;
     uint64_t seq; /* last one replayed */
     bool is_after_switch;
-    bool is_torn; /* data of the batch being verified is not what its record says */
+    bool has_switched; /* once is all that a checkpoint under way can do */
+    bool is_torn;      /* data of the batch being verified is not what its record says */
 };
 
 /* The batch at the replay's place if it is one, else NULL. */
@@ -691,6 +692,9 @@ static int replay_run(struct replay *replay)
         half->used_bytes = replay->offset;
         if (flags & DISK_BATCH_OTHER_HALF)
         {
+            if (replay->has_switched)
+                return -EBADMSG;
+            replay->has_switched = true;
             replay->index ^= 1;
             replay->journal_id = next_id;
             replay->is_after_switch = true;

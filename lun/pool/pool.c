@@ -20,15 +20,18 @@
 #include "lun/pool/record.h"
 #include "lun/pool/super.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/command.h"
 #include "lun/volume/event.h"
 #include "lun/volume/ledger.h"
 #include "lun/volume/promise.h"
+#include "lun/volume/verify.h"
 
 enum
 {
     POOL_CACHE_BYTES = 64 << 20,
     POOL_CHECKPOINT_MS = 5000,
-    POOL_FULL_EVENT_MS = 10000,
+    POOL_EVENT_PAUSE_MS = 10000,
+    POOL_SPACE_MIN_BLKS = 64, /* free, for a full pool to count as healthy again */
 };
 
 /* ---- health -------------------------------------------------------------------------------- */
@@ -79,39 +82,76 @@ int pool_sync(struct pool *pool)
     return 0;
 }
 
+/* Whether @last_ms lies far enough back for one more event of its kind; then it is now. */
+static bool pool_may_say_again(struct pool *pool, _Atomic uint64_t *last_ms)
+{
+    uint64_t now_ms = pool->env->now_ns(pool->env) / 1000000, before_ms = atomic_load(last_ms);
+    return (before_ms == 0 || now_ms >= before_ms + POOL_EVENT_PAUSE_MS) &&
+           atomic_compare_exchange_strong(last_ms, &before_ms, now_ms);
+}
+
+static bool pool_has_space(struct pool *pool)
+{
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    uint64_t some = max_u64(POOL_SPACE_MIN_BLKS, min_u64(1024, stats.total_blks / 64));
+    return stats.free_blks > stats.reserve_blks + some;
+}
+
 void pool_note_full(struct pool *pool, const struct lun_object *lun)
 {
     int healthy = POOL_HEALTHY;
-    atomic_compare_exchange_strong(&pool->health, &healthy, POOL_OUT_OF_SPACE);
-    uint64_t now_ms = pool->env->now_ns(pool->env) / 1000000;
-    uint64_t last_ms = atomic_load(&pool->full_event_ms);
-    if (now_ms < last_ms + POOL_FULL_EVENT_MS ||
-        !atomic_compare_exchange_strong(&pool->full_event_ms, &last_ms, now_ms))
+    bool is_below = atomic_exchange(&pool->no_room_below, false);
+    if (!is_below)
+        atomic_compare_exchange_strong(&pool->health, &healthy, POOL_OUT_OF_SPACE);
+    if (!pool_may_say_again(pool, &pool->full_event_ms))
         return;
-    event_add(
-        pool, "error", "pool.full", lun->name,
-        "a write to '%s' found no space; 'lunette df' shows what uses it, 'lunette pool grow' "
-        "enlarges the pool, 'lunette freed' shows what a delete would bring",
-        lun->name);
+    if (is_below)
+        event_add(pool, "error", "pool.no-room-below", lun->name,
+                  "a write to '%s' found no space although the pool has some: the file system that "
+                  "holds '%s' is full; make room there",
+                  lun->name, pool->path);
+    else
+        event_add(
+            pool, "error", "pool.full", lun->name,
+            "a write to '%s' found no space; 'lunette df' shows what uses it, 'lunette pool grow' "
+            "enlarges the pool, 'lunette freed' shows what a delete would bring",
+            lun->name);
+}
+
+int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r)
+{
+    if (r == -EBADMSG && pool_may_say_again(pool, &pool->damage_event_ms))
+        event_add(pool, "error", "pool.damaged", lun->name,
+                  "a request to '%s' met damaged metadata and failed; 'lunette pool check' shows "
+                  "what is damaged",
+                  lun->name);
+    return r;
 }
 
 /* The one health that is left again. */
 static void pool_note_space(struct pool *pool)
 {
     int full = POOL_OUT_OF_SPACE;
-    struct space_stats stats;
-    space_get_stats(pool->space, &stats);
-    uint64_t kept = stats.reserve_blks + 64;
-    if (atomic_load(&pool->health) != POOL_OUT_OF_SPACE || stats.free_blks <= kept ||
-        stats.free_blks + stats.deferred_blks <= kept + stats.promised_blks)
+    if (atomic_load(&pool->health) != POOL_OUT_OF_SPACE || !pool_has_space(pool))
         return;
     if (atomic_compare_exchange_strong(&pool->health, &full, POOL_HEALTHY))
         event_add(pool, "info", "pool.has-space", NULL, "the pool has space again");
 }
 
+void pool_note_job(struct pool *pool, int r)
+{
+    if (!pool_may_say_again(pool, &pool->job_event_ms))
+        return;
+    log_warning("background work stopped for now: %s", strerror(-r));
+    event_add(pool, "error", "job.stopped", NULL,
+              "background work stopped for now: %s; it is tried again; 'lunette job show' lists it",
+              r == -EBADMSG ? "it met damaged metadata" : strerror(-r));
+}
+
 void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name)
 {
-    if (pool->change_hook)
+    if (pool->change_hook && !command_is_dry())
         pool->change_hook(pool->change_opaque, change, lun_id, name);
 }
 
@@ -264,14 +304,16 @@ static int pool_load(struct pool *pool, struct reason *why)
     }
     if (r < 0)
         return reason_set(why, r,
-                          "pool '%s' cannot be opened: its metadata is damaged (%s); "
-                          "'lunette pool check --pool %s' tells more",
+                          "pool '%s' cannot be opened: its metadata is damaged (%s); the log "
+                          "names the block, 'lunette pool dump block NUMBER --pool %s' shows it",
                           pool->path, strerror(-r), pool->path);
     count_own_nodes(pool);
     ledger_load(pool);
     r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
     if (r == 0)
         r = journal_replay(pool->journal, super, pool_replay_record, pool);
+    if (r == 0)
+        r = verify_lines(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be recovered from its journal: %s", pool->path,
                           strerror(-r));
@@ -285,6 +327,7 @@ static int pool_make_parts(struct pool *pool, const struct pool_open_options *op
         pool->options.cache_bytes = POOL_CACHE_BYTES;
     if (pool->options.checkpoint_ms == 0)
         pool->options.checkpoint_ms = POOL_CHECKPOINT_MS;
+    pool->options.read_only |= pool->options.super_only;
     pool->is_read_only = pool->options.read_only;
     pool->opened_ns = pool->env->now_ns(pool->env);
     pool->events = event_ring_create();
@@ -367,6 +410,8 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     if (r < 0)
         return r;
     pool_take_super(pool);
+    if (pool->options.super_only)
+        return 0;
     if (!pool->is_read_only)
         r = pool_claim(pool);
     if (r == 0)
@@ -384,6 +429,7 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
                        pool->path);
     if (r < 0 || pool->is_read_only)
         return r;
+    space_prepare_area(pool->space);
     pool_modernize(pool);
     r = checkpoint_run(pool);
     if (r < 0)
@@ -411,7 +457,8 @@ int pool_open(struct env *env, const char *path, const struct pool_open_options 
               struct pool **pool, struct reason *why)
 {
     reason_clear(why);
-    struct device_file_options device_options = {.read_only = options && options->read_only};
+    struct device_file_options device_options = {
+        .read_only = options && (options->read_only || options->super_only)};
     struct device *device;
     int r = device_file_open(path, &device_options, &device, why);
     if (r == -EBUSY)
@@ -520,24 +567,54 @@ int pool_checkpoint(struct pool *pool)
 
 /* ---- growing ------------------------------------------------------------------------------- */
 
-static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reason *why)
+/* Its size if it is grown to @size_bytes, or to all of its device. */
+static int pool_grown_blks(struct pool *pool, uint64_t size_bytes, uint64_t *device_bytes,
+                           uint64_t *usable, struct reason *why)
 {
-    uint64_t present_bytes;
-    int r = pool->device->ops->size(pool->device, &present_bytes);
-    if (r == 0 && size_bytes > present_bytes)
-        r = pool->device->ops->grow(pool->device, size_bytes);
+    int r = pool->device->ops->size(pool->device, device_bytes);
     if (r < 0)
-        return reason_set(why, r, "pool '%s' cannot be grown to %" PRIu64 " bytes: %s", pool->path,
-                          size_bytes, strerror(-r));
-    uint64_t bytes = size_bytes ? size_bytes : present_bytes;
-    uint64_t usable = space_usable_blks(bytes / BLK_BYTES, pool->group_blks);
+        return reason_set(why, r, "the size of '%s' cannot be told: %s", pool->path, strerror(-r));
+    uint64_t bytes = size_bytes ? size_bytes : *device_bytes;
     uint64_t old = atomic_load(&pool->size_blks);
-    if (usable <= old)
+    *usable = space_usable_blks(bytes / BLK_BYTES, pool->group_blks);
+    if (bytes < old * BLK_BYTES)
+        return reason_set(why, -EINVAL,
+                          "pool '%s' has %" PRIu64 " bytes already, more than %" PRIu64
+                          ", and a pool never shrinks",
+                          pool->path, old * BLK_BYTES, bytes);
+    if (*usable == old)
         return reason_set(why, -EINVAL,
                           "pool '%s' has %" PRIu64 " bytes; growing it to %" PRIu64
                           " adds no allocation group (of %" PRIu64 " bytes)",
                           pool->path, old * BLK_BYTES, bytes,
                           (uint64_t)pool->group_blks * BLK_BYTES);
+    return 0;
+}
+
+static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reason *why)
+{
+    uint64_t device_bytes, usable, old = atomic_load(&pool->size_blks);
+    int r = pool_grown_blks(pool, size_bytes, &device_bytes, &usable, why);
+    if (r < 0)
+        return r;
+    if (size_bytes > device_bytes)
+        r = pool->device->ops->grow(pool->device, size_bytes);
+    if (r == -ENOTSUP)
+        return reason_set(why, -EINVAL,
+                          "'%s' is a block device of %" PRIu64 " bytes, less than %" PRIu64
+                          "; enlarge it first, then use 'lunette pool grow' without a size",
+                          pool->path, device_bytes, size_bytes);
+    if (r < 0)
+        return reason_set(why, r, "pool '%s' cannot be grown to %" PRIu64 " bytes: %s", pool->path,
+                          size_bytes, strerror(-r));
+    struct space_shape shape = {.size_blks = usable,
+                                .group_blks = pool->group_blks,
+                                .journal_half_blks = pool->journal_half_blks};
+    r = space_allocate(pool->device, &shape, old / pool->group_blks);
+    if (r < 0)
+        return reason_set(why, r,
+                          "the file system below pool '%s' has no room for its metadata: %s",
+                          pool->path, strerror(-r));
     r = promise_allocate_grown(pool, usable * BLK_BYTES, why);
     if (r < 0)
         return r;
@@ -555,8 +632,20 @@ static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reaso
     if (r < 0)
         return reason_set(why, r, "pool '%s' could not be grown: %s", pool->path, strerror(-r));
     space_grow_done(pool->space);
+    space_prepare_area(pool->space);
     pool_note_space(pool);
     return 0;
+}
+
+int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
+                      struct reason *why)
+{
+    reason_clear(why);
+    uint64_t device_bytes, usable;
+    int r = pool_grown_blks(pool, size_bytes, &device_bytes, &usable, why);
+    if (r == 0)
+        *new_size_bytes = usable * BLK_BYTES;
+    return r;
 }
 
 int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)

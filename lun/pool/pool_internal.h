@@ -23,6 +23,7 @@
 #include "lun/base/lock.h"
 #include "lun/base/reader.h"
 #include "lun/lun.h"
+#include "lun/map/memo.h"
 #include "lun/pool/cache.h"
 #include "lun/pool/device.h"
 #include "lun/pool/format.h"
@@ -110,6 +111,8 @@ struct line
      * what it had as a head. */
     struct volume_object *volume;
     struct list volume_link; /* in volume->lines, or alone */
+    /* Of a dying head, until the end of the record: the LUN, which is deleted or goes elsewhere. */
+    struct lun_object *left_by;
     struct line_books books;
     uint32_t birth;
     uint32_t frozen_at;         /* 0: a head */
@@ -227,7 +230,10 @@ struct lun_object
     uint64_t trim_end_bytes;
     uint64_t created_ns;
     uint32_t sector_bytes;
-    struct rwlock map_lock;         /* LOCK_RANK_MAP */
+    struct rwlock map_lock; /* LOCK_RANK_MAP */
+    struct memo_place memo; /* extents that reads found: see map/memo.h */
+    /* Counts lines it was put on for other content, not freezes: see io_confirm(). */
+    _Atomic uint64_t replacements;
     struct range_table *ranges;     /* locked ranges: see map/range.h */
     _Atomic uint32_t open_handles;  /* changed under catalog_lock */
     _Atomic uint32_t paused_writes; /* that wait for room */
@@ -332,9 +338,11 @@ struct pool
     lun_change_hook *change_hook;
     void *change_opaque;
     _Atomic uint64_t sync_count, cp_count;
-    _Atomic uint64_t full_event_ms;   /* when the last pool.full event was added */
-    _Atomic uint64_t broken_event_ms; /* likewise promise.broken; 0: never */
-    _Atomic uint64_t volume_event_ms; /* likewise volume.full */
+    atomic_bool no_room_below;      /* a write failed for want of room below the pool */
+    _Atomic uint64_t full_event_ms; /* when the last pool.full event was added */
+    _Atomic uint64_t damage_event_ms, job_event_ms; /* the same of pool.damaged, job.failed */
+    _Atomic uint64_t broken_event_ms;               /* likewise promise.broken; 0: never */
+    _Atomic uint64_t volume_event_ms;               /* likewise volume.full */
 };
 
 /* 0, or the error that a change meets: -EROFS, -EIO after a failure. */
@@ -348,6 +356,10 @@ MUST_CHECK int pool_sync(struct pool *pool);
 
 /* A write found no room: the health says so until there is some again; an event, not too often. */
 void pool_note_full(struct pool *pool, const struct lun_object *lun);
+/* Returns @r, the result of a request to @lun; an event if it is damage, not too often. */
+int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r);
+/* A job met error @r: a line in the log and an event, not too often. */
+void pool_note_job(struct pool *pool, int r);
 
 void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name);
 

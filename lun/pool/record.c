@@ -212,6 +212,8 @@ static int action_prepare(struct change *change, const struct action *action)
     case ACTION_WALK:
         return lineage_prepare_walk(change, action->id, action->phase, action->key);
     case ACTION_SETTLE:
+        if (action->len_blks == 0 || !space_may_hold(change->pool, action->blk, action->len_blks))
+            return -EBADMSG;
         return lineage_prepare_settle(change, action->id, action->birth, action->blk,
                                       action->len_blks);
     case ACTION_HAND_OVER:

@@ -6,6 +6,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
+#include "lun/base/log.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/space_internal.h"
 
@@ -40,10 +41,76 @@ uint64_t space_usable_blks(uint64_t size_blks, uint32_t group_blks)
     return space_group_count(size_blks, group_blks) * group_blks;
 }
 
+static uint64_t space_reserve_of(uint64_t size_blks)
+{
+    return max_u64(SPACE_RESERVE_MIN, min_u64(SPACE_RESERVE_MAX, size_blks / SPACE_RESERVE_SHARE));
+}
+
+/* The node area holds as many blocks as the reserve, from the end of the journal on. */
+static uint64_t space_area_end(const struct space_shape *shape)
+{
+    uint64_t left = space_reserve_of(shape->size_blks);
+    uint64_t at = DISK_GROUP_HEAD_BLKS + 2 * shape->journal_half_blks;
+    uint64_t group_end = shape->group_blks;
+    while (group_end - at < left)
+    {
+        left -= group_end - at;
+        at = group_end + DISK_GROUP_HEAD_BLKS;
+        group_end += shape->group_blks;
+    }
+    return min_u64(at + left, shape->size_blks);
+}
+
+static struct space_shape space_shape_of(const struct space *space, uint64_t size_blks)
+{
+    return (struct space_shape){.size_blks = size_blks,
+                                .group_blks = space->group_blks,
+                                .journal_half_blks = space->pool->journal_half_blks};
+}
+
+bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len)
+{
+    uint64_t fixed = DISK_GROUP_HEAD_BLKS;
+    if (blk < pool->group_blks)
+        fixed += 2 * pool->journal_half_blks;
+    return range_ok(blk, len, atomic_load(&pool->size_blks)) && blk % pool->group_blks >= fixed &&
+           blk % pool->group_blks + len <= pool->group_blks;
+}
+
 void space_set_reserve(struct space *space)
 {
-    space->reserve_blks = max_u64(
-        SPACE_RESERVE_MIN, min_u64(SPACE_RESERVE_MAX, space->total_blks / SPACE_RESERVE_SHARE));
+    struct space_shape shape = space_shape_of(space, space->total_blks);
+    space->reserve_blks = space_reserve_of(space->total_blks);
+    space->area_end = space_area_end(&shape);
+    space->area_is_full = false;
+}
+
+int space_allocate_range(struct device *device, uint64_t len, uint64_t offset)
+{
+    int r = device->ops->allocate(device, len, offset);
+    return r == -EOPNOTSUPP ? 0 : r;
+}
+
+int space_allocate(struct device *device, const struct space_shape *shape, uint64_t first_group)
+{
+    int r = space_allocate_range(device, space_area_end(shape) * BLK_BYTES, 0);
+    for (uint64_t g = first_group; r == 0 && g < shape->size_blks / shape->group_blks; g++)
+        r = space_allocate_range(device, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES,
+                                 g * shape->group_blks * BLK_BYTES);
+    return r;
+}
+
+void space_prepare_area(struct space *space)
+{
+    uint64_t end = space->area_end;
+    struct pool *pool = space->pool;
+    for (uint64_t g = 0; g * space->group_blks < end; g++)
+        ignore_error(space_load_group(space, g), "whoever needs it is told");
+    int r = space_allocate_range(pool->device, end * BLK_BYTES, 0);
+    if (r < 0)
+        log_warning("pool '%s': no room can be taken for its metadata: %s; it has to be there when "
+                    "a checkpoint is written",
+                    pool->path, strerror(-r));
 }
 
 /* Pristine groups [from, to). */
@@ -157,9 +224,9 @@ static bool group_find_run(const struct group *group, uint64_t bit, uint64_t wan
     return best_len > 0;
 }
 
-/* -EAGAIN with *load set to a group that must be read first. */
-static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, uint64_t *g_out,
-                             uint64_t *bit, uint64_t *len, uint64_t *load)
+/* At or behind @from only. -EAGAIN with *load set to a group that must be read first. */
+static int space_find_from_locked(struct space *space, uint64_t from, uint64_t hint, uint64_t want,
+                                  uint64_t *g_out, uint64_t *bit, uint64_t *len, uint64_t *load)
 {
     uint64_t first = hint / space->group_blks, offset = hint % space->group_blks;
     if (first >= space->group_count)
@@ -168,20 +235,31 @@ static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, 
     {
         uint64_t g = (first + i) % space->group_count;
         struct group *group = space_group(space, g);
-        if (group->free == 0)
+        uint64_t start = i == 0 ? offset : 0;
+        if (group->free == 0 || (g + 1) * space->group_blks <= from)
             continue;
+        if (g * space->group_blks < from)
+            start = max_u64(start, from - g * space->group_blks);
         if (!group->busy)
         {
             *load = g;
             return -EAGAIN;
         }
-        if (group_find_run(group, i == 0 ? offset : 0, want, bit, len))
+        if (group_find_run(group, start, want, bit, len))
         {
             *g_out = g;
             return 0;
         }
     }
     return -ENOSPC;
+}
+
+/* Data goes to the node area only when nodes have spilt out of it. */
+static int space_find_locked(struct space *space, uint64_t hint, uint64_t want, uint64_t *g_out,
+                             uint64_t *bit, uint64_t *len, uint64_t *load)
+{
+    int r = space_find_from_locked(space, space->area_end, hint, want, g_out, bit, len, load);
+    return r == -ENOSPC ? space_find_from_locked(space, 0, hint, want, g_out, bit, len, load) : r;
 }
 
 static uint64_t space_deferred(const struct space *space)
@@ -216,7 +294,8 @@ static uint64_t space_stays(const struct space *space, enum space_use use)
 
 /*
  * @wanted: what is held already and what more is asked for. What others are admitted for is the
- * worst case; most of it comes back when they leave, a moment from now. A promise is waited for as
+ * worst case; most of it comes back when they leave, a moment from now. So does what is owed: the
+ * checkpoint that takes it frees the blocks of the pages that it moves. A promise is waited for as
  * long as all promises are covered by what is free, will be, or is on its way to those it was
  * promised to.
  */
@@ -225,10 +304,9 @@ static int space_no_room(const struct space *space, enum space_use use, uint64_t
     uint64_t deferred = space_deferred(space), all = space->free_blks + deferred;
     if (space_use_is_promised(use))
         return all + space->taken < space->promised ? -ENOSPC : -EAGAIN;
-    uint64_t asked = space->owed + wanted;
-    if (all < asked + space_stays(space, use) && (space->promised > 0 || deferred == 0))
+    if (all < wanted + space_stays(space, use) && (space->promised > 0 || deferred == 0))
         return -ENOSPC;
-    bool others_have_it = space->free_blks >= asked + space_stays_free(space, use);
+    bool others_have_it = space->free_blks >= wanted + space_stays_free(space, use);
     return others_have_it || deferred > 0 ? -EAGAIN : -ENOSPC;
 }
 
@@ -287,14 +365,23 @@ void space_arrive(struct space *space, enum space_use use, uint64_t blks)
     space->taken_promised -= blks;
 }
 
-void space_cancel(struct space *space, uint64_t blk, uint64_t len)
+void space_free_again_locked(struct space *space, uint64_t blk, uint64_t len)
 {
-    AUTO_LOCK(&space->lock);
     struct group *group = space_group(space, blk / space->group_blks);
-    bits_clear(group->busy, blk % space->group_blks, len);
+    uint64_t bit = blk % space->group_blks;
+    INVARIANT(bits_all(group->busy, bit, len, true));
+    bits_clear(group->busy, bit, len);
     group->free += (uint32_t)len;
     space->free_blks += len;
     space->loaded_free_blks += len;
+    if (blk < space->area_end)
+        space->area_is_full = false;
+}
+
+void space_cancel(struct space *space, uint64_t blk, uint64_t len)
+{
+    AUTO_LOCK(&space->lock);
+    space_free_again_locked(space, blk, len);
     space->taken -= len;
 }
 
@@ -311,6 +398,12 @@ void space_advance(struct space *space, uint64_t blk)
         space->data_cursor = blk;
 }
 
+void space_rewind(struct space *space)
+{
+    AUTO_LOCK(&space->lock);
+    space->data_cursor = space->area_end;
+}
+
 void space_commit(struct space *space, uint64_t blk, uint64_t len)
 {
     AUTO_LOCK(&space->lock);
@@ -323,32 +416,59 @@ void space_commit(struct space *space, uint64_t blk, uint64_t len)
     space->taken -= len;
 }
 
+/* The first free block of [from, end) in a group that is in memory; 0: none. */
+static uint64_t space_find_node_locked(const struct space *space, uint64_t from, uint64_t end)
+{
+    while (from < end)
+    {
+        uint64_t g = from / space->group_blks, first = g * space->group_blks;
+        const struct group *group = space_group(space, g);
+        uint64_t here = min_u64(end - first, group->blks);
+        if (group->busy && group->free > 0)
+        {
+            uint64_t bit = bits_find_clear(group->busy, from - first, here);
+            if (bit < here)
+                return first + bit;
+        }
+        from = first + space->group_blks;
+    }
+    return 0;
+}
+
+/* From the cursor on, and around, in the node area first. */
+static uint64_t space_choose_node_locked(struct space *space)
+{
+    uint64_t area = space->area_end, all = space->group_count * space->group_blks, blk = 0;
+    if (!space->area_is_full)
+    {
+        uint64_t cursor = space->node_cursor < area ? space->node_cursor : 0;
+        blk = space_find_node_locked(space, cursor, area);
+        if (blk == 0)
+            blk = space_find_node_locked(space, 0, cursor);
+        space->area_is_full = blk == 0;
+    }
+    if (blk == 0)
+        blk = space_find_node_locked(space, max_u64(space->node_cursor, area), all);
+    return blk ? blk : space_find_node_locked(space, area, all);
+}
+
 uint64_t space_try_node(struct space *space)
 {
     AUTO_LOCK(&space->lock);
-    uint64_t first = space->node_cursor / space->group_blks;
-    uint64_t offset = space->node_cursor % space->group_blks;
-    for (uint64_t i = 0; i <= space->group_count; i++)
-    {
-        uint64_t g = (first + i) % space->group_count;
-        struct group *group = space_group(space, g);
-        if (!group->busy || group->free == 0)
-            continue;
-        uint64_t bit = bits_find_clear(group->busy, i == 0 ? offset : 0, group->blks);
-        if (bit >= group->blks)
-            continue;
-        group_take_locked(space, group, bit, 1);
-        group_mark_allocated_locked(space, group, bit, 1);
-        space->node_blks++;
-        space->node_cursor = g * space->group_blks + bit + 1;
-        /* Data steps over the window, so that nodes stay together. */
-        if (space->node_cursor >= space->node_window_end)
-            space->node_window_end = space->node_cursor + NODE_WINDOW_BLKS;
-        if (space->data_cursor >= space->node_cursor && space->data_cursor < space->node_window_end)
-            space->data_cursor = space->node_window_end;
-        return space->node_cursor - 1;
-    }
-    return 0;
+    uint64_t blk = space_choose_node_locked(space);
+    if (blk == 0)
+        return 0;
+    struct group *group = space_group(space, blk / space->group_blks);
+    group_take_locked(space, group, blk % space->group_blks, 1);
+    group_mark_allocated_locked(space, group, blk % space->group_blks, 1);
+    space->node_blks++;
+    space->node_cursor = blk + 1;
+    /* Data steps over the window, so that nodes stay together. */
+    if (space->node_cursor >= space->node_window_end)
+        space->node_window_end = space->node_cursor + NODE_WINDOW_BLKS;
+    if (space->data_cursor >= space->node_cursor && space->data_cursor < space->node_window_end)
+        space->data_cursor = space->node_window_end;
+    return blk;
 }
 
 uint64_t space_take_node(struct space *space)
@@ -426,7 +546,11 @@ void space_free(struct space *space, uint64_t blk, uint64_t len, bool is_node)
     while (len > 0)
     {
         uint64_t here = min_u64(len, space->group_blks - blk % space->group_blks);
-        INVARIANT(blk / space->group_blks < space->group_total);
+        if (blk / space->group_blks >= space->group_total)
+        {
+            space_contradiction(space, blk);
+            return;
+        }
         space_free_in_group_locked(space, blk, (uint32_t)here);
         blk += here;
         len -= here;

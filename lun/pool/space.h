@@ -7,9 +7,10 @@
  * crash goes back to metadata that still reads it), or freed while a read may still look at it.
  *
  * Data may not take the last blocks: a reserve is kept for metadata, so that deletes and
- * checkpoints work on a full pool. Nor may what nobody was promised take what others were: it is
- * left enough of what is free and what will be free after the next checkpoint. All functions are
- * thread-safe.
+ * checkpoints work on a full pool. As many blocks behind the journal are the *node area*: nodes go
+ * there first, data last, and its room is taken from the file system below, so that they also work
+ * when that is full. Nor may what nobody was promised take what others were: it is left enough of
+ * what is free and what will be free after the next checkpoint. All functions are thread-safe.
  */
 #ifndef LUN_POOL_SPACE_H
 #define LUN_POOL_SPACE_H
@@ -20,6 +21,7 @@
 #include "lun/base/err.h"
 #include "lun/pool/format.h"
 
+struct device;
 struct pool;
 struct space;
 
@@ -43,6 +45,33 @@ uint64_t space_usable_blks(uint64_t size_blks, uint32_t group_blks);
 
 /* The fixed blocks: heads of groups, journal. Called by pool_create for the first image. */
 uint64_t space_journal_first_blk(void);
+
+/* What decides where things are in a pool. */
+struct space_shape
+{
+    uint64_t size_blks; /* of whole groups */
+    uint32_t group_blks;
+    uint64_t journal_half_blks;
+};
+
+/* Takes room from the file system below, if that gives any before something is written. */
+MUST_CHECK int space_allocate_range(struct device *device, uint64_t len, uint64_t offset);
+
+/*
+ * The same for what must always be writable: heads of the groups from
+ * @first_group on, journal, node area. -ENOSPC: it has none.
+ */
+MUST_CHECK int space_allocate(struct device *device, const struct space_shape *shape,
+                              uint64_t first_group);
+
+/*
+ * Makes the node area ready: its bitmaps in memory, its room taken where an older pool or a copy
+ * of the file has none. What of it fails makes a full file system below less well survived.
+ */
+void space_prepare_area(struct space *space);
+
+/* Whether data or metadata can be there: in one group of the pool, behind the fixed blocks. */
+bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len);
 
 /*
  * Takes up to @want contiguous blocks near @hint, busy but not yet allocated: space_commit() or
@@ -70,6 +99,9 @@ void space_arrive(struct space *space, enum space_use use, uint64_t blks);
 
 /* Whoever takes without a hint begins at @blk or behind: what is before it is a LUN's window. */
 void space_advance(struct space *space, uint64_t blk);
+
+/* Whoever takes without a hint begins at the start again. */
+void space_rewind(struct space *space);
 
 /* Taken blocks become allocated, as data. From apply(): cannot fail. */
 void space_commit(struct space *space, uint64_t blk, uint64_t len);

@@ -87,6 +87,8 @@ struct space
     uint64_t taken;          /* by space_take(): neither committed nor given back yet */
     uint64_t taken_promised; /* those of them that a promise will be less by */
     uint64_t data_cursor, node_cursor, node_window_end;
+    _Atomic uint64_t area_end; /* of the node area; set under lock */
+    bool area_is_full;         /* nothing has become free in it since a search found nothing */
     struct deferred_list deferred[2]; /* [0]: since the switch, [1]: before it */
     struct image *images;             /* only the checkpoint's thread, from switch to write */
     size_t image_count, image_capacity;
@@ -220,6 +222,7 @@ void space_contradiction(struct space *space, uint64_t blk);
 /* space_load.c: with the lock: [bit, bit + len) is not allocated any more, and still busy. */
 void group_apply_free_locked(struct space *space, struct group *group, uint32_t bit, uint32_t len);
 /* space.c: with the lock. */
+void space_free_again_locked(struct space *space, uint64_t blk, uint64_t len);
 void group_take_locked(struct space *space, struct group *group, uint64_t bit, uint64_t len);
 void group_drop_late(struct group *group);
 void space_set_reserve(struct space *space);

@@ -130,6 +130,7 @@ static void group_install_locked(struct space *space, struct group *group, uint6
     group->allocated = allocated;
     group->busy = busy;
     space->loaded_free_blks += group->free;
+    space->area_is_full = false; /* it may be one of its groups */
     for (struct late_free *late = group->late; late; late = late->next)
     {
         if (bits_all(group->allocated, late->bit, late->len, true))

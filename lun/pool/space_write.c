@@ -203,10 +203,12 @@ void space_release_deferred(struct space *space, bool discard)
     struct deferred_list *list = &space->deferred[1];
     for (size_t i = 0; discard && i < list->count; i++)
     {
-        if (list->items[i].len >= DISCARD_MIN_BLKS)
-            ignore_error(space->pool->device->ops->discard(space->pool->device,
-                                                           list->items[i].len * BLK_BYTES,
-                                                           list->items[i].blk * BLK_BYTES),
+        /* The node area keeps its room. */
+        uint64_t end = list->items[i].blk + list->items[i].len;
+        uint64_t blk = max_u64(list->items[i].blk, space->area_end);
+        if (blk + DISCARD_MIN_BLKS <= end)
+            ignore_error(space->pool->device->ops->discard(
+                             space->pool->device, (end - blk) * BLK_BYTES, blk * BLK_BYTES),
                          "a hint: the space stays taken below, and is used again by us");
     }
     AUTO_LOCK(&space->lock);
@@ -215,14 +217,8 @@ void space_release_deferred(struct space *space, bool discard)
         uint64_t blk = list->items[i].blk, len = list->items[i].len;
         while (len > 0)
         {
-            struct group *group = space_group(space, blk / space->group_blks);
-            uint64_t bit = blk % space->group_blks;
-            uint64_t here = min_u64(len, space->group_blks - bit);
-            INVARIANT(bits_all(group->busy, bit, here, true));
-            bits_clear(group->busy, bit, here);
-            group->free += (uint32_t)here;
-            space->free_blks += here;
-            space->loaded_free_blks += here;
+            uint64_t here = min_u64(len, space->group_blks - blk % space->group_blks);
+            space_free_again_locked(space, blk, here);
             blk += here;
             len -= here;
         }

@@ -104,7 +104,8 @@ static bool super_is_sane(const struct disk_super *super, uint64_t device_blks)
         return false;
     return le64_get(super->journal_blk) == space_journal_first_blk() && journal >= 2 &&
            journal <= (group - DISK_GROUP_HEAD_BLKS) / 2 && le32_get(super->generation) > 0 &&
-           le64_get(super->next_id) > 0 && memchr(super->name, 0, sizeof(super->name)) &&
+           le64_get(super->next_id) > 0 && le64_get(super->header.cp_id) >> DISK_CP_BITS == 0 &&
+           memchr(super->name, 0, sizeof(super->name)) &&
            memchr(super->holder_host, 0, sizeof(super->holder_host)) &&
            memchr(super->holder_boot, 0, sizeof(super->holder_boot));
 }

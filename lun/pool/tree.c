@@ -2,6 +2,7 @@
 #include "lun/pool/tree.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +65,6 @@ static unsigned node_count(const struct disk_node *disk)
 static bool tree_leaf_is_sane(const struct pool *pool, const struct disk_node *disk)
 {
     enum disk_tree_kind kind = (enum disk_tree_kind)disk->kind;
-    uint64_t size_blks = atomic_load(&pool->size_blks);
     struct tree_key end = {0};
     for (unsigned i = 0; i < node_count(disk); i++)
     {
@@ -74,7 +74,7 @@ static bool tree_leaf_is_sane(const struct pool *pool, const struct disk_node *d
         uint64_t blk = kind == DISK_TREE_MAP     ? le40_get(entry->map.blk)
                        : kind == DISK_TREE_DROPS ? le40_get(entry->drop.blk)
                                                  : le40_get(entry->page.blk);
-        if (len == 0 || tree_key_compare(key, end) < 0 || !range_ok(blk, len, size_blks))
+        if (len == 0 || tree_key_compare(key, end) < 0 || !space_may_hold(pool, blk, len))
             return false;
         if (kind == DISK_TREE_DROPS && le32_get(entry->drop.count) == 0)
             return false;
@@ -94,7 +94,7 @@ bool tree_node_is_sane(const struct pool *pool, const struct disk_node *disk)
         return false;
     for (unsigned i = 0; i < node_count(disk); i++)
     {
-        if (le40_get(disk->children[i].blk) >= atomic_load(&pool->size_blks))
+        if (!space_may_hold(pool, le40_get(disk->children[i].blk), 1))
             return false;
         if (i > 1 && tree_key_compare(tree_child_key(&disk->children[i - 1]),
                                       tree_child_key(&disk->children[i])) >= 0)
@@ -206,6 +206,33 @@ int tree_op_get(struct tree_op *op, struct node_ref ref, enum disk_tree_kind kin
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
+/* Whether the keys of a node are those of its place: else it is another's child, or two nodes'. */
+static bool node_fits(const struct disk_node *disk, struct tree_key low, struct tree_key high)
+{
+    unsigned count = node_count(disk);
+    if (count == 0)
+        return true; /* just made */
+    if (disk->level > 0)
+        return count == 1 ||
+               (tree_key_compare(low, tree_child_key(&disk->children[1])) < 0 &&
+                tree_key_compare(tree_child_key(&disk->children[count - 1]), high) < 0);
+    enum disk_tree_kind kind = (enum disk_tree_kind)disk->kind;
+    struct tree_key end = tree_entry_key(kind, &disk->entries[count - 1]);
+    end.lo += tree_entry_len(kind, &disk->entries[count - 1]);
+    return tree_key_compare(low, tree_entry_key(kind, &disk->entries[0])) <= 0 &&
+           tree_key_compare(end, high) <= 0;
+}
+
+int tree_verify_place(const struct node *node, unsigned level, struct tree_key low,
+                      struct tree_key high)
+{
+    if (node->disk->level == level && node_fits(node->disk, low, high))
+        return 0;
+    log_error("tree node %" PRIu64 " is damaged: it does not belong where it is referred to",
+              node->ref.blk);
+    return -EBADMSG;
+}
+
 /* The child whose range covers @key. */
 static unsigned node_child_index(const struct disk_node *disk, struct tree_key key)
 {
@@ -250,15 +277,18 @@ int tree_seek(struct tree_op *op, const struct tree *tree, struct tree_key key,
         return -EBADMSG;
     path->levels = tree->levels;
     path->upper = TREE_KEY_END;
+    struct tree_key lower = {0};
     struct node_ref ref = tree->root;
     for (unsigned level = tree->levels; level-- > 0;)
     {
         struct node *node;
         int r = tree_op_get(op, ref, tree->kind, &node);
+        if (r == 0)
+            r = tree_verify_place(node, level, lower, path->upper);
+        if (r == 0 && level == DISK_LEVELS_MAX - 1 && node_count(node->disk) == DISK_NODE_CHILDREN)
+            r = -EBADMSG; /* no pool is so large that it needs another level */
         if (r < 0)
             return r;
-        if (node->disk->level != level)
-            return -EBADMSG;
         path->nodes[level] = node;
         if (level == 0)
         {
@@ -267,6 +297,8 @@ int tree_seek(struct tree_op *op, const struct tree *tree, struct tree_key key,
         }
         unsigned i = node_child_index(node->disk, key);
         path->index[level] = i;
+        if (i > 0)
+            lower = tree_child_key(&node->disk->children[i]);
         if (i + 1 < node_count(node->disk))
             path->upper = tree_child_key(&node->disk->children[i + 1]);
         ref = tree_child_ref(&node->disk->children[i]);
@@ -352,8 +384,9 @@ static uint64_t placements_replay(struct placements *placements, struct space *s
 {
     if (placements->next == placements->count)
     {
-        placements->failed = true; /* the record is refused after all */
-        return space_try_node(space);
+        /* The record is refused after all; the last blocks there could be serve until then. */
+        placements->failed = true;
+        return DISK_BLKS_MAX - ++placements->extra;
     }
     uint64_t blk = placements->blks[placements->next++];
     space_take_node_at(space, blk);
@@ -556,7 +589,7 @@ static void tree_insert_child(struct tree_op *op, struct tree *tree, struct tree
 {
     if (level == tree->levels)
     {
-        INVARIANT(tree->levels < DISK_LEVELS_MAX);
+        INVARIANT(tree->levels < DISK_LEVELS_MAX); /* tree_seek() */
         struct node *root = tree_new_node(op, tree, level);
         root->disk->children[0] = tree_child_of((struct tree_key){0}, tree->root);
         root->disk->children[1] = child;

@@ -72,8 +72,9 @@ struct placements
     uint64_t *blks; /* owned unless is_replay */
     unsigned count, capacity;
     bool is_replay;
-    unsigned next; /* is_replay: the first that was not given back yet */
-    bool failed;   /* is_replay: more were asked for than there are */
+    unsigned next;  /* is_replay: the first that was not given back yet */
+    bool failed;    /* is_replay: more were asked for than there are */
+    unsigned extra; /* ... so many more */
 };
 
 enum
@@ -120,6 +121,11 @@ uint64_t tree_entry_len(enum disk_tree_kind kind, const union disk_entry *entry)
 struct node_ref tree_child_ref(const struct disk_child *child);
 struct tree_key tree_child_key(const struct disk_child *child);
 bool tree_node_is_sane(const struct pool *pool, const struct disk_node *disk);
+
+/* Whether @node can be at @level of a tree and have keys from @low to below @high: -EBADMSG. So a
+ * tree that is damaged is never looked at twice in one place, nor changed. */
+MUST_CHECK int tree_verify_place(const struct node *node, unsigned level, struct tree_key low,
+                                 struct tree_key high);
 
 /* A place in a tree: the path from the root to a leaf. Valid while nothing changes. */
 struct tree_path

@@ -11,6 +11,7 @@
 #include "lun/volume/draft.h"
 #include "lun/volume/ledger.h"
 #include "lun/volume/names.h"
+#include "lun/volume/verify.h"
 
 /* ---- finding ------------------------------------------------------------------------------- */
 
@@ -300,9 +301,7 @@ int catalog_line_decode(struct pool *pool, struct line *line, struct reader *rea
     catalog_set_line_volume(pool, line, volume);
     tree_from_disk(&line->map, DISK_TREE_MAP, &disk->map);
     tree_from_disk(&line->drops, DISK_TREE_DROPS, &disk->drops);
-    if (line->map.levels > DISK_LEVELS_MAX || line->drops.levels > DISK_LEVELS_MAX)
-        return -EBADMSG;
-    return 0;
+    return verify_line(pool, line);
 }
 
 /* ---- strings ------------------------------------------------------------------------------- */
@@ -312,7 +311,8 @@ int catalog_string_set(char **string, const char *bytes, size_t len)
     char *copy = malloc(len + 1);
     if (!copy)
         return -ENOMEM;
-    memcpy(copy, bytes, len);
+    if (len > 0)
+        memcpy(copy, bytes, len);
     copy[len] = '\0';
     free(*string);
     *string = copy;

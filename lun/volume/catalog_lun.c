@@ -10,12 +10,14 @@
 #include "lun/volume/catalog_internal.h"
 #include "lun/volume/ledger.h"
 #include "lun/volume/names.h"
+#include "lun/volume/verify.h"
 
 /* ---- objects ------------------------------------------------------------------------------- */
 
 void catalog_free_lun(struct lun_object *lun)
 {
     rwlock_destroy(&lun->map_lock);
+    memo_destroy(&lun->memo);
     range_table_destroy(lun->ranges);
     free(lun->name);
     free(lun->comment);
@@ -122,8 +124,12 @@ static void lun_set_line(struct lun_object *lun, struct line *line)
     {
         if (lun->line && lun->line->lun == lun)
             lun->line->lun = NULL;
+        if (lun->line && lun->line->left_by == lun)
+            lun->line->left_by = NULL;
         lun->line = line;
         line->lun = lun;
+        memo_step(&lun->memo); /* another map */
+        atomic_fetch_add(&lun->replacements, 1);
         return;
     }
     lun->line = line;
@@ -219,12 +225,10 @@ static int lun_read_bytes(struct reader *reader, struct lun_bytes *bytes)
         bytes->group =
             catalog_read_text(reader, le16_get(bytes->more.group_len), LUN_OWNER_MAX, false);
     }
-    uint32_t sector = le32_get(disk->sector_bytes);
-    bool is_possible = (sector == 512 || sector == 4096) &&
-                       le64_get(disk->size_bytes) <= LUN_SIZE_MAX_BYTES &&
-                       (le32_get(disk->flags) & ~(DISK_LUN_RESERVED | DISK_LUN_AUTODELETE)) == 0;
-    bool is_whole = !reader->failed && reader_left(reader) == 0 && bytes->name.bytes;
-    return is_whole && is_possible ? 0 : -EBADMSG;
+    bool is_possible = (le32_get(disk->flags) & ~(DISK_LUN_RESERVED | DISK_LUN_AUTODELETE)) == 0;
+    if (reader->failed || reader_left(reader) > 0 || !is_possible || !bytes->name.bytes)
+        return -EBADMSG;
+    return verify_name(bytes->name.bytes, bytes->name.len);
 }
 
 /* What it refers to must be there, and fit. */
@@ -235,8 +239,6 @@ static int lun_find_references(struct pool *pool, enum disk_object_kind kind,
     uint64_t volume_id = le64_get(bytes->more.volume_id), qtree_id = le64_get(bytes->more.qtree_id),
              set_id = le64_get(bytes->more.volume_snapshot_id);
     bytes->line = catalog_find_line(pool, le64_get(bytes->disk->line_id));
-    if (!bytes->line || bytes->line->is_dying || is_lun != (bytes->line->frozen_at == 0))
-        return -EBADMSG;
     if (is_lun)
     {
         bytes->volume = catalog_find_volume_by_id(pool, volume_id);
@@ -247,8 +249,7 @@ static int lun_find_references(struct pool *pool, enum disk_object_kind kind,
     }
     bytes->lun = catalog_find_lun_by_id(pool, le64_get(bytes->disk->lun_id));
     bytes->volume_snapshot = catalog_find_volume_snapshot_by_id(pool, set_id);
-    if (!bytes->lun || bytes->lun->object.kind != DISK_OBJECT_LUN || volume_id || qtree_id ||
-        (set_id != 0 && !bytes->volume_snapshot))
+    if (volume_id || qtree_id || (set_id != 0 && !bytes->volume_snapshot))
         return -EBADMSG;
     if (bytes->volume_snapshot && bytes->volume_snapshot->volume != bytes->lun->volume)
         return -EBADMSG;
@@ -284,10 +285,12 @@ int catalog_put_lun(struct pool *pool, enum disk_object_kind kind, uint64_t id,
     struct lun_bytes bytes;
     int r = lun_read_bytes(reader, &bytes);
     if (r == 0)
+        r = verify_lun(pool, kind, id, bytes.disk);
+    if (r == 0)
         r = lun_find_references(pool, kind, &bytes);
+    if (r < 0)
+        return r;
     struct object *object = catalog_find_any(pool, id);
-    if (r < 0 || (object && object->kind != kind))
-        return -EBADMSG;
     struct lun_object *lun =
         object ? container_of(object, struct lun_object, object) : lun_alloc(pool, kind, id);
     if (!lun)
@@ -328,6 +331,8 @@ void catalog_forget_lun(struct pool *pool, struct lun_object *lun)
         pool->lun_count--;
         if (lun->line->lun == lun)
             lun->line->lun = NULL;
+        if (lun->line->left_by == lun)
+            lun->line->left_by = NULL;
         lun_set_qtree(lun, NULL);
         lun_set_volume(lun, NULL);
     }

@@ -10,6 +10,7 @@
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog_internal.h"
+#include "lun/volume/verify.h"
 
 /* ---- pages --------------------------------------------------------------------------------- */
 
@@ -254,10 +255,13 @@ static int page_load_kind(struct pool *pool, struct page *page, const struct dis
         const uint8_t *slot = disk->slots + (size_t)i * page->slot_bytes;
         const struct disk_object *head = (const void *)slot;
         enum disk_object_kind kind = (enum disk_object_kind)le16_get(head->kind);
+        if (kind > DISK_OBJECT_VOLUME_SNAPSHOT)
+            return -EBADMSG;
         if (kind == DISK_OBJECT_NONE || kind != wanted)
             continue;
         uint64_t id = le64_get(head->id);
-        if (le16_get(head->len) + sizeof(*head) > page->slot_bytes || id == 0)
+        if (le16_get(head->len) + sizeof(*head) > page->slot_bytes || id == 0 ||
+            id >= pool->next_id)
             return -EBADMSG;
         struct reader reader = reader_of(head + 1, le16_get(head->len));
         if (catalog_find_any(pool, id))
@@ -341,24 +345,6 @@ static int catalog_join_lines(struct pool *pool, struct loaded_page *pages, uint
     return 0;
 }
 
-/* A lineage that bites its own tail would hang whoever walks it. */
-static int catalog_check_lines(struct pool *pool)
-{
-    list_for_each (line, &pool->lines, struct line, all_link)
-    {
-        uint64_t steps = 0;
-        for (struct line *at = line; at; at = at->predecessor)
-        {
-            if (++steps > pool->line_count || (at->predecessor && at->frozen_at != 0 &&
-                                               at->frozen_at <= at->predecessor->frozen_at))
-                return -EBADMSG;
-        }
-        if (line->frozen_at == 0 && !line->is_dying && !line->lun)
-            return -EBADMSG;
-    }
-    return 0;
-}
-
 static int catalog_load_pages(struct pool *pool, struct loaded_page *pages, uint64_t count)
 {
     AUTO_TREE_OP struct tree_op op;
@@ -387,7 +373,7 @@ static int catalog_load_pages(struct pool *pool, struct loaded_page *pages, uint
             return r;
     }
     int r = catalog_join_volumes(pool);
-    return r < 0 ? r : catalog_check_lines(pool);
+    return r < 0 ? r : verify_lines(pool);
 }
 
 int catalog_load(struct pool *pool)

@@ -12,6 +12,7 @@
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/news.h"
 #include "lun/volume/promise.h"
+#include "lun/volume/quota.h"
 
 /* The name of clone number @i. */
 static int clone_name(const struct lun_clone_args *args, uint32_t i, char name[LUN_NAME_MAX + 1],
@@ -25,6 +26,12 @@ static int clone_name(const struct lun_clone_args *args, uint32_t i, char name[L
     if (r == 0)
         snprintf(name, LUN_NAME_MAX + 1, "%s", given);
     return r;
+}
+
+int lun_clone_name(const char *name_template, uint32_t number, char *name, size_t size,
+                   struct reason *why)
+{
+    return name_from_template(name, size, name_strip(name_template), number, why);
 }
 
 /* Adds the clone @name of @source to the group's actions. */
@@ -58,6 +65,10 @@ static int clone_plan(struct lun_group *group, const struct lun_clone_args *args
                                                      .is_reserved = draft.is_reserved,
                                                      .size_bytes = draft.size_bytes,
                                                      .count = 1});
+    struct quota_delta quota = quota_delta_at(place.volume, place.qtree, draft.owner, draft.group,
+                                              (int64_t)draft.size_bytes);
+    group->is_clone = true;
+    lun_group_quota(group, &quota);
     lun_news_add(news, draft.id, place.name);
     return 0;
 }

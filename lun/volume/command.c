@@ -17,6 +17,18 @@
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
 
+static _Thread_local bool is_dry;
+
+void command_dry_run(bool on)
+{
+    is_dry = on;
+}
+
+bool command_is_dry(void)
+{
+    return is_dry;
+}
+
 int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
 {
     if (r == -EMSGSIZE)
@@ -35,10 +47,10 @@ int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
 int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer, bool is_freeing,
                 struct reason *why)
 {
-    int r = writer->failed
-                ? -ENOMEM
-                : change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len,
-                                     is_freeing ? SPACE_FREEING : SPACE_THIN);
+    int r = writer->failed ? -ENOMEM : 0;
+    if (r == 0 && !is_dry)
+        r = change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len,
+                               is_freeing ? SPACE_FREEING : SPACE_THIN);
     promise_end(pool); /* what it promises is booked now */
     return command_explain(pool, r, writer->len, why);
 }

@@ -18,12 +18,20 @@ struct writer;
 /* Whether the pool takes changes; clears @why. */
 MUST_CHECK int command_begin(struct pool *pool, struct reason *why);
 
+/* Whether this thread's commands change nothing (command_dry_run()). */
+bool command_is_dry(void);
+
 /* An error of running a record of @bytes bytes, in words; 0 stays 0. */
 MUST_CHECK int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why);
 
-/* Carries the record out. @lun as in change_run(). The caller commits, without management. */
+/* Carries the record out, unless the run is dry. @lun as in change_run(). The caller commits,
+ * without management. */
 MUST_CHECK int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer,
                            bool is_freeing, struct reason *why);
+
+/* store_apply() for who holds management already; the caller commits. */
+MUST_CHECK int store_apply_locked(struct pool *pool, const struct store_change *changes,
+                                  size_t count, struct reason *why);
 
 MUST_CHECK int comment_check(const char *comment, struct reason *why);
 /* An owner's or a group's name; NULL is one. */

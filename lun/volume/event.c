@@ -5,9 +5,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lun/base/checked.h"
 #include "lun/pool/pool_internal.h"
+#include "lun/volume/command.h"
 
 enum
 {
@@ -45,8 +47,8 @@ void event_add(struct pool *pool, const char *severity, const char *name, const 
                const char *format, ...)
 {
     struct event_ring *ring = pool->events;
-    if (!ring)
-        return; /* a pool in the making */
+    if (!ring || (command_is_dry() && strcmp(severity, "error") != 0))
+        return; /* a pool in the making, or nothing happened */
     struct event event = {.time_ns = pool->env->now_ns(pool->env)};
     snprintf(event.severity, sizeof(event.severity), "%s", severity);
     snprintf(event.name, sizeof(event.name), "%s", name);

@@ -16,6 +16,7 @@
 #include "lun/volume/draft.h"
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
+#include "lun/volume/quota.h"
 
 enum
 {
@@ -138,6 +139,9 @@ void lun_group_restore(struct lun_group *group, struct lun_object *lun, uint64_t
     member->is_promised = true;
     struct promise_delta delta = {.kind = PROMISE_RESTORE, .lun = lun, .size_bytes = size_bytes};
     lun_group_promise(group, &delta);
+    struct quota_delta quota =
+        quota_delta_of(lun, (int64_t)size_bytes - (int64_t)atomic_load(&lun->size_bytes));
+    lun_group_quota(group, &quota);
     group_fill_in(group, lun, group->actions.len - sizeof(struct le64), true);
 }
 
@@ -147,6 +151,19 @@ void lun_group_promise(struct lun_group *group, const struct promise_delta *delt
                                sizeof(*group->deltas));
     if (!group->failed)
         group->deltas[group->delta_count++] = *delta;
+}
+
+void lun_group_quota(struct lun_group *group, const struct quota_delta *delta)
+{
+    struct quota_delta *last = group->quota_count ? &group->quotas[group->quota_count - 1] : NULL;
+    if (group->failed || !delta->volume || delta->bytes == 0)
+        return;
+    if (last && quota_delta_joins(last, delta))
+        return; /* many clones at one place are one sum */
+    group->quotas = group_grow(group, group->quotas, group->quota_count, &group->quota_capacity,
+                               sizeof(*group->quotas));
+    if (!group->failed)
+        group->quotas[group->quota_count++] = *delta;
 }
 
 /* ---- carrying out -------------------------------------------------------------------------- */
@@ -218,7 +235,9 @@ int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why)
     group_make_room(&record, bytes);
     if (group->failed || group->actions.failed || record.failed)
         return -ENOMEM;
-    int r = 0;
+    int r = quota_check(pool, group->quotas, group->quota_count, group->is_clone, why);
+    if (r < 0)
+        return r;
     for (size_t i = 0; r == 0 && !is_freeing && i < group->count; i++)
         r = lun_trim_tail(pool, group->luns[i].lun);
     if (r == 0)
@@ -229,7 +248,7 @@ int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why)
     r = group_complete(group, &record);
     /* Only now: a write on its way could make more of a LUN its own, which a freeze needs again. */
     int refused = r == 0 ? promise_check(pool, group->deltas, group->delta_count, why) : 0;
-    if (r == 0 && refused == 0)
+    if (r == 0 && refused == 0 && !command_is_dry())
         r = change_run_in_room(&group->room, record.bytes, record.len);
     promise_end(pool); /* what it promises is booked now */
     group_release(group);
@@ -242,6 +261,8 @@ int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why)
         rwlock_take_exclusive(&group->luns[i].lun->map_lock);
         rwlock_release(&group->luns[i].lun->map_lock);
     }
+    if (r == 0)
+        quota_note(pool, group->quotas, group->quota_count);
     return command_explain(pool, r, bytes, why);
 }
 
@@ -254,5 +275,6 @@ void lun_group_end(struct lun_group *group)
     free(group->luns);
     free(group->fills);
     free(group->deltas);
+    free(group->quotas);
     writer_destroy(&group->actions);
 }

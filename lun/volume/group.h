@@ -26,6 +26,7 @@ struct lun_draft;
 struct lun_object;
 struct pool;
 struct promise_delta;
+struct quota_delta;
 
 struct lun_group
 {
@@ -36,6 +37,9 @@ struct lun_group
     size_t fill_count, fill_capacity;
     struct promise_delta *deltas;
     size_t delta_count, delta_capacity;
+    struct quota_delta *quotas;
+    size_t quota_count, quota_capacity;
+    bool is_clone;         /* of the quotas' deltas, as in quota_check() */
     struct writer actions; /* of the record, behind the freezes */
     bool is_drained, failed;
     struct change_room room;
@@ -63,8 +67,11 @@ void lun_group_restore(struct lun_group *group, struct lun_object *lun, uint64_t
 /* What the command promises beside that (a copy is kept). */
 void lun_group_promise(struct lun_group *group, const struct promise_delta *delta);
 
+/* What the command adds to logical sums (a copy is kept). */
+void lun_group_quota(struct lun_group *group, const struct quota_delta *delta);
+
 /*
- * Checks the promises, drains, carries the record out, and lets the writes go on. The caller
+ * Checks promises and quotas, drains, carries the record out, and lets the writes go on. The caller
  * commits, without management. @is_freeing as in change_run().
  */
 MUST_CHECK int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why);

@@ -10,12 +10,17 @@
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/names.h"
 
+bool lun_is_gone(const struct lun *lun)
+{
+    return atomic_load(&lun->object->is_dead) ||
+           (lun->base && atomic_load(&lun->base->object->is_dead));
+}
+
 int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_write)
 {
     if (is_write && lun->is_read_only)
         return -EROFS;
-    if (atomic_load(&lun->object->is_dead) ||
-        (lun->base && atomic_load(&lun->base->object->is_dead)))
+    if (lun_is_gone(lun))
         return -ESTALE;
     if (!range_ok(offset, len, atomic_load(&lun->object->size_bytes)))
         return -EINVAL;
@@ -23,18 +28,20 @@ int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_w
 }
 
 /* A handle on a LUN or snapshot by its full name. */
-static int lun_open_one(struct pool *pool, const char *name, bool is_read_only, struct lun **out,
+static int lun_open_one(struct pool *pool, const char *name, unsigned flags, struct lun **out,
                         struct reason *why)
 {
     AUTO_FREE struct lun *lun = calloc(1, sizeof(*lun));
     if (!lun)
         return -ENOMEM;
+    lun->is_background = flags & LUN_BACKGROUND;
     rwlock_take_shared(&pool->catalog_lock);
     struct lun_object *object = catalog_find_lun(pool, name);
     if (object)
     {
         lun_object_get(pool, object);
-        atomic_fetch_add(&object->open_handles, 1);
+        if (!lun->is_background)
+            atomic_fetch_add(&object->open_handles, 1);
     }
     rwlock_release(&pool->catalog_lock);
     if (!object)
@@ -44,14 +51,14 @@ static int lun_open_one(struct pool *pool, const char *name, bool is_read_only, 
                           name);
     lun->pool = pool;
     lun->object = object;
-    lun->is_read_only =
-        is_read_only || pool->is_read_only || object->object.kind == DISK_OBJECT_SNAPSHOT;
+    lun->is_read_only = (flags & LUN_READ_ONLY) || pool->is_read_only ||
+                        object->object.kind == DISK_OBJECT_SNAPSHOT;
     *out = take_ptr(&lun);
     return 0;
 }
 
 static int lun_open_difference(struct pool *pool, const char *name, const char *dots,
-                               struct lun **out, struct reason *why)
+                               unsigned flags, struct lun **out, struct reason *why)
 {
     size_t len = (size_t)(dots - name);
     char base_name[2 * LUN_NAME_MAX + 2];
@@ -60,10 +67,10 @@ static int lun_open_difference(struct pool *pool, const char *name, const char *
     memcpy(base_name, name, len);
     base_name[len] = '\0';
     struct lun *base, *lun;
-    int r = lun_open_one(pool, base_name, true, &base, why);
+    int r = lun_open_one(pool, base_name, flags, &base, why);
     if (r < 0)
         return r;
-    r = lun_open_one(pool, dots + 2, true, &lun, why);
+    r = lun_open_one(pool, dots + 2, flags, &lun, why);
     if (r < 0)
     {
         lun_close(base);
@@ -85,8 +92,8 @@ int lun_open(struct pool *pool, const char *name, unsigned flags, struct lun **o
     if (never_writable && !is_read_only)
         return reason_set(why, -EROFS, "'%s' can only be opened read-only", name);
     if (dots)
-        return lun_open_difference(pool, name, dots, out, why);
-    return lun_open_one(pool, name, is_read_only, out, why);
+        return lun_open_difference(pool, name, dots, flags, out, why);
+    return lun_open_one(pool, name, flags, out, why);
 }
 
 void lun_close(struct lun *lun)
@@ -94,7 +101,8 @@ void lun_close(struct lun *lun)
     if (!lun)
         return;
     lun_close(lun->base);
-    atomic_fetch_sub(&lun->object->open_handles, 1);
+    if (!lun->is_background)
+        atomic_fetch_sub(&lun->object->open_handles, 1);
     lun_object_put(lun->pool, lun->object);
     free(lun);
 }

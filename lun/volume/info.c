@@ -18,9 +18,8 @@ static uint64_t bytes_of(uint64_t blks)
     return blks * BLK_BYTES;
 }
 
-/* Data that the LUN's own snapshots hold and it no longer uses: what each step down its line
- * dropped, as long as the points are its own snapshots. */
-static uint64_t snapshot_blks(const struct lun_object *lun)
+/* What each step down its line dropped, as long as the points are its own snapshots. */
+uint64_t lun_snapshot_bytes(const struct lun_object *lun)
 {
     uint64_t blks = 0;
     for (const struct line *line = lun->line; line && line->predecessor; line = line->predecessor)
@@ -32,7 +31,7 @@ static uint64_t snapshot_blks(const struct lun_object *lun)
             break;
         blks += atomic_load(&line->dropped_data_blks);
     }
-    return blks;
+    return bytes_of(blks);
 }
 
 void lun_fill_info(const struct lun_object *object, struct lun_info *info)
@@ -52,7 +51,7 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
         .mapped_bytes = bytes_of(mapped),
         .own_bytes = bytes_of(own),
         .shared_bytes = bytes_of(mapped - own),
-        .snapshot_bytes = is_lun ? bytes_of(snapshot_blks(object)) : 0,
+        .snapshot_bytes = is_lun ? lun_snapshot_bytes(object) : 0,
         .created_ns = object->created_ns,
         .open_handles = atomic_load(&object->open_handles),
         .snapshot_count = object->snapshot_count,
@@ -86,6 +85,61 @@ int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, str
     return reason_set(why, -ENOENT,
                       "there is no LUN or snapshot '%s'; 'lunette lun show --snapshots' lists them",
                       name);
+}
+
+int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    const struct lun_object *object = catalog_find_lun_by_id(pool, id);
+    if (object)
+        lun_fill_info(object, info);
+    rwlock_release(&pool->catalog_lock);
+    return object ? 0 : -ENOENT;
+}
+
+/* The expendable ones of a LUN and its snapshots; into @list unless it is NULL. */
+static size_t list_fill_expendable(const struct lun_object *lun, enum lun_expendable kind,
+                                   struct lun_info *list)
+{
+    size_t n = 0;
+    if (kind == LUN_EXPENDABLE_LUNS)
+    {
+        if (lun->expire_ns == 0 && !lun->is_autodelete)
+            return 0;
+        if (list)
+            lun_fill_info(lun, list);
+        return 1;
+    }
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        if (snapshot->volume_snapshot)
+            continue;
+        if (list)
+            lun_fill_info(snapshot, &list[n]);
+        n++;
+    }
+    return n;
+}
+
+int lun_list_expendable(struct pool *pool, enum lun_expendable kind, struct lun_info **out,
+                        size_t *count)
+{
+    size_t total = 0, n = 0;
+    rwlock_take_shared(&pool->catalog_lock);
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+        total += list_fill_expendable(lun, kind, NULL);
+    struct lun_info *list = calloc(total + 1, sizeof(*list));
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+    {
+        if (list)
+            n += list_fill_expendable(lun, kind, &list[n]);
+    }
+    rwlock_release(&pool->catalog_lock);
+    if (!list)
+        return -ENOMEM;
+    *out = list;
+    *count = n;
+    return 0;
 }
 
 static int compare_luns(const void *a, const void *b)

@@ -19,6 +19,7 @@
 #include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
+#include "lun/volume/quota.h"
 
 void lun_drain(struct lun_object *object, struct range *range)
 {
@@ -64,7 +65,11 @@ static int lun_create_locked(struct pool *pool, const struct lun_create_args *ar
                                   .volume = place.volume,
                                   .size_bytes = args->size_bytes,
                                   .is_reserved = attributes->is_reserved};
-    r = promise_check(pool, &delta, 1, why);
+    struct quota_delta quota = quota_delta_at(place.volume, place.qtree, attributes->owner,
+                                              attributes->group, (int64_t)args->size_bytes);
+    r = quota_check(pool, &quota, 1, false, why);
+    if (r == 0)
+        r = promise_check(pool, &delta, 1, why);
     if (r < 0)
         return r;
     struct lun_draft draft = lun_draft_new(pool, DISK_OBJECT_LUN, NULL);
@@ -78,7 +83,10 @@ static int lun_create_locked(struct pool *pool, const struct lun_create_args *ar
     AUTO_WRITER struct writer writer = {0};
     action_line_new(&writer, draft.line_id);
     lun_draft_put(&draft, &writer);
-    return command_run(pool, NULL, &writer, false, why);
+    r = command_run(pool, NULL, &writer, false, why);
+    if (r == 0)
+        quota_note(pool, &quota, 1);
+    return r;
 }
 
 int lun_create(struct pool *pool, const struct lun_create_args *args, struct reason *why)
@@ -137,13 +145,11 @@ static int lun_delete_run(struct pool *pool, struct lun_object *lun, struct writ
     return r;
 }
 
-static int lun_delete_locked(struct pool *pool, const char *name, bool with_snapshots,
-                             unsigned flags, uint64_t *id, struct reason *why)
+static int lun_delete_locked(struct pool *pool, struct lun_object *lun, bool with_snapshots,
+                             unsigned flags, struct reason *why)
 {
-    struct lun_object *lun;
-    int r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
-    if (r == 0)
-        r = lun_check_unlocked(pool, lun, why);
+    const char *name = lun->name;
+    int r = lun_check_unlocked(pool, lun, why);
     if (r == 0)
         r = lun_check_idle(lun, "deleting it", flags, why);
     if (r < 0)
@@ -163,10 +169,25 @@ static int lun_delete_locked(struct pool *pool, const char *name, bool with_snap
             return r;
         action_delete(&writer, snapshot->object.id);
     }
-    *id = lun->object.id;
     action_dying(&writer, lun->line->object.id);
     action_delete(&writer, lun->object.id);
-    return lun_delete_run(pool, lun, &writer, why);
+    struct quota_delta quota = quota_delta_of(lun, -(int64_t)atomic_load(&lun->size_bytes));
+    r = lun_delete_run(pool, lun, &writer, why);
+    if (r == 0)
+        quota_note(pool, &quota, 1);
+    return r;
+}
+
+/* Once it is no longer there: makes that durable, and tells. */
+static int lun_delete_finish(struct pool *pool, int r, uint64_t id, const char *name)
+{
+    if (r == 0)
+        r = journal_commit(pool->journal);
+    if (r < 0)
+        return r;
+    event_add(pool, "info", "lun.deleted", name, "LUN '%s' deleted", name);
+    pool_notify(pool, LUN_CHANGE_DELETED, id, name);
+    return 0;
 }
 
 int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
@@ -179,15 +200,51 @@ int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigne
     uint64_t id = 0;
     {
         AUTO_LOCK(&pool->management);
-        r = lun_delete_locked(pool, name, with_snapshots, flags, &id, why);
+        struct lun_object *lun;
+        r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
+        if (r < 0)
+            return r;
+        id = lun->object.id;
+        r = lun_delete_locked(pool, lun, with_snapshots, flags, why);
     }
-    if (r == 0)
-        r = journal_commit(pool->journal);
+    return lun_delete_finish(pool, r, id, name);
+}
+
+static int lun_check_condition(const struct lun_object *lun,
+                               const struct lun_delete_condition *condition, struct reason *why)
+{
+    if (condition->expire_ns > 0 && lun->expire_ns != condition->expire_ns)
+        return reason_set(why, -ESTALE, "the lease of LUN '%s' was changed", lun->name);
+    if (condition->is_autodelete && !lun->is_autodelete)
+        return reason_set(why, -ESTALE,
+                          "LUN '%s' is not to be deleted when space runs out any more", lun->name);
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        if (condition->keeps_volume_snapshots && snapshot->volume_snapshot)
+            return reason_set(why, -EBUSY, "LUN '%s' is part of snapshot '%s' of its volume",
+                              lun->name, snapshot->volume_snapshot->name);
+    }
+    return 0;
+}
+
+int lun_delete_if(struct pool *pool, const struct lun_delete_condition *condition, unsigned flags,
+                  struct reason *why)
+{
+    char name[2 * LUN_NAME_MAX + 2];
+    int r = command_begin(pool, why);
     if (r < 0)
         return r;
-    event_add(pool, "info", "lun.deleted", name, "LUN '%s' deleted", name);
-    pool_notify(pool, LUN_CHANGE_DELETED, id, name);
-    return 0;
+    {
+        AUTO_LOCK(&pool->management);
+        struct lun_object *lun = catalog_find_lun_by_id(pool, condition->id);
+        if (!lun || lun->object.kind != DISK_OBJECT_LUN)
+            return reason_set(why, -ENOENT, "there is no such LUN any more");
+        name_copy(name, sizeof(name), lun->name);
+        r = lun_check_condition(lun, condition, why);
+        if (r == 0)
+            r = lun_delete_locked(pool, lun, true, flags, why);
+    }
+    return lun_delete_finish(pool, r, condition->id, name);
 }
 
 /* ---- rename, resize, comment --------------------------------------------------------------- */
@@ -216,7 +273,7 @@ static int lun_rename_locked(struct pool *pool, const char *name, const char *ne
                              uint64_t *id, struct reason *why)
 {
     struct lun_object *lun;
-    struct lun_place place;
+    struct lun_place place = {0};
     int r = lun_find_kind(pool, name, DISK_OBJECT_LUN, &lun, why);
     if (r == 0)
         r = lun_find_place(pool, new_name, &place, why);
@@ -224,19 +281,33 @@ static int lun_rename_locked(struct pool *pool, const char *name, const char *ne
         r = lun_check_move(pool, lun, &place, why);
     if (r < 0)
         return r;
+    int64_t bytes = (int64_t)atomic_load(&lun->size_bytes);
+    struct quota_delta quotas[2] = {
+        quota_delta_of(lun, -bytes),
+        quota_delta_at(place.volume, place.qtree, lun->owner, lun->group, bytes)};
+    r = quota_check(pool, quotas, 2, false, why);
+    if (r < 0)
+        return r;
     *id = lun->object.id;
     struct lun_draft draft = lun_draft_of(lun);
     lun_draft_place(&draft, &place);
     if (lun->volume == place.volume)
-        return lun_put_draft(pool, lun, &draft, why);
-    /* What writes on their way will own is charged to the old volume. */
-    struct range all;
-    lun_drain(lun, &all);
-    struct promise_delta delta = {.kind = PROMISE_MOVE, .lun = lun, .volume = place.volume};
-    r = promise_check(pool, &delta, 1, why);
-    if (r == 0)
+    {
         r = lun_put_draft(pool, lun, &draft, why);
-    range_unlock(&all);
+    }
+    else
+    {
+        /* What writes on their way will own is charged to the old volume. */
+        struct range all;
+        lun_drain(lun, &all);
+        struct promise_delta delta = {.kind = PROMISE_MOVE, .lun = lun, .volume = place.volume};
+        r = promise_check(pool, &delta, 1, why);
+        if (r == 0)
+            r = lun_put_draft(pool, lun, &draft, why);
+        range_unlock(&all);
+    }
+    if (r == 0)
+        quota_note(pool, quotas, 2);
     return r;
 }
 
@@ -284,6 +355,18 @@ int lun_set_comment(struct pool *pool, const char *name, const char *comment, st
     return r < 0 ? r : journal_commit(pool->journal);
 }
 
+/* What a change of owner or group takes from one and gives to the other. */
+static void attributes_quotas(const struct lun_object *lun, unsigned mask,
+                              const struct lun_attributes *attributes, struct quota_delta quotas[2])
+{
+    int64_t bytes = (int64_t)atomic_load(&lun->size_bytes);
+    bool is_lun = lun->object.kind == DISK_OBJECT_LUN;
+    quotas[0] = quota_delta_of(lun, is_lun ? -bytes : 0);
+    quotas[1] = quota_delta_at(
+        lun->volume, lun->qtree, mask & LUN_SET_OWNER ? attributes->owner : lun->owner,
+        mask & LUN_SET_GROUP ? attributes->group : lun->group, is_lun ? bytes : 0);
+}
+
 static int attributes_check(struct pool *pool, const struct lun_object *lun, unsigned mask,
                             const struct lun_attributes *attributes, struct reason *why)
 {
@@ -325,9 +408,16 @@ int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
             r = attributes_check(pool, lun, mask, attributes, why);
         if (r < 0)
             return r;
+        struct quota_delta quotas[2];
+        attributes_quotas(lun, mask, attributes, quotas);
+        r = quota_check(pool, quotas, 2, false, why);
+        if (r < 0)
+            return r;
         struct lun_draft draft = lun_draft_of(lun);
         lun_draft_set_attributes(&draft, attributes, mask);
         r = lun_put_draft(pool, lun, &draft, why);
+        if (r == 0)
+            quota_note(pool, quotas, 2);
     }
     if (r == 0)
         r = journal_commit(pool->journal);
@@ -374,6 +464,8 @@ int lun_trim_tail(struct pool *pool, struct lun_object *object)
 {
     unsigned tries = CHECKPOINT_TRIES;
     int r;
+    if (command_is_dry())
+        return 0;
     do
         r = lun_trim_tail_step(pool, object, &tries);
     while (r > 0);
@@ -412,6 +504,8 @@ static int lun_shrink_locked(struct pool *pool, struct lun_object *lun, uint64_t
                              struct reason *why)
 {
     struct range all;
+    if (command_is_dry())
+        return 0; /* else a block would be taken for its new end */
     lun_drain(lun, &all);
     int r = lun_shrink_drained(pool, lun, size_bytes, why);
     range_unlock(&all);
@@ -445,7 +539,10 @@ static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t
     if (r < 0)
         return command_explain(pool, r, 0, why);
     struct promise_delta delta = {.kind = PROMISE_RESIZE, .lun = lun, .size_bytes = size_bytes};
-    r = promise_check(pool, &delta, 1, why);
+    struct quota_delta quota = quota_delta_of(lun, (int64_t)(size_bytes - old_bytes));
+    r = quota_check(pool, &quota, 1, false, why);
+    if (r == 0)
+        r = promise_check(pool, &delta, 1, why);
     if (r < 0)
         return r;
     struct lun_draft draft = lun_draft_of(lun);
@@ -468,7 +565,11 @@ int lun_resize(struct pool *pool, const char *name, uint64_t size_bytes, unsigne
         if (r < 0)
             return r;
         id = lun->object.id;
+        uint64_t old_bytes = atomic_load(&lun->size_bytes);
+        struct quota_delta quota = quota_delta_of(lun, (int64_t)size_bytes - (int64_t)old_bytes);
         r = lun_resize_locked(pool, lun, size_bytes, flags, why);
+        if (r == 0)
+            quota_note(pool, &quota, 1);
     }
     if (r == 0)
         r = journal_commit(pool->journal);

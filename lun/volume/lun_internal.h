@@ -21,6 +21,7 @@ struct lun
     struct lun *base;          /* owned; NULL but for a difference */
     bool is_read_only;
     _Atomic bool stops_waiting; /* for room */
+    bool is_background;         /* not in the object's open_handles */
 };
 
 /* The line whose map @object shows now. Under its map_lock, or by whoever keeps it from changing.
@@ -52,6 +53,9 @@ MUST_CHECK int io_unmap_blks(struct pool *pool, struct lun_object *object, enum 
  */
 MUST_CHECK int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_bytes,
                             struct writer *writer);
+
+/* Whether what the handle shows was deleted. */
+bool lun_is_gone(const struct lun *lun);
 
 /* 0, or why I/O on this handle cannot be: -ESTALE, -EINVAL, -EROFS. */
 MUST_CHECK int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_write);

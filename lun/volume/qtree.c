@@ -11,6 +11,7 @@
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
+#include "lun/volume/quota.h"
 #include "lun/volume/volume_internal.h"
 
 /* "VOLUME/QTREE", taken apart like a LUN's name: *volume and the own name. */
@@ -156,6 +157,7 @@ int qtree_delete(struct pool *pool, const char *path, struct reason *why)
         if (r < 0)
             return r;
         AUTO_WRITER struct writer writer = {0};
+        quota_forget(pool, qtree->volume, qtree, &writer);
         action_delete(&writer, qtree->object.id);
         r = command_run(pool, NULL, &writer, true, why);
     }

@@ -9,6 +9,7 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/command.h"
 
 static int store_check(const struct store_change *change, struct reason *why)
 {
@@ -56,8 +57,8 @@ static void store_put_action(struct writer *writer, uint64_t id, const struct st
     writer_destroy(&bytes);
 }
 
-static int store_apply_locked(struct pool *pool, const struct store_change *changes, size_t count,
-                              struct reason *why)
+int store_apply_locked(struct pool *pool, const struct store_change *changes, size_t count,
+                       struct reason *why)
 {
     AUTO_WRITER struct writer writer = {0};
     AUTO_FREE uint64_t *id_array = calloc(count ? count : 1, sizeof(*id_array));
@@ -78,7 +79,7 @@ static int store_apply_locked(struct pool *pool, const struct store_change *chan
     }
     if (writer.failed)
         return -ENOMEM;
-    if (writer.len == 0)
+    if (writer.len == 0 || command_is_dry())
         return 0;
     int r =
         change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, SPACE_FREEING);

@@ -12,6 +12,7 @@
 #include "lun/volume/command.h"
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
+#include "lun/volume/quota.h"
 #include "lun/volume/volume_internal.h"
 
 enum
@@ -321,6 +322,7 @@ static void delete_plan(struct lun_group *group, struct volume_object *volume,
         action_delete(actions, snapshot->object.id);
     list_for_each (qtree, &volume->qtrees, struct qtree_object, volume_link)
         action_delete(actions, qtree->object.id);
+    quota_forget(group->pool, volume, NULL, actions);
     action_delete(actions, volume->object.id);
     volume_plan_leave_parent(group, volume, parent_gone);
 }

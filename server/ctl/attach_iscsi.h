@@ -12,4 +12,7 @@
  */
 enum ctl_exit attach_iscsi(const struct invocation *in, const char *name, json_t *result);
 
+/* @text with what the shell or XML would take for its own taken out of harm's way; free it. */
+char *attach_quote(const char *text, bool xml);
+
 #endif

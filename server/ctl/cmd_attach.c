@@ -2,6 +2,7 @@
 /* lun attach: the commands that give a LUN to a host. Prints only; runs none of them. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/ctl/attach_iscsi.h"
 #include "server/ctl/ctl.h"
@@ -13,6 +14,7 @@ struct attach
     char *uri; /* of the export */
     struct nbd_address address;
     bool is_read_only;
+    char host[256]; /* this one's name */
 };
 
 static void attach_destroy(struct attach *attach)
@@ -21,8 +23,7 @@ static void attach_destroy(struct attach *attach)
     uri_free_address(&attach->address);
 }
 
-/* @text with what the shell or XML would take for its own taken out of harm's way; free it. */
-static char *attach_quote(const char *text, bool xml)
+char *attach_quote(const char *text, bool xml)
 {
     char *quoted = NULL;
     size_t size = 0;
@@ -45,27 +46,55 @@ static char *attach_quote(const char *text, bool xml)
     return fclose(file) == 0 ? quoted : (free(quoted), NULL);
 }
 
+/* The object that qemu's NBD client takes its secrets from. */
+static void attach_qemu_tls(FILE *file, const struct nbd_address *address)
+{
+    const char *slash = address->keys ? strrchr(address->keys, '/') : NULL;
+    AUTO_FREE char *folder = slash ? strndup(address->keys, (size_t)(slash - address->keys)) : NULL;
+    AUTO_FREE char *place = attach_quote(folder                  ? folder
+                                         : address->certificates ? address->certificates
+                                                                 : "/etc/pki/qemu",
+                                         false);
+    if (folder)
+        fprintf(file, "-object tls-creds-psk,id=tls,endpoint=client,username=%s,dir=%s ",
+                address->user ? address->user : "USER", place);
+    else
+        fprintf(file, "-object tls-creds-x509,id=tls,endpoint=client,dir=%s ", place);
+}
+
 static void attach_qemu(FILE *file, const struct attach *at)
 {
+    const char *tls = at->address.is_tls ? ",tls-creds=tls" : "";
+    /* A socket has no name that the server's certificate could be compared with. */
+    bool needs_name = at->address.is_tls && at->address.socket && !at->address.keys;
     const char *read_only = at->is_read_only ? ",read-only=on" : "";
     fprintf(file, "qemu-system-x86_64 -device virtio-blk-pci,drive=lun ");
+    if (at->address.is_tls)
+        attach_qemu_tls(file, &at->address);
     if (at->address.socket)
     {
         AUTO_FREE char *socket = attach_quote(at->address.socket, false);
         fprintf(file,
                 "-blockdev driver=nbd,node-name=lun,server.type=unix,server.path=%s,export=%s,"
-                "discard=unmap%s",
-                socket, at->name, read_only);
+                "discard=unmap%s%s%s%s",
+                socket, at->name, tls, needs_name ? ",tls-hostname=" : "",
+                needs_name ? at->host : "", read_only);
     }
     else
         fprintf(file,
                 "-blockdev driver=nbd,node-name=lun,server.type=inet,server.host=%s,"
-                "server.port=%s,export=%s,discard=unmap%s",
-                at->address.host, at->address.port, at->name, read_only);
+                "server.port=%s,export=%s,discard=unmap%s%s",
+                at->address.host, at->address.port, at->name, tls, read_only);
 }
 
 static void attach_nbd_client(FILE *file, const struct attach *at)
 {
+    if (at->address.keys)
+    {
+        fprintf(file,
+                "# (it knows certificates, and not the pre-shared keys that this server has)");
+        return;
+    }
     AUTO_FREE char *place =
         attach_quote(at->address.socket ? at->address.socket : at->address.host, false);
     if (at->address.socket)
@@ -74,6 +103,13 @@ static void attach_nbd_client(FILE *file, const struct attach *at)
     else
         fprintf(file, "nbd-client %s %s /dev/nbd0 -name %s -persist%s", place, at->address.port,
                 at->name, at->is_read_only ? " -readonly" : "");
+    if (!at->address.is_tls)
+        return;
+    AUTO_FREE char *folder =
+        attach_quote(at->address.certificates ? at->address.certificates : "/etc/pki/nbd", false);
+    fprintf(file,
+            " -cacertfile %s/ca-cert.pem -certfile %s/client-cert.pem -keyfile %s/client-key.pem",
+            folder, folder, folder);
 }
 
 static void attach_nbdcopy(FILE *file, const struct attach *at)
@@ -180,8 +216,11 @@ enum ctl_exit ctl_lun_attach(struct invocation *in)
                           "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
     CLEANUP(attach_destroy)
     struct attach attach = {.name = name, .is_read_only = strchr(name, '@') || strstr(name, "..")};
-    attach.uri = uri_of_export(nbd_uri, name);
-    if (!attach.uri || uri_parse(nbd_uri, &attach.address) < 0)
+    if (gethostname(attach.host, sizeof(attach.host) - 1) < 0 || !attach.host[0])
+        snprintf(attach.host, sizeof(attach.host), "localhost");
+    AUTO_FREE char *reachable = uri_reachable(nbd_uri, attach.host);
+    attach.uri = reachable ? uri_of_export(reachable, name) : NULL;
+    if (!attach.uri || uri_parse(reachable, &attach.address) < 0)
         return ctl_refuse(in, "the server's NBD address makes no sense", "lunette server status");
     return attach_print(in, &attach);
 }

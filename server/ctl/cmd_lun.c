@@ -19,6 +19,15 @@ static const struct field lun_fields[] = {
     {"open", "Open", FIELD_COUNT, false},
     {"origin", "Cloned from", FIELD_TEXT, false},
     {"comment", "Comment", FIELD_TEXT, true},
+    {"reserved", "Reserved", FIELD_TEXT, true},
+    {"needed_bytes", "Still needed of the pool", FIELD_BYTES, true},
+    {"autodelete", "Autodelete", FIELD_TEXT, true},
+    {"expire", "Expires", FIELD_TIME, true},
+    {"locked_until", "Locked until", FIELD_TIME, true},
+    {"thresholds", "Thresholds", FIELD_TEXT, true},
+    {"snapshot_policy", "Snapshot policy", FIELD_TEXT, true},
+    {"owner", "Owner", FIELD_TEXT, true},
+    {"group", "Group", FIELD_TEXT, true},
     {"kind", "Kind", FIELD_TEXT, true},
     {"snapshots", "Snapshot count", FIELD_COUNT, true},
     {"sector_bytes", "Sector", FIELD_BYTES, true},
@@ -63,11 +72,19 @@ enum ctl_exit ctl_lun_create(struct invocation *in)
     ctl_put(args, "sector_bytes", proto_json_uint(sector_bytes));
     ctl_put_text(args, "comment", option_text(in, "comment"));
     lun_put_dry_run(in, args);
-    status = ctl_ask(in, "lun.create", args, &result);
+    status = ctl_put_attributes(in, args);
+    if (status == CTL_DONE)
+        status = ctl_ask(in, "lun.create", json_incref(args), &result);
+    json_decref(args);
     if (status != CTL_DONE)
         return status;
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
+    else if (json_is_true(json_object_get(result, "reserved")))
+        printf("%s LUN %s of %s; that space is reserved for it (%s available to others).\n",
+               lun_would(in, "Would create", "Created"), in->args[0],
+               units_format_bytes(size_bytes, 'h', text),
+               units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
     else
         printf("%s LUN %s of %s; it takes no space until it is written (%s available).\n",
                lun_would(in, "Would create", "Created"), in->args[0],
@@ -136,14 +153,14 @@ static enum ctl_exit lun_clone_names(const struct invocation *in, const char **s
                                      const char **name)
 {
     enum ctl_exit status;
-    bool has_template = option_text(in, "name");
     *source = ctl_arg_or_option(in, 0, "source-path", &status);
     if (status != CTL_DONE)
         return status;
-    if (has_template && (in->arg_count > 1 || option_text(in, "destination-path")))
+    *name = option_text(in, "name");
+    if (*name && (in->arg_count > 1 || option_text(in, "destination-path")))
         return ctl_usage(in, "the clone's name is given twice");
-    *name = has_template ? option_text(in, "name")
-                         : ctl_arg_or_option(in, 1, "destination-path", &status);
+    if (!*name)
+        *name = ctl_arg_or_option(in, 1, "destination-path", &status);
     return status;
 }
 
@@ -185,13 +202,16 @@ enum ctl_exit ctl_lun_clone(struct invocation *in)
     ctl_put_text(args, "source", source);
     ctl_put_text(args, "name", name);
     ctl_put_text(args, "comment", option_text(in, "comment"));
+    status = ctl_put_clone_attributes(in, args);
     if (option_text(in, "count"))
     {
         ctl_put(args, "count", proto_json_uint(count));
         ctl_put(args, "first_number", proto_json_uint(first));
     }
     lun_put_dry_run(in, args);
-    status = ctl_ask(in, "lun.clone", args, &result);
+    if (status == CTL_DONE)
+        status = ctl_ask(in, "lun.clone", json_incref(args), &result);
+    json_decref(args);
     if (status != CTL_DONE)
         return status;
     if (option_flag(in, "json"))
@@ -302,7 +322,7 @@ enum ctl_exit ctl_lun_comment(struct invocation *in)
 
 /* ---- delete, freed ------------------------------------------------------------------------- */
 
-static void lun_print_freed(const json_t *result, const char *verb)
+void ctl_print_freed(const json_t *result, const char *verb)
 {
     char all[UNITS_TEXT_MAX], data[UNITS_TEXT_MAX], metadata[UNITS_TEXT_MAX];
     size_t i;
@@ -354,7 +374,7 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
         if (status == CTL_DONE && json)
             table_print_json(stdout, plan);
         else if (status == CTL_DONE)
-            lun_print_freed(plan, "Would delete");
+            ctl_print_freed(plan, "Would delete");
     }
     if (dry_run)
         return status;
@@ -403,6 +423,6 @@ enum ctl_exit ctl_freed(struct invocation *in)
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else
-        lun_print_freed(result, "If deleted:");
+        ctl_print_freed(result, "If deleted:");
     return CTL_DONE;
 }

@@ -17,6 +17,7 @@ static const struct field pool_fields[] = {
     {"health", "Health", FIELD_TEXT, false},
     {"size_bytes", "Size", FIELD_BYTES, false},
     {"file_taken_bytes", "Taken from the file system", FIELD_BYTES, false},
+    {"file_system_free_bytes", "Free in the file system", FIELD_BYTES, false},
     {"used_bytes", "Used", FIELD_BYTES, false},
     {"data_bytes", "of that data", FIELD_BYTES, false},
     {"metadata_bytes", "of that metadata", FIELD_BYTES, false},
@@ -63,6 +64,8 @@ static const struct field df_fields[] = {
     {0},
 };
 
+static const struct pool_open_options pool_look = {.read_only = true};
+
 /* ---- pool create --------------------------------------------------------------------------- */
 
 static bool pool_is_block_device(const char *path)
@@ -82,12 +85,20 @@ static enum ctl_exit pool_read_create(const struct invocation *in,
         size = ctl_arg_or_option(in, 1, "size", &status);
     *options = (struct pool_create_options){.name = option_text(in, "name"),
                                             .preallocate = option_flag(in, "preallocate"),
+                                            .dry_run = option_flag(in, "dry-run"),
                                             .overwrite = option_flag(in, "overwrite")};
     if (status == CTL_DONE && size)
         status = ctl_size(in, size, UINT64_MAX, &options->size_bytes);
     if (status == CTL_DONE && journal)
         status = ctl_size(in, journal, UINT64_MAX, &options->journal_bytes);
     return status;
+}
+
+/* Whether --overwrite is what lets it go through. */
+static bool pool_create_destroys(const char *path, struct pool_create_options options)
+{
+    options.overwrite = false;
+    return pool_create(env_system(), path, &options, NULL) == -EEXIST;
 }
 
 enum ctl_exit ctl_pool_create(struct invocation *in)
@@ -99,15 +110,15 @@ enum ctl_exit ctl_pool_create(struct invocation *in)
     enum ctl_exit status = pool_read_create(in, &options);
     if (status != CTL_DONE)
         return status;
-    bool dry_run = option_flag(in, "dry-run");
-    if (dry_run && !options.overwrite && !pool_is_block_device(path) && access(path, F_OK) == 0)
-        return ctl_refuse(in, "the file exists; --overwrite would replace what it holds", NULL);
-    int r = dry_run ? 0 : pool_create(env_system(), path, &options, &why);
+    bool dry_run = options.dry_run;
+    int r = pool_create(env_system(), path, &options, &why);
     if (r < 0)
         return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
                           r == -EEXIST ? "lunette pool create --help, about --overwrite" : NULL);
-    AUTO_JSON json_t *result = json_pack("{s:s, s:I, s:b}", "path", path, "size_bytes",
-                                         (json_int_t)options.size_bytes, "dry_run", (int)dry_run);
+    bool destroys = dry_run && pool_create_destroys(path, options);
+    AUTO_JSON json_t *result = json_pack("{s:s, s:I, s:b, s:b}", "path", path, "size_bytes",
+                                         (json_int_t)options.size_bytes, "dry_run", (int)dry_run,
+                                         "destroys", (int)destroys);
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else if (options.size_bytes > 0)
@@ -115,6 +126,8 @@ enum ctl_exit ctl_pool_create(struct invocation *in)
                units_format_bytes(options.size_bytes, 'h', text));
     else
         printf("%s pool on all of %s.\n", dry_run ? "Would make a" : "Made a", path);
+    if (destroys && !option_flag(in, "json"))
+        printf("What %s holds now would be lost.\n", path);
     if (!dry_run && !option_flag(in, "json"))
         printf("Serve it with: lunette serve --pool %s\n", path);
     return CTL_DONE;
@@ -128,7 +141,7 @@ static enum ctl_exit pool_ask_show(const struct invocation *in, json_t **result)
     struct pool_info info;
     if (!option_text(in, "pool"))
         return ctl_ask(in, "pool.show", NULL, result);
-    enum ctl_exit status = ctl_open_pool(in, true, &pool);
+    enum ctl_exit status = ctl_open_pool(in, &pool_look, &pool);
     if (status != CTL_DONE)
         return status;
     pool_get_info(pool, &info);
@@ -174,7 +187,7 @@ static enum ctl_exit pool_check_offline(const struct invocation *in, json_t **re
 {
     struct pool *pool;
     struct check_result check = {0};
-    enum ctl_exit status = ctl_open_pool(in, true, &pool);
+    enum ctl_exit status = ctl_open_pool(in, &pool_look, &pool);
     if (status != CTL_DONE)
         return status;
     AUTO_JSON json_t *findings = json_array();
@@ -242,14 +255,18 @@ static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *
     struct reason why = {.text = ""};
     uint64_t size_bytes = 0;
     bool dry_run = option_flag(in, "dry-run");
-    enum ctl_exit status = ctl_open_pool(in, dry_run, &pool);
+    const struct pool_open_options options = {.read_only = dry_run};
+    enum ctl_exit status = ctl_open_pool(in, &options, &pool);
     if (status != CTL_DONE)
         return status;
     pool_get_info(pool, &before);
     AUTO_JSON json_t *view = view_pool(&before);
     if (size)
         status = ctl_size(in, size, pool_grown_from(view), &size_bytes);
-    int r = status == CTL_DONE && !dry_run ? pool_grow(pool, size_bytes, &why) : 0;
+    int r = 0;
+    if (status == CTL_DONE)
+        r = dry_run ? pool_grow_dry_run(pool, size_bytes, &size_bytes, &why)
+                    : pool_grow(pool, size_bytes, &why);
     pool_get_info(pool, &after);
     r = keep_first(r, pool_close(pool));
     if (status != CTL_DONE)
@@ -294,7 +311,7 @@ enum ctl_exit ctl_pool_grow(struct invocation *in)
     else
         printf("Pool %s %s from %s to %s.\n", json_string_value(json_object_get(result, "name")),
                option_flag(in, "dry-run") ? "would grow" : "grew", before,
-               size_bytes ? units_format_bytes(size_bytes, 'h', after) : "all of its device");
+               units_format_bytes(size_bytes, 'h', after));
     return CTL_DONE;
 }
 
@@ -310,7 +327,10 @@ static enum ctl_exit pool_dump_offline(const struct invocation *in, const char *
 {
     struct pool *pool;
     struct reason why = {.text = ""};
-    enum ctl_exit status = ctl_open_pool(in, true, &pool);
+    /* Also of a pool that is too damaged to be opened. */
+    bool super_only = strcmp(what, "superblock") == 0 || strncmp(what, "block ", 6) == 0;
+    const struct pool_open_options options = {.read_only = true, .super_only = super_only};
+    enum ctl_exit status = ctl_open_pool(in, &options, &pool);
     if (status != CTL_DONE)
         return status;
     AUTO_JSON json_t *lines = json_array();

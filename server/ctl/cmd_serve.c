@@ -74,12 +74,21 @@ static const struct
     const char *key;
     bool is_path;
 } serve_settings[] = {
-    {"pool", "pool.path", true},           {"nbd-socket", "nbd.socket", true},
-    {"nbd-listen", "nbd.listen", false},   {"threads", "nbd.threads", false},
-    {"socket", "management.socket", true}, {"group", "management.group", false},
-    {"mode", "management.mode", false},    {"pid-file", "server.pid_file", true},
-    {"user", "server.user", false},        {"nbd-mode", "nbd.mode", false},
-    {"nbdkit", "server.nbdkit", true},     {"plugin", "server.plugin", true},
+    {"pool", "pool.path", true},
+    {"nbd-socket", "nbd.socket", true},
+    {"nbd-listen", "nbd.listen", false},
+    {"threads", "nbd.threads", false},
+    {"socket", "management.socket", true},
+    {"group", "management.group", false},
+    {"mode", "management.mode", false},
+    {"pid-file", "server.pid_file", true},
+    {"user", "server.user", false},
+    {"nbd-mode", "nbd.mode", false},
+    {"nbdkit", "server.nbdkit", true},
+    {"plugin", "server.plugin", true},
+    {"nbd-tls", "nbd.tls", false},
+    {"nbd-tls-psk", "nbd.tls_psk", true},
+    {"nbd-tls-certificates", "nbd.tls_certificates", true},
 };
 
 static enum ctl_exit serve_set(struct serve *serve, const char *option, const char *key,
@@ -165,10 +174,39 @@ static char *serve_default_socket(void)
     return asprintf(&path, "%s/mgmt.sock", folder) >= 0 ? path : NULL;
 }
 
+/* The user of the first of the keys; NULL: none. Free it. */
+static char *serve_first_user(const char *path)
+{
+    char line[256];
+    FILE *file = fopen(path, "re");
+    char *user = NULL;
+    while (file && !user && fgets(line, sizeof(line), file))
+        if (*line != '#' && strchr(line, ':'))
+            user = strndup(line, strcspn(line, ":"));
+    if (file)
+        fclose(file);
+    explicit_bzero(line, sizeof(line));
+    return user;
+}
+
+/* Tells the server's clients, this program among them, that there is TLS and where its secrets are.
+ */
+static enum ctl_exit serve_require_tls(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    AUTO_FREE char *user = config->nbd_tls_psk ? serve_first_user(config->nbd_tls_psk) : NULL;
+    if (config->nbd_tls_psk && !user)
+        return ctl_refuse(serve->in, "there is no \"user:key\" line to be read in the file of keys",
+                          "psktool --username=USER --pskfile=FILE");
+    AUTO_FREE char *plain = serve->nbd_uri;
+    serve->nbd_uri = uri_with_tls(plain, config->nbd_tls_certificates, config->nbd_tls_psk, user);
+    return serve->nbd_uri ? CTL_DONE : ctl_refuse(serve->in, "no memory", NULL);
+}
+
 static enum ctl_exit serve_fill_in(struct serve *serve)
 {
     struct config *config = serve->config;
-    char host[256], port[16];
+    char host[256], port[16] = "";
     if (!config->pool_path)
         return ctl_usage(serve->in, "name the pool: --pool PATH, or \"path\" in [pool] of --conf");
     if (config->nbd_socket && config->nbd_listen)
@@ -179,15 +217,19 @@ static enum ctl_exit serve_fill_in(struct serve *serve)
         config->pid_file = serve_beside(config->mgmt_socket, "lunette.pid");
     if (config->mgmt_socket && !config->nbd_socket && !config->nbd_listen)
         config->nbd_socket = serve_beside(config->mgmt_socket, "nbd.sock");
-    bool tls = config->nbd_tls && strcmp(config->nbd_tls, "require") == 0;
+    if (config->nbd_tls_certificates && config->nbd_tls_psk)
+        return ctl_usage(serve->in, "TLS has certificates or pre-shared keys, not both");
     if (config->nbd_socket)
         serve->nbd_uri = uri_of_socket(config->nbd_socket);
     else if (config->nbd_listen && config_parse_address(config->nbd_listen, host, sizeof(host),
                                                         port, sizeof(port), NULL) == 0)
-        serve->nbd_uri = uri_of_address(host, port, tls);
+        serve->nbd_uri = uri_of_address(host, port);
+    if (config->nbd_listen && strtoul(port, NULL, 10) == 0)
+        return ctl_usage(serve->in, "NBD needs a port of 1 to 65535; the usual one is 10809");
     if (!config->mgmt_socket || !config->pid_file || !serve->nbd_uri)
         return ctl_refuse(serve->in, "no memory", NULL);
-    return CTL_DONE;
+    bool tls = config->nbd_tls && strcmp(config->nbd_tls, "require") == 0;
+    return tls ? serve_require_tls(serve) : CTL_DONE;
 }
 
 /* ---- nbdkit's command line ----------------------------------------------------------------- */
@@ -223,6 +265,8 @@ static void serve_add_address(struct serve *serve)
         serve_add(serve, "--tls=%s", config->nbd_tls);
     if (config->nbd_tls_certificates)
         serve_add(serve, "--tls-certificates=%s", config->nbd_tls_certificates);
+    if (config->nbd_tls_psk)
+        serve_add(serve, "--tls-psk=%s", config->nbd_tls_psk);
     if (config->nbd_tls_verify_peer)
         serve_add(serve, "--tls-verify-peer");
 }
@@ -250,6 +294,47 @@ static char *serve_find_plugin(void)
     return strdup("lunette");
 }
 
+static void serve_add_iscsi(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    const struct
+    {
+        const char *parameter;
+        uint64_t value;
+    } numbers[] = {
+        {"connections", config->iscsi_connections},   {"half-open", config->iscsi_half_open},
+        {"sessions", config->iscsi_sessions},         {"queue-depth", config->iscsi_queue_depth},
+        {"login-ms", config->iscsi_login_ms},         {"idle-ms", config->iscsi_idle_ms},
+        {"answer-ms", config->iscsi_answer_ms},       {"send-ms", config->iscsi_send_ms},
+        {"output-bytes", config->iscsi_output_bytes}, {"data-mib", config->iscsi_data_bytes >> 20},
+        {"threads", config->iscsi_threads},           {"workers", config->iscsi_workers},
+    };
+    for (size_t i = 0; i < config->iscsi_portals.count; i++)
+        serve_add(serve, "iscsi-portal=%s", config->iscsi_portals.values[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+        if (numbers[i].value > 0)
+            serve_add(serve, "iscsi-%s=%" PRIu64, numbers[i].parameter, numbers[i].value);
+    if (config->iscsi_redirect)
+        serve_add(serve, "iscsi-redirect=%s", config->iscsi_redirect);
+    if (config->iscsi_redirect && config->iscsi_redirect_permanently)
+        serve_add(serve, "iscsi-redirect-permanently=yes");
+}
+
+static void serve_add_policy(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    if (config->events_exec)
+        serve_add(serve, "events-exec=%s", config->events_exec);
+    if (config->events_exec_ms > 0)
+        serve_add(serve, "events-exec-ms=%" PRIu64, config->events_exec_ms);
+    if (config->events_syslog)
+        serve_add(serve, "events-syslog=yes");
+    if (config->events_severity)
+        serve_add(serve, "events-severity=%s", config->events_severity);
+    if (config->quiesce_folder)
+        serve_add(serve, "quiesce-folder=%s", config->quiesce_folder);
+}
+
 static void serve_add_plugin(struct serve *serve)
 {
     const struct config *config = serve->config;
@@ -264,13 +349,15 @@ static void serve_add_plugin(struct serve *serve)
         serve_add(serve, "discard=false");
     if (config->take_over)
         serve_add(serve, "take-over=yes");
+    if (config->core_dumps)
+        serve_add(serve, "core-dumps=yes");
     serve_add(serve, "mgmt-socket=%s", config->mgmt_socket);
     if (config->mgmt_mode > 0)
         serve_add(serve, "mgmt-mode=%" PRIo64, config->mgmt_mode);
     if (config->mgmt_group)
         serve_add(serve, "mgmt-group=%s", config->mgmt_group);
-    for (size_t i = 0; i < config->iscsi_portals.count; i++)
-        serve_add(serve, "iscsi-portal=%s", config->iscsi_portals.values[i]);
+    serve_add_iscsi(serve);
+    serve_add_policy(serve);
     serve_add(serve, "nbd-uri=%s", serve->nbd_uri);
     if (serve->conf_path)
         serve_add(serve, "conf=%s", serve->conf_path);

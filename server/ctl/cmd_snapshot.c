@@ -10,10 +10,18 @@ static const struct field snapshot_fields[] = {
     {"name", "Name", FIELD_TEXT, false},
     {"size_bytes", "Size", FIELD_BYTES, false},
     {"mapped_bytes", "Mapped", FIELD_BYTES, false},
-    {"own_bytes", "Own", FIELD_BYTES, false},
+    {"own_bytes", "Own", FIELD_BYTES, true},
     {"created", "Created", FIELD_TIME, false},
     {"open", "Open", FIELD_COUNT, false},
+    {"owners", "Owners", FIELD_TEXT, false},
     {"comment", "Comment", FIELD_TEXT, false},
+    {"consistency", "Consistency", FIELD_TEXT, true},
+    {"busy", "Busy", FIELD_TEXT, true},
+    {"kind", "Kind", FIELD_TEXT, true},
+    {"luns", "LUNs", FIELD_COUNT, true},
+    {"automatic", "Automatic", FIELD_TEXT, true},
+    {"deferred", "Deferred", FIELD_TEXT, true},
+    {"locked_until", "Locked until", FIELD_TIME, true},
     {"shared_bytes", "Shared", FIELD_BYTES, true},
     {"sector_bytes", "Sector", FIELD_BYTES, true},
     {"uuid", "UUID", FIELD_TEXT, true},
@@ -55,7 +63,31 @@ enum ctl_exit ctl_snapshot_create(struct invocation *in)
     enum ctl_exit status = snapshot_only_args(in, &args);
     if (status != CTL_DONE)
         return status;
+    size_t count;
+    char *const *with = option_texts(in, "with", &count);
+    if (count > 0)
+    {
+        json_t *volumes = json_array();
+        for (size_t i = 0; i < count; i++)
+            ignore_error(json_array_append_new(volumes, json_string(with[i])),
+                         "the server misses it then, and refuses");
+        ctl_put(args, "with", volumes);
+    }
     ctl_put_text(args, "comment", option_text(in, "comment"));
+    if (option_flag(in, "dry-run"))
+        ctl_put(args, "dry_run", json_true());
+    if (option_flag(in, "quiesce-required"))
+        ctl_put(args, "quiesce_required", json_true());
+    status = ctl_put_moment(in, args, "locked_until", "lock-until");
+    if (status == CTL_DONE)
+        status = ctl_put_quiesce(in, args);
+    if (status != CTL_DONE)
+    {
+        json_decref(args);
+        return status;
+    }
+    if (option_flag(in, "dry-run"))
+        return ctl_do(in, "snapshot.create", args, "Would create snapshot %s.", in->args[0]);
     return ctl_do(in, "snapshot.create", args, "Created snapshot %s%s%s.", in->args[0],
                   in->arg_count > 1 ? "@" : "", in->arg_count > 1 ? in->args[1] : "");
 }
@@ -95,6 +127,20 @@ enum ctl_exit ctl_snapshot_rename(struct invocation *in)
     return ctl_do(in, "snapshot.rename", args, "Renamed the snapshot to %s.", new_name);
 }
 
+static void snapshot_print_volume_restore(const json_t *plan)
+{
+    char text[UNITS_TEXT_MAX];
+    const char *volume = json_string_value(json_object_get(plan, "volume"));
+    size_t i;
+    json_t *lun;
+    printf("Would put volume %s back to %s@%s; loses %s written since.\n", volume, volume,
+           json_string_value(json_object_get(plan, "snapshot")),
+           units_format_bytes(ctl_get(plan, "lost_bytes"), 'h', text));
+    json_array_foreach(json_object_get(plan, "luns"), i, lun)
+        printf("LUN %s loses %s\n", json_string_value(json_object_get(lun, "lun")),
+               units_format_bytes(ctl_get(lun, "lost_bytes"), 'h', text));
+}
+
 static void snapshot_print_plan(const char *verb, const json_t *plan)
 {
     char text[UNITS_TEXT_MAX];
@@ -102,6 +148,8 @@ static void snapshot_print_plan(const char *verb, const json_t *plan)
         printf("Would delete snapshot %s\nFrees %s.\n",
                json_string_value(json_array_get(json_object_get(plan, "goes"), 0)),
                units_format_bytes(ctl_get(plan, "freed_bytes"), 'h', text));
+    else if (json_object_get(plan, "volume"))
+        snapshot_print_volume_restore(plan);
     else
         printf("Would put LUN %s back to %s; loses %s written since.\n",
                json_string_value(json_object_get(plan, "lun")),
@@ -119,6 +167,8 @@ static enum ctl_exit snapshot_destroy(const struct invocation *in, const char *v
     if (status != CTL_DONE)
         return status;
     ctl_put(args, "force", json_boolean(option_flag(in, "force")));
+    if (strcmp(verb, "snapshot.delete") == 0 && option_flag(in, "defer"))
+        ctl_put(args, "defer", json_true());
     if (dry_run || ctl_asks(in))
     {
         json_t *dry = json_copy(args);
@@ -138,6 +188,24 @@ static enum ctl_exit snapshot_destroy(const struct invocation *in, const char *v
     return ctl_do(in, verb, take_ptr(&args), "%s %s%s%s.",
                   restores ? "Restored snapshot" : "Deleted snapshot", in->args[0],
                   in->arg_count > 1 ? "@" : "", in->arg_count > 1 ? in->args[1] : "");
+}
+
+enum ctl_exit ctl_snapshot_lock(struct invocation *in)
+{
+    json_t *args;
+    enum ctl_exit status = snapshot_only_args(in, &args);
+    if (status != CTL_DONE)
+        return status;
+    if (!option_text(in, "until"))
+        status = ctl_usage(in, "\"snapshot lock\" needs --until TIME");
+    else
+        status = ctl_put_moment(in, args, "locked_until", "until");
+    if (status != CTL_DONE)
+    {
+        json_decref(args);
+        return status;
+    }
+    return ctl_do(in, "snapshot.lock", args, "Locked snapshot %s.", in->args[0]);
 }
 
 enum ctl_exit ctl_snapshot_delete(struct invocation *in)

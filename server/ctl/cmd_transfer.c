@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
@@ -114,7 +115,8 @@ static enum ctl_exit transfer_export_uri(const struct invocation *in, const char
     if (!nbd_uri)
         return ctl_refuse(in, "the server was not told where NBD clients reach it",
                           "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
-    *uri = uri_of_export(nbd_uri, name);
+    AUTO_FREE char *reachable = uri_reachable(nbd_uri, "localhost");
+    *uri = reachable ? uri_of_export(reachable, name) : NULL;
     return *uri ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
 }
 
@@ -124,6 +126,16 @@ static enum ctl_exit transfer_begin(const struct invocation *in)
     if (transfer_module_load(&transfer, &why) < 0)
         return ctl_refuse(in, why.text, NULL);
     return CTL_DONE;
+}
+
+/* "-" means a pipe elsewhere; it would make a file of that name here. */
+static enum ctl_exit transfer_refuse_pipe(const struct invocation *in, const char *place)
+{
+    if (strcmp(place, "-") != 0)
+        return CTL_DONE;
+    return ctl_usage(in,
+                     "images are not read from or written to a pipe; nbdcopy does that, with the "
+                     "URI that \"lunette lun attach NAME\" shows (a file of that name is ./-)");
 }
 
 /* Fills in what both directions share and copies. */
@@ -140,6 +152,7 @@ static int transfer_copy(const struct invocation *in, struct transfer_options *o
     options->progress_opaque = &on_terminal;
     options->progress_ms = on_terminal ? 0 : TRANSFER_LINE_MS;
     int r = transfer->run(options, result, why);
+    options->progress_opaque = NULL;
     if (on_terminal)
         fputs("\r\033[K", stderr);
     return r;
@@ -252,11 +265,47 @@ enum ctl_exit ctl_lun_import(struct invocation *in)
 {
     struct import import = {
         .in = in, .source = in->args[0], .name = in->args[1], .sector_bytes = 512};
-    enum ctl_exit status = transfer_begin(in);
+    enum ctl_exit status = transfer_refuse_pipe(in, in->args[0]);
+    if (status == CTL_DONE)
+        status = transfer_begin(in);
     return status == CTL_DONE ? import_run(&import) : status;
 }
 
 /* ---- export -------------------------------------------------------------------------------- */
+
+/* What would be written, and what would be lost. */
+static enum ctl_exit export_plan(const struct invocation *in, const char *uri,
+                                 const char *destination)
+{
+    struct reason why = {.text = ""};
+    char text[sizeof(why.text)], size[UNITS_TEXT_MAX];
+    uint64_t size_bytes;
+    struct stat there;
+    bool exists = !strstr(in->args[1], "://") && stat(in->args[1], &there) == 0;
+    bool destroys = exists && option_flag(in, "overwrite") && !option_text(in, "resume");
+    int r = transfer->size(uri, NULL, &size_bytes, &why);
+    if (r < 0)
+        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
+    if (exists && !option_flag(in, "overwrite") && !option_text(in, "resume"))
+    {
+        snprintf(text, sizeof(text), "%s exists", destination);
+        return ctl_refuse(in, text, "lunette lun export --help, about --overwrite");
+    }
+    AUTO_JSON json_t *view =
+        json_pack("{s:s, s:I, s:b, s:b}", "source", in->args[0], "total_bytes",
+                  (json_int_t)size_bytes, "destroys", (int)destroys, "dry_run", 1);
+    if (option_flag(in, "json") && view)
+    {
+        ctl_put_text(view, "destination", destination);
+        table_print_json(stdout, view);
+        return CTL_DONE;
+    }
+    printf("Would write %s of %s to %s.\n", in->args[0], units_format_bytes(size_bytes, 'h', size),
+           destination);
+    if (destroys)
+        printf("What %s holds now would be lost.\n", destination);
+    return CTL_DONE;
+}
 
 enum ctl_exit ctl_lun_export(struct invocation *in)
 {
@@ -267,15 +316,21 @@ enum ctl_exit ctl_lun_export(struct invocation *in)
     uint64_t connections = 0;
     enum ctl_exit status = ctl_number(in, "connections", 1, TRANSFER_CONNECTIONS_MAX, &connections);
     if (status == CTL_DONE)
+        status = transfer_refuse_pipe(in, in->args[1]);
+    if (status == CTL_DONE)
         status = transfer_begin(in);
     if (status == CTL_DONE)
         status = transfer_export_uri(in, in->args[0], &uri);
     if (status != CTL_DONE)
         return status;
     destination = transfer->redact(in->args[1]);
+    if (option_flag(in, "dry-run"))
+        return export_plan(in, uri, destination ? destination : "the destination");
+    /* Of a difference, what is zero and has changed must not look like what has not. */
     struct transfer_options options = {.source = uri,
                                        .destination = in->args[1],
                                        .destination_format = option_text(in, "format"),
+                                       .keep_zeros = strstr(in->args[0], "..") != NULL,
                                        .overwrite = option_flag(in, "overwrite")};
     transfer_catch_signals();
     int r = transfer_copy(in, &options, connections, &result, &why);

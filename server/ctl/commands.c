@@ -42,10 +42,94 @@ static const struct command_option pool_create_options[] = {
     {0},
 };
 
+#define CLONE_OPTIONS                                                                              \
+    {"no-reserve", 0, NULL, "the clone of a reserved LUN gets no reservation", false},             \
+        {"autodelete", 0, "yes|no", "may be deleted when space runs out (default: no)", false},    \
+        {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, or at a date", false},          \
+        {"owner", 0, "USER", "whose it is, for user quotas (default: the source's)", false},       \
+        {"group", 0, "GROUP", "which group's, for group quotas (default: the source's)", false},   \
+        {"qos", 0, "CLASS", "its QoS class (default: the one called default)", false},             \
+    {                                                                                              \
+        "igroup", 'g', "IGROUP", "map it to this igroup", false                                    \
+    }
+
+#define ATTRIBUTE_OPTIONS                                                                          \
+    {"space-reserve", 0, "yes|no", "promise it all of its space, so that writes never lack it",    \
+     false},                                                                                       \
+        {"autodelete", 0, "yes|no", "may be deleted when space runs out", false},                  \
+        {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, at a date, or none", false},    \
+        {"lock-until", 0, "TIME", "refuse to delete, shrink or restore it until then", false},     \
+        {"owner", 0, "USER", "whose it is, for user quotas", false},                               \
+    {                                                                                              \
+        "group", 0, "GROUP", "which group's, for group quotas", false                              \
+    }
+
+#define THRESHOLD_OPTION                                                                           \
+    {                                                                                              \
+        "threshold", 0, "A,B,C", "events when so many percent are used, as 80,90,95; or none",     \
+            false                                                                                  \
+    }
+
+#define SNAPSHOT_POLICY_OPTION                                                                     \
+    {                                                                                              \
+        "snapshot-policy", 0, "NAME", "snapshots on schedule, or none", false                      \
+    }
+
+#define QUIESCE_OPTIONS                                                                            \
+    {"quiesce", 0, "PROGRAM", "let it freeze applications meanwhile; see below", false},           \
+    {                                                                                              \
+        "quiesce-timeout", 0, "TIME", "how long a call of it may take (default: 30s)", false       \
+    }
+
+static const struct command_option split_options[] = {
+    {"physical", 0, NULL, "copy in the background what its LUNs share", false},
+    {"rate", 0, "SIZE", "copy at most so much a second, 64K or more (default: none)", false},
+    {0},
+};
+
+#define AUTODELETE_ORDER                                                                           \
+    "First snapshots, oldest first: never one that is locked or that volume clones depend on. "    \
+    "Then "                                                                                        \
+    "LUNs with autodelete on: clones before others, nearest end of a lease first, then oldest. A " \
+    "LUN with autodelete off is never deleted. -commitment try leaves what clients have open, "    \
+    "disrupt takes snapshots from them, destroy also LUNs with autodelete on. Each deletion is "   \
+    "an "                                                                                          \
+    "event."
+
+static const struct command_option autodelete_options[] = {
+    {"enabled", 0, "true|false", "whether anything is deleted to make room (default: false)",
+     false},
+    {"trigger", 0, "volume|pool", "whose free space counts (default: the volume's own size)",
+     false},
+    {"trigger-free-space", 0, "PERCENT", "it begins below so much free space (default: 5)", false},
+    {"target-free-space", 0, "PERCENT", "and ends at so much (default: 20)", false},
+    {"delete-order", 0, "oldest_first", "the only one there is", false},
+    {"commitment", 0, "try|disrupt|destroy", "how far it goes (default: try)", false},
+    {"defer-delete", 0, "user_created|scheduled|none",
+     "which snapshots go after all others (default: user_created)", false},
+    {0},
+};
+
+static const struct command_option pool_modify_options[] = {
+    THRESHOLD_OPTION,
+    {"autogrow-step", 0, "SIZE", "let the pool grow by so much when it fills, or none", false},
+    {"autogrow-max", 0, "SIZE", "up to this size, or none", false},
+    {"autogrow-threshold", 0, "PERCENT", "it grows when so much is used (default: 90)", false},
+    {"lease-warning", 0, "TIME", "an event so long before a lease ends (default: 10m), or none",
+     false},
+    {"lease-force", 0, "yes|no", "when a lease ends, delete the LUN although clients have it open",
+     false},
+    {"lease-snapshots", 0, "own|all",
+     "own: a LUN stays while snapshots of its volume hold it (default); all: it leaves them",
+     false},
+    {0},
+};
+
 static const struct command_option lun_create_options[] = {
     {"size", 0, "SIZE", "size of the LUN; may stand as the second argument too", false},
     {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
+    ATTRIBUTE_OPTIONS,
     {0},
 };
 
@@ -61,6 +145,91 @@ static const struct command_option lun_clone_options[] = {
     {"comment", 0, "TEXT", "a note to show in listings", false},
     {"source-path", 0, "LUN", "as ONTAP writes SOURCE", false},
     {"destination-path", 0, "NAME", "as ONTAP writes NAME", false},
+    CLONE_OPTIONS,
+    {0},
+};
+
+static const struct command_option clone_create_options[] = {
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    CLONE_OPTIONS,
+    {0},
+};
+
+static const struct command_option lun_redeploy_options[] = {
+    {"undo", 0, "SNAPSHOT", "the snapshot that keeps what they hold now (default: undo)", false},
+    {"force", 'f', NULL, "although clients have them open; they must not have them mounted", false},
+    {0},
+};
+
+static const struct command_option volume_options[] = {
+    {"space-guarantee", 0, "volume|none",
+     "whether the pool promises the volume its size (default: none)", false},
+    {"when-full", 0, "error|pause", "what writes do when there is no room (default: error)", false},
+    {"pause", 0, "TIME", "how long they pause at most (default: 30s)", false},
+    {"lock-until", 0, "TIME", "refuse to delete anything in it until then", false},
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    THRESHOLD_OPTION,
+    SNAPSHOT_POLICY_OPTION,
+    {0},
+};
+
+static const struct command_option volume_create_options[] = {
+    {"size", 0, "SIZE", "its size; may stand as the second argument too", false},
+    {"space-guarantee", 0, "volume|none",
+     "whether the pool promises the volume its size (default: none)", false},
+    {"when-full", 0, "error|pause", "what writes do when there is no room (default: error)", false},
+    {"pause", 0, "TIME", "how long they pause at most (default: 30s)", false},
+    {"lock-until", 0, "TIME", "refuse to delete anything in it until then", false},
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    THRESHOLD_OPTION,
+    SNAPSHOT_POLICY_OPTION,
+    {0},
+};
+
+static const struct command_option volume_resize_options[] = {
+    {"size", 0, "SIZE", "the new size; may stand as the second argument too", false},
+    {0},
+};
+
+static const struct command_option volume_delete_options[] = {
+    {"with-contents", 0, NULL, "delete its LUNs, qtrees and snapshots too", false},
+    {"force", 'f', NULL, "although clients have LUNs open", false},
+    {0},
+};
+
+static const struct command_option volume_clone_options[] = {
+    {"parent-volume", 0, "VOLUME", "as ONTAP writes VOLUME", false},
+    {"flexclone", 0, "NAME", "as ONTAP writes NAME", false},
+    {"parent-snapshot", 0, "SNAPSHOT", "clone this state (default: the present one)", false},
+    {"no-guarantee", 0, NULL, "although the parent's size is guaranteed", false},
+    {"unlocked", 0, NULL, "clone a locked volume or snapshot; the clone is not locked", false},
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    {0},
+};
+
+static const struct command_option comment_options[] = {
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    {0},
+};
+
+#define QUOTA_RULE_OPTIONS                                                                         \
+    {"type", 0, "TYPE", "tree (default), user or group", false},                                   \
+        {"target", 0, "NAME",                                                                      \
+         "a qtree (none: the volume), an owner or a group; '*' for all without a rule", false},    \
+    {                                                                                              \
+        "qtree", 0, "QTREE", "user and group: only what is in this qtree", false                   \
+    }
+
+static const struct command_option quota_rule_options[] = {
+    QUOTA_RULE_OPTIONS,
+    {"disk-limit", 0, "SIZE", "refuse what would exceed it, or none", false},
+    {"soft-disk-limit", 0, "SIZE", "an event above it, and one on return; or none", false},
+    {"threshold", 0, "SIZE", "an event above it; or none", false},
+    {0},
+};
+
+static const struct command_option quota_delete_options[] = {
+    QUOTA_RULE_OPTIONS,
     {0},
 };
 
@@ -101,6 +270,32 @@ static const struct command_option lun_export_options[] = {
 
 static const struct command_option snapshot_create_options[] = {
     {"comment", 0, "TEXT", "a note to show in listings", false},
+    {"with", 0, "VOLUME", "of a volume: this one too, at the same instant; may be repeated", true},
+    {"lock-until", 0, "TIME", "refuse to delete it until then", false},
+    QUIESCE_OPTIONS,
+    {"quiesce-required", 0, NULL, "no snapshot if freezing fails", false},
+    {0},
+};
+
+static const struct command_option snapshot_policy_options[] = {
+    {"schedule", 0, "KIND:COUNT,...", "how many to keep of which kind, as hourly:24,daily:7",
+     false},
+    {"prefix", 0, "TEXT", "what the names of its snapshots begin with", false},
+    QUIESCE_OPTIONS,
+    {"quiesce-required", 0, "yes|no", "no snapshot if freezing fails (default: no)", false},
+    {"comment", 0, "TEXT", "a note to show in listings", false},
+    {0},
+};
+
+static const struct command_option snapshot_lock_options[] = {
+    {"until", 0, "TIME", "8h, 30d, 2026-12-31 or 2026-12-31T18:00; only ever later", false},
+    {0},
+};
+
+static const struct command_option snapshot_delete_options[] = {
+    {"force", 'f', NULL, "although clients have it open; they get errors from then on", false},
+    {"defer", 0, NULL, "of a volume: if clones depend on it, delete it with the last of them",
+     false},
     {0},
 };
 
@@ -117,6 +312,19 @@ static const struct command_option igroup_delete_options[] = {
 static const struct command_option lun_map_options[] = {
     {"igroup", 'g', "IGROUP", "the igroup whose initiators see the LUN", false},
     {"lun-id", 0, "N", "its LUN number there, 0 to 4095 (default: the one unused longest)", false},
+    {0},
+};
+
+static const struct command_option lun_modify_options[] = {
+    ATTRIBUTE_OPTIONS,
+    THRESHOLD_OPTION,
+    SNAPSHOT_POLICY_OPTION,
+    {"read-only", 0, "yes|no", "hosts cannot write to it", false},
+    {"removable", 0, "yes|no", "it has a removable medium, which hosts can eject", false},
+    {"native-512", 0, "yes|no",
+     "say nothing of physical blocks of 4096 bytes, for hosts that refuse such disks with sectors "
+     "of 512",
+     false},
     {0},
 };
 
@@ -137,6 +345,30 @@ static const struct command_option chap_set_options[] = {
     {"mutual-user", 0, "USER", "the target has to prove itself too, by this name", false},
     {"mutual-secret", 0, "SECRET", "the target's secret", false},
     {"mutual-secret-file", 0, "FILE", "the target's secret is the first line of FILE", false},
+    {0},
+};
+
+static const struct command_option qos_class_options[] = {
+    {"max-iops", 0, "N", "at most N operations a second; none: no limit", false},
+    {"max-bps", 0, "SIZE", "at most SIZE a second, read and written; none: no limit", false},
+    {"burst", 0, "TIME", "what is not used may be saved up for TIME (default: 100ms)", false},
+    {"weight", 0, "N", "share of a limit that several wait for, 1 to 10000 (default: 100)", false},
+    {0},
+};
+
+static const struct command_option qos_set_options[] = {
+    {"pool", 0, NULL, "the limits are of all LUNs of the pool together", false},
+    {0},
+};
+
+static const struct command_option top_options[] = {
+    {"count", 0, "N", "print N tables, then end", false},
+    {"interval", 0, "TIME", "what a table covers, 100ms to 1h (default: 2s)", false},
+    {0},
+};
+
+static const struct command_option metrics_options[] = {
+    {"output", 'o', "FILE", "write FILE instead, in one step", false},
     {0},
 };
 
@@ -167,6 +399,9 @@ static const struct command_option serve_options[] = {
     {"nbd-mode", 0, "OCTAL", "permissions of that socket, 0660 for example (default: by the umask)",
      false},
     {"nbd-listen", 0, "ADDRESS:PORT", "serve NBD on TCP instead", false},
+    {"nbd-tls", 0, "MODE", "TLS of NBD: off, on or require", false},
+    {"nbd-tls-certificates", 0, "FOLDER", "with the certificates in FOLDER", false},
+    {"nbd-tls-psk", 0, "FILE", "with pre-shared keys, \"user:key\" lines in FILE", false},
     {"iscsi", 0, "ADDRESS:PORT", "serve iSCSI there; may be repeated", true},
     {"group", 0, "GROUP", "its members may change things", false},
     {"mode", 0, "OCTAL", "permissions of the management socket (default: 0666)", false},
@@ -202,6 +437,21 @@ const struct command_alias command_aliases[] = {
     {"volume snapshot delete", "snapshot delete"},
     {"volume snapshot rename", "snapshot rename"},
     {"volume snapshot restore", "snapshot restore"},
+    {"volume snapshot policy create", "snapshot policy create"},
+    {"volume snapshot policy modify", "snapshot policy modify"},
+    {"volume snapshot policy delete", "snapshot policy delete"},
+    {"volume snapshot policy show", "snapshot policy show"},
+    {"volume snapshot autodelete modify", "volume autodelete modify"},
+    {"volume snapshot autodelete show", "volume autodelete show"},
+    {"volume list", "volume show"},
+    {"volume quota report", "quota report"},
+    {"volume quota on", "quota on"},
+    {"volume quota off", "quota off"},
+    {"volume quota policy rule create", "quota rule create"},
+    {"volume quota policy rule modify", "quota rule modify"},
+    {"volume quota policy rule delete", "quota rule delete"},
+    {"volume quota policy rule show", "quota rule show"},
+    {"volume size", "volume resize"},
     {"event log show", "event show"},
     {"lun freed", "freed"},
     {"lun list", "lun show"},
@@ -232,6 +482,19 @@ const struct command command_table[] = {
      "SIZE is the new size, or what is added as +SIZE; without it all of a block device is used. A "
      "pool never shrinks. LUNs stay in use meanwhile.",
      "lunette pool grow +50G\n", COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
+    {"pool modify", "", "change what the pool does by itself", "change the pool",
+     "Without an option: shows it. The settings move with the pool. A pool on a block device grows "
+     "as far as the device has.",
+     "lunette pool modify\n"
+     "lunette pool modify --autogrow-step 50G --autogrow-max 1T\n"
+     "lunette pool modify --threshold 75,85,95\n",
+     COMMAND_DRY_RUN, 0, 0, pool_modify_options, ctl_pool_modify},
+    {"pool autodelete modify", "", "let the pool make room by itself", "change autodelete",
+     "Snapshots of all volumes and LUNs may go then. " AUTODELETE_ORDER,
+     "lunette pool autodelete modify -enabled true -target-free-space 10\n", COMMAND_DRY_RUN, 0, 0,
+     autodelete_options, ctl_pool_autodelete_modify},
+    {"pool autodelete show", "", "show whether and how the pool makes room", "show autodelete",
+     NULL, "lunette pool autodelete show\n", 0, 0, 0, NULL, ctl_pool_autodelete_show},
     {"pool dump", "WHAT...", "print structures of the pool, for debugging", "dump {0} of the pool",
      "WHAT is superblock, groups, objects, lines, \"map NAME\", \"drops ID\", journal or \"block "
      "NUMBER\".",
@@ -275,6 +538,13 @@ const struct command command_table[] = {
      "lunette lun clone golden --count 10000 --name 'vm-%05d'\n"
      "lunette lun clone golden@monday vm2\n",
      COMMAND_DRY_RUN, 0, 2, lun_clone_options, ctl_lun_clone},
+    {"lun redeploy", "SOURCE NAME...", "put a new golden image into existing LUNs", "redeploy {0}",
+     "The LUNs get content and size of SOURCE and keep name, serial, mappings and reservations. "
+     "What "
+     "they held stays as one snapshot of each, from which they can be restored.",
+     "lunette lun redeploy golden-v2 vm1 vm2 --dry-run\n"
+     "lunette lun redeploy golden-v2 vm1 vm2 --undo before-v2\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 2, -1, lun_redeploy_options, ctl_lun_redeploy},
     {"lun resize", "NAME SIZE", "change the size of a LUN", "resize LUN {0}",
      "SIZE may be +SIZE to add. Growing is always allowed; NBD clients see the new size when they "
      "connect again. Shrinking needs --force.",
@@ -302,10 +572,12 @@ const struct command command_table[] = {
      "lunette lun import iscsi://10.0.0.5/iqn.2001-04.com.example:disk/1 db --verify\n",
      0, 2, 2, lun_import_options, ctl_lun_import},
     {"lun export", "NAME DESTINATION", "write a LUN or snapshot to an image", "export {0} to {1}",
-     "NAME is LUN, LUN@SNAPSHOT, or A..B for the difference. DESTINATION is what lun import takes.",
+     "NAME is LUN, LUN@SNAPSHOT, or A..B for the difference. DESTINATION is what lun import takes. "
+     "A difference is written with its zeros: what has no data in DESTINATION has not changed.",
      "lunette lun export vm1 vm1.qcow2\n"
+     "lunette lun export vm1 vm1.qcow2 --overwrite --dry-run\n"
      "lunette lun export vm1@monday nbd://backup.example.com/vm1\n",
-     0, 2, 2, lun_export_options, ctl_lun_export},
+     COMMAND_DRY_RUN, 2, 2, lun_export_options, ctl_lun_export},
     {"lun attach", "NAME", "print the commands that attach a LUN to a host", "attach {0}",
      "For qemu, nbd-client, nbdcopy and libvirt, with the address of the running server. With an "
      "iSCSI portal also, for each igroup it is mapped to: open-iscsi, multipath, qemu, libvirt, "
@@ -317,35 +589,208 @@ const struct command command_table[] = {
      "lunette lun map vm1 --igroup web\n"
      "lunette lun map vm1 --igroup web --lun-id 5\n",
      0, 1, 1, lun_map_options, ctl_lun_map},
+    {"lun modify", "NAME", "change attributes of a LUN", "modify {0}",
+     "Without an option: shows how iSCSI hosts see it. Hosts that see the LUN are told of a "
+     "change. NBD clients do not "
+     "see these attributes. The sector size is chosen when a LUN is made (lun create --sector) and "
+     "stays.",
+     "lunette lun modify golden --read-only yes\n"
+     "lunette lun modify cdrom --removable yes --read-only yes\n"
+     "lunette lun modify db --space-reserve yes\n"
+     "lunette lun modify vm1 --expire 8h --owner ci\n"
+     "lunette lun modify vm1\n",
+     0, 1, 1, lun_modify_options, ctl_lun_modify},
     {"lun unmap", "NAME", "take a LUN from the initiators of an igroup", "unmap {0}",
      "Hosts get errors from then on. The LUN and its data stay.",
      "lunette lun unmap vm1 --igroup web --dry-run\n"
      "lunette lun unmap vm1 --igroup web\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, mapping_options, ctl_lun_unmap},
 
-    {"snapshot create", "LUN@SNAPSHOT", "keep the present state of a LUN", "create snapshot {0}",
-     "Takes no space until the LUN changes.",
+    {"clone create", "SOURCE=NAME...", "clone several LUNs at one instant", "clone {0}",
+     "All or none, and no write is in one clone that depends on a write missing in another: for "
+     "data and log LUNs of one database, for example.",
+     "lunette clone create db-data=test-data db-log=test-log --expire 8h --owner ci\n",
+     COMMAND_DRY_RUN, 1, -1, clone_create_options, ctl_clone_create},
+
+    {"snapshot create", "LUN@SNAPSHOT", "keep the present state of a LUN or a volume",
+     "create snapshot {0}",
+     "Takes no space until the LUN changes. Of a volume: all its LUNs at one instant. With "
+     "--quiesce the server calls a program of its quiesce folder (see its conf file) with freeze "
+     "before and thaw after it; $LUNETTE_OBJECTS says what of. Whether that made it "
+     "application-consistent stands in its comment.",
      "lunette snapshot create vm1@monday\n"
-     "lunette snapshot create vm1@before-upgrade --comment 'release 6'\n",
-     0, 1, 2, snapshot_create_options, ctl_snapshot_create},
-    {"snapshot show", "[LUN]", "list snapshots", "show snapshots", NULL,
+     "lunette snapshot create vm1@before-upgrade --comment 'release 6'\n"
+     "lunette snapshot create db@nightly --with logs --lock-until 30d\n"
+     "lunette snapshot create db@clean --quiesce postgres --quiesce-required\n",
+     COMMAND_DRY_RUN, 1, 2, snapshot_create_options, ctl_snapshot_create},
+    {"snapshot show", "[LUN|VOLUME]", "list snapshots", "show snapshots",
+     "Owners are the volume clones that depend on it. Without an argument, snapshots of LUNs that "
+     "are part of a volume's are left out.",
      "lunette snapshot show\n"
      "lunette snapshot show vm1 --fields name,created,mapped\n",
      COMMAND_LISTS, 0, 1, NULL, ctl_snapshot_show},
     {"snapshot delete", "LUN@SNAPSHOT", "delete a snapshot", "delete snapshot {0}",
-     "Clones made from it are not touched.", "lunette snapshot delete vm1@monday --dry-run\n",
-     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, force_options, ctl_snapshot_delete},
+     "Or VOLUME@SNAPSHOT, with the snapshots of the LUNs in it; while volume clones depend on it "
+     "it is busy. Clones made from it are not touched.",
+     "lunette snapshot delete vm1@monday --dry-run\n"
+     "lunette snapshot delete db@nightly --defer\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, snapshot_delete_options, ctl_snapshot_delete},
+    {"snapshot lock", "LUN@SNAPSHOT", "protect a snapshot from deletion until some time",
+     "lock snapshot {0}", "A lock can be prolonged, never shortened.",
+     "lunette snapshot lock db@nightly --until 30d\n", 0, 1, 2, snapshot_lock_options,
+     ctl_snapshot_lock},
     {"snapshot rename", "LUN@SNAPSHOT NEW-SNAPSHOT", "give a snapshot another name",
      "rename snapshot {0}", NULL, "lunette snapshot rename vm1@monday release-6\n", 0, 2, 3, NULL,
      ctl_snapshot_rename},
-    {"snapshot restore", "LUN@SNAPSHOT", "put a LUN back to the state of a snapshot",
+    {"snapshot restore", "LUN@SNAPSHOT", "put a LUN or a volume back to the state of a snapshot",
      "restore snapshot {0}",
-     "What was written since is lost, unless a snapshot of it is made first. The LUN may not be "
-     "open, "
+     "VOLUME@SNAPSHOT puts all LUNs back that it holds; LUNs made since are left alone. What was "
+     "written since is lost, unless a snapshot of it is made first. The LUNs may not be open, "
      "unless --force.",
      "lunette snapshot restore vm1@monday --dry-run\n"
-     "lunette snapshot restore vm1@monday\n",
+     "lunette snapshot restore vm1@monday\n"
+     "lunette snapshot restore db@nightly --dry-run\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, force_options, ctl_snapshot_restore},
+
+    {"snapshot policy create", "NAME", "make a policy for snapshots on schedule",
+     "create snapshot policy {0}",
+     "KIND is hourly, daily (at midnight), weekly (Sunday's), monthly, or as 15min, 6hour; times "
+     "are the server's local ones. Names are as hourly.2026-11-27_2205. Of each kind the newest "
+     "COUNT are kept; who renames one keeps it for good. After a time without a server one missed "
+     "snapshot is made up for. volume modify --snapshot-policy puts it to use.",
+     "lunette snapshot policy create standard --schedule hourly:24,daily:7,weekly:4\n"
+     "lunette snapshot policy create db --schedule 15min:8 --prefix db- --quiesce postgres\n",
+     COMMAND_DRY_RUN, 1, 1, snapshot_policy_options, ctl_snapshot_policy_create},
+    {"snapshot policy modify", "NAME", "change a snapshot policy", "change snapshot policy {0}",
+     "--schedule replaces the whole list. Snapshots of kinds that are left out stay.",
+     "lunette snapshot policy modify standard --schedule hourly:48,daily:7\n"
+     "lunette snapshot policy modify db --quiesce none\n",
+     COMMAND_DRY_RUN, 1, 1, snapshot_policy_options, ctl_snapshot_policy_modify},
+    {"snapshot policy delete", "NAME", "delete a snapshot policy", "delete snapshot policy {0}",
+     "Refused while volumes or LUNs have it.", "lunette snapshot policy delete standard\n",
+     COMMAND_DRY_RUN, 1, 1, NULL, ctl_snapshot_policy_delete},
+    {"snapshot policy show", "[NAME]", "list snapshot policies", "show snapshot policies", NULL,
+     "lunette snapshot policy show\n", COMMAND_LISTS, 0, 1, NULL, ctl_snapshot_policy_show},
+
+    {"volume create", "NAME [SIZE]", "make a volume, which holds LUNs and qtrees",
+     "create volume {0}",
+     "SIZE bounds what its LUNs and snapshots take of the pool; without it there is no bound. With "
+     "--space-guarantee volume the pool promises it, and refuses what would break the promise. "
+     "LUNs "
+     "are put into it by their names: lunette lun create db/data 50G.",
+     "lunette volume create db 200G --space-guarantee volume\n"
+     "lunette volume create scratch\n",
+     COMMAND_DRY_RUN, 1, 2, volume_create_options, ctl_volume_create},
+    {"volume show", "[NAME]", "list volumes and the space they use", "show volumes",
+     "Used is what the pool holds for the volume: data and metadata that its LUNs and snapshots "
+     "were the first to allocate. What a clone shares is charged to where it came from. "
+     "Snapshots is what the LUNs' own snapshots hold and the LUNs no longer use.",
+     "lunette volume show\n"
+     "lunette volume show db --fields name,size,charged,available,savings_ratio --json\n",
+     COMMAND_LISTS, 0, 1, NULL, ctl_volume_show},
+    {"volume modify", "NAME", "change guarantee, policies, lock or note of a volume",
+     "change volume {0}", NULL,
+     "lunette volume modify db --space-guarantee none --dry-run\n"
+     "lunette volume modify db --when-full pause --pause 60s\n",
+     COMMAND_DRY_RUN, 1, 1, volume_options, ctl_volume_modify},
+    {"volume resize", "NAME SIZE", "change the size of a volume", "resize volume {0}",
+     "SIZE may be +SIZE to add; 0 is no bound.", "lunette volume resize db +50G\n", COMMAND_DRY_RUN,
+     1, 2, volume_resize_options, ctl_volume_resize},
+    {"volume rename", "NAME NEW-NAME", "give a volume another name", "rename volume {0}",
+     "Its LUNs are named after it; clients that have them open keep them.",
+     "lunette volume rename db sales-db\n", 0, 2, 2, NULL, ctl_volume_rename},
+    {"volume delete", "NAME", "delete a volume", "delete volume {0}",
+     "It must be empty, unless --with-contents is given. Volumes that were cloned from it and are "
+     "not split keep it from being deleted.",
+     "lunette volume delete scratch --with-contents --dry-run\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, volume_delete_options, ctl_volume_delete},
+    {"volume autodelete modify", "VOLUME", "let a volume make room by itself",
+     "change autodelete of {0}", AUTODELETE_ORDER,
+     "lunette volume autodelete modify db -enabled true -target-free-space 20\n"
+     "lunette volume autodelete modify scratch -enabled true -commitment destroy -trigger pool\n",
+     COMMAND_DRY_RUN, 1, 1, autodelete_options, ctl_volume_autodelete_modify},
+    {"volume autodelete show", "VOLUME", "show whether and how a volume makes room",
+     "show autodelete of {0}", NULL, "lunette volume autodelete show db\n", 0, 1, 1, NULL,
+     ctl_volume_autodelete_show},
+    {"volume clone create", "VOLUME[@SNAPSHOT] NAME",
+     "clone a volume with all its LUNs, at once and without copying", "clone volume {0}",
+     "Without a snapshot one is made, named clone_NAME.TIME.N. The clone depends on the snapshot "
+     "until it is split or deleted. ONTAP's way is understood too: volume clone create "
+     "-parent-volume VOLUME -flexclone NAME.",
+     "lunette volume clone create db test-db\n"
+     "lunette volume clone create db@nightly test-db --no-guarantee\n",
+     COMMAND_DRY_RUN, 0, 2, volume_clone_options, ctl_volume_clone_create},
+    {"volume clone show", "", "list volume clones that depend on a snapshot", "show volume clones",
+     NULL, "lunette volume clone show\n", COMMAND_LISTS, 0, 0, NULL, ctl_volume_clone_show},
+    {"volume clone split estimate", "NAME", "tell what splitting a volume clone would take",
+     "estimate the split of {0}", NULL, "lunette volume clone split estimate test-db\n", 0, 1, 1,
+     NULL, ctl_volume_split_estimate},
+    {"volume clone split start", "NAME", "end the dependency of a volume clone on its parent",
+     "split volume {0}",
+     "Done when the command returns, whatever the size: no block is copied, and each is freed when "
+     "the last volume that uses it is gone. With --physical what LUNs of the volume share (also of "
+     "one that is no clone) is copied in the background; the dependency ends with that. It goes on "
+     "after a restart, stops before the pool is full, and started again it goes on, or at another "
+     "rate. Snapshots of the volume go on sharing.",
+     "lunette volume clone split start test-db --dry-run\n"
+     "lunette volume clone split start test-db\n"
+     "lunette volume clone split start test-db --physical --rate 100M\n",
+     COMMAND_DRY_RUN, 1, 1, split_options, ctl_volume_split_start},
+    {"volume clone split show", "", "list physical splits and how far they are", "show splits",
+     NULL, "lunette volume clone split show\n", COMMAND_LISTS, 0, 0, NULL, ctl_volume_split_show},
+    {"volume clone split pause", "NAME", "pause a physical split", "pause the split of {0}",
+     "volume clone split start --physical goes on.", "lunette volume clone split pause test-db\n",
+     COMMAND_DRY_RUN, 1, 1, NULL, ctl_volume_split_pause},
+    {"volume clone split stop", "NAME", "stop a physical split", "stop the split of {0}",
+     "What is copied stays so; the volume goes on depending on its parent.",
+     "lunette volume clone split stop test-db\n", COMMAND_DRY_RUN, 1, 1, NULL,
+     ctl_volume_split_stop},
+
+    {"qtree create", "VOLUME/QTREE", "make a qtree, the subject of a tree quota",
+     "create qtree {0}", NULL, "lunette qtree create db/team-a --comment 'the A team'\n", 0, 1, 1,
+     comment_options, ctl_qtree_create},
+    {"qtree show", "[VOLUME]", "list qtrees", "show qtrees", NULL, "lunette qtree show db\n",
+     COMMAND_LISTS, 0, 1, NULL, ctl_qtree_show},
+    {"qtree rename", "VOLUME/QTREE NEW-NAME", "give a qtree another name", "rename qtree {0}", NULL,
+     "lunette qtree rename db/team-a team-b\n", 0, 2, 2, NULL, ctl_qtree_rename},
+    {"qtree delete", "VOLUME/QTREE", "delete an empty qtree", "delete qtree {0}", NULL,
+     "lunette qtree delete db/team-a --dry-run\n", COMMAND_DRY_RUN, 1, 1, NULL, ctl_qtree_delete},
+
+    {"quota rule create", "VOLUME", "limit the sizes of LUNs in a volume",
+     "make a quota rule for {0}",
+     "Quotas count the sizes that hosts see, shared or not: cloning a LUN of 10G counts another "
+     "10G. A tree quota refuses what would exceed it. User and group quotas refuse new LUNs and "
+     "growth, but let clones through, over-allocated and reported.",
+     "lunette quota rule create db --target team-a --disk-limit 500G --soft-disk-limit 400G\n"
+     "lunette quota rule create db --type user --target '*' --disk-limit 100G\n",
+     0, 1, 1, quota_rule_options, ctl_quota_rule_create},
+    {"quota rule modify", "VOLUME", "change the limits of a quota rule",
+     "change the quota rule of {0}", "Limits that are not named stay as they are.",
+     "lunette quota rule modify db --target team-a --disk-limit 600G\n", 0, 1, 1,
+     quota_rule_options, ctl_quota_rule_modify},
+    {"quota rule delete", "VOLUME", "delete a quota rule", "delete the quota rule of {0}", NULL,
+     "lunette quota rule delete db --target team-a --dry-run\n", COMMAND_DRY_RUN, 1, 1,
+     quota_delete_options, ctl_quota_rule_delete},
+    {"quota rule show", "[VOLUME]", "list quota rules", "show quota rules", NULL,
+     "lunette quota rule show db\n", COMMAND_LISTS, 0, 1, NULL, ctl_quota_rule_show},
+    {"quota on", "VOLUME", "enforce the quotas of a volume", "turn the quotas of {0} on",
+     "What exceeds a limit already stays.", "lunette quota on db\n", 0, 1, 1, NULL, ctl_quota_on},
+    {"quota off", "VOLUME", "stop enforcing the quotas of a volume", "turn the quotas of {0} off",
+     NULL, "lunette quota off db\n", 0, 1, 1, NULL, ctl_quota_off},
+    {"quota report", "[PATH]", "show what is used beside what is allowed", "report on quotas",
+     "PATH is a volume, a qtree or a LUN: what binds it.",
+     "lunette quota report\n"
+     "lunette quota report db/team-a/vm1\n",
+     COMMAND_LISTS, 0, 1, NULL, ctl_quota_report},
+
+    {"explain space", "[NAME]", "say in words where the space is, and what would help",
+     "explain the space", "NAME is a LUN or a volume; without it: of the pool.",
+     "lunette explain space\n"
+     "lunette explain space db/data\n",
+     0, 0, 1, NULL, ctl_explain_space},
+    {"explain quota", "PATH", "say in words which quotas bind a LUN, a qtree or a volume",
+     "explain the quotas of {0}", NULL, "lunette explain quota db/team-a/vm1\n", 0, 1, 1, NULL,
+     ctl_explain_quota},
 
     {"igroup create", "IGROUP [INITIATOR...]", "make an igroup, a named set of iSCSI initiators",
      "create igroup {0}",
@@ -402,12 +847,69 @@ const struct command command_table[] = {
      "lunette iscsi chap delete igroup:web --dry-run\n", COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1,
      NULL, ctl_chap_delete},
 
+    {"qos class create", "CLASS", "make a QoS class: limits and a weight under a name",
+     "create class {0}",
+     "Each LUN that is put into the class has these limits for itself, over NBD and iSCSI "
+     "together; a volume's or the pool's are for all its LUNs together. A request over a limit "
+     "waits. One operation is a read, a write or an unmap; flushes never wait. The weight counts "
+     "where LUNs wait for a limit of their volume or of the pool: they get it in proportion to "
+     "their weights. Without such a limit nothing is shared out, and weights mean nothing.",
+     "lunette qos class create silver --max-iops 2000 --max-bps 100M\n"
+     "lunette qos class create gold --max-iops 10000 --burst 2s --weight 400\n",
+     0, 1, 1, qos_class_options, ctl_qos_class_create},
+    {"qos class modify", "CLASS", "change a QoS class", "modify class {0}",
+     "What is not named stays. Everything in the class has the new limits at once, also requests "
+     "that wait. The limits of the class default are those of every LUN that is in no other; they "
+     "are none at first.",
+     "lunette qos class modify silver --max-iops 3000\n"
+     "lunette qos class modify background --max-bps none\n",
+     0, 1, 1, qos_class_options, ctl_qos_class_modify},
+    {"qos class delete", "CLASS", "delete a QoS class", "delete class {0}",
+     "Nothing may be in it. The classes default and background are always there.",
+     "lunette qos class delete silver\n", COMMAND_DRY_RUN, 1, 1, NULL, ctl_qos_class_delete},
+    {"qos class show", "[CLASS]", "list QoS classes", "show classes", NULL,
+     "lunette qos class show\n", COMMAND_LISTS, 0, 1, NULL, ctl_qos_class_show},
+    {"qos set", "NAME... CLASS", "put LUNs, volumes, or the pool into a QoS class", "set the class",
+     "At once, for clients that are connected too. The class default takes a LUN back to where it "
+     "was at first; a volume or the pool has no limit then. A class goes with a LUN or a volume "
+     "through a rename and ends with it; a clone is in default unless it is made with --qos.",
+     "lunette qos set vm1 vm2 silver\n"
+     "lunette qos set --pool gold\n"
+     "lunette qos set vm1 default\n",
+     0, 1, -1, qos_set_options, ctl_qos_set},
+    {"qos show", "[NAME]", "show what is in which QoS class", "show QoS",
+     "Lists the pool, and the volumes and LUNs that were put into a class; Held counts the "
+     "requests that had to wait since the server started, Waiting those that wait now.",
+     "lunette qos show\n"
+     "lunette qos show vm1\n",
+     COMMAND_LISTS, 0, 1, NULL, ctl_qos_show},
+    {"top", "[NAME|PATTERN...]", "show what LUNs are doing: operations, bytes, latencies",
+     "show what LUNs are doing",
+     "On a terminal it goes on until q is pressed; else, or with --json, it prints one table. The "
+     "busiest LUNs come first; only those that were in use since the server started are there. A "
+     "latency is from when a request was there until it was done, what it waited for a limit "
+     "included; p99 is a bound below which 99 of 100 stayed, a power of two of nanoseconds. With "
+     "--json times are in microseconds, and of several tables each is a line.",
+     "lunette top\n"
+     "lunette top 'vm-*' --count 1 --interval 10s\n"
+     "lunette top --json --fields name,read_iops,write_iops\n",
+     COMMAND_LISTS, 0, -1, top_options, ctl_top},
+    {"metrics", "", "print all figures as OpenMetrics text, for Prometheus", "print metrics",
+     "Pool, cache, journal, jobs, iSCSI sessions, LUNs, and histograms of latencies of the LUNs "
+     "that were in use. With --output a file is replaced in one step: a systemd timer or cron job "
+     "can feed node_exporter's textfile collector so.",
+     "lunette metrics\n"
+     "lunette metrics --output /var/lib/prometheus/node-exporter/lunette.prom\n",
+     0, 0, 0, metrics_options, ctl_metrics},
+
     {"tree", "", "show what was cloned from what", "show the lineage",
      "Points that only clones hold are shown as (hidden).",
      "lunette tree\n"
      "lunette tree --dot | dot -Tsvg >tree.svg\n",
      0, 0, 0, tree_options, ctl_tree},
-    {"df", "", "show the space of the pool and of each LUN", "show space", NULL,
+    {"df", "", "show the space of the pool, of each volume and each LUN", "show space",
+     "Available is what a write finds that was promised nothing: in the volume, else in the pool. "
+     "Used by a LUN is what it shares with no other line, and what its snapshots hold.",
      "lunette df\n"
      "lunette df --units G\n",
      COMMAND_LISTS, 0, 0, NULL, ctl_df},
@@ -428,9 +930,8 @@ const struct command command_table[] = {
      "Without ID: until there is none.", "lunette job wait --timeout 5m\n", 0, 0, 1,
      job_wait_options, ctl_job_wait},
     {"job cancel", "ID", "stop background work that can be stopped", "cancel job {0}",
-     "Work that gives back the space of something deleted cannot be stopped, and no other kind "
-     "exists "
-     "yet; the answer says which it is.",
+     "Work that gives back the space of something deleted cannot be stopped; physical splits of "
+     "volumes can.",
      "lunette job cancel 12\n", 0, 1, 1, NULL, ctl_job_cancel},
 
     {"server status", "", "show the running server", "ask for the server's status", NULL,

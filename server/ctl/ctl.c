@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
@@ -223,6 +224,61 @@ enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lu
     return *lun && *snapshot ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
 }
 
+/* "2026-12-31" or "2026-12-31T18:00", in local time. */
+static bool ctl_parse_date(const char *text, uint64_t *seconds)
+{
+    struct tm tm = {.tm_isdst = -1};
+    const char *end = strptime(text, "%Y-%m-%d", &tm);
+    if (end && (*end == 'T' || *end == ' '))
+        end = strptime(end + 1, "%H:%M", &tm);
+    if (!end || *end)
+        return false;
+    time_t at = mktime(&tm);
+    *seconds = (uint64_t)at;
+    return at > 0;
+}
+
+enum ctl_exit ctl_put_moment(const struct invocation *in, json_t *args, const char *key,
+                             const char *option)
+{
+    struct reason why;
+    char said[512];
+    uint64_t ms, seconds = 0;
+    const char *text = option_text(in, option);
+    if (!text)
+        return CTL_DONE;
+    if (units_parse_ms(text, &ms, &why) == 0)
+        seconds = (uint64_t)time(NULL) + ms / 1000;
+    else if (strcmp(text, "none") != 0 && !ctl_parse_date(text, &seconds))
+    {
+        snprintf(said, sizeof(said),
+                 "--%s: \"%.100s\" is no time: write 8h or 30d (from now), 2026-12-31, "
+                 "2026-12-31T18:00, or none",
+                 option, text);
+        return ctl_usage(in, said);
+    }
+    ctl_put(args, key, proto_json_uint(seconds));
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_put_bool(const struct invocation *in, json_t *args, const char *key,
+                           const char *option)
+{
+    struct reason why;
+    char text[sizeof(why.text) + 64];
+    bool value;
+    const char *given = option_text(in, option);
+    if (!given)
+        return CTL_DONE;
+    if (units_parse_bool(given, &value, &why) < 0)
+    {
+        snprintf(text, sizeof(text), "--%s: %s", option, why.text);
+        return ctl_usage(in, text);
+    }
+    ctl_put(args, key, json_boolean(value));
+    return CTL_DONE;
+}
+
 bool ctl_asks(const struct invocation *in)
 {
     return !option_flag(in, "yes") && !option_flag(in, "json") && isatty(STDIN_FILENO) &&
@@ -263,14 +319,15 @@ uint64_t ctl_get(const json_t *object, const char *key)
     return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
-enum ctl_exit ctl_open_pool(const struct invocation *in, bool read_only, struct pool **pool)
+enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_options *options,
+                            struct pool **pool)
 {
     struct reason why = {.text = ""};
-    const struct pool_open_options options = {.read_only = read_only};
-    int r = pool_open(env_system(), option_text(in, "pool"), &options, pool, &why);
+    int r = pool_open(env_system(), option_text(in, "pool"), options, pool, &why);
     if (r == 0)
         return CTL_DONE;
     return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
-                      r == -EBUSY ? "the same command without --pool, which asks the server"
-                                  : NULL);
+                      r == -EBUSY    ? "the same command without --pool, which asks the server"
+                      : r == -ENOENT ? "lunette pool create --help"
+                                     : NULL);
 }

@@ -14,15 +14,32 @@
 typedef enum ctl_exit ctl_run_fn(struct invocation *in);
 
 ctl_run_fn ctl_pool_create, ctl_pool_show, ctl_pool_check, ctl_pool_grow, ctl_pool_dump;
+ctl_run_fn ctl_volume_split_pause, ctl_volume_split_stop, ctl_volume_split_show;
+ctl_run_fn ctl_pool_modify;
+ctl_run_fn ctl_pool_autodelete_modify, ctl_pool_autodelete_show, ctl_volume_autodelete_modify,
+    ctl_volume_autodelete_show;
+ctl_run_fn ctl_snapshot_policy_create, ctl_snapshot_policy_modify, ctl_snapshot_policy_delete,
+    ctl_snapshot_policy_show;
 ctl_run_fn ctl_serve;
 ctl_run_fn ctl_lun_create, ctl_lun_show, ctl_lun_clone, ctl_lun_resize, ctl_lun_rename,
     ctl_lun_delete, ctl_lun_comment, ctl_lun_import, ctl_lun_export, ctl_lun_attach;
 ctl_run_fn ctl_snapshot_create, ctl_snapshot_show, ctl_snapshot_delete, ctl_snapshot_rename,
     ctl_snapshot_restore;
+ctl_run_fn ctl_snapshot_lock, ctl_lun_redeploy, ctl_clone_create;
+ctl_run_fn ctl_volume_create, ctl_volume_show, ctl_volume_modify, ctl_volume_resize,
+    ctl_volume_rename, ctl_volume_delete;
+ctl_run_fn ctl_volume_clone_create, ctl_volume_clone_show, ctl_volume_split_estimate,
+    ctl_volume_split_start;
+ctl_run_fn ctl_qtree_create, ctl_qtree_show, ctl_qtree_rename, ctl_qtree_delete;
+ctl_run_fn ctl_quota_rule_create, ctl_quota_rule_modify, ctl_quota_rule_delete, ctl_quota_rule_show,
+    ctl_quota_on, ctl_quota_off, ctl_quota_report;
+ctl_run_fn ctl_explain_space, ctl_explain_quota;
 ctl_run_fn ctl_igroup_create, ctl_igroup_add, ctl_igroup_remove, ctl_igroup_show, ctl_igroup_delete;
-ctl_run_fn ctl_lun_map, ctl_lun_unmap, ctl_mapping_show;
+ctl_run_fn ctl_lun_map, ctl_lun_unmap, ctl_mapping_show, ctl_lun_modify;
 ctl_run_fn ctl_portal_show, ctl_session_show, ctl_session_terminate;
 ctl_run_fn ctl_chap_set, ctl_chap_show, ctl_chap_delete;
+ctl_run_fn ctl_qos_class_create, ctl_qos_class_modify, ctl_qos_class_delete, ctl_qos_class_show;
+ctl_run_fn ctl_qos_set, ctl_qos_show, ctl_top, ctl_metrics;
 ctl_run_fn ctl_tree, ctl_df, ctl_freed;
 ctl_run_fn ctl_event_show;
 ctl_run_fn ctl_job_show, ctl_job_wait, ctl_job_cancel;
@@ -70,6 +87,22 @@ enum ctl_exit ctl_size(const struct invocation *in, const char *text, uint64_t n
                        uint64_t *bytes);
 enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t min, uint64_t max,
                          uint64_t *number);
+/*
+ * A moment of the future or the past, as seconds since 1970, in @args under @key if the option is
+ * given: "8h" or "30d" from now, "2026-12-31", "2026-12-31T18:00" in local time, or "none" (0).
+ */
+enum ctl_exit ctl_put_moment(const struct invocation *in, json_t *args, const char *key,
+                             const char *option);
+/* --@option yes|no as @key, if it is given. */
+enum ctl_exit ctl_put_bool(const struct invocation *in, json_t *args, const char *key,
+                           const char *option);
+/* --quiesce and --quiesce-timeout. */
+enum ctl_exit ctl_put_quiesce(const struct invocation *in, json_t *args);
+/* What a LUN has beside its content, from the options of that; for a clone. */
+enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args);
+enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args);
+/* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb. */
+void ctl_print_freed(const json_t *plan, const char *verb);
 /* "LUN@SNAPSHOT" or "LUN SNAPSHOT" from argument @i on, in two strings to be freed; *used of them.
  */
 enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lun, char **snapshot,
@@ -89,6 +122,7 @@ void ctl_put_text(json_t *object, const char *key, const char *text); /* NULL: n
 uint64_t ctl_get(const json_t *object, const char *key);
 
 /* Opens --pool PATH. On failure all has been said. */
-enum ctl_exit ctl_open_pool(const struct invocation *in, bool read_only, struct pool **pool);
+enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_options *options,
+                            struct pool **pool);
 
 #endif

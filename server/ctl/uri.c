@@ -60,13 +60,49 @@ char *uri_of_socket(const char *path)
     return escaped && asprintf(&uri, "nbd+unix:///?socket=%s", escaped) >= 0 ? uri : NULL;
 }
 
-char *uri_of_address(const char *host, const char *port, bool tls)
+char *uri_of_address(const char *host, const char *port)
 {
     char *uri;
     bool is_ipv6 = strchr(host, ':');
-    int n = asprintf(&uri, "%s://%s%s%s:%s/", tls ? "nbds" : "nbd", is_ipv6 ? "[" : "",
-                     *host ? host : "localhost", is_ipv6 ? "]" : "", port);
+    int n = asprintf(&uri, "nbd://%s%s%s:%s/", is_ipv6 ? "[" : "", *host ? host : "0.0.0.0",
+                     is_ipv6 ? "]" : "", port);
     return n >= 0 ? uri : NULL;
+}
+
+char *uri_with_tls(const char *server, const char *certificates, const char *keys, const char *user)
+{
+    char *uri;
+    AUTO_FREE char *name = uri_escape(user ? user : "");
+    AUTO_FREE char *place = uri_escape(certificates ? certificates : keys ? keys : "");
+    const char *after = strstr(server, "://");
+    if (!name || !place || !after || strncmp(server, "nbd", 3) != 0)
+        return NULL;
+    int n = asprintf(&uri, "nbds%.*s://%s%s%s%s%s%s", (int)(after - server - 3), server + 3, name,
+                     *name ? "@" : "", after + 3,
+                     !*place               ? ""
+                     : strchr(server, '?') ? "&"
+                                           : "?",
+                     certificates ? "tls-certificates="
+                     : keys       ? "tls-psk-file="
+                                  : "",
+                     place);
+    return n >= 0 ? uri : NULL;
+}
+
+char *uri_reachable(const char *server, const char *host)
+{
+    static const char *const wildcards[] = {"://0.0.0.0:", "://[::]:", "@0.0.0.0:", "@[::]:"};
+    char *uri;
+    for (size_t i = 0; i < sizeof(wildcards) / sizeof(*wildcards); i++)
+    {
+        const char *at = strstr(server, wildcards[i]);
+        if (!at || (strchr(server, '?') && at > strchr(server, '?')))
+            continue;
+        int lead = (int)(at - server) + (int)strcspn(wildcards[i], "0[");
+        int n = asprintf(&uri, "%.*s%s%s", lead, server, host, at + strlen(wildcards[i]) - 1);
+        return n >= 0 ? uri : NULL;
+    }
+    return strdup(server);
 }
 
 char *uri_of_export(const char *server, const char *name)
@@ -100,26 +136,51 @@ static int uri_parse_authority(const char *text, size_t len, struct nbd_address 
     return address->host && address->port ? 0 : -ENOMEM;
 }
 
+/* The value of @name in the query of @server; *value stays NULL if there is none. */
+static int uri_parse_query(const char *server, const char *name, char **value)
+{
+    const char *at = strchr(server, '?');
+    size_t len = strlen(name);
+    for (; at; at = strchr(at + 1, '&'))
+    {
+        if (strncmp(at + 1, name, len) != 0 || at[1 + len] != '=')
+            continue;
+        at += len + 2;
+        *value = uri_unescape(at, strcspn(at, "&"));
+        return *value ? 0 : -ENOMEM;
+    }
+    return 0;
+}
+
+/* All but what stands before the "://". */
+static int uri_parse_rest(const char *server, const char *rest, struct nbd_address *address)
+{
+    size_t len = strcspn(rest, "/?");
+    const char *at = memchr(rest, '@', len);
+    if (at)
+    {
+        address->user = uri_unescape(rest, (size_t)(at - rest));
+        if (!address->user)
+            return -ENOMEM;
+        len -= (size_t)(at + 1 - rest);
+        rest = at + 1;
+    }
+    int r = uri_parse_query(server, "tls-certificates", &address->certificates);
+    if (r == 0)
+        r = uri_parse_query(server, "tls-psk-file", &address->keys);
+    if (r < 0 || !strstr(server, "+unix:"))
+        return r < 0 ? r : uri_parse_authority(rest, len, address);
+    r = uri_parse_query(server, "socket", &address->socket);
+    return r == 0 && !address->socket ? -EINVAL : r;
+}
+
 int uri_parse(const char *server, struct nbd_address *address)
 {
     struct nbd_address parsed = {.is_tls = strncmp(server, "nbds", 4) == 0};
     const char *after = strstr(server, "://");
-    const char *query = strchr(server, '?');
     if (strncmp(server, "nbd", 3) != 0 || !after)
         return -EINVAL;
-    after += strlen("://");
-    int r;
-    if (strstr(server, "+unix:"))
-    {
-        const char *socket = query ? strstr(query, "socket=") : NULL;
-        if (!socket)
-            return -EINVAL;
-        socket += strlen("socket=");
-        parsed.socket = uri_unescape(socket, strcspn(socket, "&"));
-        r = parsed.socket ? 0 : -ENOMEM;
-    }
-    else
-        r = uri_parse_authority(after, strcspn(after, "/?"), &parsed);
+    int r = uri_parse_rest(server, after + strlen("://"), &parsed);
     if (r < 0)
     {
         uri_free_address(&parsed);
@@ -134,5 +195,8 @@ void uri_free_address(struct nbd_address *address)
     free(address->socket);
     free(address->host);
     free(address->port);
+    free(address->user);
+    free(address->certificates);
+    free(address->keys);
     *address = (struct nbd_address){0};
 }

@@ -295,7 +295,7 @@ void session_drop_all(struct iscsi_server *server, const char *why)
 
 /* ---- threads ------------------------------------------------------------------------------- */
 
-/* Gives back what an idle thread keeps for reuse. */
+/* Gives back what an idle thread keeps for reuse; one of them looks at the pool's space, too. */
 static void portal_trim(struct loop_timer *timer)
 {
     struct iscsi_thread *thread = container_of(timer, struct iscsi_thread, trim_timer);
@@ -303,7 +303,16 @@ static void portal_trim(struct loop_timer *timer)
         iobuf_pool_trim(&thread->buffers);
     if (thread->free_task_count > 64)
         task_free_kept(thread);
+    if (thread == &thread->server->threads[0])
+        scsi_target_check_space(thread->server->scsi);
     loop_timer_set(thread->loop, &thread->trim_timer, ISCSI_TRIM_MS);
+}
+
+/* From any thread, with locks held. */
+static void portal_wake_admitted(struct qos_sink *sink)
+{
+    struct iscsi_thread *thread = container_of(sink, struct iscsi_thread, admitted);
+    loop_post(thread->loop, &thread->admitted_call);
 }
 
 static int portal_init_thread(struct iscsi_server *server, struct iscsi_thread *thread,
@@ -321,6 +330,8 @@ static int portal_init_thread(struct iscsi_server *server, struct iscsi_thread *
     list_init(&thread->done);
     lock_init(&thread->done_lock, LOCK_RANK_LEAF);
     loop_call_init(&thread->done_call, task_take_done);
+    loop_call_init(&thread->admitted_call, task_take_admitted);
+    qos_sink_init(&thread->admitted, portal_wake_admitted);
     loop_timer_init(&thread->trim_timer, portal_trim);
     thread->scratch = malloc(ISCSI_SCRATCH_BYTES);
     if (!thread->scratch)
@@ -474,7 +485,9 @@ int iscsi_start(struct scsi_target *scsi, struct access *access,
     strncpy(server->target_name, name, SCSI_NAME_MAX);
     if (options->target_alias)
         strncpy(server->target_alias, options->target_alias, SCSI_NAME_MAX);
-    r = portal_prepare(server, options, why);
+    r = iscsi_set_redirect(server, options->redirect, options->redirect_permanently, why);
+    if (r == 0)
+        r = portal_prepare(server, options, why);
     if (r == 0)
         r = portal_run(server, why);
     if (r < 0)

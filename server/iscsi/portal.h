@@ -11,6 +11,7 @@
 
 #include "lun/base/err.h"
 #include "server/access.h"
+#include "server/limits.h"
 #include "server/scsi/scsi.h"
 
 struct iscsi_server;
@@ -22,30 +23,16 @@ enum
     ISCSI_ADDRESS_MAX = 64, /* "[v6]:port" with its NUL */
 };
 
-/* 0 in any of them: the default. */
-struct iscsi_limits
-{
-    uint32_t connections;  /* at a time, logged in or not; 1024 */
-    uint32_t half_open;    /* of these in login; the oldest makes room; 256 */
-    uint32_t sessions;     /* 512 */
-    uint32_t queue_depth;  /* commands outstanding in a session; 128 */
-    uint32_t immediate;    /* immediate commands outstanding in a session; 16 */
-    uint32_t login_ms;     /* for a whole login; 15000 */
-    uint32_t idle_ms;      /* of silence before a NOP-In asks; 30000 */
-    uint32_t answer_ms;    /* for the answer to it; 15000 */
-    uint32_t write_ms;     /* without progress in sending; 30000 */
-    uint32_t output_bytes; /* queued for sending in a session before commands wait; 4 MiB */
-    uint32_t data_mib;     /* of payload buffers in all sessions together; 1024 */
-};
-
 struct iscsi_options
 {
     const char *const *portals; /* "ADDRESS:PORT", "[ADDRESS]:PORT"; port 0: any */
     size_t portal_count;
     const char *target_name;  /* NULL: access_target_name() */
     const char *target_alias; /* or NULL */
-    unsigned threads;         /* loops; 0: one for two processors */
-    unsigned workers;         /* threads for I/O that blocks, at most; 0: 16 */
+    const char *redirect;     /* as for iscsi_set_redirect(), from the first login on; or NULL */
+    bool redirect_permanently;
+    unsigned threads; /* loops; 0: one for two processors */
+    unsigned workers; /* threads for I/O that blocks, at most; 0: 16 */
     struct iscsi_limits limits;
 };
 

@@ -172,7 +172,9 @@ static int mgmt_call(struct mgmt_connection *connection, const struct verb *verb
     lock_take(&mgmt->lock);
     call.request.connections = mgmt->connection_count;
     lock_release(&mgmt->lock);
+    command_dry_run(verb_bool(&call.request, "dry_run"));
     int r = verb->handler(&call.request);
+    command_dry_run(false);
     AUTO_JSON json_t *result = call.request.result;
     if (r < 0)
     {
@@ -417,6 +419,7 @@ static int mgmt_open(struct mgmt *mgmt, struct reason *why)
 int mgmt_start(struct target *target, const struct mgmt_limits *limits, struct mgmt **mgmt,
                struct reason *why)
 {
+    proto_wipe_json();
     struct mgmt *started = calloc(1, sizeof(*started));
     if (!started)
         return reason_set(why, -ENOMEM, "no memory");

@@ -18,7 +18,7 @@
 
 enum
 {
-    VERB_ARGS_MAX = 8
+    VERB_ARGS_MAX = 16
 };
 
 enum verb_access
@@ -98,16 +98,30 @@ bool verb_has(const struct verb_request *request, const char *name);
 MUST_CHECK int verb_strings(const struct verb_request *request, const char *name,
                             const char ***list, size_t *count);
 
+verb_fn verb_pool_modify, verb_pool_settings_show;
 verb_fn verb_pool_show, verb_pool_grow, verb_pool_check, verb_pool_dump;
 verb_fn verb_lun_create, verb_lun_show, verb_lun_clone, verb_lun_resize, verb_lun_rename,
-    verb_lun_delete, verb_lun_comment, verb_lun_freed;
+    verb_lun_delete, verb_lun_comment, verb_lun_freed, verb_lun_attributes, verb_lun_clone_group,
+    verb_lun_redeploy;
 verb_fn verb_snapshot_create, verb_snapshot_show, verb_snapshot_delete, verb_snapshot_rename,
-    verb_snapshot_restore;
+    verb_snapshot_restore, verb_snapshot_lock;
+verb_fn verb_volume_split_show, verb_volume_split_pause, verb_volume_split_stop;
+verb_fn verb_autodelete_show, verb_autodelete_modify;
+verb_fn verb_snapshot_policy_create, verb_snapshot_policy_modify, verb_snapshot_policy_delete,
+    verb_snapshot_policy_show;
+verb_fn verb_volume_create, verb_volume_modify, verb_volume_show, verb_volume_rename,
+    verb_volume_delete, verb_volume_clone, verb_volume_split, verb_volume_split_estimate;
+verb_fn verb_qtree_create, verb_qtree_show, verb_qtree_rename, verb_qtree_delete;
+verb_fn verb_quota_rule_create, verb_quota_rule_modify, verb_quota_rule_delete,
+    verb_quota_rule_show, verb_quota_enable, verb_quota_report;
+verb_fn verb_explain_space, verb_explain_quota;
 verb_fn verb_igroup_create, verb_igroup_add, verb_igroup_remove, verb_igroup_show,
     verb_igroup_delete;
-verb_fn verb_lun_map, verb_lun_unmap, verb_mapping_show;
+verb_fn verb_lun_map, verb_lun_unmap, verb_mapping_show, verb_lun_modify, verb_attribute_show;
 verb_fn verb_chap_set, verb_chap_show, verb_chap_delete;
 verb_fn verb_session_show, verb_session_terminate, verb_portal_show;
+verb_fn verb_qos_class_create, verb_qos_class_modify, verb_qos_class_delete, verb_qos_class_show;
+verb_fn verb_qos_set, verb_qos_show, verb_stats_show;
 verb_fn verb_tree, verb_df;
 verb_fn verb_event_list, verb_event_follow;
 verb_fn verb_job_list, verb_job_wait, verb_job_cancel;

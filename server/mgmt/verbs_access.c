@@ -6,12 +6,15 @@
  * and never go out.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/checked.h"
 #include "server/access.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
+#include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
 
 /* What the pool stores of access; -EIO if it could not be read at the start. */
@@ -60,10 +63,15 @@ int verb_igroup_add(struct verb_request *request)
     return r < 0 ? r : verb_say_igroup(request);
 }
 
-static json_t *verb_view_mapping(const struct access_mapping *mapping)
+/* With who keeps others from writing by a reservation, if somebody does. */
+static json_t *verb_view_mapping(struct verb_request *request, const struct access_mapping *mapping)
 {
-    return json_pack("{s:s, s:s, s:i, s:I}", "lun", mapping->lun_name, "igroup", mapping->group,
-                     "lun_id", (int)mapping->number, "object_id", (json_int_t)mapping->lun_id);
+    struct reason holder = {.text = ""};
+    ignore_error(target_check_nbd(request->target, mapping->lun_id, true, &holder),
+                 "the text is what counts");
+    return json_pack("{s:s, s:s, s:i, s:I, s:s}", "lun", mapping->lun_name, "igroup",
+                     mapping->group, "lun_id", (int)mapping->number, "object_id",
+                     (json_int_t)mapping->lun_id, "reservation", holder.text);
 }
 
 /* The mappings of @lun_name, of @group, or all, as an array. */
@@ -75,7 +83,7 @@ static int verb_list_mappings(struct verb_request *request, struct access *acces
     size_t count = 0;
     int r = access_mapping_list(access, lun_name, group, &list, &count, &request->why);
     for (size_t i = 0; r == 0 && i < count; i++)
-        if (json_array_append_new(all, verb_view_mapping(&list[i])) != 0)
+        if (json_array_append_new(all, verb_view_mapping(request, &list[i])) != 0)
             r = -ENOMEM;
     if (r == 0)
         *array = json_incref(all);
@@ -212,6 +220,49 @@ int verb_lun_map(struct verb_request *request)
     return verb_took_memory(request);
 }
 
+int verb_check_igroup(struct verb_request *request)
+{
+    struct access *access;
+    struct access_igroup *groups;
+    size_t count;
+    if (!verb_has(request, "igroup"))
+        return 0;
+    int r = verb_access(request, &access);
+    if (r == 0)
+        r = access_igroup_list(access, verb_string(request, "igroup"), &groups, &count,
+                               &request->why);
+    if (r == 0)
+        access_igroups_free(groups, count);
+    return r;
+}
+
+int verb_map_clones(struct verb_request *request, const char *name, uint32_t count,
+                    uint32_t first_number)
+{
+    struct access *access;
+    uint32_t used;
+    if (!verb_has(request, "igroup") || verb_bool(request, "dry_run"))
+        return 0;
+    int r = verb_access(request, &access);
+    for (uint32_t i = 0; r == 0 && i < (count > 1 ? count : 1); i++)
+    {
+        char clone[LUN_NAME_MAX + 1];
+        snprintf(clone, sizeof(clone), "%s", name);
+        if (count > 1)
+            r = lun_clone_name(name, first_number + i, clone, sizeof(clone), &request->why);
+        if (r == 0)
+            r = access_map(access, clone, verb_string(request, "igroup"), ACCESS_LUN_AUTOMATIC,
+                           &used, &request->why);
+    }
+    if (r < 0 && request->why.text[0])
+    {
+        struct reason why = request->why;
+        reason_set(&request->why, r, "the clones are made, but not all are mapped: %.900s",
+                   why.text);
+    }
+    return r;
+}
+
 static int verb_plan_unmap(struct verb_request *request, struct access *access)
 {
     json_t *mappings;
@@ -258,6 +309,78 @@ int verb_mapping_show(struct verb_request *request)
         return r;
     request->result = view_listing("mappings", mappings);
     return verb_took_memory(request);
+}
+
+/* ---- attributes ---------------------------------------------------------------------------- */
+
+static const struct
+{
+    const char *key;
+    unsigned flag;
+} verb_attributes[] = {
+    {"read_only", ACCESS_LUN_READ_ONLY},
+    {"removable", ACCESS_LUN_REMOVABLE},
+    {"native_512", ACCESS_LUN_NO_PHYSICAL},
+};
+
+static int verb_say_attributes(struct verb_request *request, unsigned flags)
+{
+    request->result = json_pack("{s:s}", "name", verb_string(request, "name"));
+    for (size_t i = 0; request->result && i < ARRAY_SIZE(verb_attributes); i++)
+        if (json_object_set_new(request->result, verb_attributes[i].key,
+                                json_boolean(flags & verb_attributes[i].flag)) != 0)
+            return -ENOMEM;
+    return verb_took_memory(request);
+}
+
+/* The attributes that it has now, and its sector size. */
+static int verb_get_attributes(struct verb_request *request, struct access **access,
+                               unsigned *flags, uint32_t *sector_bytes)
+{
+    struct lun_info info;
+    int r = verb_access(request, access);
+    if (r == 0)
+        r = lun_get_info(request->pool, verb_string(request, "name"), &info, &request->why);
+    if (r < 0)
+        return r;
+    *flags = access_lun_flags(*access, info.id);
+    *sector_bytes = info.sector_bytes;
+    return 0;
+}
+
+int verb_attribute_show(struct verb_request *request)
+{
+    struct access *access;
+    unsigned flags;
+    uint32_t sector_bytes;
+    int r = verb_get_attributes(request, &access, &flags, &sector_bytes);
+    return r < 0 ? r : verb_say_attributes(request, flags);
+}
+
+int verb_lun_modify(struct verb_request *request)
+{
+    struct access *access;
+    unsigned flags;
+    uint32_t sector_bytes;
+    bool has_any = false;
+    int r = verb_get_attributes(request, &access, &flags, &sector_bytes);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < ARRAY_SIZE(verb_attributes); i++)
+    {
+        const char *key = verb_attributes[i].key;
+        has_any |= verb_has(request, key);
+        if (verb_has(request, key))
+            flags &= ~verb_attributes[i].flag;
+        if (verb_bool(request, key))
+            flags |= verb_attributes[i].flag;
+    }
+    if (!has_any)
+        return reason_set(&request->why, -EINVAL, "no attribute is named");
+    if (verb_bool(request, "native_512") && sector_bytes != 512)
+        return reason_set(&request->why, -EINVAL, "the LUN has sectors of %u bytes", sector_bytes);
+    r = access_set_lun_flags(access, verb_string(request, "name"), flags, &request->why);
+    return r < 0 ? r : verb_say_attributes(request, flags);
 }
 
 /* ---- CHAP ---------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
@@ -20,7 +21,9 @@
 
 enum
 {
-    VERB_EXTENTS = 256
+    VERB_EXTENTS = 256,
+    VERB_CLOSE_MS = 2000,
+    VERB_CLOSE_PAUSE_MS = 10,
 };
 
 unsigned verb_force_flag(const struct verb_request *request)
@@ -28,14 +31,46 @@ unsigned verb_force_flag(const struct verb_request *request)
     return verb_bool(request, "force") ? LUN_FORCE : 0;
 }
 
-/* Whether the name may be taken. */
-static int verb_check_free_name(struct verb_request *request, const char *name)
+uint64_t verb_time(const struct verb_request *request, const char *name)
 {
-    struct lun_info info;
-    int r = lun_get_info(request->pool, name, &info, NULL);
-    if (r == 0)
-        return reason_set(&request->why, -EEXIST, "there is a LUN \"%s\" already", name);
-    return r == -ENOENT ? 0 : reason_set(&request->why, r, "the name \"%s\" cannot be used", name);
+    uint64_t seconds = verb_number(request, name, 0);
+    return seconds > UINT64_MAX / 1000000000 ? UINT64_MAX : seconds * 1000000000;
+}
+
+static struct lun_attributes verb_attributes(const struct verb_request *request)
+{
+    return (struct lun_attributes){.is_reserved = verb_bool(request, "reserve"),
+                                   .is_autodelete = verb_bool(request, "autodelete"),
+                                   .expire_ns = verb_time(request, "expire"),
+                                   .locked_until_ns = verb_time(request, "locked_until"),
+                                   .owner = verb_string(request, "owner"),
+                                   .group = verb_string(request, "group")};
+}
+
+/* What is taken of the pool's free space by a promise, beside what was before. */
+static int verb_say_space(struct verb_request *request, const struct pool_info *before)
+{
+    struct pool_info after;
+    pool_get_info(request->pool, &after);
+    uint64_t promised_bytes = after.promised_bytes > before->promised_bytes
+                                  ? after.promised_bytes - before->promised_bytes
+                                  : 0;
+    return json_object_update_new(request->result,
+                                  json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
+                                            (json_int_t)promised_bytes, "available_bytes",
+                                            (json_int_t)after.available_bytes)) == 0
+               ? 0
+               : -ENOMEM;
+}
+
+int verb_space_result(struct verb_request *request)
+{
+    struct pool_info info;
+    pool_get_info(request->pool, &info);
+    request->result = json_pack(
+        "{s:I, s:I, s:b}", "promised_bytes", (json_int_t)info.promised_bytes, "available_bytes",
+        (json_int_t)info.available_bytes, "dry_run", verb_bool(request, "dry_run"));
+    return request->result ? 0 : -ENOMEM;
 }
 
 int verb_lun_create(struct verb_request *request)
@@ -45,19 +80,52 @@ int verb_lun_create(struct verb_request *request)
         .size_bytes = verb_number(request, "size_bytes", 0),
         .sector_bytes = (uint32_t)verb_number(request, "sector_bytes", 0),
         .comment = verb_string(request, "comment"),
+        .attributes = verb_attributes(request),
     };
+    struct pool_info before;
     if (verb_number(request, "sector_bytes", 0) > 4096)
         return reason_set(&request->why, -EINVAL, "a sector has 512 or 4096 bytes");
-    bool dry_run = verb_bool(request, "dry_run");
-    int r = dry_run ? verb_check_free_name(request, args.name)
-                    : lun_create(request->pool, &args, &request->why);
+    pool_get_info(request->pool, &before);
+    int r = lun_create(request->pool, &args, &request->why);
     if (r < 0)
         return r;
-    struct pool_info info;
-    pool_get_info(request->pool, &info);
-    request->result = json_pack("{s:s, s:I, s:b, s:i, s:I}", "name", args.name, "size_bytes",
-                                (json_int_t)args.size_bytes, "dry_run", dry_run, "taken_bytes", 0,
-                                "available_bytes", (json_int_t)info.available_bytes);
+    request->result = json_pack(
+        "{s:s, s:I, s:b, s:b}", "name", args.name, "size_bytes", (json_int_t)args.size_bytes,
+        "reserved", args.attributes.is_reserved, "dry_run", verb_bool(request, "dry_run"));
+    return request->result ? verb_say_space(request, &before) : -ENOMEM;
+}
+
+int verb_lun_attributes(struct verb_request *request)
+{
+    const struct lun_attributes attributes = verb_attributes(request);
+    const char *name = verb_string(request, "name");
+    unsigned mask = (verb_has(request, "reserve") ? LUN_SET_RESERVED : 0u) |
+                    (verb_has(request, "autodelete") ? LUN_SET_AUTODELETE : 0u) |
+                    (verb_has(request, "expire") ? LUN_SET_EXPIRE : 0u) |
+                    (verb_has(request, "locked_until") ? LUN_SET_LOCKED_UNTIL : 0u) |
+                    (verb_has(request, "owner") ? LUN_SET_OWNER : 0u) |
+                    (verb_has(request, "group") ? LUN_SET_GROUP : 0u);
+    struct policy_settings settings;
+    unsigned policy_mask;
+    struct lun_info info;
+    int r = verb_policy_args(request, POLICY_OF_LUN, &settings, &policy_mask);
+    if (r < 0)
+        return r;
+    if (mask == 0 && policy_mask == 0)
+        return reason_set(&request->why, -EINVAL, "nothing of LUN \"%s\" is to be changed", name);
+    if (mask != 0)
+        r = lun_set_attributes(request->pool, name, mask, &attributes, &request->why);
+    if (r == 0)
+        r = lun_get_info(request->pool, name, &info, &request->why);
+    if (r == 0 && policy_mask != 0 && info.kind != OBJECT_LUN)
+        r = reason_set(&request->why, -EINVAL, "\"%s\" is a snapshot, which does nothing by itself",
+                       name);
+    if (r == 0)
+        r = verb_policy_set(request, POLICY_OF_LUN, info.id, policy_mask, &settings);
+    if (r < 0)
+        return r;
+    request->result = view_lun(&info);
+    verb_policy_view(request, POLICY_OF_LUN, request->result);
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -81,85 +149,132 @@ int verb_lun_show(struct verb_request *request)
         return r;
     json_t *array = json_array();
     for (size_t i = 0; i < count; i++)
-        if (list[i].kind == OBJECT_LUN || verb_bool(request, "snapshots"))
-            if (json_array_append_new(array, view_lun(&list[i])) != 0)
-                r = -ENOMEM;
+    {
+        if (list[i].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
+            continue;
+        json_t *view = view_lun(&list[i]);
+        if (list[i].kind == OBJECT_LUN)
+            verb_policy_view(request, POLICY_OF_LUN, view);
+        if (json_array_append_new(array, view) != 0)
+            r = -ENOMEM;
+    }
     request->result = view_listing("luns", array);
     return request->result ? r : -ENOMEM;
 }
 
-/* @template with @number for its %d, %u or %0Nd. -EINVAL: it has not exactly one. */
-static int verb_number_name(const char *template, uint64_t number, char *name, size_t size)
+/* The arguments that all ways to clone have. */
+static struct lun_clone_args verb_clone_args(const struct verb_request *request)
 {
-    const char *percent = strchr(template, '%');
-    if (!percent)
-        return -EINVAL;
-    const char *end = percent + 1 + strspn(percent + 1, "0123456789");
-    int width = 0;
-    if (end - percent > 4 || (end > percent + 1 && percent[1] != '0') ||
-        (*end != 'd' && *end != 'u') || strchr(end, '%'))
-        return -EINVAL;
-    for (const char *digit = percent + 1; digit < end; digit++)
-        width = width * 10 + (*digit - '0');
-    int len = snprintf(name, size, "%.*s%0*" PRIu64 "%s", (int)(percent - template), template,
-                       width, number, end + 1);
-    return len < 0 || (size_t)len >= size ? -EINVAL : 0;
+    return (struct lun_clone_args){.comment = verb_string(request, "comment"),
+                                   .no_reserve = verb_bool(request, "no_reserve"),
+                                   .autodelete = verb_bool(request, "autodelete"),
+                                   .expire_ns = verb_time(request, "expire"),
+                                   .owner = verb_string(request, "owner"),
+                                   .group = verb_string(request, "group")};
 }
 
-/* Whether all names of a batch may be taken. */
-static int verb_check_free_names(struct verb_request *request, const struct lun_clone_args *args)
+static int verb_say_clone(struct verb_request *request, const struct lun_info *source,
+                          uint64_t count)
 {
-    char name[2 * LUN_NAME_MAX];
-    int r = args->count <= 1 ? verb_check_free_name(request, args->name) : 0;
-    for (uint32_t i = 0; r == 0 && args->count > 1 && i < args->count; i++)
-    {
-        r = verb_number_name(args->name, (uint64_t)args->first_number + i, name, sizeof(name));
-        if (r < 0)
-            return reason_set(&request->why, r,
-                              "\"%s\" is no template: it needs one %%d or %%05d for the number",
-                              args->name);
-        r = verb_check_free_name(request, name);
-    }
-    return r;
+    return json_object_update_new(request->result,
+                                  json_pack("{s:I, s:I, s:i, s:I, s:b}", "count", (json_int_t)count,
+                                            "size_bytes", (json_int_t)source->size_bytes,
+                                            "taken_data_bytes", 0, "shared_bytes",
+                                            (json_int_t)source->mapped_bytes, "dry_run",
+                                            verb_bool(request, "dry_run"))) == 0
+               ? 0
+               : -ENOMEM;
 }
 
 int verb_lun_clone(struct verb_request *request)
 {
     uint64_t count = verb_number(request, "count", 1);
-    struct lun_clone_args args = {
-        .source = verb_string(request, "source"),
-        .name = verb_string(request, "name"),
-        .count = (uint32_t)count,
-        .first_number = (uint32_t)verb_number(request, "first_number", 0),
-        .comment = verb_string(request, "comment"),
-    };
+    struct lun_clone_args args = verb_clone_args(request);
+    args.source = verb_string(request, "source");
+    args.name = verb_string(request, "name");
+    args.count = (uint32_t)count;
+    args.first_number = (uint32_t)verb_number(request, "first_number", 0);
     if (count < 1 || count > LUN_CLONES_AT_ONCE_MAX ||
         verb_number(request, "first_number", 0) > INT32_MAX)
         return reason_set(&request->why, -EINVAL,
                           "%" PRIu64 " clones at once; 1 to %d are possible", count,
                           LUN_CLONES_AT_ONCE_MAX);
-    bool dry_run = verb_bool(request, "dry_run");
     struct lun_info source;
-    int r = 0;
-    if (!dry_run)
+    struct pool_info before;
+    pool_get_info(request->pool, &before);
+    int r = lun_get_info(request->pool, args.source, &source, &request->why);
+    if (r == 0)
+        r = verb_check_igroup(request);
+    if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0)
         r = lun_clone(request->pool, &args, &request->why);
-    else
-    {
-        r = lun_get_info(request->pool, args.source, &source, &request->why);
-        if (r == 0)
-            r = verb_check_free_names(request, &args);
-    }
+    if (r == 0)
+        r = verb_classify_clones(request, args.name, args.count, args.first_number);
+    if (r == 0)
+        r = verb_map_clones(request, args.name, args.count, args.first_number);
     if (r < 0)
         return r;
-    request->result = json_pack("{s:s, s:s, s:I, s:b}", "source", args.source, "name", args.name,
-                                "count", (json_int_t)count, "dry_run", dry_run);
-    if (request->result && dry_run)
-        ignore_error(
-            json_object_update_new(request->result,
-                                   json_pack("{s:I, s:i, s:I}", "size_bytes",
-                                             (json_int_t)source.size_bytes, "taken_data_bytes", 0,
-                                             "shared_bytes", (json_int_t)source.mapped_bytes)),
-            "figures of a dry run");
+    request->result = json_pack("{s:s, s:s}", "source", args.source, "name", args.name);
+    if (!request->result)
+        return -ENOMEM;
+    r = verb_say_space(request, &before);
+    return r < 0 ? r : verb_say_clone(request, &source, count);
+}
+
+int verb_lun_clone_group(struct verb_request *request)
+{
+    AUTO_FREE const char **sources = NULL;
+    AUTO_FREE const char **names = NULL;
+    size_t count = 0, name_count = 0;
+    const struct lun_clone_args common = verb_clone_args(request);
+    int r = verb_strings(request, "sources", &sources, &count);
+    if (r == 0)
+        r = verb_strings(request, "names", &names, &name_count);
+    if (r < 0)
+        return r;
+    if (count == 0 || count != name_count)
+        return reason_set(&request->why, -EINVAL, "%zu sources and %zu names: each needs the other",
+                          count, name_count);
+    AUTO_FREE struct lun_pair *pairs = calloc(count, sizeof(*pairs));
+    if (!pairs)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        pairs[i] = (struct lun_pair){.source = sources[i], .name = names[i]};
+    r = verb_check_igroup(request);
+    if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0)
+        r = lun_clone_group(request->pool, pairs, count, &common, &request->why);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = verb_classify_clones(request, names[i], 1, 0);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = verb_map_clones(request, names[i], 1, 0);
+    if (r < 0)
+        return r;
+    request->result = json_pack("{s:I, s:b}", "count", (json_int_t)count, "dry_run",
+                                verb_bool(request, "dry_run"));
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_lun_redeploy(struct verb_request *request)
+{
+    AUTO_FREE const char **names = NULL;
+    size_t count = 0;
+    int r = verb_strings(request, "names", &names, &count);
+    if (r == 0 && (count == 0 || count > LUN_SET_MAX))
+        r = reason_set(&request->why, -EINVAL, "%zu names; 1 to %d are possible", count,
+                       LUN_SET_MAX);
+    if (r == 0)
+        verb_await_close_all(request, names, count);
+    if (r == 0)
+        r = lun_redeploy(request->pool, verb_string(request, "source"), names, count,
+                         verb_string(request, "undo"), verb_force_flag(request), &request->why);
+    if (r < 0)
+        return r;
+    request->result = json_pack("{s:s, s:I, s:s, s:b}", "source", verb_string(request, "source"),
+                                "count", (json_int_t)count, "undo", verb_string(request, "undo"),
+                                "dry_run", verb_bool(request, "dry_run"));
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -253,9 +368,9 @@ static int verb_refuse_delete(struct verb_request *request, const struct lun_inf
         open += list[i].open_handles;
     if (count > 1 && !verb_bool(request, "with_snapshots"))
         return reason_set(&request->why, -EBUSY,
-                          "LUN \"%s\" has %zu snapshots: lunette lun delete %s --with-snapshots "
+                          "LUN '%s' has %zu snapshot%s; 'lunette lun delete %s --with-snapshots' "
                           "deletes them too",
-                          list->name, count - 1, list->name);
+                          list->name, count - 1, count == 2 ? "" : "s", list->name);
     if (open > 0 && !verb_bool(request, "force"))
         return reason_set(&request->why, -EBUSY,
                           "%u clients have LUN \"%s\" or a snapshot of it open: close them, or "
@@ -283,9 +398,64 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
     return verb_show_freed(request, names, count);
 }
 
+static uint32_t verb_count_open(struct verb_request *request, const char *name)
+{
+    struct lun_info info;
+    AUTO_FREE struct lun_info *list = NULL;
+    size_t count = 0;
+    uint32_t open = 0;
+    if (strchr(name, '@'))
+        return lun_get_info(request->pool, name, &info, NULL) == 0 ? info.open_handles : 0;
+    if (lun_list(request->pool, name, &list, &count, NULL) < 0)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        open += list[i].open_handles;
+    return open;
+}
+
+void verb_await_close_all(struct verb_request *request, const char *const *names, size_t count)
+{
+    const struct timespec pause = {.tv_nsec = VERB_CLOSE_PAUSE_MS * 1000000L};
+    unsigned ms = 0;
+    for (size_t i = 0; i < count && ms < VERB_CLOSE_MS && !verb_bool(request, "force");)
+    {
+        if (verb_count_open(request, names[i]) == 0)
+        {
+            i++;
+            continue;
+        }
+        nanosleep(&pause, NULL);
+        ms += VERB_CLOSE_PAUSE_MS;
+    }
+}
+
+void verb_await_close(struct verb_request *request, const char *name)
+{
+    verb_await_close_all(request, &name, 1);
+}
+
+void verb_await_close_volume(struct verb_request *request, const char *volume)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    AUTO_FREE const char **names = NULL;
+    struct volume_info info;
+    size_t count = 0, n = 0;
+    if (volume_get_info(request->pool, volume, &info, NULL) < 0 ||
+        lun_list(request->pool, NULL, &list, &count, NULL) < 0)
+        return;
+    names = calloc(count + 1, sizeof(*names));
+    for (size_t i = 0; names && i < count; i++)
+    {
+        if (list[i].volume_id == info.id && list[i].open_handles > 0)
+            names[n++] = list[i].name;
+    }
+    verb_await_close_all(request, names, n);
+}
+
 int verb_lun_delete(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
+    verb_await_close(request, name);
     if (verb_bool(request, "dry_run"))
         return verb_plan_delete(request, name);
     return lun_delete(request->pool, name, verb_bool(request, "with_snapshots"),

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Verbs on snapshots. Dry runs as in verbs_lun.c. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
@@ -25,40 +27,221 @@ static int verb_snapshot_name(struct verb_request *request, char **name)
     return 0;
 }
 
+/* The argument "lun" may name a volume: snapshots of it are of all its LUNs. */
+static bool verb_is_volume(const struct verb_request *request, const char *name)
+{
+    struct volume_info info;
+    return volume_get_info(request->pool, name, &info, NULL) == 0;
+}
+
+/* With applications that hold still, if the request says so; else as @volumes says. */
+static int verb_snapshot_quiesced(struct verb_request *request, const char *const *objects,
+                                  size_t count, bool is_lun)
+{
+    struct policy_quiesce quiesce = {0};
+    const struct policy_snapshot_args args = {
+        .objects = objects,
+        .count = count,
+        .is_lun = is_lun,
+        .name = verb_string(request, "snapshot"),
+        .comment = verb_string(request, "comment"),
+        .locked_until_ns = verb_time(request, "locked_until"),
+        .quiesce = &quiesce,
+        .dry_run = verb_bool(request, "dry_run"),
+    };
+    int r = verb_quiesce_args(request, &quiesce);
+    return r < 0 ? r : policy_snapshot(target_policy(request->target), &args, &request->why);
+}
+
+/* The volumes of "lun" and "with". */
+static int verb_snapshot_volumes(struct verb_request *request)
+{
+    AUTO_FREE const char **with = NULL;
+    size_t count;
+    const struct volume_snapshot_args args = {
+        .name = verb_string(request, "snapshot"),
+        .comment = verb_string(request, "comment"),
+        .locked_until_ns = verb_time(request, "locked_until"),
+    };
+    int r = verb_strings(request, "with", &with, &count);
+    if (r < 0)
+        return r;
+    AUTO_FREE const char **volumes = calloc(count + 1, sizeof(*volumes));
+    if (!volumes)
+        return -ENOMEM;
+    volumes[0] = verb_string(request, "lun");
+    for (size_t i = 0; i < count; i++)
+        volumes[i + 1] = with[i];
+    if (verb_has(request, "quiesce"))
+        return verb_snapshot_quiesced(request, volumes, count + 1, false);
+    return volume_snapshot_create(request->pool, volumes, count + 1, &args, &request->why);
+}
+
 int verb_snapshot_create(struct verb_request *request)
 {
-    return snapshot_create(request->pool, verb_string(request, "lun"),
-                           verb_string(request, "snapshot"), verb_string(request, "comment"),
-                           &request->why);
+    const char *lun = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    if (verb_has(request, "with") || verb_is_volume(request, lun))
+        return verb_snapshot_volumes(request);
+    int r = verb_has(request, "quiesce")
+                ? verb_snapshot_quiesced(request, &lun, 1, true)
+                : snapshot_create(request->pool, lun, snapshot, verb_string(request, "comment"),
+                                  &request->why);
+    return r < 0 || !verb_has(request, "locked_until") ? r : verb_snapshot_lock(request);
+}
+
+int verb_snapshot_lock(struct verb_request *request)
+{
+    const char *lun = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    const struct lun_attributes attributes = {.locked_until_ns =
+                                                  verb_time(request, "locked_until")};
+    AUTO_FREE char *name = NULL;
+    if (verb_is_volume(request, lun))
+        return volume_snapshot_lock(request->pool, lun, snapshot, attributes.locked_until_ns,
+                                    &request->why);
+    int r = verb_snapshot_name(request, &name);
+    return r < 0 ? r
+                 : lun_set_attributes(request->pool, name, LUN_SET_LOCKED_UNTIL, &attributes,
+                                      &request->why);
+}
+
+/* The volumes that depend on a snapshot, "a, b". */
+static void verb_put_owners(json_t *snapshot, const struct volume_snapshot_info *info,
+                            const struct volume_info *volumes, size_t count)
+{
+    char owners[1024] = "";
+    size_t at = 0;
+    for (size_t i = 0; i < count && at < sizeof(owners); i++)
+        if (volumes[i].parent_snapshot_id == info->id)
+            at += (size_t)snprintf(owners + at, sizeof(owners) - at, "%s%s", at ? ", " : "",
+                                   volumes[i].name);
+    ignore_error(json_object_set_new(snapshot, "owners", json_string(owners)), "shown only");
+}
+
+/* Whether applications held still, if that was asked for; the engine keeps it in the comment. */
+static void verb_put_consistency(json_t *snapshot)
+{
+    static const char *const kinds[] = {"application-consistent", "crash-consistent"};
+    const char *comment = json_string_value(json_object_get(snapshot, "comment"));
+    for (size_t i = 0; comment && i < ARRAY_SIZE(kinds); i++)
+        if (comment[0] == '[' && strncmp(comment + 1, kinds[i], strlen(kinds[i])) == 0)
+            ignore_error(json_object_set_new(snapshot, "consistency", json_string(kinds[i])),
+                         "shown only");
+}
+
+/* Snapshots of @volume, or of all (NULL). */
+static int verb_list_volume_snapshots(struct verb_request *request, const char *volume,
+                                      json_t *array)
+{
+    AUTO_FREE struct volume_snapshot_info *list = NULL;
+    AUTO_FREE struct volume_info *volumes = NULL;
+    size_t count, volume_count = 0;
+    int r = volume_snapshot_list(request->pool, volume, &list, &count, &request->why);
+    if (r == 0)
+        r = volume_list(request->pool, &volumes, &volume_count);
+    for (size_t i = 0; r == 0 && i < count; i++)
+    {
+        json_t *snapshot = view_volume_snapshot(&list[i]);
+        if (snapshot)
+        {
+            verb_put_owners(snapshot, &list[i], volumes, volume_count);
+            verb_put_consistency(snapshot);
+        }
+        if (json_array_append_new(array, snapshot) != 0)
+            r = -ENOMEM;
+    }
+    return r;
+}
+
+/* Snapshots of LUN @name, or (NULL) all that are not part of a volume's. */
+static int verb_list_lun_snapshots(struct verb_request *request, const char *name, json_t *array)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    size_t count;
+    int r = lun_list(request->pool, name, &list, &count, &request->why);
+    for (size_t i = 0; r == 0 && i < count; i++)
+    {
+        if (list[i].kind != OBJECT_SNAPSHOT || (!name && list[i].volume_snapshot_id != 0))
+            continue;
+        json_t *snapshot = view_lun(&list[i]);
+        verb_put_consistency(snapshot);
+        if (json_array_append_new(array, snapshot) != 0)
+            r = -ENOMEM;
+    }
+    return r;
 }
 
 int verb_snapshot_show(struct verb_request *request)
 {
-    AUTO_FREE struct lun_info *list = NULL;
-    size_t count;
-    int r = lun_list(request->pool, verb_string(request, "lun"), &list, &count, &request->why);
-    if (r < 0)
-        return r;
+    const char *name = verb_string(request, "lun");
+    bool is_volume = name && verb_is_volume(request, name);
     json_t *array = json_array();
-    for (size_t i = 0; i < count; i++)
-        if (list[i].kind == OBJECT_SNAPSHOT &&
-            json_array_append_new(array, view_lun(&list[i])) != 0)
-            r = -ENOMEM;
+    int r = 0;
+    if (!name || is_volume)
+        r = verb_list_volume_snapshots(request, name, array);
+    if (r == 0 && !is_volume)
+        r = verb_list_lun_snapshots(request, name, array);
     request->result = view_listing("snapshots", array);
     return request->result ? r : -ENOMEM;
+}
+
+/* Whether this is a LUN's snapshot that the volume's is made of. */
+static bool verb_is_part_of(const struct lun_info *info, const char *volume, const char *snapshot)
+{
+    size_t len = strlen(volume);
+    const char *at = strchr(info->name, '@');
+    return at && info->volume_snapshot_id && strncmp(info->name, volume, len) == 0 &&
+           info->name[len] == '/' && strcmp(at + 1, snapshot) == 0;
+}
+
+/* What goes with a volume's snapshot: those of its LUNs. */
+static int verb_plan_volume_snapshot(struct verb_request *request, const char *volume,
+                                     const char *snapshot)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    AUTO_FREE const char **names = NULL;
+    size_t count = 0, n = 0;
+    int r = lun_list(request->pool, NULL, &list, &count, &request->why);
+    if (r < 0)
+        return r;
+    names = calloc(count + 1, sizeof(*names));
+    if (!names)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+    {
+        if (verb_is_part_of(&list[i], volume, snapshot))
+            names[n++] = list[i].name;
+    }
+    if (n <= LUN_SET_MAX)
+        return verb_show_freed(request, names, n);
+    request->result = json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)n);
+    return request->result ? 0 : -ENOMEM;
+}
+
+static int verb_volume_snapshot_delete(struct verb_request *request)
+{
+    const char *volume = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    unsigned flags = verb_force_flag(request) | (verb_bool(request, "defer") ? LUN_DEFER : 0u);
+    int r = volume_snapshot_delete(request->pool, volume, snapshot, flags, &request->why);
+    if (r < 0 || !verb_bool(request, "dry_run"))
+        return r;
+    return verb_plan_volume_snapshot(request, volume, snapshot);
 }
 
 int verb_snapshot_delete(struct verb_request *request)
 {
     struct lun_info info;
     AUTO_FREE char *name = NULL;
+    if (verb_is_volume(request, verb_string(request, "lun")))
+        return verb_volume_snapshot_delete(request);
+    int r = verb_snapshot_name(request, &name);
+    if (r < 0)
+        return r;
+    verb_await_close(request, name);
     if (!verb_bool(request, "dry_run"))
         return snapshot_delete(request->pool, verb_string(request, "lun"),
                                verb_string(request, "snapshot"), verb_force_flag(request),
                                &request->why);
-    int r = verb_snapshot_name(request, &name);
-    if (r == 0)
-        r = lun_get_info(request->pool, name, &info, &request->why);
+    r = lun_get_info(request->pool, name, &info, &request->why);
     if (r < 0)
         return r;
     if (info.open_handles > 0 && !verb_bool(request, "force"))
@@ -69,12 +252,27 @@ int verb_snapshot_delete(struct verb_request *request)
 
 int verb_snapshot_rename(struct verb_request *request)
 {
+    if (verb_is_volume(request, verb_string(request, "lun")))
+        return volume_snapshot_rename(request->pool, verb_string(request, "lun"),
+                                      verb_string(request, "snapshot"),
+                                      verb_string(request, "new_snapshot"), &request->why);
     return snapshot_rename(request->pool, verb_string(request, "lun"),
                            verb_string(request, "snapshot"), verb_string(request, "new_snapshot"),
                            &request->why);
 }
 
-/* What the LUN has that the snapshot has not is what a restore loses. */
+/* What @lun has that its snapshot @name has not is what a restore loses. */
+static int verb_count_lost(struct verb_request *request, const char *name, const char *lun,
+                           uint64_t *bytes)
+{
+    size_t size = strlen(name) + strlen(lun) + sizeof("..");
+    AUTO_FREE char *difference = malloc(size);
+    if (!difference)
+        return -ENOMEM;
+    stpcpy(stpcpy(stpcpy(difference, name), ".."), lun);
+    return verb_count_mapped(request, difference, 0, bytes);
+}
+
 static int verb_plan_restore(struct verb_request *request)
 {
     const char *lun = verb_string(request, "lun");
@@ -91,12 +289,7 @@ static int verb_plan_restore(struct verb_request *request)
     if (now.open_handles > 0 && !verb_bool(request, "force"))
         return reason_set(&request->why, -EBUSY, "%u clients have LUN \"%s\" open",
                           now.open_handles, lun);
-    size_t size = strlen(name) + strlen(lun) + sizeof("..");
-    AUTO_FREE char *difference = malloc(size);
-    if (!difference)
-        return -ENOMEM;
-    stpcpy(stpcpy(stpcpy(difference, name), ".."), lun);
-    r = verb_count_mapped(request, difference, 0, &changed_bytes);
+    r = verb_count_lost(request, name, lun, &changed_bytes);
     if (r < 0)
         return r;
     request->result =
@@ -106,8 +299,51 @@ static int verb_plan_restore(struct verb_request *request)
     return request->result ? 0 : -ENOMEM;
 }
 
+/* The same for each LUN that the snapshot of the volume holds. */
+static int verb_plan_volume_restore(struct verb_request *request, const char *volume,
+                                    const char *snapshot)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    AUTO_JSON json_t *luns = json_array();
+    size_t count = 0;
+    uint64_t total_bytes = 0;
+    int r = lun_list(request->pool, NULL, &list, &count, &request->why);
+    for (size_t i = 0; r == 0 && i < count; i++)
+    {
+        char lun[sizeof(list[i].name)];
+        uint64_t lost_bytes = 0;
+        if (!verb_is_part_of(&list[i], volume, snapshot))
+            continue;
+        snprintf(lun, sizeof(lun), "%.*s", (int)strcspn(list[i].name, "@"), list[i].name);
+        r = verb_count_lost(request, list[i].name, lun, &lost_bytes);
+        total_bytes += lost_bytes;
+        if (r == 0 && json_array_append_new(luns, json_pack("{s:s, s:I}", "lun", lun, "lost_bytes",
+                                                            (json_int_t)lost_bytes)) != 0)
+            r = -ENOMEM;
+    }
+    if (r < 0)
+        return r;
+    request->result = json_pack("{s:s, s:s, s:O, s:I, s:b}", "volume", volume, "snapshot", snapshot,
+                                "luns", luns, "lost_bytes", (json_int_t)total_bytes, "dry_run", 1);
+    return request->result ? 0 : -ENOMEM;
+}
+
+static int verb_restore_volume(struct verb_request *request)
+{
+    const char *volume = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    verb_await_close_volume(request, volume);
+    int r = volume_snapshot_restore(request->pool, volume, snapshot, verb_force_flag(request),
+                                    &request->why);
+    if (r < 0 || !verb_bool(request, "dry_run"))
+        return r;
+    return verb_plan_volume_restore(request, volume, snapshot);
+}
+
 int verb_snapshot_restore(struct verb_request *request)
 {
+    if (verb_is_volume(request, verb_string(request, "lun")))
+        return verb_restore_volume(request);
+    verb_await_close(request, verb_string(request, "lun"));
     if (verb_bool(request, "dry_run"))
         return verb_plan_restore(request);
     return snapshot_restore(request->pool, verb_string(request, "lun"),

@@ -3,7 +3,9 @@
 #include "server/mgmt/view.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "server/mgmt/proto.h"
 
@@ -44,6 +46,13 @@ static void view_put_uint(json_t *object, const char *key, uint64_t number)
     view_put(object, key, proto_json_uint(number));
 }
 
+/* 0 is no time: the key is missing. */
+static void view_put_time(json_t *object, const char *key, uint64_t ns)
+{
+    if (ns)
+        view_put(object, key, view_time(ns));
+}
+
 /* Text from the engine may be anything; what is no UTF-8 becomes an empty string, not a lost key.
  */
 static void view_put_text(json_t *object, const char *key, const char *text)
@@ -63,10 +72,13 @@ double view_savings_ratio(uint64_t mapped_bytes, uint64_t data_bytes)
 static void view_put_file(json_t *pool, const char *path)
 {
     struct stat file;
+    struct statvfs below;
     if (stat(path, &file) < 0 || !S_ISREG(file.st_mode))
         return;
     view_put_uint(pool, "file_bytes", (uint64_t)file.st_size);
     view_put_uint(pool, "file_taken_bytes", (uint64_t)file.st_blocks * 512);
+    if (statvfs(path, &below) == 0)
+        view_put_uint(pool, "file_system_free_bytes", (uint64_t)below.f_bavail * below.f_frsize);
 }
 
 json_t *view_pool(const struct pool_info *info)
@@ -96,6 +108,7 @@ json_t *view_pool(const struct pool_info *info)
              json_real(view_savings_ratio(info->mapped_bytes, info->data_bytes)));
     view_put_uint(pool, "luns", info->lun_count);
     view_put_uint(pool, "snapshots", info->snapshot_count);
+    view_put_uint(pool, "volumes", info->volume_count);
     view_put_uint(pool, "lines", info->line_count);
     view_put_uint(pool, "hidden_points", info->hidden_point_count);
     view_put_uint(pool, "dying", info->dying_count);
@@ -142,7 +155,124 @@ json_t *view_lun(const struct lun_info *info)
     view_put_uint(lun, "line", info->line_id);
     view_put_uint(lun, "generation", info->generation);
     view_put(lun, "created", view_time(info->created_ns));
+    view_put_time(lun, "locked_until", info->locked_until_ns);
+    if (!is_lun)
+        return lun;
+    view_put(lun, "reserved", json_boolean(info->is_reserved));
+    view_put_uint(lun, "needed_bytes", info->needed_bytes);
+    view_put(lun, "autodelete", json_boolean(info->is_autodelete));
+    view_put_time(lun, "expire", info->expire_ns);
+    view_put_text(lun, "owner", info->owner);
+    view_put_text(lun, "group", info->group);
     return lun;
+}
+
+json_t *view_volume(const struct volume_info *info)
+{
+    char uuid[VIEW_UUID_TEXT];
+    json_t *volume = json_object();
+    if (!volume)
+        return NULL;
+    view_put_text(volume, "name", info->name);
+    view_put_uint(volume, "size_bytes", info->size_bytes);
+    view_put_text(volume, "guarantee", info->is_guaranteed ? "volume" : "none");
+    view_put_uint(volume, "luns", info->lun_count);
+    view_put_uint(volume, "qtrees", info->qtree_count);
+    view_put_uint(volume, "snapshots", info->snapshot_count);
+    view_put_uint(volume, "logical_bytes", info->logical_bytes);
+    view_put_uint(volume, "mapped_bytes", info->mapped_bytes);
+    view_put_uint(volume, "charged_bytes", info->charged_bytes);
+    view_put_uint(volume, "snapshot_bytes", info->snapshot_bytes);
+    view_put_uint(volume, "reserved_bytes", info->reserved_bytes);
+    view_put_uint(volume, "needed_bytes", info->needed_bytes);
+    view_put_uint(volume, "available_bytes", info->available_bytes);
+    view_put(volume, "savings_ratio",
+             json_real(view_savings_ratio(info->mapped_bytes, info->charged_bytes)));
+    view_put_text(volume, "full_policy", info->pauses_when_full ? "pause" : "error");
+    view_put_uint(volume, "pause_ms", info->pause_ms);
+    view_put(volume, "clone_volume", json_boolean(info->parent_snapshot_id != 0));
+    view_put_text(volume, "parent", info->parent);
+    view_put(volume, "parent_volume", json_stringn(info->parent, strcspn(info->parent, "@")));
+    view_put_text(volume, "comment", info->comment);
+    view_put_text(volume, "uuid", view_uuid(info->uuid, uuid));
+    view_put_uint(volume, "id", info->id);
+    view_put(volume, "created", view_time(info->created_ns));
+    view_put_time(volume, "locked_until", info->locked_until_ns);
+    return volume;
+}
+
+json_t *view_qtree(const struct qtree_info *info)
+{
+    json_t *qtree = json_object();
+    if (!qtree)
+        return NULL;
+    view_put_text(qtree, "path", info->path);
+    view_put_uint(qtree, "luns", info->lun_count);
+    view_put_uint(qtree, "logical_bytes", info->logical_bytes);
+    view_put_text(qtree, "comment", info->comment);
+    view_put_uint(qtree, "id", info->id);
+    view_put(qtree, "created", view_time(info->created_ns));
+    return qtree;
+}
+
+json_t *view_volume_snapshot(const struct volume_snapshot_info *info)
+{
+    json_t *snapshot = json_object();
+    if (!snapshot)
+        return NULL;
+    view_put_text(snapshot, "name", info->name);
+    view_put_text(snapshot, "kind", "volume");
+    view_put_uint(snapshot, "luns", info->lun_count);
+    view_put_uint(snapshot, "size_bytes", info->logical_bytes);
+    view_put(snapshot, "busy", json_boolean(info->clone_count > 0));
+    view_put(snapshot, "automatic", json_boolean(info->is_automatic));
+    view_put(snapshot, "deferred", json_boolean(info->is_deferred));
+    view_put_text(snapshot, "comment", info->comment);
+    view_put_uint(snapshot, "id", info->id);
+    view_put(snapshot, "created", view_time(info->created_ns));
+    view_put_time(snapshot, "locked_until", info->locked_until_ns);
+    return snapshot;
+}
+
+/* No limit is no key. */
+static void view_put_limit(json_t *object, const char *key, uint64_t bytes)
+{
+    if (bytes != UINT64_MAX)
+        view_put_uint(object, key, bytes);
+}
+
+json_t *view_quota_rule(const struct quota_rule *rule)
+{
+    static const char *const types[] = {
+        [QUOTA_TREE] = "tree", [QUOTA_USER] = "user", [QUOTA_GROUP] = "group"};
+    json_t *object = json_object();
+    if (!object)
+        return NULL;
+    view_put_text(object, "volume", rule->volume);
+    view_put_text(object, "type", types[rule->type]);
+    view_put_text(object, "target", rule->target);
+    view_put_text(object, "qtree", rule->qtree);
+    view_put_limit(object, "hard_bytes", rule->hard_bytes);
+    view_put_limit(object, "soft_bytes", rule->soft_bytes);
+    view_put_limit(object, "threshold_bytes", rule->threshold_bytes);
+    return object;
+}
+
+json_t *view_quota_usage(const struct quota_usage *usage)
+{
+    json_t *object = view_quota_rule(&usage->rule);
+    if (!object)
+        return NULL;
+    const char *state = !usage->is_enabled                                ? "off"
+                        : usage->used_bytes > usage->rule.hard_bytes      ? "over-allocated"
+                        : usage->used_bytes > usage->rule.soft_bytes      ? "above the soft limit"
+                        : usage->used_bytes > usage->rule.threshold_bytes ? "above the threshold"
+                                                                          : "ok";
+    view_put_uint(object, "used_bytes", usage->used_bytes);
+    view_put_uint(object, "luns", usage->lun_count);
+    view_put(object, "default_rule", json_boolean(usage->is_default));
+    view_put_text(object, "state", state);
+    return object;
 }
 
 json_t *view_line(const struct line_info *line)

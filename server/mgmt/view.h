@@ -14,6 +14,11 @@
 
 json_t *view_pool(const struct pool_info *info);
 json_t *view_lun(const struct lun_info *info);
+json_t *view_volume(const struct volume_info *info);
+json_t *view_qtree(const struct qtree_info *info);
+json_t *view_volume_snapshot(const struct volume_snapshot_info *info);
+json_t *view_quota_rule(const struct quota_rule *rule);
+json_t *view_quota_usage(const struct quota_usage *usage);
 json_t *view_line(const struct line_info *line);
 json_t *view_job(const struct job_info *job);
 json_t *view_event(const struct event *event);

@@ -377,6 +377,7 @@ static void pr_out_switch_locked(struct scsi_task *task, const struct pr_out *ou
     pr_state_clear(&lu->pr);
     lu->pr = *change->after;
     pr_state_init(change->after);
+    lu_update_fence_locked(lu);
     list_for_each (itl, &lu->itls, struct scsi_itl, lu_link)
         itl_refresh_registration_locked(itl);
 }

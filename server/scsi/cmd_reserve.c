@@ -13,6 +13,7 @@ void cmd_reserve(struct scsi_task *task)
         task->status = SCSI_RESERVATION_CONFLICT;
     else
         lu->reserved_by = task->itl; /* another's was checked for already */
+    lu_update_fence_locked(lu);
 }
 
 /* Of another's reservation: without effect, and no error. */
@@ -24,4 +25,5 @@ void cmd_release(struct scsi_task *task)
         task->status = SCSI_RESERVATION_CONFLICT;
     else if (lu->reserved_by == task->itl)
         lu->reserved_by = NULL;
+    lu_update_fence_locked(lu);
 }

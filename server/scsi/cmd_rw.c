@@ -47,7 +47,7 @@ static void count_write(struct scsi_lu *lu, uint64_t blocks)
         lu->written_unchecked_bytes = 0;
     lock_release(&lu->lock);
     if (check)
-        target_check_space(lu->target);
+        scsi_target_check_space(lu->target);
 }
 
 void cmd_read(struct scsi_task *task)

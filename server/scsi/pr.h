@@ -144,6 +144,10 @@ enum pr_result pr_register_and_move(struct pr_change *change, const struct pr_po
 MUST_CHECK int pr_store(struct pool *pool, uint64_t lun_id, const struct pr_state *state);
 /* Empty if nothing is stored. -EBADMSG: not understood. */
 MUST_CHECK int pr_load(struct pool *pool, uint64_t lun_id, struct pr_state *state);
+/* For each LUN that has something stored: the type of its reservation, 0xff if not understood. */
+MUST_CHECK int pr_list_stored(struct pool *pool,
+                              int (*each)(void *opaque, uint64_t lun_id, uint8_t type),
+                              void *opaque);
 /* Keys of stored reservations begin so: "scsi/pr/", 16 digits of the LUN's id, "/", a number. */
 #define PR_STORE_PREFIX "scsi/pr/"
 

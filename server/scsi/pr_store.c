@@ -133,6 +133,32 @@ int pr_store(struct pool *pool, uint64_t lun_id, const struct pr_state *state)
     return store_apply(pool, changes, count, NULL);
 }
 
+struct pr_listing
+{
+    int (*each)(void *opaque, uint64_t lun_id, uint8_t type);
+    void *opaque;
+};
+
+/* The first chunk of a state has its type. */
+static int pr_list_key(void *opaque, const char *key, const void *value, size_t len)
+{
+    const struct pr_listing *listing = opaque;
+    const uint8_t *bytes = value;
+    char *end;
+    uint64_t lun_id = strtoull(key + strlen(PR_STORE_PREFIX), &end, 16);
+    if (strcmp(end, "/0") != 0)
+        return 0;
+    bool is_known = len >= 2 && bytes[0] == PR_STORE_VERSION;
+    return listing->each(listing->opaque, lun_id, is_known ? bytes[1] : UINT8_MAX);
+}
+
+int pr_list_stored(struct pool *pool, int (*each)(void *opaque, uint64_t lun_id, uint8_t type),
+                   void *opaque)
+{
+    struct pr_listing listing = {.each = each, .opaque = opaque};
+    return store_list(pool, PR_STORE_PREFIX, pr_list_key, &listing);
+}
+
 int pr_load(struct pool *pool, uint64_t lun_id, struct pr_state *state)
 {
     AUTO_WRITER struct writer writer = {0};

@@ -42,6 +42,8 @@
 #include "lun/lun.h"
 
 struct access;
+struct qos;
+struct qos_lun;
 struct scsi_target;
 struct scsi_nexus;
 struct scsi_itl; /* one nexus towards one logical unit */
@@ -63,6 +65,7 @@ struct scsi_target_options
 {
     const char *target_name; /* iSCSI name; the SCSI device name. Copied */
     uint16_t port_count;     /* target ports = portal groups, numbered 1 to port_count; 0: 1 */
+    struct qos *qos;         /* outlives the target; NULL: nothing is limited or counted */
 };
 
 /*
@@ -83,10 +86,16 @@ void scsi_target_lun_changed(void *opaque, enum lun_change change, uint64_t lun_
 
 /* The pool is nearly full: SOFT THRESHOLD REACHED to everybody that sees a LUN of it. */
 void scsi_target_space_threshold(struct scsi_target *target);
+/*
+ * Does so, once, when the space has sunk below the threshold. Writes of SCSI hosts look by
+ * themselves; the transport asks now and then, since others (NBD, clones) fill the pool too.
+ */
+void scsi_target_check_space(struct scsi_target *target);
 
 /*
  * Whether somebody outside of SCSI (NBD) may write to (or with @write false read from) @lun_id, or
- * a persistent or old reservation excludes him. 0 or -EBUSY, then @why names the holder.
+ * a persistent or old reservation excludes him. 0 or -EPERM, then @why names the holder. Without
+ * reservations it costs a moment, so it may be asked before each request.
  */
 MUST_CHECK int scsi_target_check_foreign(struct scsi_target *target, uint64_t lun_id, bool write,
                                          struct reason *why);
@@ -174,6 +183,13 @@ struct scsi_task
     /* Set by scsi_task_begin() with SCSI_GO. */
     uint64_t out_wanted; /* bytes the command takes; more than edtl_out is an overflow */
     uint64_t in_max;     /* most bytes the command returns; provide min(edtl_in, in_max) */
+    /*
+     * What it is to quality of service: the transport asks before it has the task executed, and
+     * accounts for it before scsi_task_end(). NULL: neither.
+     */
+    struct qos_lun *qos;
+    uint8_t io;        /* enum qos_io */
+    uint64_t io_bytes; /* that it moves from or to the medium */
 
     /* Set by the transport before execution. */
     const void *out; /* out_len = min(edtl_out, out_wanted) bytes */

@@ -11,7 +11,9 @@
 
 #include "lun/base/lock.h"
 #include "server/access.h"
+#include "server/qos/qos.h"
 #include "server/scsi/cdb.h"
+#include "server/scsi/fence.h"
 #include "server/scsi/modepage.h"
 #include "server/scsi/pr.h"
 #include "server/scsi/scsi.h"
@@ -42,6 +44,7 @@ struct scsi_target
 {
     struct pool *pool;     /* immutable */
     struct access *access; /* immutable */
+    struct qos *qos;       /* immutable; NULL: none */
     char name[SCSI_NAME_MAX + 1];
     uint16_t port_count;
 
@@ -57,6 +60,7 @@ struct scsi_target
     struct list waiting;    /* task management that waits; under wait_lock */
     uint64_t aborted_count; /* aborted tasks not yet ended, of all units; under wait_lock */
 
+    struct fences fences; /* has a lock of its own */
     struct odx_tokens *tokens;
 };
 
@@ -128,7 +132,8 @@ struct scsi_lu
     struct list bucket_link; /* under target->lock */
     uint32_t use_count;      /* ITLs not yet freed, background work; under target->lock */
     bool is_gone;            /* its LUN was deleted; under target->lock */
-    struct lun *handle;      /* open while use_count > 0 */
+    struct lun *handle;      /* open while use_count > 0, as the next */
+    struct qos_lun *qos;     /* NULL: none */
 
     struct lock pr_lock; /* LOCK_RANK_SESSION: one change of registrations at a time */
 
@@ -142,6 +147,7 @@ struct scsi_lu
     struct condition changed;     /* a task was aborted, an aborted one ended, a SANITIZE ended */
     struct scsi_itl *reserved_by; /* RESERVE */
     struct pr_state pr;
+    struct fence fence; /* follows these two: lu_update_fence_locked() */
     struct modepage_values mode;
     bool is_stopped, is_ejected;
     uint32_t prevent_count;
@@ -223,6 +229,8 @@ extern const size_t scsi_command_count;
 const struct scsi_command *dispatch_find(struct scsi_task *task);
 /* Checks bits and lengths, sets out_wanted and in_max. False: sense is set. */
 bool dispatch_measure(struct scsi_task *task);
+/* What it is to quality of service. */
+void dispatch_weigh(struct scsi_task *task);
 /* The entry of an opcode and service action; NULL: none. */
 const struct scsi_command *dispatch_lookup(uint8_t opcode, uint16_t action);
 
@@ -308,8 +316,6 @@ void itl_hold(struct scsi_itl *itl);
 void itl_release(struct scsi_itl *itl); /* no lock is held */
 /* One user less; closes the handle with the last. The caller holds target->lock. */
 void lu_put_locked(struct scsi_lu *lu);
-/* Tells all hosts, once, when the pool's space has sunk below the threshold. */
-void target_check_space(struct scsi_target *target);
 /* What is left of the pool at the threshold, in sets of 2^SCSI_THRESHOLD_EXPONENT blocks. */
 uint32_t lu_threshold_sets(const struct scsi_lu *lu);
 /* The ITL of this nexus for an 8 byte LUN; the caller holds nexus->lock. NULL: not there. */
@@ -337,6 +343,8 @@ void tmf_check_waiting(struct scsi_target *target);
 
 /* What `is_registered` and `is_holder` of an ITL say follows from the registrations. */
 void itl_refresh_registration_locked(struct scsi_itl *itl);
+/* What the unit's reservations mean to others than SCSI hosts. */
+void lu_update_fence_locked(struct scsi_lu *lu);
 /* Whether @reservation of a command conflicts with others' reservations. */
 bool lu_reservation_conflict_locked(const struct scsi_task *task);
 

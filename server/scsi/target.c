@@ -38,6 +38,8 @@ static void lu_free(struct scsi_lu *lu)
         return;
     list_remove(&lu->bucket_link);
     lun_close(lu->handle);
+    qos_lun_close(lu->qos);
+    fence_remove(&lu->target->fences, &lu->fence);
     pr_state_clear(&lu->pr);
     condition_destroy(&lu->changed);
     lock_destroy(&lu->pr_lock);
@@ -61,6 +63,8 @@ static int lu_open_handle(struct scsi_lu *lu)
     r = lun_describe(handle, &info);
     if (r == 0 && info.id != lu->lun_id)
         r = -ESTALE; /* renamed at this moment; the next rebuild finds it */
+    if (r == 0)
+        r = qos_lun_open(lu->target->qos, handle, &lu->qos);
     if (r < 0)
     {
         lun_close(handle);
@@ -87,6 +91,7 @@ static int lu_create_locked(struct scsi_target *target, uint64_t lun_id, struct 
     list_init(&lu->itls);
     list_init(&lu->tasks);
     list_init(&lu->bucket_link);
+    fence_init(&lu->fence, lun_id);
     pr_state_init(&lu->pr);
     lu->flags = access_lun_flags(target->access, lun_id);
     int r = lu_open_handle(lu);
@@ -98,6 +103,9 @@ static int lu_create_locked(struct scsi_target *target, uint64_t lun_id, struct 
         return r;
     }
     lu->sanitize = sanitize_was_interrupted(lu) ? SANITIZE_FAILED : SANITIZE_IDLE;
+    lock_take(&lu->lock);
+    lu_update_fence_locked(lu);
+    lock_release(&lu->lock);
     list_add_tail(target_bucket(target, lun_id), &lu->bucket_link);
     *out = lu;
     return 0;
@@ -135,9 +143,20 @@ uint32_t lu_not_ready_locked(const struct scsi_lu *lu)
     return lu->is_stopped ? SENSE_INITIALIZING_REQUIRED : 0;
 }
 
+void lu_update_fence_locked(struct scsi_lu *lu)
+{
+    unsigned kept_out = 0;
+    if (lu->reserved_by || lu->pr.type != PR_NONE)
+        kept_out |= FENCE_WRITES;
+    if (lu->reserved_by || pr_type_exclusive_access(lu->pr.type))
+        kept_out |= FENCE_READS;
+    fence_set(&lu->target->fences, &lu->fence, (uint8_t)kept_out);
+}
+
 void lu_reset_locked(struct scsi_lu *lu)
 {
     lu->reserved_by = NULL;
+    lu_update_fence_locked(lu);
     lu->prevent_count = 0;
     lu->is_stopped = false;
     lu->mode = (struct modepage_values){0};
@@ -224,6 +243,7 @@ void lu_put_locked(struct scsi_lu *lu)
     if (--lu->use_count > 0)
         return;
     lun_close(take_ptr(&lu->handle));
+    qos_lun_close(take_ptr(&lu->qos));
     if (lu->is_gone)
         lu_free(lu);
 }
@@ -267,6 +287,7 @@ static void itl_detach_locked(struct scsi_itl *itl, bool abort)
     list_remove(&itl->lu_link);
     if (lu->reserved_by == itl)
         lu->reserved_by = NULL;
+    lu_update_fence_locked(lu);
     if (itl->prevents_removal)
         lu->prevent_count--;
     if (abort)
@@ -445,6 +466,7 @@ int scsi_target_create(struct pool *pool, struct access *access,
         return reason_set(why, -ENOMEM, "Not enough memory for the SCSI target.");
     target->pool = pool;
     target->access = access;
+    target->qos = options->qos;
     target->port_count = options->port_count ? options->port_count : 1;
     snprintf(target->name, sizeof(target->name), "%s", options->target_name);
     lock_init(&target->lock, LOCK_RANK_SERVER);
@@ -454,11 +476,16 @@ int scsi_target_create(struct pool *pool, struct access *access,
     list_init(&target->waiting);
     for (size_t i = 0; i < SCSI_LU_BUCKETS; i++)
         list_init(&target->buckets[i]);
+    fences_init(&target->fences);
     int r = odx_create(target, &target->tokens);
+    if (r == 0)
+        r = fences_load(&target->fences, pool);
     if (r < 0)
     {
         scsi_target_destroy(target);
-        return reason_set(why, r, "The tokens of offloaded copies cannot be set up: %s.",
+        return reason_set(why, r,
+                          "What the pool stores of reservations and offloaded copies cannot be "
+                          "read: %s.",
                           strerror(-r));
     }
     access_set_hook(access, target_access_changed, target);
@@ -484,6 +511,7 @@ void scsi_target_destroy(struct scsi_target *target)
             INVARIANT(lu->use_count == 0);
             lu_free(lu);
         }
+    fences_destroy(&target->fences);
     odx_destroy(target->tokens);
     condition_destroy(&target->background_ended);
     lock_destroy(&target->lock);
@@ -504,6 +532,7 @@ static void target_attention(struct scsi_target *target, uint64_t lun_id, enum a
 /* Nobody will see it again. */
 static void target_drop_lu(struct scsi_target *target, uint64_t lun_id)
 {
+    fence_forget(&target->fences, lun_id);
     AUTO_LOCK(&target->lock);
     struct scsi_lu *lu = target_find_lu_locked(target, lun_id);
     if (!lu)
@@ -548,7 +577,7 @@ void scsi_target_space_threshold(struct scsi_target *target)
         }
 }
 
-void target_check_space(struct scsi_target *target)
+void scsi_target_check_space(struct scsi_target *target)
 {
     struct pool_info info;
     pool_get_info(target->pool, &info);
@@ -574,14 +603,14 @@ uint32_t lu_threshold_sets(const struct scsi_lu *lu)
 static int lu_check_foreign(const struct scsi_lu *lu, bool write, struct reason *why)
 {
     if (lu->reserved_by)
-        return reason_set(why, -EBUSY, "Initiator %s holds a reservation (RESERVE) on the LUN.",
+        return reason_set(why, -EPERM, "Initiator %s holds a reservation (RESERVE) on the LUN.",
                           lu->reserved_by->nexus->initiator_name);
     uint8_t type = lu->pr.type;
     if (type == PR_NONE || (!write && !pr_type_exclusive_access(type)))
         return 0;
     const char *holder = lu->pr.holder != PR_NO_HOLDER ? lu->pr.list[lu->pr.holder].port.name
                                                        : lu->pr.list[0].port.name;
-    return reason_set(why, -EBUSY,
+    return reason_set(why, -EPERM,
                       "Initiator %s holds a persistent reservation of type %u on the LUN.", holder,
                       type);
 }
@@ -595,6 +624,9 @@ static int target_check_stored(struct scsi_target *target, uint64_t lun_id, bool
     int r = pr_load(target->pool, lun_id, &state);
     if (r == 0)
         r = lu_check_foreign(&(struct scsi_lu){.pr = state}, write, why);
+    else
+        r = reason_set(why, -EPERM, "The reservation stored for the LUN cannot be read: %s.",
+                       strerror(-r));
     pr_state_clear(&state);
     return r;
 }
@@ -602,6 +634,8 @@ static int target_check_stored(struct scsi_target *target, uint64_t lun_id, bool
 int scsi_target_check_foreign(struct scsi_target *target, uint64_t lun_id, bool write,
                               struct reason *why)
 {
+    if (!fence_keeps_out(&target->fences, lun_id, write))
+        return 0;
     AUTO_LOCK(&target->lock);
     struct scsi_lu *lu = target_find_lu_locked(target, lun_id);
     if (!lu)

@@ -17,6 +17,7 @@ enum
     PARAMETERS_BYTES = 32,
     TOKEN_FEATURES_BYTES = 48,
     ROD_TYPE_BYTES = 64,
+    ROD_TYPES_BYTES = 2 * ROD_TYPE_BYTES,
     GENERAL_BYTES = 36,
     TOKEN_IN_OUT = 0x03, /* TOKEN_IN, TOKEN_OUT */
     COPY_EXTENTS = 64,
@@ -78,8 +79,8 @@ size_t thirdparty_vpd(const struct scsi_lu *lu, uint8_t *bytes, size_t room)
     wire_put_u32(at + 16, 1);
     wire_put_u32(at + 20, TOKEN_TIMEOUT_MAX_S);
     wire_put_u32(at + 24, TOKEN_TIMEOUT_MAX_S);
-    at = thirdparty_descriptor(bytes, &len, 0x0108, 8 + UINT64_C(2) * ROD_TYPE_BYTES);
-    wire_put_u16(at + 6, 2 * ROD_TYPE_BYTES);
+    at = thirdparty_descriptor(bytes, &len, 0x0108, 8 + ROD_TYPES_BYTES);
+    wire_put_u16(at + 6, ROD_TYPES_BYTES);
     wire_put_u32(at + 8, TOKEN_TYPE_SNAPSHOT);
     at[8 + 4] = TOKEN_IN_OUT;
     wire_put_u32(at + 8 + ROD_TYPE_BYTES, TOKEN_TYPE_ZERO);

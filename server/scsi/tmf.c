@@ -41,6 +41,7 @@ static void tmf_nexus_reset_locked(struct scsi_itl *itl, struct scsi_tmf *tmf)
     task_abort_all_locked(lu, tmf->nexus, NULL);
     if (lu->reserved_by == itl)
         lu->reserved_by = NULL;
+    lu_update_fence_locked(lu);
     if (itl->prevents_removal)
     {
         itl->prevents_removal = false;

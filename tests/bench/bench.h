@@ -32,7 +32,7 @@ struct bench
 };
 
 /* Leaves with a message. @r: negative errno. */
-_Noreturn void bench_fail(const char *what, int r, const struct reason *why);
+__attribute__((noreturn)) void bench_fail(const char *what, int r, const struct reason *why);
 
 #define BENCH_CHECK(call)                                                                          \
     do                                                                                             \
@@ -119,5 +119,6 @@ void bench_depth(const struct bench *bench);
 void bench_shared(const struct bench *bench);
 void bench_crash(const struct bench *bench);
 void bench_volume(const struct bench *bench);
+void bench_accounting(const struct bench *bench);
 
 #endif

@@ -4,9 +4,10 @@
  *
  * usage: iscsi_load URL OPERATION BYTES DEPTH SECONDS [SPAN-MIB [TARGET-PID [DIGEST]]]
  *
- * OPERATION: randread randwrite read write fill. fill writes the whole span once with bytes that do
- * not compress. Prints one JSON line: figures of the time after a second of warming up. CPU time of
- * TARGET-PID comes from /proc, in ticks of 10 ms.
+ * OPERATION: randread randwrite read write fill fresh. fill writes the whole span once with bytes
+ * that do not compress; fresh 160 MiB of it in random order, no block twice. Prints one JSON line:
+ * figures of the time after a second of warming up. CPU time of TARGET-PID comes from /proc, in
+ * ticks of 10 ms.
  */
 #include <inttypes.h>
 #include <iscsi/iscsi.h>
@@ -25,7 +26,10 @@ enum
     LOAD_DEPTH_MAX = 256,
     LOAD_BUCKETS = 100000, /* of the histogram, one for each microsecond */
     LOAD_WARM_UP_MS = 1000,
+    LOAD_FRESH_MIB = 160,
 };
+
+#define LOAD_SCATTER UINT64_C(0x9e3779b97f4a7c15)
 
 #define LOAD_INITIATOR "iqn.2026-11.test:load"
 
@@ -33,9 +37,10 @@ struct load
 {
     struct iscsi_context *iscsi;
     int lun;
-    bool is_write, is_random, is_fill;
+    bool is_write, is_random, is_fill, is_fresh;
     uint32_t bytes, depth, sector;
-    uint64_t span_blocks; /* of @bytes each */
+    uint64_t span_blocks; /* of @bytes each; a power of two for fresh */
+    uint64_t once_blocks; /* 0, or how many are written, and then it is over */
     uint64_t next, random;
     uint64_t begin_ns, warm_ns, end_ns, now_ns;
     uint64_t done, outstanding, failed;
@@ -67,6 +72,15 @@ static uint64_t load_random(struct load *load)
     return load->random;
 }
 
+/* An odd factor makes a permutation of a power of two. */
+static uint64_t load_next_block(struct load *load)
+{
+    if (load->is_random)
+        return load_random(load) % load->span_blocks;
+    uint64_t next = load->next++;
+    return (load->is_fresh ? next * LOAD_SCATTER : next) % load->span_blocks;
+}
+
 static void load_submit(struct request *request);
 
 static void load_done(struct iscsi_context *iscsi, int status, void *command, void *opaque)
@@ -86,7 +100,7 @@ static void load_done(struct iscsi_context *iscsi, int status, void *command, vo
     }
     load->now_ns = now;
     load->outstanding--;
-    bool is_over = load->is_fill ? load->next >= load->span_blocks : now >= load->end_ns;
+    bool is_over = load->once_blocks ? load->next >= load->once_blocks : now >= load->end_ns;
     if (!is_over && load->failed == 0)
         load_submit(request);
 }
@@ -94,8 +108,7 @@ static void load_done(struct iscsi_context *iscsi, int status, void *command, vo
 static void load_submit(struct request *request)
 {
     struct load *load = request->load;
-    uint64_t block =
-        load->is_random ? load_random(load) % load->span_blocks : load->next++ % load->span_blocks;
+    uint64_t block = load_next_block(load);
     uint64_t lba = block * (load->bytes / load->sector);
     struct scsi_task *task;
     request->begin_ns = load_clock_ns();
@@ -156,7 +169,14 @@ static int load_capacity(struct load *load, uint64_t span_mib)
         bytes = span_mib << 20;
     load->span_blocks = bytes / load->bytes;
     scsi_free_scsi_task(task);
-    return 0;
+    if (load->is_fill)
+        load->once_blocks = load->span_blocks;
+    if (!load->is_fresh)
+        return 0;
+    while (load->span_blocks & (load->span_blocks - 1))
+        load->span_blocks &= load->span_blocks - 1; /* down to a power of two */
+    load->once_blocks = ((uint64_t)LOAD_FRESH_MIB << 20) / load->bytes;
+    return load->once_blocks <= load->span_blocks ? 0 : -1;
 }
 
 static void load_run(struct load *load)
@@ -214,7 +234,8 @@ static int load_prepare(struct load *load, char **argv)
 {
     const char *operation = argv[2];
     load->is_fill = strcmp(operation, "fill") == 0;
-    load->is_write = load->is_fill || strstr(operation, "write");
+    load->is_fresh = strcmp(operation, "fresh") == 0;
+    load->is_write = load->is_fill || load->is_fresh || strstr(operation, "write");
     load->is_random = strncmp(operation, "rand", 4) == 0;
     load->bytes = (uint32_t)strtoul(argv[3], NULL, 10);
     load->depth = (uint32_t)strtoul(argv[4], NULL, 10);
@@ -251,7 +272,7 @@ int main(int argc, char **argv)
         return 1;
     }
     load.begin_ns = load_clock_ns();
-    load.warm_ns = load.begin_ns + (load.is_fill ? 0 : LOAD_WARM_UP_MS * UINT64_C(1000000));
+    load.warm_ns = load.begin_ns + (load.once_blocks ? 0 : LOAD_WARM_UP_MS * UINT64_C(1000000));
     load.end_ns = load.warm_ns + strtoull(argv[5], NULL, 10) * UINT64_C(1000000000);
     double cpu = load_own_cpu_us(), target_cpu = load_target_cpu_us(pid);
     load_run(&load);

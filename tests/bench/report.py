@@ -176,7 +176,7 @@ def main():
     claims = read_claims(args.claims, args.rest)
     if args.verb == "list":
         for claim in claims:
-            print(f"{claim['name']:17} {claim['rule']} {number(claim['bound']):6} {claim['text']}")
+            print(f"{claim['name']:24} {claim['rule']} {number(claim['bound']):6} {claim['text']}")
     else:
         metrics = {claim[side] for claim in claims for side in ("ours", "peer") if claim[side]}
         print("\n".join(sorted(metrics)))

@@ -12,6 +12,9 @@ xfs_mount=
 xfs_loop=
 target_uri=
 target_pid= # of the server that was started or chosen last
+target_digest=none # of what it is asked for by iSCSI
+iscsi_portal= # Lunette's
+iscsi_target=
 main_pid=
 
 bench_cleanup()
@@ -102,19 +105,19 @@ fill()
 
 # ---- Lunette ---------------------------------------------------------------------------------------
 
-# lunette_up NAME POOL-SIZE: makes a pool and serves it on NAME.mgmt and NAME.nbd.
+# lunette_up NAME POOL-SIZE [OPTION...]: makes a pool and serves it on NAME.mgmt and NAME.nbd.
 lunette_up()
 {
     { "$lunette" pool create "$work/$1.lunette" "$2" &&
         "$lunette" serve --background --pool "$work/$1.lunette" --socket "$work/$1.mgmt" \
-            --nbd-socket "$work/$1.nbd" --pid-file "$work/$1.pid"; } >>"$work/cli.log" 2>&1 ||
+            --nbd-socket "$work/$1.nbd" --pid-file "$work/$1.pid" "${@:3}"; } >>"$work/cli.log" 2>&1 ||
         { tail -n 5 "$work/cli.log" >&2; return 1; }
     pids+=("$(<"$work/$1.pid")")
 }
 
 main_up()
 {
-    lunette_up main 8G || return
+    lunette_up main 8G --iscsi 127.0.0.1:0 || return
     main_pid=$(<"$work/main.pid")
     export LUNETTE_SOCKET=$work/main.mgmt
     local name
@@ -122,8 +125,15 @@ main_up()
         "$lunette" lun create "$name" "${lun_mib}M" >>"$work/cli.log" 2>&1 || return
         fill "$(uri_of $name main.nbd)" || return
     done
+    iscsi_up || return
     if wants '.*\.file'; then
         file_up || return
+    fi
+    if wants '.*\.tgt.*'; then
+        tgt_up || note_failure "tgtd: it takes the package tgt"
+    fi
+    if wants '.*\.istgt.*'; then
+        istgt_up || note_failure "istgt: it takes the package istgt"
     fi
     if wants '.*\.qcow2'; then
         qcow2_up || return
@@ -135,10 +145,15 @@ main_up()
 
 main_down()
 {
+    local pid
     stop_pid "$main_pid"
     if [[ -n $file_pid ]]; then
         stop_pid "$file_pid"
     fi
+    for pid in $tgt_pid $istgt_pid; do
+        { kill -9 "$pid" && wait "$pid"; } 2>/dev/null # tgtd takes its time otherwise
+        stop_pid "$pid"
+    done
     rm -f "$work"/main.lunette "$work"/*.raw "$work"/*.qcow2
 }
 
@@ -157,6 +172,12 @@ many_down()
     rm -f "$work"/many.*
 }
 
+# anonymous_kib PID: its memory that is not page cache.
+anonymous_kib()
+{
+    awk '/^Rss(Anon|Shmem):/ { kib += $2 } END { print kib }' "/proc/$1/status"
+}
+
 # Memory of the server that is not page cache, in MB, while 100 clients read and write 100 LUNs.
 many_memory()
 {
@@ -172,9 +193,20 @@ many_memory()
     fio_pid=$!
     pids+=("$fio_pid")
     sleep $((seconds + 1))
-    kib=$(awk '/^Rss(Anon|Shmem):/ { kib += $2 } END { print kib }' "/proc/$(<"$work/many.pid")/status")
+    kib=$(anonymous_kib "$(<"$work/many.pid")")
     wait "$fio_pid" || return
     awk -v kib="$kib" 'BEGIN { print kib * 1024 / 1e6 }'
+}
+
+# The LUNs for the iSCSI loads: "own" is 1, a fresh clone of "golden" 2.
+iscsi_up()
+{
+    local status
+    status=$("$lunette" server status --json) || return
+    iscsi_portal=$(jq -r '.iscsi_portals[0]' <<<"$status")
+    iscsi_target=$(jq -r .iscsi_target <<<"$status")
+    { "$lunette" igroup create bench iqn.2026-11.test:load &&
+        "$lunette" lun map own --igroup bench --lun-id 1; } >>"$work/cli.log" 2>&1
 }
 
 # ---- peers -----------------------------------------------------------------------------------------
@@ -216,14 +248,129 @@ xfs_up()
     stop_pid "$target_pid"
 }
 
+# A port of 127.0.0.1 that is free now.
+free_port()
+{
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# iscsi_fill URL: writes all of it.
+iscsi_fill()
+{
+    timeout 600 "$build/bin/iscsi_load" "$1" fill 1048576 16 0 >>"$work/fio.log" 2>&1 ||
+        { tail -n 3 "$work/fio.log" >&2; return 1; }
+}
+
+tgt_pid=
+tgt_url=
+
+# Debian's tgtd on a raw file, with data segments of 256 KiB instead of its 8 KiB.
+tgt_up()
+{
+    local port control=(tgtadm -C 33 --lld iscsi) i
+    command -v tgtd >/dev/null || return
+    port=$(free_port)
+    export TGT_IPC_SOCKET=$work/tgt.ipc
+    truncate -s "${lun_mib}M" "$work/tgt.raw" || return
+    tgtd -f -C 33 --iscsi "portal=127.0.0.1:$port" >>"$work/server.log" 2>&1 &
+    tgt_pid=$!
+    pids+=("$tgt_pid")
+    for ((i = 0; i < 200; i++)); do
+        tgtadm -C 33 --op show --mode sys >/dev/null 2>&1 && break
+        kill -0 "$tgt_pid" 2>/dev/null || return
+        sleep 0.05
+    done
+    { "${control[@]}" --op new --mode target --tid 1 -T iqn.2026-11.test:tgt &&
+        "${control[@]}" --op update --mode target --tid 1 --name MaxRecvDataSegmentLength --value 262144 &&
+        "${control[@]}" --op update --mode target --tid 1 --name MaxXmitDataSegmentLength --value 262144 &&
+        "${control[@]}" --op new --mode logicalunit --tid 1 --lun 1 --bstype rdwr -b "$work/tgt.raw" &&
+        "${control[@]}" --op bind --mode target --tid 1 -I ALL; } >>"$work/server.log" 2>&1 || return
+    tgt_url=iscsi://127.0.0.1:$port/iqn.2026-11.test:tgt/1
+    iscsi_fill "$tgt_url"
+}
+
+istgt_pid=
+istgt_url=
+
+istgt_up()
+{
+    local port i
+    command -v istgt >/dev/null || return
+    port=$(free_port)
+    truncate -s "${lun_mib}M" "$work/istgt.raw" || return
+    printf '%s\n' "[Global]" "  NodeBase iqn.2026-11.test" "  PidFile $work/istgt.pid" \
+        "  AuthFile $work/istgt.auth" "  LogFacility local7" "  Timeout 30" "  NopInInterval 20" \
+        "  DiscoveryAuthMethod None" "  MaxSessions 16" "  MaxConnections 4" "  MaxR2T 32" \
+        "  MaxOutstandingR2T 16" "  DefaultTime2Wait 2" "  DefaultTime2Retain 60" \
+        "  FirstBurstLength 262144" "  MaxBurstLength 1048576" "  MaxRecvDataSegmentLength 262144" \
+        "  InitialR2T Yes" "  ImmediateData Yes" "  DataPDUInOrder Yes" "  DataSequenceInOrder Yes" \
+        "  ErrorRecoveryLevel 0" "[UnitControl]" "  AuthMethod None" "  Portal UC1 127.0.0.1:$(free_port)" \
+        "  Netmask 127.0.0.1" "[PortalGroup1]" "  Portal DA1 127.0.0.1:$port" "[InitiatorGroup1]" \
+        "  InitiatorName ALL" "  Netmask 127.0.0.0/8" "[LogicalUnit1]" "  TargetName istgt" \
+        "  Mapping PortalGroup1 InitiatorGroup1" "  AuthMethod None" "  UseDigest Auto" \
+        "  UnitType Disk" "  QueueDepth 64" "  LUN0 Storage $work/istgt.raw Auto" >"$work/istgt.conf"
+    : >"$work/istgt.auth"
+    chmod 600 "$work/istgt.auth"
+    istgt -D -c "$work/istgt.conf" >>"$work/server.log" 2>&1 &
+    istgt_pid=$!
+    pids+=("$istgt_pid")
+    istgt_url=iscsi://127.0.0.1:$port/iqn.2026-11.test:istgt/0
+    for ((i = 0; i < 200; i++)); do
+        (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+        kill -0 "$istgt_pid" 2>/dev/null || return
+        sleep 0.05
+    done
+    iscsi_fill "$istgt_url"
+}
+
+# A file of @1 extents on XFS: every second block of it is written.
+xfs_fragment()
+{
+    python3 - "$xfs_mount/fragmented" "$1" <<'PY'
+import os
+import sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o600)
+block = os.urandom(4096)
+for i in range(int(sys.argv[2])):
+    os.pwrite(fd, block, 2 * i * 4096)
+os.fsync(fd)
+PY
+}
+
 # ---- one target for one measurement ------------------------------------------------------------------
 
 # target_up SERVER RUN: sets $target_uri. What is fresh is made here, outside the measured time.
 target_up()
 {
+    target_digest=none
     case $1 in
+    lun | digest)
+        target_uri=iscsi://$iscsi_portal/$iscsi_target/1
+        target_pid=$main_pid
+        [[ $1 == lun ]] || target_digest=data
+        ;;
+    newclone)
+        { "$lunette" lun clone golden fresh && "$lunette" lun map fresh --igroup bench --lun-id 2; } \
+            >>"$work/cli.log" 2>&1 || return
+        target_uri=iscsi://$iscsi_portal/$iscsi_target/2
+        target_pid=$main_pid
+        ;;
+    tgt)
+        target_uri=$tgt_url
+        target_pid=$tgt_pid
+        [[ -n $tgt_url ]]
+        ;;
+    istgt)
+        target_uri=$istgt_url
+        target_pid=$istgt_pid
+        [[ -n $istgt_url ]]
+        ;;
     own)
         target_uri=$(uri_of own main.nbd)
+        target_pid=$main_pid
+        ;;
+    golden)
+        target_uri=$(uri_of golden main.nbd)
         target_pid=$main_pid
         ;;
     file)
@@ -256,7 +403,7 @@ target_up()
 target_down()
 {
     case $1 in
-    clone)
+    clone | newclone)
         # The last connection may still be closing.
         local i
         for ((i = 0; i < 100; i++)); do

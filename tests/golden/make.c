@@ -35,12 +35,16 @@ enum
 static struct pool *pool;
 static struct reason why;
 
-static void must(int r, const char *what)
+__attribute__((noreturn)) static void give_up(int r, const char *what)
 {
-    if (r >= 0)
-        return;
     fprintf(stderr, "golden_make: %s: %s %s\n", what, strerror(-r), why.text);
     exit(EXIT_FAILURE);
+}
+
+static void must(int r, const char *what)
+{
+    if (r < 0)
+        give_up(r, what);
 }
 
 /* Each block differs from all others and compresses well. */
@@ -274,7 +278,7 @@ int main(int argc, char **argv)
     write_file(argv[1], image, MAKE_POOL_BYTES);
     FILE *expected = fopen(argv[2], "w");
     if (!expected)
-        must(-errno, argv[2]);
+        give_up(-errno, argv[2]);
     must(golden_describe(pool, expected), "describe the content");
     if (fclose(expected) != 0)
         must(-errno, argv[2]);

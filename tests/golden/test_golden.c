@@ -5,14 +5,19 @@
  *
  * NAME.img.gz and NAME.expected are in this folder.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lun/base/cleanup.h"
 #include "lun/base/env.h"
+#include "lun/base/invariant.h"
 #include "lun/pool/format.h"
 #include "tests/golden/golden.h"
 #include "tests/lib/cunit_main.h"
@@ -34,10 +39,21 @@ static char *read_all(FILE *file)
 
 static int unpack(const char *name)
 {
-    char command[512];
-    snprintf(command, sizeof(command), "gzip -dc '%s/%s.img.gz' > '%s'", GOLDEN_FOLDER, name,
-             image);
-    return system(command);
+    char packed[512];
+    snprintf(packed, sizeof(packed), "%s/%s.img.gz", GOLDEN_FOLDER, name);
+    char *argv[] = {"gzip", "-dc", packed, NULL};
+    posix_spawn_file_actions_t actions;
+    CU_ASSERT_EQUAL_FATAL(posix_spawn_file_actions_init(&actions), 0);
+    CU_ASSERT_EQUAL_FATAL(posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, image,
+                                                           O_WRONLY | O_CREAT | O_TRUNC, 0600),
+                          0);
+    pid_t pid;
+    CU_ASSERT_EQUAL_FATAL(posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    int status = -1;
+    while (waitpid(pid, &status, 0) < 0)
+        INVARIANT(errno == EINTR);
+    return status;
 }
 
 static char *expected_of(const char *name)

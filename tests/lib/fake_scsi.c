@@ -167,6 +167,11 @@ static void fake_abort_locked(struct scsi_task *task)
         fake_change_locked(task);
 }
 
+void scsi_target_check_space(struct scsi_target *target)
+{
+    (void)target;
+}
+
 void scsi_nexus_destroy(struct scsi_nexus *nexus)
 {
     struct scsi_target *target = nexus->target;
@@ -232,6 +237,7 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     task->out_wanted = task->in_max = task->transfer_len = 0;
     task->out = task->in = NULL;
     task->out_len = task->in_capacity = task->in_len = 0;
+    task->qos = NULL;
     task->status = SCSI_GOOD;
     task->sense_len = 0;
     task->is_aborted = false;

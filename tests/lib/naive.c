@@ -349,7 +349,10 @@ int pool_create(struct env *env, const char *path, const struct pool_create_opti
     int r = nv_check_create(options, path, why);
     if (r < 0)
         return r;
-    AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int flags = options->dry_run ? O_RDONLY : O_RDWR | O_CREAT;
+    AUTO_CLOSE int fd = open(path, flags | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == ENOENT && options->dry_run)
+        return 0;
     if (fd < 0)
         return reason_set(why, -errno, "Cannot make '%s': %m.", path);
     struct stat stat;
@@ -357,6 +360,8 @@ int pool_create(struct env *env, const char *path, const struct pool_create_opti
         return reason_set(why, -errno, "Cannot look at '%s': %m.", path);
     if (stat.st_size > 0 && !options->overwrite)
         return reason_set(why, -EEXIST, "'%s' holds data; use --overwrite to lose it.", path);
+    if (options->dry_run)
+        return 0;
     AUTO_LOCK(&nv_registry_lock);
     r = nv_pool_make(env, path, options->name, options->size_bytes, NULL);
     if (r < 0)
@@ -483,13 +488,10 @@ int pool_checkpoint(struct pool *pool)
     return pool->is_read_only ? -EROFS : 0;
 }
 
-int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
+static int nv_grow_locked(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
+                          struct reason *why)
 {
-    reason_clear(why);
-    AUTO_LOCK(&pool->lock);
-    int r = nv_check_writable(pool, why);
-    if (r < 0)
-        return r;
+    int r = 0;
     if (size_bytes == 0 && pool->device)
         r = pool->device->ops->size(pool->device, &size_bytes);
     if (r < 0)
@@ -499,8 +501,24 @@ int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
                           "A pool never shrinks: '%s' has %" PRIu64 " bytes, %" PRIu64
                           " were asked for.",
                           pool->name, pool->size_bytes, size_bytes);
-    pool->size_bytes = size_bytes;
+    *new_size_bytes = size_bytes;
     return 0;
+}
+
+int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
+{
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    int r = nv_check_writable(pool, why);
+    return r < 0 ? r : nv_grow_locked(pool, size_bytes, &pool->size_bytes, why);
+}
+
+int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
+                      struct reason *why)
+{
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    return nv_grow_locked(pool, size_bytes, new_size_bytes, why);
 }
 
 const char *pool_health_name(enum pool_health health)

@@ -98,6 +98,7 @@
 #define pool_dump naive_pool_dump
 #define pool_get_info naive_pool_get_info
 #define pool_grow naive_pool_grow
+#define pool_grow_dry_run naive_pool_grow_dry_run
 #define pool_health_name naive_pool_health_name
 #define pool_list_lines naive_pool_list_lines
 #define pool_open naive_pool_open
@@ -121,6 +122,7 @@
 #define volume_create naive_volume_create
 #define volume_delete naive_volume_delete
 #define volume_get_info naive_volume_get_info
+#define volume_get_info_by_id naive_volume_get_info_by_id
 #define volume_list naive_volume_list
 #define volume_modify naive_volume_modify
 #define volume_rename naive_volume_rename

@@ -384,6 +384,7 @@ static uint64_t replay_run_seeds(struct replay_options *options)
     uint64_t mode_count = 0;
     while (options->program->modes[mode_count])
         mode_count++;
+    INVARIANT(mode_count > 0);
     uint64_t end_s = replay_now_s() + options->seconds;
     for (uint64_t i = 0; options->seconds ? replay_now_s() < end_s : i < options->runs; i++)
     {

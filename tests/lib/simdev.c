@@ -42,8 +42,6 @@ struct simdev
     struct list unsynced;        /* struct simdev_write, oldest first */
     uint64_t unsynced_count;
     uint64_t size_bytes, durable_size_bytes, limit_bytes;
-    bool *has_space; /* of each unit; NULL: there is always room below */
-    uint64_t room_units;
     unsigned attached;
     bool is_off;
     uint64_t cut_at;  /* cut at this write or sync, counted from 1 since the beginning; 0: never */
@@ -54,7 +52,11 @@ struct simdev
     uint64_t fault_left; /* calls of its kind until it hits */
     uint64_t counts[SIMDEV_OP_COUNT];
     uint64_t bytes_written;
-    simdev_hook *hook; /* set while nobody uses the disk */
+    uint64_t room_blks; /* that may still get room; UINT64_MAX: there is no limit */
+    bool watches_reads;
+    struct simdev_image was_read; /* a byte for each block, once reads are watched */
+    struct simdev_image backed;   /* a byte for each block: whether it has room */
+    simdev_hook *hook;            /* set while nobody uses the disk */
     void *hook_opaque;
     struct simdev_log_entry log[SIMDEV_LOG_ENTRIES];
     uint64_t log_count;
@@ -112,6 +114,62 @@ static void simdev_apply(struct simdev_image *image, const struct simdev_write *
             simdev_image_write(image, write->bytes + done, part, offset);
         done += part;
     }
+}
+
+/* ---- room */
+
+/* Sets the flags of blocks [first, end), or only looks. Returns how many were not @value. */
+static uint64_t simdev_set_backed(struct simdev *disk, uint64_t first, uint64_t end, bool value,
+                                  bool only_count)
+{
+    uint8_t flags[4096];
+    uint64_t others = 0;
+    for (uint64_t blk = first, part; blk < end; blk += part)
+    {
+        part = min_u64(end - blk, sizeof(flags));
+        simdev_image_read(&disk->backed, flags, part, blk);
+        for (uint64_t i = 0; i < part; i++)
+            others += flags[i] != value;
+        memset(flags, value, part);
+        if (!only_count)
+            simdev_image_write(&disk->backed, flags, part, blk);
+    }
+    return others;
+}
+
+/* Gives room to what has none of these bytes. False: there is not enough. */
+static bool simdev_back(struct simdev *disk, uint64_t len, uint64_t offset)
+{
+    uint64_t first = offset / SIMDEV_BLK_BYTES, end = div_round_up(offset + len, SIMDEV_BLK_BYTES);
+    bool is_limited = disk->room_blks != UINT64_MAX;
+    if (len == 0)
+        return true;
+    if (is_limited && simdev_set_backed(disk, first, end, true, true) > disk->room_blks)
+        return false;
+    uint64_t given = simdev_set_backed(disk, first, end, true, false);
+    disk->room_blks -= is_limited ? given : 0;
+    return true;
+}
+
+/* Takes it from whole blocks. */
+static void simdev_unback(struct simdev *disk, uint64_t len, uint64_t offset)
+{
+    uint64_t first = div_round_up(offset, SIMDEV_BLK_BYTES),
+             end = (offset + len) / SIMDEV_BLK_BYTES;
+    uint64_t taken = simdev_set_backed(disk, first, end, false, false);
+    disk->room_blks += disk->room_blks != UINT64_MAX ? taken : 0;
+}
+
+void simdev_set_room(struct simdev *disk, uint64_t blks)
+{
+    AUTO_LOCK(&disk->lock);
+    disk->room_blks = blks;
+}
+
+uint64_t simdev_room(struct simdev *disk)
+{
+    AUTO_LOCK(&disk->lock);
+    return disk->room_blks;
 }
 
 /* A write as the device does it, whole. */
@@ -210,47 +268,6 @@ static int simdev_begin(struct simdev *disk, enum simdev_op op, const void *byte
 
 /* ---- space below */
 
-/* Whether the range has space, or gets it now. */
-static bool simdev_take_space(struct simdev *disk, uint64_t len, uint64_t offset)
-{
-    if (!disk->has_space || len == 0)
-        return true;
-    uint64_t from = offset / SIMDEV_UNIT_BYTES, to = div_round_up(offset + len, SIMDEV_UNIT_BYTES);
-    uint64_t missing = 0;
-    for (uint64_t i = from; i < to; i++)
-        missing += !disk->has_space[i];
-    if (missing > disk->room_units)
-        return false;
-    disk->room_units -= missing;
-    memset(disk->has_space + from, 1, to - from);
-    return true;
-}
-
-static void simdev_give_space(struct simdev *disk, uint64_t len, uint64_t offset)
-{
-    uint64_t to = (offset + len) / SIMDEV_UNIT_BYTES;
-    for (uint64_t i = div_round_up(offset, SIMDEV_UNIT_BYTES); disk->has_space && i < to; i++)
-    {
-        disk->room_units += disk->has_space[i];
-        disk->has_space[i] = false;
-    }
-}
-
-void simdev_set_room(struct simdev *disk, uint64_t room_bytes)
-{
-    AUTO_LOCK(&disk->lock);
-    if (!disk->has_space)
-        disk->has_space = calloc(disk->limit_bytes / SIMDEV_UNIT_BYTES + 1, sizeof(bool));
-    INVARIANT(disk->has_space != NULL);
-    disk->room_units = room_bytes / SIMDEV_UNIT_BYTES;
-}
-
-uint64_t simdev_room(struct simdev *disk)
-{
-    AUTO_LOCK(&disk->lock);
-    return disk->room_units * SIMDEV_UNIT_BYTES;
-}
-
 /* ---- device functions */
 
 static int simdev_read(struct device *device, void *buf, size_t len, uint64_t offset)
@@ -262,6 +279,9 @@ static int simdev_read(struct device *device, void *buf, size_t len, uint64_t of
         return r;
     if (!range_ok(offset, len, disk->size_bytes))
         return -EIO;
+    for (uint64_t blk = offset / SIMDEV_BLK_BYTES;
+         disk->watches_reads && blk < div_round_up(offset + len, SIMDEV_BLK_BYTES); blk++)
+        simdev_image_write(&disk->was_read, "\1", 1, blk);
     simdev_image_read(&disk->current, buf, len, offset);
     return r > 0 ? disk->fault.error : 0;
 }
@@ -312,10 +332,13 @@ static int simdev_writev(struct device *device, struct iovec *iov, int iov_count
     int r = simdev_begin(disk, SIMDEV_WRITE, bytes, len, offset);
     if (r < 0)
         return r;
+    if (!simdev_back(disk, len, offset))
+    {
+        disk->fault_hits++;
+        return -ENOSPC;
+    }
     if (r > 0 && len > 0)
         return simdev_faulty_write(disk, bytes, len, offset);
-    if (!simdev_take_space(disk, len, offset))
-        return -ENOSPC;
     simdev_do_write(disk, bytes, len, offset);
     return 0;
 }
@@ -370,7 +393,10 @@ static int simdev_allocate(struct device *device, uint64_t len, uint64_t offset)
     int r = simdev_begin(disk, SIMDEV_ALLOCATE, NULL, (size_t)len, offset);
     if (r != 0)
         return r > 0 ? disk->fault.error : r;
-    return simdev_take_space(disk, len, offset) ? 0 : -ENOSPC;
+    if (simdev_back(disk, len, offset))
+        return 0;
+    disk->fault_hits++;
+    return -ENOSPC;
 }
 
 /* Leaves the content, zeros, or rubbish, by whole sectors. */
@@ -383,7 +409,7 @@ static int simdev_discard(struct device *device, uint64_t len, uint64_t offset)
         return r < 0 ? r : disk->fault.error;
     if (!range_ok(offset, len, disk->size_bytes))
         return -EINVAL;
-    simdev_give_space(disk, len, offset);
+    simdev_unback(disk, len, offset);
     unsigned kind = (unsigned)rng_below(&disk->rng, 3);
     if (kind == 0 || len == 0)
         return 0;
@@ -421,6 +447,7 @@ struct simdev *simdev_new(uint64_t size_bytes, uint64_t limit_bytes, uint64_t se
     disk->rng = rng_of(seed);
     disk->size_bytes = disk->durable_size_bytes = size_bytes;
     disk->limit_bytes = max_u64(size_bytes, limit_bytes);
+    disk->room_blks = UINT64_MAX;
     return disk;
 }
 
@@ -431,6 +458,8 @@ struct simdev *simdev_copy(struct simdev *disk, uint64_t seed)
     copy->durable_size_bytes = disk->durable_size_bytes;
     simdev_image_copy(&copy->current, &disk->current);
     simdev_image_copy(&copy->durable, &disk->durable);
+    copy->room_blks = disk->room_blks;
+    simdev_image_copy(&copy->backed, &disk->backed);
     list_for_each (write, &disk->unsynced, struct simdev_write, node)
     {
         simdev_remember(copy, write->bytes, write->len, write->offset);
@@ -449,8 +478,9 @@ void simdev_destroy(struct simdev *disk)
     }
     simdev_image_destroy(&disk->current);
     simdev_image_destroy(&disk->durable);
+    simdev_image_destroy(&disk->was_read);
+    simdev_image_destroy(&disk->backed);
     lock_destroy(&disk->lock);
-    free(disk->has_space);
     free(disk);
 }
 
@@ -592,6 +622,20 @@ uint64_t simdev_bytes_written(struct simdev *disk)
 {
     AUTO_LOCK(&disk->lock);
     return disk->bytes_written;
+}
+
+void simdev_watch_reads(struct simdev *disk)
+{
+    AUTO_LOCK(&disk->lock);
+    disk->watches_reads = true;
+}
+
+bool simdev_was_read(struct simdev *disk, uint64_t blk)
+{
+    AUTO_LOCK(&disk->lock);
+    uint8_t flag;
+    simdev_image_read(&disk->was_read, &flag, 1, blk);
+    return flag != 0;
 }
 
 void simdev_peek(struct simdev *disk, void *buf, size_t len, uint64_t offset)

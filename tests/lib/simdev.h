@@ -24,7 +24,7 @@
 enum
 {
     SIMDEV_SECTOR_BYTES = 512,
-    SIMDEV_UNIT_BYTES = 4096, /* of space below: simdev_set_room() */
+    SIMDEV_BLK_BYTES = 4096, /* of what lies below; see simdev_set_room() */
 };
 
 enum simdev_op
@@ -88,14 +88,6 @@ struct simdev_cut simdev_last_cut(struct simdev *disk);
 /* Decides what survives and switches it on again; all devices were closed. Also without a cut. */
 void simdev_restart(struct simdev *disk, struct rng *rng, const struct simdev_crash_policy *policy);
 
-/*
- * Makes it a sparse file, of which nothing has space yet, on a file system with room for
- * @room_bytes: writes and allocate take of it, in units of SIMDEV_UNIT_BYTES, discard gives back.
- * Without room they fail with -ENOSPC. Called again, it changes the room that is left.
- */
-void simdev_set_room(struct simdev *disk, uint64_t room_bytes);
-uint64_t simdev_room(struct simdev *disk);
-
 /* ---- faults */
 
 enum simdev_fault_kind
@@ -119,8 +111,14 @@ struct simdev_fault
 
 /* One fault is armed at a time; NULL disarms. */
 void simdev_arm(struct simdev *disk, const struct simdev_fault *fault);
-/* How many calls the armed fault has hit. */
+/* How many calls the armed fault has hit, or found no room. */
 uint64_t simdev_fault_hits(struct simdev *disk);
+
+/* From now on only @blks more blocks get room: those that were never written, nor allocated since
+ * they were discarded. Without room a write fails with -ENOSPC, whole. UINT64_MAX: no limit. */
+void simdev_set_room(struct simdev *disk, uint64_t blks);
+/* What is left of it. */
+uint64_t simdev_room(struct simdev *disk);
 
 /* Flips @bits random bits of the range, in both images. */
 void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t len, uint64_t offset);
@@ -137,6 +135,10 @@ void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque);
 uint64_t simdev_count(struct simdev *disk, enum simdev_op op);
 uint64_t simdev_unsynced_count(struct simdev *disk);
 uint64_t simdev_bytes_written(struct simdev *disk);
+/* From now on, what reads touch is noted. */
+void simdev_watch_reads(struct simdev *disk);
+/* Whether a read since then has touched block @blk of SIMDEV_BLK_BYTES. */
+bool simdev_was_read(struct simdev *disk, uint64_t blk);
 /* What a device reads, without counting and without faults. Past the end: zeros. */
 void simdev_peek(struct simdev *disk, void *buf, size_t len, uint64_t offset);
 void simdev_poke(struct simdev *disk, const void *bytes, size_t len, uint64_t offset);

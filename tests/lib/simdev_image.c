@@ -54,18 +54,20 @@ static struct simdev_chunk *simdev_image_own_chunk(struct simdev_image *image, u
 {
     simdev_image_make_room(image);
     struct simdev_slot *slot = &image->slots[simdev_image_find(image, index)];
-    if (!slot->chunk)
+    struct simdev_chunk *chunk = slot->chunk;
+    if (!chunk)
     {
-        *slot = (struct simdev_slot){.index = index, .chunk = simdev_chunk_new(NULL)};
+        chunk = simdev_chunk_new(NULL);
+        *slot = (struct simdev_slot){.index = index, .chunk = chunk};
         image->count++;
     }
-    else if (slot->chunk->refs > 1)
+    else if (chunk->refs > 1)
     {
-        struct simdev_chunk *own = simdev_chunk_new(slot->chunk);
+        chunk = simdev_chunk_new(chunk);
         simdev_chunk_put(slot->chunk);
-        slot->chunk = own;
+        slot->chunk = chunk;
     }
-    return slot->chunk;
+    return chunk;
 }
 
 void simdev_image_read(const struct simdev_image *image, void *buf, size_t len, uint64_t offset)

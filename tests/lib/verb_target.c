@@ -89,6 +89,12 @@ int target_start(struct pool *pool, const struct target_options *options, struct
     return 0;
 }
 
+struct qos *target_qos(struct target *target)
+{
+    (void)target;
+    return NULL;
+}
+
 void target_stop(struct target *target)
 {
     if (!target)
@@ -97,4 +103,10 @@ void target_stop(struct target *target)
     pthread_join(target->thread, NULL);
     close(target->listen_fd);
     free(target);
+}
+
+int target_check_nbd(struct target *target, uint64_t lun_id, bool write, struct reason *why)
+{
+    (void)target, (void)lun_id, (void)write, (void)why; /* no iSCSI, so no reservations */
+    return 0;
 }

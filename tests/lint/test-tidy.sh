@@ -11,7 +11,7 @@ failed=0
 passed=0
 spdx='/* SPDX-License-Identifier: BSD-3-Clause */'
 
-# A small tree without fault, anew for each case.
+# A small tree without fault.
 clean_tree()
 {
     rm -rf "$work/tree"
@@ -42,20 +42,55 @@ verdict()
     fi
 }
 
-# finds RULE FILE TEXT: TEXT as the body of FILE is found, as exactly one finding of RULE.
+# What is planted in one tree, each in a file of its own, until all_planted looks at it.
+planted=()
+
+# plant RULE FILE TEXT: TEXT as the body of FILE; a file a.c or a.h gets a number of its own.
+plant()
+{
+    local file=$2
+    [[ $file != */a.[ch] ]] || file=${file%a.*}a${#planted[@]}.${file##*.}
+    [[ ! -e $file ]] || { echo "FAILED: $file is planted twice" && exit 1; }
+    printf '%s\n%b\n' "$spdx" "$3" >"$file"
+    planted+=("$file $1 $3")
+}
+
+# finds RULE FILE TEXT: it is found, as exactly one finding of RULE.
 finds()
 {
-    clean_tree
-    printf '%s\n%b\n' "$spdx" "$3" >"$2"
-    verdict "$1 in $2: $3" 1 "^$2:[0-9]+: \[$1\]"
+    plant "$@"
 }
 
 # accepts FILE TEXT: it is not found.
 accepts()
 {
-    clean_tree
-    printf '%s\n%b\n' "$spdx" "$2" >"$1"
-    verdict "$1: $2" 0 'tidy.sh:'
+    plant - "$@"
+}
+
+all_planted()
+{
+    local out case file rule text found wanted total=0
+    out=$("$here/tidy.sh" "$work/tree" 2>&1) || true
+    for case in "${planted[@]}"; do
+        read -r file rule text <<<"$case"
+        found=$(grep "^$file:" <<<"$out" || true)
+        wanted=0
+        [[ $rule == - ]] || wanted=1
+        total=$((total + wanted))
+        if [[ $wanted == 0 && -z $found ]] ||
+            [[ $wanted == 1 && $found =~ ^$file:[0-9]+:\ \[$rule\] && $found != *$'\n'* ]]; then
+            passed=$((passed + 1))
+        else
+            failed=$((failed + 1))
+            echo "FAILED: $file, rule $rule, with $text: got"
+            printf '    %s\n' "$found"
+        fi
+    done
+    if ! grep -q ", $total findings" <<<"$out"; then
+        failed=$((failed + 1))
+        echo "FAILED: not $total findings in all: $(tail -n 1 <<<"$out")"
+    fi
+    planted=()
 }
 
 lines() # lines COUNT
@@ -70,6 +105,7 @@ clean_tree
 verdict "clean tree" 0 'tidy.sh:'
 
 # Layers.
+clean_tree
 finds include lun/base/a.c '#include "lun/lun.h"'
 finds include lun/pool/a.c '#include "server/target.h"'
 finds include lun/pool/a.c '#include "plugin/export.h"'
@@ -119,7 +155,11 @@ finds width server/a.c "/* $(printf 'x%.0s' {1..98}) */"
 finds tab server/a.c 'int\tx;'
 finds trailing server/a.c 'int x; \nint y;'
 
-# Licences and headers.
+finds alone server/a.h 'uint64_t f(void);'
+finds alone server/a.h '#include "server/absent.h"'
+all_planted
+
+# Licences.
 clean_tree
 echo 'int x;' >server/a.c
 verdict "C file without licence" 1 '^server/a.c:1: \[spdx\]'
@@ -133,8 +173,6 @@ verdict "program without licence" 1 '^tests/go:1: \[spdx\]'
 clean_tree
 printf 'add_library(x)\n' >lun/CMakeLists.txt
 verdict "build list without licence" 1 '^lun/CMakeLists.txt:1: \[spdx\]'
-finds alone server/a.h 'uint64_t f(void);'
-finds alone server/a.h '#include "server/absent.h"'
 
 # Modules without a test: a warning, until a test or the list has them.
 clean_tree

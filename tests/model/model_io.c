@@ -217,6 +217,10 @@ void model_step_zero(struct model *model)
     unsigned flags = rng_percent(model->rng, 50) ? LUN_MAY_UNMAP : 0;
     if (flags && rng_percent(model->rng, 20))
         flags |= LUN_FAST_ONLY;
+    /* What zeros with allocation map of a reserved LUN depends on what is its own: promises.c. */
+    struct lun_info info = {0};
+    if (NAIVE->lun_describe(slot.naive, &info) == 0 && info.is_reserved)
+        flags |= LUN_MAY_UNMAP;
     replay_trace(model->replay, "  flags %u", flags);
     int real = REAL->lun_zero(slot.real, len, offset, flags | model_pick_fua(model));
     if (model_is_full(model, real))

@@ -7,8 +7,12 @@
  * nothing that was acknowledged is lost when it is opened again, with or without a power cut. No
  * step hangs or aborts. A failed data write may have left old or new in each of its sectors.
  *
+ * Mode "no-room": the file system below is full. Data that needs room gets ENOSPC; checkpoints,
+ * recovery and deletes go on.
+ *
  * Mode "damage": one metadata block of a closed pool is flipped or lost. The pool opens or is
- * refused; what it serves is right, or an error.
+ * refused; what it serves is right, or an error. Mode "damage-each": the same with a bit of each
+ * metadata block in turn, and what is read at all is missed by the check.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -120,30 +124,93 @@ static void faults_run_script(struct replay *replay)
     replay_fail(replay, "more than %d calls: give fewer steps", FAULTS_NTH_MAX);
 }
 
+/* ---- no room below */
+
+/* The pool goes on although what is below gives no room any more. */
+static void faults_need_healthy(struct sim *sim)
+{
+    struct pool_info info;
+    int r = pool_checkpoint(sim->pool);
+    pool_get_info(sim->pool, &info);
+    if (r < 0 || info.health >= POOL_READ_ONLY)
+        replay_fail(sim->replay, "without room below, a checkpoint gives %d, the pool is %s", r,
+                    pool_health_name(info.health));
+}
+
+static void faults_delete_all(struct sim *sim)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const char *name = sim->now->objects[i].name;
+        if (!name[0] || strchr(name, '@'))
+            continue;
+        int r = lun_delete(sim->pool, name, true, 0, &sim->why);
+        if (r < 0)
+            replay_fail(sim->replay, "without room below, deleting %s gives %d: %s", name, r,
+                        sim->why.text);
+    }
+    memset(sim->now->objects, 0, sizeof(sim->now->objects));
+}
+
+static void faults_run_no_room(struct replay *replay)
+{
+    struct sim sim;
+    struct rng rng = rng_of(replay->seed);
+    sim_begin(&sim, replay);
+    sim.rng = &rng;
+    sim_prepare(&sim);
+    simdev_set_room(sim.disk, rng_below(&rng, 400));
+    sim.faults_armed = true;
+    int r = 0;
+    for (uint64_t step = 0; r >= 0 && step < replay->steps; step++)
+    {
+        if (replay_step(replay, step, &rng))
+            r = sim_random_op(&sim);
+    }
+    replay_count(replay, "no-room: %s", r < 0 ? "an operation was refused" : "all done");
+    simdev_set_room(sim.disk, 0);
+    faults_need_healthy(&sim);
+    sim.faults_armed = false;
+    struct simdev_crash_policy policy = simdev_random_policy(&rng);
+    sim_recover(&sim, &policy, false);
+    faults_need_healthy(&sim);
+    faults_delete_all(&sim);
+    sim_drain(&sim);
+    faults_need_healthy(&sim);
+    sim_end(&sim);
+}
+
 /* ---- damage */
+
+static const struct
+{
+    uint32_t magic;
+    const char *name;
+} faults_kinds[] = {
+    {DISK_MAGIC_SUPER, "superblock"}, {DISK_MAGIC_BITMAP, "bitmap"}, {DISK_MAGIC_TABLE, "table"},
+    {DISK_MAGIC_NODE, "node"},        {DISK_MAGIC_PAGE, "page"},     {DISK_MAGIC_BATCH, "journal"},
+};
+
+/* The name of what the magic of block @blk says that it is; NULL: no metadata. */
+static const char *faults_kind(struct simdev *disk, uint64_t blk)
+{
+    struct disk_header header;
+    simdev_peek(disk, &header, sizeof(header), blk * BLK_BYTES);
+    for (unsigned kind = 0; kind < ARRAY_SIZE(faults_kinds); kind++)
+        if (le32_get(header.magic) == faults_kinds[kind].magic)
+            return faults_kinds[kind].name;
+    return NULL;
+}
 
 /* A random block whose magic says that it is metadata, and its name; false: none was found. */
 static bool faults_pick_metadata(struct sim *sim, uint64_t *blk, const char **what)
 {
-    static const struct
-    {
-        uint32_t magic;
-        const char *name;
-    } kinds[] = {
-        {DISK_MAGIC_SUPER, "superblock"}, {DISK_MAGIC_BITMAP, "bitmap"},
-        {DISK_MAGIC_TABLE, "table"},      {DISK_MAGIC_NODE, "node"},
-        {DISK_MAGIC_PAGE, "page"},        {DISK_MAGIC_BATCH, "journal"},
-    };
-    unsigned kind = (unsigned)rng_below(sim->rng, ARRAY_SIZE(kinds));
+    unsigned kind = (unsigned)rng_below(sim->rng, ARRAY_SIZE(faults_kinds));
     uint64_t count = 0;
-    *what = kinds[kind].name;
+    *what = faults_kinds[kind].name;
     for (uint64_t i = 0; i < sim->now->pool_bytes / BLK_BYTES; i++)
-    {
-        struct disk_header header;
-        simdev_peek(sim->disk, &header, sizeof(header), i * BLK_BYTES);
-        if (le32_get(header.magic) == kinds[kind].magic && rng_below(sim->rng, ++count) == 0)
+        if (faults_kind(sim->disk, i) == *what && rng_below(sim->rng, ++count) == 0)
             *blk = i;
-    }
     return count > 0;
 }
 
@@ -197,6 +264,30 @@ static void faults_damage_block(struct sim *sim, uint64_t blk)
     simdev_poke(sim->disk, bytes, sizeof(bytes), blk * BLK_BYTES);
 }
 
+/* Opens the closed pool, reads all of it, checks it and closes it again. Whether anything was found
+ * wrong; what is served wrong ends the run. */
+static bool faults_examine(struct sim *sim, const char *what, uint64_t blk)
+{
+    struct check_result result = {0};
+    int r = sim_open(sim, sim->disk, &sim->pool);
+    replay_trace(sim->replay, "%s in block %" PRIu64 " was damaged: open gives %d %s", what, blk, r,
+                 r < 0 ? sim->why.text : "");
+    replay_count(sim->replay, "%s: %s: %s", sim->replay->mode, what, r < 0 ? "refused" : "opened");
+    if (r < 0 && sim->why.text[0] == '\0')
+        replay_fail(sim->replay, "the pool is refused (%d) without a reason", r);
+    if (r < 0)
+        return true;
+    uint64_t unreadable = faults_read_all(sim);
+    r = pool_check(sim->pool, faults_report_cb, sim->replay, &result);
+    if (unreadable > 0 && r == 0 && result.errors == 0)
+        replay_fail(sim->replay, "%" PRIu64 " sectors cannot be read, and the check finds nothing",
+                    unreadable);
+    ignore_error((int)faults_read_all(sim), "what can be read must be right still");
+    ignore_error(pool_close(sim->pool), "it may be damaged");
+    sim->pool = NULL;
+    return r < 0 || result.errors > 0;
+}
+
 static void faults_run_damage(struct replay *replay)
 {
     struct sim sim;
@@ -226,28 +317,51 @@ static void faults_run_damage(struct replay *replay)
     const char *what = NULL;
     if (faults_pick_metadata(&sim, &blk, &what))
         faults_damage_block(&sim, blk);
-    replay_quiet_log(replay);
-    r = sim_open(&sim, sim.disk, &sim.pool);
-    replay_trace(replay, "%s in block %" PRIu64 " was damaged: open gives %d %s", what, blk, r,
-                 r < 0 ? sim.why.text : "");
-    replay_count(replay, "damage: %s: %s", what, r < 0 ? "refused" : "opened");
-    if (r < 0 && sim.why.text[0] == '\0')
-        replay_fail(replay, "the pool is refused (%d) without a reason", r);
     sim.faults_armed = true;
-    if (r == 0)
+    sim.pool = NULL;
+    if (faults_examine(&sim, what, blk))
+        replay_count(replay, "damage: %s: noticed", what);
+    sim_end(&sim);
+}
+
+/* A bit of each metadata block in turn. */
+static void faults_run_damage_each(struct replay *replay)
+{
+    struct sim sim;
+    struct rng rng = rng_of(replay->seed);
+    sim_begin(&sim, replay);
+    sim.rng = &rng;
+    sim_prepare(&sim);
+    for (uint64_t step = 0; step < replay->steps; step++)
     {
-        struct check_result result = {0};
-        uint64_t unreadable = faults_read_all(&sim);
-        r = pool_check(sim.pool, faults_report_cb, replay, &result);
-        if (unreadable > 0 && r == 0 && result.errors == 0)
-            replay_fail(replay, "%" PRIu64 " sectors cannot be read, and the check finds nothing",
-                        unreadable);
-        if (unreadable > 0)
-            replay_count(replay, "damage: %s: reads fail, check finds it", what);
-        ignore_error((int)faults_read_all(&sim), "what can be read must be right still");
+        if (replay_step(replay, step, &rng))
+            ignore_error(sim_random_op(&sim), "what fails here is a failure of its own");
     }
-    else
-        sim.pool = NULL;
+    int r = pool_close(sim.pool);
+    sim.pool = NULL;
+    if (r < 0)
+        replay_fail(replay, "pool_close() gives %d", r);
+    struct simdev *pristine = simdev_copy(sim.disk, replay->seed);
+    simdev_watch_reads(sim.disk);
+    if (faults_examine(&sim, "nothing", 0))
+        replay_fail(replay, "damage is found where there is none");
+    for (uint64_t blk = 0; blk < sim.now->pool_bytes / BLK_BYTES; blk++)
+    {
+        const char *what = faults_kind(pristine, blk);
+        if (!what)
+            continue;
+        bool is_needed = simdev_was_read(sim.disk, blk) && strcmp(what, "superblock") != 0 &&
+                         strcmp(what, "journal") != 0; /* of one there are more, one is over */
+        struct sim copy = sim;
+        copy.disk = simdev_copy(pristine, blk);
+        simdev_rot(copy.disk, &rng, 1, BLK_BYTES, blk * BLK_BYTES);
+        bool is_noticed = faults_examine(&copy, what, blk);
+        if (is_needed && !is_noticed)
+            replay_fail(replay, "damage to block %" PRIu64 ", a %s, is not noticed", blk, what);
+        replay_count(replay, "damage-each: %s: %s", what, is_noticed ? "noticed" : "not needed");
+        simdev_destroy(copy.disk);
+    }
+    simdev_destroy(pristine);
     sim_end(&sim);
 }
 
@@ -255,6 +369,10 @@ static void faults_run(struct replay *replay)
 {
     if (strcmp(replay->mode, "damage") == 0)
         faults_run_damage(replay);
+    else if (strcmp(replay->mode, "damage-each") == 0)
+        faults_run_damage_each(replay);
+    else if (strcmp(replay->mode, "no-room") == 0)
+        faults_run_no_room(replay);
     else
         faults_run_script(replay);
 }
@@ -268,14 +386,16 @@ static bool faults_summary(const struct replay_stats *stats)
 
 int main(int argc, char **argv)
 {
-    static const char *modes[ARRAY_SIZE(faults_modes) + 2];
+    static const char *modes[ARRAY_SIZE(faults_modes) + 4];
     for (unsigned i = 0; i < ARRAY_SIZE(faults_modes); i++)
         modes[i] = faults_modes[i].mode;
     modes[ARRAY_SIZE(faults_modes)] = "damage";
+    modes[ARRAY_SIZE(faults_modes) + 1] = "no-room";
+    modes[ARRAY_SIZE(faults_modes) + 2] = "damage-each";
     static const struct replay_program program = {
         .name = "test_faults",
         .modes = modes,
-        .runs = 27,
+        .runs = 33,
         .steps = 40,
         .seeds_path = FAULTS_SEEDS,
         .run = faults_run,

@@ -43,8 +43,7 @@ static void sim_try_cut(struct sim *sim, struct rng *rng, uint64_t k,
     if (!simdev_is_off(sim->disk))
         _exit(SIM_NOT_CUT);
     sim_count_cut(sim, sim_cut_phase(sim->disk));
-    struct rng own = rng_of(k);
-    sim->rng = &own;
+    *rng = rng_of(k);
     sim_recover(sim, policy, false);
     sim_drain(sim);
     sim_verify_live(sim);

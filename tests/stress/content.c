@@ -5,6 +5,7 @@
  * Order: a writer raises zeroed and started before its command, acked after it. A reader looks at
  * acked before its command, at started and zeroed after it. So what it finds must be between.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,9 +64,12 @@ const char *sector_judge(struct world *world, const uint8_t *bytes, uint32_t fam
         return "another family's sector";
     if (sector.lba != lba)
         return "a sector of another place";
-    if (ordinal && !ordinal_descends(world, ordinal, sector.ordinal))
-        return "a sector of a line that is no ancestor";
-    return NULL;
+    if (!ordinal || ordinal_descends(world, ordinal, sector.ordinal))
+        return NULL;
+    static _Thread_local char text[80];
+    snprintf(text, sizeof(text), "a sector of line %u, which is no ancestor of %u", sector.ordinal,
+             ordinal);
+    return text;
 }
 
 uint32_t ordinal_new(struct world *world, uint32_t parent)

@@ -137,6 +137,7 @@ static void batch_make(struct task *task, struct batch *batch)
 static int batch_run(struct task *task, struct batch *batch)
 {
     char source[2 * NAME_BYTES], base[NAME_BYTES], template[2 * NAME_BYTES];
+    INVARIANT(batch->count > 0);
     memcpy(base, batch->clones[0]->name, sizeof(base));
     snprintf(source, sizeof(source), "%s%s%s", task->name, batch->snap ? "@" : "",
              batch->snap ? batch->snap->name : "");

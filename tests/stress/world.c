@@ -157,6 +157,7 @@ void *watchdog(void *opaque)
         if (least_ms >= STUCK_MS && least_ms < STUCK_ALONE_MS)
             fail("nothing moves since %u s:", least_ms / 1000);
     }
+    self = NULL;
     return NULL;
 }
 

@@ -211,3 +211,14 @@ void host_forge(struct engine_host *host, uint64_t blk, uint64_t offset, const v
     memcpy(block, &crc, sizeof(crc));
     simdev_poke(host->disk, block, sizeof(block), blk * BLK_BYTES);
 }
+
+bool host_has_event(struct engine_host *host, const char *name, const char *object)
+{
+    AUTO_FREE struct event *list = NULL;
+    size_t count;
+    host_must(host, event_list(host->pool, 0, &list, &count), "event_list");
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].name, name) == 0 && strcmp(list[i].object, object) == 0)
+            return true;
+    return false;
+}

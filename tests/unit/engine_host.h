@@ -58,6 +58,8 @@ int host_unmap(struct engine_host *host, const char *name, uint64_t lba, uint64_
 /* Whether all bytes of these blocks are @value. */
 bool host_holds(struct engine_host *host, const char *name, uint64_t lba, uint64_t blks,
                 uint8_t value);
+/* Whether there is an event @name about @object. */
+bool host_has_event(struct engine_host *host, const char *name, const char *object);
 /* Makes all that was done durable. */
 void host_flush(struct engine_host *host);
 

@@ -178,6 +178,7 @@ static void test_rot_in_trees(void)
     rot(places.map_a);
     CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
     CU_ASSERT_FALSE(host_holds(&host, "a", 0, 1, 1)); /* an error, and no wrong data */
+    CU_ASSERT_TRUE(host_has_event(&host, "pool.damaged", "a"));
     CU_ASSERT_TRUE(host_holds(&host, "b", 0, 4, 3));
     stop_finding("a tree of a cannot be read");
 
@@ -242,8 +243,20 @@ static void test_rot_in_catalog(void)
     struct places places = close_pool();
     rot(places.page);
     CU_ASSERT_EQUAL(host_open(&host, NULL), -EBADMSG);
-    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "pool check"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "its metadata is damaged"));
     host_stop(&host);
+}
+
+/* What is left of it is checked all the same. */
+static void test_rot_in_bitmap(void)
+{
+    start();
+    host_close(&host);
+    for (uint64_t slot = 0; slot < 2; slot++)
+        rot(DISK_HEAD_BITMAP + slot);
+    struct pool_open_options options = {.read_only = true};
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, &options), 0);
+    stop_finding("the bitmap of allocation group 0");
 }
 
 static int count_node(void *opaque, const struct node *node, unsigned level, struct tree_key low,
@@ -295,6 +308,7 @@ static CU_TestInfo check_tests[] = {
     {"misplaced, stale and foreign nodes", test_misplaced},
     {"nodes that cannot be", test_forged_nodes},
     {"rot in the catalog", test_rot_in_catalog},
+    {"rot in a bitmap", test_rot_in_bitmap},
     {"visiting a tree", test_visit},
     CU_TEST_INFO_NULL,
 };

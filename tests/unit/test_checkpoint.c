@@ -233,16 +233,35 @@ static void test_threads(void)
     CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
     host_create(&host, "a", 1024);
     CU_ASSERT_EQUAL(host_write(&host, "a", 0, 500, 1, LUN_FUA), 0);
-    host_snapshot(&host, "a", "s");
-    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 100, 2, 0), 0);
-    host_delete(&host, "a@s");
-    CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), 0);
-    CU_ASSERT_EQUAL(host_data_blks(&host), 500);
+    for (unsigned i = 0; i < 30; i++) /* also when their thread has not noticed yet */
+    {
+        host_snapshot(&host, "a", "s");
+        CU_ASSERT_EQUAL(host_write(&host, "a", 0, 100, 2, 0), 0);
+        host_delete(&host, "a@s");
+        CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), 0);
+        CU_ASSERT_EQUAL(host_data_blks(&host), 500);
+    }
     CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
     CU_ASSERT_EQUAL(host_check(&host), 0);
     host_reopen(&host);
     CU_ASSERT_TRUE(host_holds(&host, "a", 0, 100, 2));
     CU_ASSERT_TRUE(host_holds(&host, "a", 100, 400, 1));
+    host_stop(&host);
+}
+
+/* Who waits right after a delete waits for it, though the thread may not have woken up yet. */
+static void test_waiting(void)
+{
+    host_start(&host, NULL);
+    CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
+    for (unsigned round = 0; round < 100; round++)
+    {
+        host_create(&host, "a", 64);
+        CU_ASSERT_EQUAL(host_write(&host, "a", 0, 50, 1, 0), 0);
+        host_delete(&host, "a");
+        CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), 0);
+        CU_ASSERT_EQUAL(host_data_blks(&host), 0);
+    }
     host_stop(&host);
 }
 
@@ -276,6 +295,7 @@ static CU_TestInfo cache_tests[] = {
 static CU_TestInfo jobs_tests[] = {
     {"listing and waiting", test_jobs},
     {"with threads", test_threads},
+    {"waiting for them", test_waiting},
     {"the tail of a shrunken LUN", test_trim},
     CU_TEST_INFO_NULL,
 };

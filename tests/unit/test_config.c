@@ -71,6 +71,10 @@ static void test_commented_lines(void)
     CU_ASSERT_EQUAL(config->checkpoint_ms, 5000);
     CU_ASSERT_EQUAL(config->mgmt_mode, 0666);
     CU_ASSERT_EQUAL(config->iscsi_portals.count, 1);
+    CU_ASSERT_EQUAL(config->iscsi_sessions, 512);
+    CU_ASSERT_EQUAL(config->iscsi_login_ms, 15000);
+    CU_ASSERT_EQUAL(config->iscsi_data_bytes, UINT64_C(1) << 30);
+    CU_ASSERT_STRING_EQUAL(config->iscsi_redirect, "192.0.2.11:3260");
     config_free(config);
 }
 
@@ -123,6 +127,9 @@ static void test_mistakes(void)
         {"[pool]\ncheckpoint_interval = 5 parsecs\n", 2, "not a duration"},
         {"[pool]\ndiscard = perhaps\n", 2, "neither yes nor no"},
         {"[nbd]\nthreads = 0\n", 2, "outside 1 to 1024"},
+        {"[iscsi]\nsessions = 0\n", 2, "outside 1 to 60000"},
+        {"[iscsi]\nlogin_timeout = 1ms\n", 2, "out of range"},
+        {"[iscsi]\nredirect = elsewhere\n", 2, "not ADDRESS:PORT"},
         {"[nbd]\ntls = sometimes\n", 2, "none of: off on require"},
         {"[nbd]\ntls = o\n", 2, "none of: off on require"},
         {"[nbd]\nlisten = example.com\n", 2, "not ADDRESS:PORT"},

@@ -271,10 +271,16 @@ static void complete(const char *words, const char *expected)
 
 static void test_completion(void)
 {
-    complete("", "pool\nserve\nlun\nsnapshot\nigroup\nmapping\niscsi\ntree\ndf\nfreed\nevent\njob\n"
-                 "server\nhelp\n");
+    complete("",
+             "pool\nserve\nlun\nclone\nsnapshot\nvolume\nqtree\nquota\nexplain\nigroup\nmapping\n"
+             "iscsi\nqos\ntop\nmetrics\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
+    complete("qos ", "class\nset\nshow\n");
+    complete("qos class create x --ma", "--max-iops=\n--max-bps=\n");
     complete("s", "serve\nsnapshot\nserver\n");
-    complete("snapshot ", "create\nshow\ndelete\nrename\nrestore\n");
+    complete("snapshot ", "create\nshow\ndelete\nlock\nrename\nrestore\npolicy\n");
+    complete("volume ", "create\nshow\nmodify\nresize\nrename\ndelete\nautodelete\nclone\n");
+    complete("volume clone s", "show\nsplit\n");
+    complete("quota ", "rule\non\noff\nreport\n");
     complete("snapshot re", "rename\nrestore\n");
     complete("snapshot fly", "");
     complete("iscsi ", "portal\nsession\nchap\n");
@@ -376,10 +382,10 @@ static void test_uris(void)
     CU_ASSERT_STRING_EQUAL(address.socket, "/run/a b/nbd?.sock");
     uri_free_address(&address);
 
-    AUTO_FREE char *tcp = uri_of_address("::1", "10810", true);
-    CU_ASSERT_STRING_EQUAL(tcp, "nbds://[::1]:10810/");
+    AUTO_FREE char *tcp = uri_of_address("::1", "10810");
+    CU_ASSERT_STRING_EQUAL(tcp, "nbd://[::1]:10810/");
     CU_ASSERT_EQUAL(uri_parse(tcp, &address), 0);
-    CU_ASSERT_TRUE(address.is_tls);
+    CU_ASSERT_FALSE(address.is_tls);
     CU_ASSERT_STRING_EQUAL(address.host, "::1");
     CU_ASSERT_STRING_EQUAL(address.port, "10810");
     uri_free_address(&address);
@@ -391,6 +397,41 @@ static void test_uris(void)
     CU_ASSERT_EQUAL(uri_parse("http://host", &address), -EINVAL);
     CU_ASSERT_EQUAL(uri_parse("nbd+unix:///", &address), -EINVAL);
     CU_ASSERT_EQUAL(uri_parse("", &address), -EINVAL);
+}
+
+static void test_tls_uris(void)
+{
+    struct nbd_address address;
+    AUTO_FREE char *socket = uri_of_socket("/run/s");
+    AUTO_FREE char *keys = uri_with_tls(socket, NULL, "/etc/a&b.psk", "alice");
+    CU_ASSERT_STRING_EQUAL(keys, "nbds+unix://alice@/?socket=/run/s&tls-psk-file=/etc/a%26b.psk");
+    AUTO_FREE char *export = uri_of_export(keys, "vm1");
+    CU_ASSERT_STRING_EQUAL(export,
+                           "nbds+unix://alice@/vm1?socket=/run/s&tls-psk-file=/etc/a%26b.psk");
+    CU_ASSERT_EQUAL_FATAL(uri_parse(export, &address), 0);
+    CU_ASSERT_TRUE(address.is_tls);
+    CU_ASSERT_STRING_EQUAL(address.user, "alice");
+    CU_ASSERT_STRING_EQUAL(address.keys, "/etc/a&b.psk");
+    CU_ASSERT_STRING_EQUAL(address.socket, "/run/s");
+    CU_ASSERT_PTR_NULL(address.certificates);
+    uri_free_address(&address);
+
+    AUTO_FREE char *tcp = uri_of_address("", "10809");
+    AUTO_FREE char *certified = uri_with_tls(tcp, "/etc/pki", NULL, NULL);
+    CU_ASSERT_STRING_EQUAL(certified, "nbds://0.0.0.0:10809/?tls-certificates=/etc/pki");
+    AUTO_FREE char *reachable = uri_reachable(certified, "target1");
+    CU_ASSERT_STRING_EQUAL(reachable, "nbds://target1:10809/?tls-certificates=/etc/pki");
+    CU_ASSERT_EQUAL_FATAL(uri_parse(reachable, &address), 0);
+    CU_ASSERT_STRING_EQUAL(address.host, "target1");
+    CU_ASSERT_STRING_EQUAL(address.certificates, "/etc/pki");
+    uri_free_address(&address);
+    AUTO_FREE char *six = uri_reachable("nbds://bob@[::]:10809/", "target1");
+    CU_ASSERT_STRING_EQUAL(six, "nbds://bob@target1:10809/");
+    AUTO_FREE char *same = uri_reachable("nbd+unix:///?socket=/a@0.0.0.0:1", "target1");
+    CU_ASSERT_STRING_EQUAL(same, "nbd+unix:///?socket=/a@0.0.0.0:1");
+    AUTO_FREE char *plain = uri_with_tls("nbd://host/", NULL, NULL, NULL);
+    CU_ASSERT_STRING_EQUAL(plain, "nbds://host/");
+    CU_ASSERT_PTR_NULL(uri_with_tls("http://host/", NULL, NULL, NULL));
 }
 
 static CU_TestInfo ctl_tests[] = {
@@ -406,6 +447,7 @@ static CU_TestInfo ctl_tests[] = {
     {"fields", test_fields},
     {"savings", test_savings},
     {"NBD addresses", test_uris},
+    {"NBD addresses with TLS, and of all of a machine", test_tls_uris},
     CU_TEST_INFO_NULL,
 };
 

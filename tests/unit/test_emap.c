@@ -27,9 +27,9 @@ static struct emap_run lookup(uint64_t lba, uint64_t max)
 {
     AUTO_TREE_OP struct tree_op op;
     tree_op_init(&op, host.pool);
-    struct emap_run run = {0};
+    struct emap_run run = {0}, extent;
     int r;
-    while ((r = emap_lookup(&op, host_line(&host, "a"), lba, max, &run)) == -EAGAIN)
+    while ((r = emap_lookup(&op, host_line(&host, "a"), lba, max, &run, &extent)) == -EAGAIN)
         CU_ASSERT_EQUAL_FATAL(tree_op_load(&op), 0);
     CU_ASSERT_EQUAL(r, 0);
     return run;

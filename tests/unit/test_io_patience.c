@@ -167,15 +167,16 @@ static void test_forced_delete(void)
 static void test_volume_bound(void)
 {
     host_start(&host, NULL);
-    make_volume("p", 500, LONG_MS);
+    make_volume("p", 560, LONG_MS);
     host_create(&host, "p/a", 1000);
     host_create(&host, "p/b", 1000);
     host.pool->env = env_system(); /* the seeded one is for one thread */
     CU_ASSERT_EQUAL(pool_start(host.pool), 0);
-    CU_ASSERT_EQUAL(host_write(&host, "p/b", 0, 420, 1, 0), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "p/b", 0, 470, 1, 0), 0);
+    uint64_t before = count_events("volume.paused"); /* it may have waited for its own claims */
     struct waiter a;
     waiter_start(&a, "p/a", false);
-    CU_ASSERT_EQUAL(count_events("volume.paused"), 1);
+    CU_ASSERT_EQUAL(count_events("volume.paused"), before + 1);
     struct volume_attributes larger = {.size_bytes = 1000 * BLK_BYTES};
     CU_ASSERT_EQUAL(volume_modify(host.pool, "p", VOLUME_SET_SIZE, &larger, &host.why), 0);
     CU_ASSERT_EQUAL(waiter_end(&a), 0);

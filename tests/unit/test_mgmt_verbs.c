@@ -28,8 +28,9 @@ static void test_table(void)
  */
 static void test_access(void)
 {
-    static const char *const looking[] = {"show", "list", "follow", "wait",
-                                          "tree", "df",   "freed",  "status"};
+    static const char *const looking[] = {"show",  "list",   "follow",         "wait",
+                                          "tree",  "df",     "freed",          "status",
+                                          "space", "report", "split_estimate", "quota"};
     for (size_t i = 0; verb_at(i); i++)
     {
         const struct verb *verb = verb_at(i);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/pool/space_internal.h"
 #include "lun/pool/tree.h"
 #include "lun/volume/ledger.h"
 #include "tests/lib/cunit_main.h"
@@ -404,21 +405,23 @@ static void test_sparse_file(void)
     host_create(&host, "t", 4000);
     CU_ASSERT_EQUAL(write_all("t", 2000, 1), 0);
     host_settle(&host);
-    simdev_set_room(host.disk, HOST_POOL_BYTES / 2);
+    simdev_set_room(host.disk, 1000);
     CU_ASSERT_EQUAL(reserve("r", 10), -ENOSPC);
     CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "file system"));
     CU_ASSERT_EQUAL(pool_info().promised_bytes, 0);
-    CU_ASSERT_EQUAL(simdev_room(host.disk), HOST_POOL_BYTES / 2);
-    simdev_set_room(host.disk, HOST_POOL_BYTES);
+    CU_ASSERT_EQUAL(simdev_room(host.disk), 1000);
+    simdev_set_room(host.disk, HOST_POOL_BYTES / BLK_BYTES);
     CU_ASSERT_EQUAL(reserve("r", 10), 0);
-    CU_ASSERT_EQUAL(simdev_room(host.disk), 0);
+    uint64_t left_blks = simdev_room(host.disk);
+    CU_ASSERT_TRUE(left_blks < HOST_POOL_BYTES / BLK_BYTES - 1000);
+    simdev_set_room(host.disk, 0);
 
     uint64_t discards = simdev_count(host.disk, SIMDEV_DISCARD);
     host_delete(&host, "t");
     host_settle(&host);
     CU_ASSERT_EQUAL(simdev_count(host.disk, SIMDEV_DISCARD), discards);
     CU_ASSERT_EQUAL(pool_grow(host.pool, 2 * HOST_POOL_BYTES, &host.why), -ENOSPC);
-    simdev_set_room(host.disk, HOST_POOL_BYTES);
+    simdev_set_room(host.disk, HOST_POOL_BYTES / BLK_BYTES);
     CU_ASSERT_EQUAL(pool_grow(host.pool, 2 * HOST_POOL_BYTES, &host.why), 0);
     CU_ASSERT_EQUAL(simdev_room(host.disk), 0);
     host_delete(&host, "r"); /* nothing is promised any more */
@@ -462,8 +465,18 @@ static void test_broken_from_outside(void)
     CU_ASSERT_FALSE(has_event("promise.broken"));
     host_reopen(&host);
     CU_ASSERT_FALSE(has_event("promise.broken"));
+    uint64_t area_end = host.pool->space->area_end * BLK_BYTES;
     host_close(&host);
-    simdev_set_room(host.disk, 1 << 20);
+    struct device *below = simdev_open(host.disk);
+    uint64_t group_bytes = HOST_GROUP_BLKS * BLK_BYTES, head = DISK_GROUP_HEAD_BLKS * BLK_BYTES;
+    for (uint64_t at = area_end; at < HOST_POOL_BYTES; at = (at / group_bytes + 1) * group_bytes)
+    {
+        uint64_t from = at % group_bytes == 0 ? at + head : at;
+        uint64_t end = (at / group_bytes + 1) * group_bytes;
+        CU_ASSERT_EQUAL(below->ops->discard(below, end - from, from), 0);
+    }
+    device_close(below);
+    simdev_set_room(host.disk, 10);
     CU_ASSERT_EQUAL(host_open(&host, NULL), 0);
     CU_ASSERT_TRUE(has_event("promise.broken"));
     /* And the write that does not get its space. */

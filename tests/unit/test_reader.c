@@ -164,12 +164,21 @@ static void test_writer_huge_length(void)
     CU_ASSERT_TRUE(second.failed);
 }
 
+/* What an empty writer holds. */
+static void test_nothing(void)
+{
+    struct writer writer = {0};
+    struct reader reader = reader_of(writer.bytes, writer.len);
+    CU_ASSERT_EQUAL(reader_left(&reader), 0);
+    CU_ASSERT_FALSE(reader.failed);
+    CU_ASSERT_EQUAL(reader_u8(&reader), 0);
+    CU_ASSERT_TRUE(reader.failed);
+}
+
 static CU_TestInfo reader_tests[] = {
-    {"values", test_values},
-    {"up to the end", test_end_is_allowed},
-    {"one byte short", test_short},
-    {"huge length", test_huge_length},
-    CU_TEST_INFO_NULL,
+    {"values", test_values},        {"up to the end", test_end_is_allowed},
+    {"one byte short", test_short}, {"huge length", test_huge_length},
+    {"nothing", test_nothing},      CU_TEST_INFO_NULL,
 };
 
 static CU_TestInfo writer_tests[] = {

@@ -149,6 +149,24 @@ static void test_xcopy_wrong(void)
     CHECK_SENSE(xcopy(list, len), 0xa, 0x0d, 2);
 }
 
+/* Who knows the identifier of a LUN that it does not see gets nothing from it, nor into it, and is
+ * told what one is told that made the identifier up. */
+static void test_xcopy_of_others(void)
+{
+    uint8_t list[256];
+    CHECK_GOOD(host_write(nexus, 8, 64, data, 512));
+    size_t len = put_xcopy(list, 1, 8, 1000, 64);
+    CHECK_GOOD(xcopy(list, len));
+    CU_ASSERT_EQUAL(access_unmap(host.access, "other", NULL, NULL), 0);
+    host_clear(nexus, 0);
+    CHECK_SENSE(xcopy(list, len), 0xa, 0x0d, 2);
+    wire_put_u16(list + 84, 1); /* from there */
+    wire_put_u16(list + 86, 0);
+    CHECK_SENSE(xcopy(list, len), 0xa, 0x0d, 2);
+    list[56] ^= 1;
+    CHECK_SENSE(xcopy(list, len), 0xa, 0x0d, 2);
+}
+
 /* ---- tokens -------------------------------------------------------------------------------- */
 
 static size_t put_populate(uint8_t *list, uint64_t lba, uint32_t blocks)
@@ -384,11 +402,13 @@ static void test_full_pool(void)
     wire_put_u32(cdb + 10, sizeof(bulk) / 512);
     struct sending sending = {
         .lun = 2, .cdb = cdb, .cdb_len = 16, .out = bulk, .out_len = sizeof(bulk)};
-    const struct outcome *outcome = NULL;
+    const struct outcome *outcome;
     unsigned warnings = 0;
-    for (uint64_t at = 0; at < args.size_bytes; at += sizeof(bulk))
+    uint64_t at = 0;
+    do
     {
         wire_put_u64(cdb + 2, at / 512);
+        at += sizeof(bulk);
         outcome = host_send(nexus, &sending);
         if (outcome->status != SCSI_GOOD && outcome->key == 6)
         {
@@ -396,9 +416,7 @@ static void test_full_pool(void)
             warnings++;
             outcome = host_send(nexus, &sending);
         }
-        if (outcome->status != SCSI_GOOD)
-            break;
-    }
+    } while (outcome->status == SCSI_GOOD && at < args.size_bytes);
     CHECK_SENSE(outcome, 7, 0x27, 7);
     CU_ASSERT_EQUAL(warnings, 1);
     host_clear(nexus, 2);
@@ -415,9 +433,43 @@ static void test_full_pool(void)
     CHECK_GOOD(host_write(nexus, 0, 64, data, 512));
 }
 
+/* Somebody who is no SCSI host (NBD) fills the pool: hosts are told all the same, once. */
+static void test_threshold_by_others(void)
+{
+    struct lun_create_args args = {.name = "bulk", .size_bytes = UINT64_C(4) << 30};
+    struct lun *bulk = NULL;
+    struct pool_info info;
+    static uint8_t bytes[4 << 20];
+    memset(bytes, 0xa5, sizeof(bytes));
+    CU_ASSERT_EQUAL(lun_create(host.pool, &args, NULL), 0);
+    CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, "bulk", 0, &bulk, NULL), 0);
+    host_clear(nexus, 0);
+    scsi_target_check_space(host.target);
+    CU_ASSERT_EQUAL(host_clear(nexus, 0), 0);
+    for (uint64_t at = 0;; at += sizeof(bytes))
+    {
+        pool_get_info(host.pool, &info);
+        if (info.available_bytes < info.size_bytes / 10)
+            break;
+        CU_ASSERT_EQUAL_FATAL(lun_write(bulk, bytes, sizeof(bytes), at, 0), 0);
+    }
+    scsi_target_check_space(host.target);
+    for (uint32_t lun = 0; lun < 2; lun++)
+    {
+        const uint8_t ready[6] = {0};
+        const struct sending sending = {.lun = lun, .cdb = ready, .cdb_len = 6};
+        CHECK_SENSE(host_send(nexus, &sending), 6, 0x38, 0x07);
+        CHECK_GOOD(host_send(nexus, &sending));
+    }
+    scsi_target_check_space(host.target);
+    CU_ASSERT_EQUAL(host_clear(nexus, 0), 0);
+    lun_close(bulk);
+}
+
 static CU_TestInfo copy_tests[] = {
     {"EXTENDED COPY", test_xcopy},
     {"EXTENDED COPY that is wrong", test_xcopy_wrong},
+    {"EXTENDED COPY of LUNs of others", test_xcopy_of_others},
     {"a token is a point in time", test_token},
     {"tokens that are wrong", test_token_wrong},
     {"the token of zeros", test_zero_token},
@@ -426,6 +478,7 @@ static CU_TestInfo copy_tests[] = {
     {"SANITIZE of what is shared", test_sanitize_shared},
     {"SANITIZE on its own", test_sanitize_immediate},
     {"a full pool", test_full_pool},
+    {"the threshold, when others fill the pool", test_threshold_by_others},
     CU_TEST_INFO_NULL,
 };
 

@@ -416,13 +416,13 @@ static void test_power_loss(void)
     host_restart(&host);
     struct lun_info info;
     CU_ASSERT_EQUAL(lun_get_info(host.pool, "disk", &info, NULL), 0);
-    CU_ASSERT_EQUAL(scsi_target_check_foreign(host.target, info.id, false, NULL), -EBUSY);
+    CU_ASSERT_EQUAL(scsi_target_check_foreign(host.target, info.id, false, NULL), -EPERM);
     login_all();
     CU_ASSERT_EQUAL(reservation_type(), 3);
     CU_ASSERT_EQUAL(key_count(), 2);
     CHECK_GOOD(host_read(a, 0, 1, 512));
     CHECK_CONFLICT(host_read(b, 0, 1, 512));
-    CU_ASSERT_EQUAL(scsi_target_check_foreign(host.target, info.id, false, NULL), -EBUSY);
+    CU_ASSERT_EQUAL(scsi_target_check_foreign(host.target, info.id, false, NULL), -EPERM);
     CHECK_GOOD(pr_out(a, RELEASE, 3, 0xa, 0)); /* stored too, since APTPL still holds */
     logout_all();
     host_restart(&host);

@@ -244,6 +244,11 @@ static void test_rot_and_grow(void)
     struct simdev *disk = simdev_new(MIB, 2 * MIB, 1);
     struct device *device = simdev_open(disk);
     struct rng rng = rng_of(1);
+    simdev_watch_reads(disk);
+    uint8_t byte;
+    CU_ASSERT_EQUAL(device_read(device, &byte, 1, 2 * 4096 - 1), 0);
+    CU_ASSERT_TRUE(simdev_was_read(disk, 1) && !simdev_was_read(disk, 0) &&
+                   !simdev_was_read(disk, 2));
     simdev_rot(disk, &rng, 1, 1, 100);
     CU_ASSERT_NOT_EQUAL(peek(disk, 100), 0);
     uint64_t size_bytes = 0;
@@ -261,6 +266,35 @@ static void test_rot_and_grow(void)
     CU_ASSERT_EQUAL(device->ops->size(device, &size_bytes), 0);
     CU_ASSERT_EQUAL(size_bytes, 2 * MIB);
     device_close(device);
+    simdev_destroy(disk);
+}
+
+/* Only what was never written needs room; a discard gives it back. */
+static void test_room(void)
+{
+    struct simdev *disk = simdev_new(MIB, MIB, 1);
+    struct device *device = simdev_open(disk);
+    CU_ASSERT_EQUAL(put(device, 1, 4096, 4096), 0);
+    CU_ASSERT_EQUAL(device->ops->allocate(device, 2 * 4096, 2 * 4096), 0);
+    simdev_set_room(disk, 2);
+    CU_ASSERT_EQUAL(put(device, 2, 3 * 4096, 4096), 0);
+    CU_ASSERT_EQUAL(put(device, 3, 4 * 4096, 2 * 4096), 0); /* two of them are new */
+    simdev_set_room(disk, 1);
+    CU_ASSERT_EQUAL(put(device, 4, 3 * 4096, 5 * 4096), -ENOSPC);
+    CU_ASSERT_EQUAL(peek(disk, 5 * 4096), 3); /* nothing of it was done */
+    CU_ASSERT_EQUAL(put(device, 4, 4096, 6 * 4096), 0);
+    CU_ASSERT_EQUAL(device->ops->allocate(device, 1, MIB - 1), -ENOSPC);
+    struct simdev *copy = simdev_copy(disk, 2);
+    CU_ASSERT_EQUAL(device->ops->discard(device, 2 * 4096, 4096 + 1), 0);
+    CU_ASSERT_EQUAL(put(device, 5, SECTOR, MIB - SECTOR), 0);
+    CU_ASSERT_EQUAL(put(device, 5, SECTOR, 2 * 4096), -ENOSPC);
+    struct device *other = simdev_open(copy);
+    CU_ASSERT_EQUAL(put(other, 5, SECTOR, MIB - SECTOR), -ENOSPC);
+    simdev_set_room(copy, UINT64_MAX);
+    CU_ASSERT_EQUAL(put(other, 5, SECTOR, MIB - SECTOR), 0);
+    device_close(other);
+    device_close(device);
+    simdev_destroy(copy);
     simdev_destroy(disk);
 }
 
@@ -311,6 +345,7 @@ static CU_TestInfo simdev_tests[] = {
     {"each fault does what it says", test_faults},
     {"a failed sync loses writes for good", test_failed_sync},
     {"rot flips a bit, growth is not durable before a sync", test_rot_and_grow},
+    {"room", test_room},
     {"a copy is a disk of its own", test_copy_is_apart},
     {"the same seed gives the same image", test_repeatable},
     CU_TEST_INFO_NULL,

@@ -246,6 +246,12 @@ static void test_grow(void)
     host_start(&host, NULL);
     struct space_stats before = stats();
     struct reason why;
+    uint64_t would = 0;
+    CU_ASSERT_EQUAL(pool_grow(host.pool, HOST_POOL_BYTES / 2, &why), -EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "never shrinks"));
+    CU_ASSERT_EQUAL(pool_grow_dry_run(host.pool, HOST_POOL_BYTES, &would, &why), -EINVAL);
+    CU_ASSERT_EQUAL(pool_grow_dry_run(host.pool, 2 * HOST_POOL_BYTES + 1, &would, &why), 0);
+    CU_ASSERT_EQUAL(would, 2 * HOST_POOL_BYTES);
     CU_ASSERT_EQUAL(pool_grow(host.pool, HOST_POOL_BYTES + BLK_BYTES, &why), -EINVAL);
     CU_ASSERT_EQUAL(stats().total_blks, before.total_blks); /* not a whole group */
     CU_ASSERT_EQUAL(pool_grow(host.pool, 2 * HOST_POOL_BYTES, &why), 0);
@@ -262,6 +268,121 @@ static void test_grow(void)
     host_stop(&host);
 }
 
+/* Nodes go to their area, data does not; what lies below it keeps its room. */
+static void test_node_area(void)
+{
+    host_start(&host, NULL);
+    struct space *space = host.pool->space;
+    uint64_t begin = DISK_GROUP_HEAD_BLKS + 2 * host.pool->journal_half_blks;
+    uint64_t end = space->area_end, blk, got, area_blks = stats().reserve_blks;
+    CU_ASSERT_EQUAL(end, begin + area_blks);
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, begin, 8, &blk, &got),
+                          0); /* whatever the hint */
+    CU_ASSERT_TRUE(blk >= end);
+    space_cancel(space, blk, got);
+    uint64_t nodes = 0;
+    while ((blk = space_try_node(space)) < end)
+    {
+        CU_ASSERT_TRUE(blk >= begin);
+        nodes++;
+    }
+    CU_ASSERT_TRUE(nodes > 0 && nodes <= area_blks);
+    CU_ASSERT_TRUE(space_try_node(space) > end); /* there is none left in it */
+    space_free(space, begin, area_blks, true);
+    simdev_set_room(host.disk, 0);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    blk = space_try_node(space);
+    CU_ASSERT_TRUE(blk >= begin && blk < end); /* and there are some again */
+    host_crash(&host);
+    host_stop(&host);
+}
+
+/* The file system below is full: data gets ENOSPC, everything else goes on, and a delete helps. */
+static void test_no_room_below(void)
+{
+    host_start(&host, NULL);
+    struct reason why;
+    host_create(&host, "a", 4096);
+    host_create(&host, "b", 4096);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 1024, 1, 0), 0);
+    host_settle(&host);
+    simdev_set_room(host.disk, 0);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 0, 1024, 2, 0), -ENOSPC);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 8, 3, 0), 0); /* its own blocks have room */
+    CU_ASSERT_TRUE(host_has_event(&host, "pool.no-room-below", "b"));
+    for (unsigned i = 0; i < 3; i++)
+    {
+        host_clone(&host, "a", "c");
+        host_snapshot(&host, "c", "s");
+        host_reopen(&host);
+        CU_ASSERT_EQUAL(host_write(&host, "c", 64 * i, 1, 2, LUN_FUA), -ENOSPC);
+        CU_ASSERT_EQUAL(lun_delete(host.pool, "c", true, 0, &why), 0);
+        host_settle(&host);
+        CU_ASSERT_EQUAL(host_check(&host), 0);
+    }
+    host_crash_open(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "a", 0, 8, 3) && host_holds(&host, "a", 8, 1016, 1));
+    CU_ASSERT_EQUAL(pool_grow(host.pool, 2 * HOST_POOL_BYTES, &why), -ENOSPC);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "no room for its metadata"));
+    host_delete(&host, "a");
+    host_settle(&host);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 0, 512, 2, 0), 0);
+    host_reopen(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "b", 0, 512, 2));
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
+/* Blocks that were freed keep their room unless they were discarded, and are found again. */
+static void test_room_of_freed(void)
+{
+    struct pool_info info;
+    host_start(&host, NULL);
+    host_create(&host, "a", 4096);
+    host_create(&host, "b", 4096);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 512, 1, 0), 0);
+    host_settle(&host);
+    simdev_set_room(host.disk, 0);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 0, 1, 2, 0), -ENOSPC);
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.health, POOL_HEALTHY); /* it has space; who lacks it is another one */
+    for (uint64_t lba = 0; lba < 512; lba += 64)
+        CU_ASSERT_EQUAL(host_unmap(&host, "a", lba, 32), 0);
+    host_settle(&host);
+    for (uint64_t lba = 0; lba < 200; lba += 8)
+        CU_ASSERT_EQUAL(host_write(&host, "b", lba, 8, 2, 0), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "b", 300, 300, 2, 0), -ENOSPC);
+    host_reopen(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "b", 0, 200, 2) && host_holds(&host, "a", 32, 32, 1));
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
+/* A pool that was made without it, or copied as a sparse file, gets its room when it is opened. */
+static void test_room_at_open(void)
+{
+    host_start(&host, NULL);
+    host_create(&host, "a", 4096);
+    uint64_t begin = DISK_GROUP_HEAD_BLKS + 2 * host.pool->journal_half_blks;
+    uint64_t end = host.pool->space->area_end;
+    host_close(&host);
+    struct device *device = simdev_open(host.disk);
+    CU_ASSERT_EQUAL(device->ops->discard(device, BLK_BYTES, (end - 1) * BLK_BYTES), 0);
+    device_close(device);
+    simdev_set_room(host.disk, 1);
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    host_close(&host);
+    device = simdev_open(host.disk);
+    CU_ASSERT_EQUAL(device->ops->allocate(device, BLK_BYTES, (end - 1) * BLK_BYTES), 0);
+    CU_ASSERT_EQUAL(device->ops->discard(device, BLK_BYTES, (end - 1) * BLK_BYTES), 0);
+    device_close(device);
+    simdev_set_room(host.disk, 0); /* not even that: it is opened all the same */
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    CU_ASSERT_TRUE(begin < end);
+    host_stop(&host);
+}
+
 static CU_TestInfo space_tests[] = {
     {"bits", test_bits},
     {"taking and giving back", test_take_and_cancel},
@@ -274,6 +395,10 @@ static CU_TestInfo space_tests[] = {
     {"a damaged bitmap", test_damaged_bitmap},
     {"whole groups", test_usable},
     {"growing", test_grow},
+    {"the area for nodes", test_node_area},
+    {"a full file system below", test_no_room_below},
+    {"room of what was freed", test_room_of_freed},
+    {"room is taken when a pool is opened", test_room_at_open},
     CU_TEST_INFO_NULL,
 };
 

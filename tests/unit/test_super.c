@@ -122,8 +122,8 @@ static void forge_all(size_t offset, const void *bytes, size_t len)
 #define FORGE(field, value)                                                                        \
     do                                                                                             \
     {                                                                                              \
-        __typeof__(((struct disk_super *)0)->field) forged = value;                                \
-        forge_all(offsetof(struct disk_super, field), &forged, sizeof(forged));                    \
+        struct disk_super forged = {.field = value};                                               \
+        forge_all(offsetof(struct disk_super, field), &forged.field, sizeof(forged.field));        \
     } while (0)
 
 static void test_features(void)

@@ -93,7 +93,11 @@ static void test_durations(void)
     CU_ASSERT_EQUAL(ms, 120000);
     CU_ASSERT_EQUAL(units_parse_ms("1h", &ms, NULL), 0);
     CU_ASSERT_EQUAL(ms, 3600000);
-    CU_ASSERT_EQUAL(units_parse_ms("1d", &ms, NULL), -EINVAL);
+    CU_ASSERT_EQUAL(units_parse_ms("1d", &ms, NULL), 0);
+    CU_ASSERT_EQUAL(ms, 86400000);
+    CU_ASSERT_EQUAL(units_parse_ms("4w", &ms, NULL), 0);
+    CU_ASSERT_EQUAL(ms, 4 * UINT64_C(604800000));
+    CU_ASSERT_EQUAL(units_parse_ms("1y", &ms, NULL), -EINVAL);
     CU_ASSERT_EQUAL(units_parse_ms("ms", &ms, NULL), -EINVAL);
     CU_ASSERT_EQUAL(units_parse_ms("18446744073709551615h", &ms, NULL), -EINVAL);
 }

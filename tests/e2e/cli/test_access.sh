@@ -80,6 +80,23 @@ refused 1 "--force" igroup delete web --dry-run
 json mappings.0.lun vm1 igroup delete web --force --dry-run
 json count 2 igroup show
 
+# ---- how hosts see it ----
+ok lun modify vm1
+says "iSCSI hosts see vm1 as: an ordinary disk."
+ok lun modify vm1 --read-only yes --removable on
+says "iSCSI hosts see vm1 as: read-only, removable."
+json removable false lun modify vm1 --removable no
+json read_only true lun modify vm1
+json native_512 true lun modify vm1 --native-512 yes
+json read_only false lun modify vm1 --read-only no --native-512 no
+refused 2 "--read-only: " lun modify vm1 --read-only perhaps
+refused 1 "lunette lun show" lun modify none --read-only yes
+ok lun create vm4 64M --sector 4096
+refused 1 "sectors of 4096 bytes" lun modify vm4 --native-512 yes
+[[ $err == *"lunette lun modify --help"* ]] || fail "no hint: $err"
+ok lun delete vm4
+ok lun modify vm1 --read-only yes
+
 # A mapping follows a rename and ends with the LUN, also while there is no portal.
 ok lun rename vm1 first
 json mappings.0.lun first mapping show
@@ -133,6 +150,7 @@ server_start --iscsi 127.0.0.1:0
 json count 2 igroup show
 json mappings.0.lun_id 5 mapping show first
 json count 1 iscsi chap show
+json read_only true lun modify first
 json count 1 iscsi portal show
 portal=$("$probe" json portals.0.address <<<"$out")
 target=$("$probe" json portals.0.target <<<"$out")
@@ -147,6 +165,25 @@ for words in "iscsiadm -m node -T $target -p $portal --login" "multipath -ll" \
     "Connect-IscsiTarget -NodeAddress $target"; do
     says "$words"
 done
+# The record of the igroup counts for its hosts, an initiator's own more.
+for words in "node.session.auth.username -v web" "user=web,password=SECRET" "<auth username='web'>" \
+    "--direction=uni --level=required --authname=web" "ONEWAYCHAP -ChapUsername web" \
+    "put in what stands for SECRET." 'vendor "LUNETTE"'; do
+    says "$words"
+done
+[[ $out != *$secret* ]] || fail "lun attach shows a secret"
+printf '%s\n%s-2\n' $secret $secret | "$lunette" iscsi chap set $host --user own --mutual-user back >/dev/null
+ok lun attach first
+for words in "node.session.auth.username -v own" "node.session.auth.username_in -v back" \
+    "--direction=mutual --level=required --authname=back" "MUTUALCHAP -ChapUsername own" \
+    "Set-IscsiChapSecret"; do
+    says "$words"
+done
+printf '%s\n' $secret | "$lunette" iscsi chap set $host --user "o'b <x> \$y" >/dev/null
+ok lun attach first
+says "node.session.auth.username -v 'o'\\''b <x> \$y'"
+says "<auth username='o&#39;b &#60;x&#62; \$y'>"
+ok iscsi chap delete $host
 refused 1 "lunette iscsi session show" iscsi session terminate $host
 refused 1 "lunette iscsi session show" iscsi session terminate --id 7 --dry-run
 
@@ -157,6 +194,17 @@ if command -v iscsi-inq >/dev/null; then
     iscsi-inq -i $host "iscsi://web%$secret@$portal/$target/5" >"$work/inq" 2>&1 ||
         fail "no login with the right secret: $(<"$work/inq")"
     ok iscsi chap delete igroup:web
+fi
+
+# A read-only LUN refuses hosts' writes; they are told when it changes.
+if command -v qemu-io >/dev/null; then
+    checks=$((checks + 2))
+    run iscsi chap delete igroup:web
+    image=driver=raw,file.driver=iscsi,file.transport=tcp,file.portal=$portal,file.target=$target
+    image+=,file.lun=5,file.initiator-name=$host
+    qemu-io --image-opts "$image" -c 'write 0 4k' >"$work/ro" 2>&1 && fail "wrote to a read-only LUN"
+    ok lun modify first --read-only no
+    qemu-io --image-opts "$image" -c 'write 0 4k' >"$work/ro" 2>&1 || fail "no write: $(<"$work/ro")"
 fi
 
 # A client that stays, and is ended.

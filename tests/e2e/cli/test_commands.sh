@@ -149,9 +149,10 @@ server=
 if [[ $engine == lun ]]; then
     json errors 0 pool check --pool "$pool"
     ok pool dump objects --pool "$pool"
-    json size_bytes 2147483648 pool grow 2G --pool "$pool" --dry-run
+    json size_bytes '*' pool grow 2G --pool "$pool" --dry-run
+    would=$("$probe" json size_bytes <<<"$out")
     json file_bytes 1073741824 pool show --pool "$pool"
-    ok pool grow +1G --pool "$pool"
+    json size_bytes "$would" pool grow +1G --pool "$pool" # whole allocation groups
     json file_bytes 2147483648 pool show --pool "$pool"
     server_start
     ok pool grow +1G

@@ -46,14 +46,23 @@ refused 3 "no server answers on /nonexistent/x" lun show --socket /nonexistent/x
 refused 3 "no server answers" server status --wait 1ms
 
 # ---- refused: 1 ----
-refused 1 "" pool show --pool "$work/none"
+refused 1 "cannot open pool '$work/none'" pool show --pool "$work/none"
+[[ $err == *"try: lunette pool create"* || $engine != lun ]] || fail "no hint: $err"
 refused 1 "" pool create "$work/none/pool" 1G
 echo "a file of somebody's" >"$work/file"
 refused 1 "" pool create "$work/file" 1G
 refused 1 "" pool show --pool "$work/file"
 same "$(od -c "$work/file")" "$(echo "a file of somebody's" | od -c)"
 ok pool create "$pool" 256M
-refused 1 "" pool create "$pool" 256M
+refused 1 "--overwrite" pool create "$pool" 256M
+refused 1 "--overwrite" pool create "$pool" 256M --dry-run
+ok pool create "$pool" 256M --overwrite --dry-run
+says "What $pool holds now would be lost."
+json destroys true pool create "$pool" 256M --overwrite --dry-run
+json destroys false pool create "$work/other" 256M --dry-run
+[[ ! -e $work/other ]] || fail "a dry run made a file"
+ok pool show --pool "$pool"
+[[ $engine != lun ]] || refused 1 "at least 8 MiB" pool create "$work/other" 1M --dry-run
 refused 1 "cannot read /nonexistent.conf" serve --conf /nonexistent.conf
 printf '[pool]\npath = /p\nspeed = high\n' >"$work/bad.conf"
 refused 1 "$work/bad.conf:3: no key \"speed\"" serve --conf "$work/bad.conf"
@@ -84,9 +93,9 @@ refused 1 "" lun rename none b
 refused 1 "" lun rename a a/b
 refused 1 "" lun resize a 32M
 refused 1 "" lun resize none 1G
+refused 1 "LUN 'a' has 1 snapshot; 'lunette lun delete a --with-snapshots'" lun delete a --dry-run
 refused 1 "with-snapshots" lun delete a
 refused 1 "" lun delete none
-refused 1 "" lun delete a --dry-run
 refused 1 "" lun comment none text
 refused 1 "" lun comment a "$(printf 'x%.0s' {1..200})"
 refused 1 "cannot create snapshot a@s: " snapshot create a@s
@@ -98,7 +107,9 @@ refused 1 "" snapshot restore a@none
 refused 1 "" snapshot restore a@none --dry-run
 refused 1 "" freed a none
 refused 1 "" pool dump nonsense
-refused 1 "" pool grow 1M
+refused 1 "never shrinks" pool grow 1M
+refused 1 "never shrinks" pool grow 1M --dry-run
+[[ $engine != lun ]] || refused 1 "adds no allocation group" pool grow +1M --dry-run
 refused 1 "there is no job 77" job cancel 77
 refused 1 "" lun attach none
 refused 1 "" lun attach a..none

@@ -125,6 +125,30 @@ ok server stop
 wait_for_end "$background"
 background=
 
+# TLS: what is shown has it, and this program's own transfers use it.
+printf '# keys\nalice:%s\n' "$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')" >"$work/keys.psk"
+tls=("${serve[@]}" --pool "$pool" --socket "$work/tls.sock" --nbd-tls require)
+refused 2 "not both" "${tls[@]}" --nbd-tls-psk "$work/keys.psk" --nbd-tls-certificates "$work"
+refused 1 'no "user:key" line' "${tls[@]}" --nbd-tls-psk /dev/null
+refused 2 "none of: off on require" "${serve[@]}" --pool "$pool" --nbd-tls perhaps
+refused 2 "NBD needs a port" "${serve[@]}" --pool "$pool" --nbd-listen 127.0.0.1:0
+ok "${tls[@]}" --nbd-tls-psk "$work/keys.psk"
+export LUNETTE_SOCKET=$work/tls.sock
+background=$(<"$work/lunette.pid")
+json nbd_uri "nbds+unix://alice@/?socket=$work/nbd.sock&tls-psk-file=$work/keys.psk" server status
+head -c 3000000 /dev/urandom >"$work/in"
+ok lun import "$work/in" secret --verify
+ok lun export secret "$work/out"
+checks=$((checks + 2))
+cmp -n 3000000 "$work/in" "$work/out" || fail "what went over TLS differs"
+nbdinfo "nbd+unix:///secret?socket=$work/nbd.sock" >"$work/said" 2>&1 && fail "it is served without TLS"
+ok lun attach secret
+says "-object tls-creds-psk,id=tls,endpoint=client,username=alice,dir='$work'"
+says ",tls-creds=tls"
+ok server stop
+wait_for_end "$background"
+background=
+
 # iSCSI on a port of the kernel's choice, told by the status, where an initiator can log in.
 ok "${serve[@]}" --pool "$pool" --socket "$work/iscsi.sock" --iscsi 127.0.0.1:0
 export LUNETTE_SOCKET=$work/iscsi.sock
@@ -143,5 +167,63 @@ fi
 refused 1 "" "${serve[@]}" --pool "$pool" --socket "$work/iscsi2.sock" --iscsi nowhere:1
 ok server stop
 wait_for_end "$background"
+background=
+
+# Limits and redirection come from the conf file.
+iscsi_conf()
+{
+    printf '%s\n' "[pool]" "path = $pool" "[management]" "socket = $work/limits.sock" "[iscsi]" \
+        "portal = 127.0.0.1:0" "$@" >"$work/limits.conf"
+    ok "${serve[@]}" --conf "$work/limits.conf"
+    background=$(<"$work/lunette.pid")
+    portal=$("$lunette" server status --json | "$probe" json iscsi_portals.0)
+}
+export LUNETTE_SOCKET=$work/limits.sock
+if command -v iscsi-ls >/dev/null && command -v iscsi-inq >/dev/null; then
+    iscsi_conf "sessions = 1" "login_timeout = 20s" "queue_depth = 8"
+    ok igroup create g iqn.2026-11.test:limits
+    ok lun create limited 64M
+    ok lun map limited --igroup g --lun-id 0
+    url=iscsi://$portal/$target/0
+    mkfifo "$work/hold"
+    qemu-io --image-opts "driver=raw,file.driver=iscsi,file.transport=tcp,file.portal=$portal,file.target=$target,file.lun=0,file.initiator-name=iqn.2026-11.test:limits" \
+        <"$work/hold" >"$work/held" 2>&1 &
+    holder=$!
+    exec 7>"$work/hold"
+    until [[ $("$lunette" iscsi session show --json | "$probe" json count) == 1 ]]; do
+        kill -0 $holder 2>/dev/null || { fail "no session: $(<"$work/held")"; break; }
+    done
+    checks=$((checks + 1))
+    iscsi-inq -i iqn.2026-11.test:limits "$url" >"$work/inq" 2>&1 &&
+        fail "a second session where one is the limit"
+    exec 7>&-
+    wait $holder
+    ok server stop
+    wait_for_end "$background"
+
+    # A target that sends everybody to the one that serves.
+    ok "${serve[@]}" --pool "$pool" --socket "$work/limits.sock" --iscsi 127.0.0.1:0
+    background=$(<"$work/lunette.pid")
+    served=$("$lunette" server status --json | "$probe" json iscsi_portals.0)
+    ok pool create "$work/empty" 256M
+    export LUNETTE_SOCKET=$work/redirect.sock
+    printf '%s\n' "[pool]" "path = $work/empty" "[management]" "socket = $LUNETTE_SOCKET" "[nbd]" \
+        "socket = $work/redirect-nbd.sock" "[server]" "pid_file = $work/redirect.pid" "[iscsi]" \
+        "portal = 127.0.0.1:0" "redirect = $served" >"$work/redirect.conf"
+    ok "${serve[@]}" --conf "$work/redirect.conf"
+    other=$(<"$work/redirect.pid")
+    from=$("$lunette" server status --json | "$probe" json iscsi_portals.0)
+    name=$("$lunette" server status --json | "$probe" json iscsi_target)
+    # The client keeps the target's name; that the other one has another name is what it is told.
+    checks=$((checks + 1))
+    said=$(timeout 60 iscsi-inq -i iqn.2026-11.test:limits "iscsi://$from/$name/0" 2>&1)
+    [[ $said == *"Target not found"* ]] ||
+        fail "the login did not get to $served: $said"
+    ok server stop
+    wait_for_end "$other"
+    export LUNETTE_SOCKET=$work/limits.sock
+    ok server stop
+    wait_for_end "$background"
+fi
 background=
 finish

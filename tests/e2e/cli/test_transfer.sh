@@ -21,7 +21,16 @@ says "Copied raw to $work/copy"
 cmp "$work/raw" "$work/copy" || fail "raw differs"
 refused 1 "" lun export raw "$work/copy"
 [[ $err == *overwrite* ]] || fail "no way out: $err"
+refused 1 "overwrite" lun export raw "$work/copy" --dry-run
+json destroys true lun export raw "$work/copy" --overwrite --dry-run
+json destroys false lun export raw "$work/none" --dry-run
+refused 1 "" lun export none "$work/none" --dry-run
+[[ ! -e $work/none ]] || fail "a dry run left a file"
+ok lun export raw "$work/copy" --overwrite --dry-run
+says "What $work/copy holds now would be lost."
 ok lun export raw "$work/copy" --overwrite --verify
+refused 2 "nbdcopy" lun export raw -
+refused 2 "nbdcopy" lun import - lost
 
 qemu-img convert -O qcow2 "$work/raw" "$work/image.qcow2"
 ok lun import "$work/image.qcow2" from-qcow2 --verify
@@ -42,6 +51,16 @@ ok lun clone raw twin
 ok lun export twin "$work/twin.qcow2"
 checks=$((checks + 1))
 qemu-img compare -q "$work/raw" "$work/twin.qcow2" || fail "the clone differs"
+
+# A difference: data where something changed, zeros too, and nowhere else.
+qemu-io -f raw "nbd+unix:///raw?socket=$work/nbd.sock" -c 'write -P 5 1M 1M' -c 'write -z 7M 1M' \
+    -c flush >/dev/null
+ok lun export raw@s..raw "$work/difference"
+same "$(stat -c %s "$work/difference")" 41943040
+same "$(($(stat -c %b "$work/difference") * 512))" $((2 << 20))
+checks=$((checks + 1))
+cmp -n $((1 << 20)) <(tr '\0' '\005' </dev/zero | head -c $((1 << 20))) \
+    <(tail -c +$((1 + (1 << 20))) "$work/difference") || fail "the difference differs"
 
 # Refused, and nothing is left.
 refused 1 "" lun import "$work/none" lost

@@ -47,6 +47,18 @@ lunette_refuses()
     grep -qF -- "$text" "$work/stderr" || fail "lunette $*: should say \"$text\": $(cat "$work/stderr")"
 }
 
+# delete_luns OPTION... NAME...: once the server has noticed that all clients have hung up.
+delete_luns()
+{
+    local deadline=$((SECONDS + 60))
+    until "$lunette" lun delete --yes "$@" >/dev/null 2>"$work/stderr"; do
+        if ! grep -q "is open by" "$work/stderr" || [ "$SECONDS" -ge "$deadline" ]; then
+            fail "lunette lun delete $*: $(cat "$work/stderr")"
+            return
+        fi
+    done
+}
+
 lun_uri()
 {
     echo "nbd+unix:///$1?socket=$work/nbd.sock"
@@ -83,7 +95,9 @@ lunette lun import golden.vmdk back
 lunette lun export back back.raw
 qemu-img compare -q -f raw -F raw "$(lun_uri golden)" back.raw || fail "back.raw differs"
 lunette_refuses "exists" lun export golden back.raw
-lunette lun delete --yes --with-snapshots golden vm back
+delete_luns --with-snapshots golden
+delete_luns vm
+delete_luns back
 lunette job wait
 
 # A source that does not answer beyond 64 MiB: Ctrl-C, and the LUN is gone again.
@@ -119,7 +133,7 @@ lunette lun import --resume=state "nbd+unix:///?socket=$work/source" slow
 qemu-img compare -q -f raw -F raw plain.raw "$(lun_uri slow)" || fail "slow differs"
 
 # The server is killed in the middle of an import and started again: the import goes on by itself.
-lunette lun delete --yes slow
+delete_luns slow
 lunette job wait
 lunette lun create killed 192M
 pause_start --flush=8388608 --zero --verify plain.raw "$(lun_uri killed)"

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* clone create (several LUNs of one instant), lun redeploy, and what LUNs have beside content. */
+#include <stdio.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "server/ctl/ctl.h"
+#include "server/units.h"
+
+/* ---- attributes ---------------------------------------------------------------------------- */
+
+enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args)
+{
+    enum ctl_exit status = ctl_put_bool(in, args, "reserve", "space-reserve");
+    if (status == CTL_DONE)
+        status = ctl_put_bool(in, args, "autodelete", "autodelete");
+    if (status == CTL_DONE)
+        status = ctl_put_moment(in, args, "expire", "expire");
+    if (status == CTL_DONE)
+        status = ctl_put_moment(in, args, "locked_until", "lock-until");
+    ctl_put_text(args, "owner", option_text(in, "owner"));
+    ctl_put_text(args, "group", option_text(in, "group"));
+    return status;
+}
+
+enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args)
+{
+    enum ctl_exit status = ctl_put_bool(in, args, "autodelete", "autodelete");
+    if (status == CTL_DONE)
+        status = ctl_put_moment(in, args, "expire", "expire");
+    ctl_put_text(args, "owner", option_text(in, "owner"));
+    ctl_put_text(args, "group", option_text(in, "group"));
+    ctl_put_text(args, "igroup", option_text(in, "igroup"));
+    ctl_put_text(args, "qos", option_text(in, "qos"));
+    if (option_flag(in, "no-reserve"))
+        ctl_put(args, "no_reserve", json_true());
+    return status;
+}
+
+/* ---- clone create -------------------------------------------------------------------------- */
+
+/* SOURCE=NAME, into two arrays. */
+static enum ctl_exit clone_put_pair(const struct invocation *in, const char *pair, json_t *sources,
+                                    json_t *names)
+{
+    const char *equals = strchr(pair, '=');
+    if (!equals || equals == pair || !equals[1])
+        return ctl_usage(in, "say what becomes what: SOURCE=NAME");
+    if (json_array_append_new(sources, json_stringn(pair, (size_t)(equals - pair))) != 0 ||
+        json_array_append_new(names, json_string(equals + 1)) != 0)
+        return ctl_usage(in, "a name is not UTF-8");
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_clone_create(struct invocation *in)
+{
+    AUTO_JSON json_t *args = json_object();
+    AUTO_JSON json_t *sources = json_array();
+    AUTO_JSON json_t *names = json_array();
+    enum ctl_exit status = CTL_DONE;
+    for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
+        status = clone_put_pair(in, in->args[i], sources, names);
+    if (status == CTL_DONE)
+        status = ctl_put_clone_attributes(in, args);
+    if (status != CTL_DONE)
+        return status;
+    ctl_put(args, "sources", take_ptr(&sources));
+    ctl_put(args, "names", take_ptr(&names));
+    ctl_put_text(args, "comment", option_text(in, "comment"));
+    if (option_flag(in, "dry-run"))
+        ctl_put(args, "dry_run", json_true());
+    if (!option_flag(in, "dry-run") || option_flag(in, "json"))
+        return ctl_do(in, "lun.clone_group", take_ptr(&args),
+                      "Cloned %zu LUN%s, all of one instant.", in->arg_count,
+                      in->arg_count == 1 ? "" : "s");
+    AUTO_JSON json_t *result = NULL;
+    status = ctl_ask(in, "lun.clone_group", take_ptr(&args), &result);
+    for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
+    {
+        size_t source_len = strcspn(in->args[i], "=");
+        printf("Would clone %.*s to %s\n", (int)source_len, in->args[i],
+               in->args[i] + source_len + 1);
+    }
+    if (status == CTL_DONE)
+        printf("All of one instant; no data is copied.\n");
+    return status;
+}
+
+/* ---- redeploy ------------------------------------------------------------------------------ */
+
+static json_t *redeploy_args(const struct invocation *in, bool dry_run)
+{
+    json_t *args = json_object();
+    json_t *names = json_array();
+    for (size_t i = 1; i < in->arg_count; i++)
+        ignore_error(json_array_append_new(names, json_string(in->args[i])),
+                     "the server misses it then, and refuses");
+    ctl_put_text(args, "source", in->args[0]);
+    ctl_put(args, "names", names);
+    ctl_put_text(args, "undo", option_text(in, "undo") ? option_text(in, "undo") : "undo");
+    ctl_put(args, "force", json_boolean(option_flag(in, "force")));
+    if (dry_run)
+        ctl_put(args, "dry_run", json_true());
+    return args;
+}
+
+enum ctl_exit ctl_lun_redeploy(struct invocation *in)
+{
+    AUTO_JSON json_t *plan = NULL;
+    bool dry_run = option_flag(in, "dry-run");
+    const char *undo = option_text(in, "undo") ? option_text(in, "undo") : "undo";
+    enum ctl_exit status = CTL_DONE;
+    if (dry_run || ctl_asks(in))
+        status = ctl_ask(in, "lun.redeploy", redeploy_args(in, true), &plan);
+    if (plan && option_flag(in, "json"))
+        table_print_json(stdout, plan);
+    else if (plan)
+        printf("Would put the content of %s into %zu LUN%s; what they hold now becomes their "
+               "snapshot %s.\n",
+               in->args[0], in->arg_count - 1, in->arg_count == 2 ? "" : "s", undo);
+    if (status != CTL_DONE || dry_run)
+        return status;
+    status = ctl_confirm(in);
+    return status == CTL_DONE
+               ? ctl_do(in, "lun.redeploy", redeploy_args(in, false),
+                        "Put the content of %s into %zu LUN%s; 'lunette snapshot restore "
+                        "LUN@%s' takes one back.",
+                        in->args[0], in->arg_count - 1, in->arg_count == 2 ? "" : "s", undo)
+               : status;
+}

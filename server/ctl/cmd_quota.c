@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* quota rule ..., quota report, on, off; explain. */
+#include <stdio.h>
+#include <string.h>
+
+#include "server/ctl/ctl.h"
+#include "server/units.h"
+
+static const struct field quota_rule_fields[] = {
+    {"volume", "Volume", FIELD_TEXT, false},
+    {"type", "Type", FIELD_TEXT, false},
+    {"target", "Target", FIELD_TEXT, false},
+    {"qtree", "Qtree", FIELD_TEXT, false},
+    {"hard_bytes", "Disk Limit", FIELD_BYTES, false},
+    {"soft_bytes", "Soft Disk Limit", FIELD_BYTES, false},
+    {"threshold_bytes", "Threshold", FIELD_BYTES, false},
+    {0},
+};
+
+static const struct field quota_report_fields[] = {
+    {"volume", "Volume", FIELD_TEXT, false},
+    {"type", "Type", FIELD_TEXT, false},
+    {"target", "Target", FIELD_TEXT, false},
+    {"qtree", "Qtree", FIELD_TEXT, false},
+    {"used_bytes", "Disk Used", FIELD_BYTES, false},
+    {"hard_bytes", "Disk Limit", FIELD_BYTES, false},
+    {"soft_bytes", "Soft Disk Limit", FIELD_BYTES, false},
+    {"threshold_bytes", "Threshold", FIELD_BYTES, false},
+    {"luns", "LUNs", FIELD_COUNT, false},
+    {"state", "State", FIELD_TEXT, false},
+    {"default_rule", "By a default rule", FIELD_TEXT, true},
+    {0},
+};
+
+/* An option that is a size, or "none". */
+static enum ctl_exit quota_put_limit(const struct invocation *in, json_t *args, const char *key,
+                                     const char *option)
+{
+    uint64_t bytes = INT64_MAX;
+    const char *text = option_text(in, option);
+    if (!text)
+        return CTL_DONE;
+    enum ctl_exit status =
+        strcmp(text, "none") == 0 ? CTL_DONE : ctl_size(in, text, UINT64_MAX, &bytes);
+    if (status == CTL_DONE)
+        ctl_put(args, key, proto_json_uint(bytes));
+    return status;
+}
+
+/* VOLUME and the options that say which rule. */
+static json_t *quota_rule_args(const struct invocation *in)
+{
+    json_t *args = json_object();
+    ctl_put_text(args, "volume", in->args[0]);
+    ctl_put_text(args, "type", option_text(in, "type") ? option_text(in, "type") : "tree");
+    ctl_put_text(args, "target", option_text(in, "target"));
+    ctl_put_text(args, "qtree", option_text(in, "qtree"));
+    return args;
+}
+
+static enum ctl_exit quota_rule_do(const struct invocation *in, const char *verb, const char *did)
+{
+    AUTO_JSON json_t *args = quota_rule_args(in);
+    enum ctl_exit status = quota_put_limit(in, args, "hard_bytes", "disk-limit");
+    if (status == CTL_DONE)
+        status = quota_put_limit(in, args, "soft_bytes", "soft-disk-limit");
+    if (status == CTL_DONE)
+        status = quota_put_limit(in, args, "threshold_bytes", "threshold");
+    if (status != CTL_DONE)
+        return status;
+    return ctl_do(in, verb, take_ptr(&args),
+                  "%s the quota rule of volume %s. Rules are enforced while quotas are on: "
+                  "lunette quota on %s",
+                  did, in->args[0], in->args[0]);
+}
+
+enum ctl_exit ctl_quota_rule_create(struct invocation *in)
+{
+    return quota_rule_do(in, "quota.rule.create", "Created");
+}
+
+enum ctl_exit ctl_quota_rule_modify(struct invocation *in)
+{
+    return quota_rule_do(in, "quota.rule.modify", "Changed");
+}
+
+enum ctl_exit ctl_quota_rule_delete(struct invocation *in)
+{
+    json_t *args = quota_rule_args(in);
+    if (option_flag(in, "dry-run"))
+        ctl_put(args, "dry_run", json_true());
+    return ctl_do(in, "quota.rule.delete", args, "%s the quota rule of volume %s.",
+                  option_flag(in, "dry-run") ? "Would delete" : "Deleted", in->args[0]);
+}
+
+enum ctl_exit ctl_quota_rule_show(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    struct table_options options;
+    enum ctl_exit status = ctl_table_options(in, quota_rule_fields, &options);
+    if (status != CTL_DONE)
+        return status;
+    json_t *args = json_object();
+    if (in->arg_count > 0)
+        ctl_put_text(args, "volume", in->args[0]);
+    status = ctl_ask(in, "quota.rule.show", args, &result);
+    return status == CTL_DONE ? ctl_list(in, result, "rules", quota_rule_fields) : status;
+}
+
+static enum ctl_exit quota_enable(const struct invocation *in, bool on)
+{
+    json_t *args = json_object();
+    ctl_put_text(args, "volume", in->args[0]);
+    ctl_put(args, "on", json_boolean(on));
+    return ctl_do(in, "quota.enable", args, "Quotas of volume %s are %s.", in->args[0],
+                  on ? "on" : "off");
+}
+
+enum ctl_exit ctl_quota_on(struct invocation *in)
+{
+    return quota_enable(in, true);
+}
+
+enum ctl_exit ctl_quota_off(struct invocation *in)
+{
+    return quota_enable(in, false);
+}
+
+enum ctl_exit ctl_quota_report(struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    struct table_options options;
+    enum ctl_exit status = ctl_table_options(in, quota_report_fields, &options);
+    if (status != CTL_DONE)
+        return status;
+    json_t *args = json_object();
+    if (in->arg_count > 0)
+        ctl_put_text(args, "path", in->args[0]);
+    status = ctl_ask(in, "quota.report", args, &result);
+    return status == CTL_DONE ? ctl_list(in, result, "quotas", quota_report_fields) : status;
+}
+
+/* ---- explain ------------------------------------------------------------------------------- */
+
+static enum ctl_exit explain(const struct invocation *in, const char *verb, json_t *args)
+{
+    AUTO_JSON json_t *result = NULL;
+    size_t i;
+    json_t *line;
+    enum ctl_exit status = ctl_ask(in, verb, args, &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+    {
+        table_print_json(stdout, result);
+        return CTL_DONE;
+    }
+    json_array_foreach(json_object_get(result, "lines"), i, line)
+        printf("%s\n", json_string_value(line));
+    json_array_foreach(json_object_get(result, "try"), i, line)
+        printf("%s %s\n", i == 0 ? "try:" : "    ", json_string_value(line));
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_explain_space(struct invocation *in)
+{
+    json_t *args = json_object();
+    if (in->arg_count > 0)
+        ctl_put_text(args, "name", in->args[0]);
+    return explain(in, "explain.space", args);
+}
+
+enum ctl_exit ctl_explain_quota(struct invocation *in)
+{
+    return explain(in, "explain.quota", json_pack("{s:s}", "path", in->args[0]));
+}

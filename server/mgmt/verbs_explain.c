@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Why something has no room, in words: what is promised to whom, what a quota counts, and which
+ * commands would help. The same figures as in the listings, put into an order.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/mgmt/proto.h"
+#include "server/mgmt/verbs.h"
+#include "server/mgmt/verbs_internal.h"
+#include "server/mgmt/view.h"
+#include "server/units.h"
+
+enum
+{
+    EXPLAIN_LINE_MAX = 512,
+    EXPLAIN_TOP = 5, /* of the LUNs or snapshots that hold most */
+};
+
+/* Sentences for people, and commands that help. */
+struct explanation
+{
+    json_t *lines, *commands;
+    bool no_memory;
+};
+
+static void explain_add(struct explanation *explanation, json_t *array, const char *format,
+                        va_list args) PRINTF_LIKE(3, 0);
+static void explain_add(struct explanation *explanation, json_t *array, const char *format,
+                        va_list args)
+{
+    char line[EXPLAIN_LINE_MAX];
+    vsnprintf(line, sizeof(line), format, args);
+    if (json_array_append_new(array, json_string(line)) != 0)
+        explanation->no_memory = true;
+}
+
+static void explain_say(struct explanation *explanation, const char *format, ...) PRINTF_LIKE(2, 3);
+static void explain_say(struct explanation *explanation, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    explain_add(explanation, explanation->lines, format, args);
+    va_end(args);
+}
+
+static void explain_try(struct explanation *explanation, const char *format, ...) PRINTF_LIKE(2, 3);
+static void explain_try(struct explanation *explanation, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    explain_add(explanation, explanation->commands, format, args);
+    va_end(args);
+}
+
+static int explain_result(struct verb_request *request, struct explanation *explanation)
+{
+    request->result =
+        json_pack("{s:o, s:o}", "lines", explanation->lines, "try", explanation->commands);
+    return request->result && !explanation->no_memory ? 0 : -ENOMEM;
+}
+
+static const char *explain_bytes(uint64_t bytes, char text[UNITS_TEXT_MAX])
+{
+    return units_format_bytes(bytes, 'h', text);
+}
+
+/* ---- space --------------------------------------------------------------------------------- */
+
+static void explain_pool(struct explanation *explanation, const struct pool_info *info)
+{
+    char size[UNITS_TEXT_MAX], data[UNITS_TEXT_MAX], metadata[UNITS_TEXT_MAX], part[UNITS_TEXT_MAX];
+    char available[UNITS_TEXT_MAX];
+    explain_say(explanation, "Pool %s has %s: %s are data, %s metadata.", info->name,
+                explain_bytes(info->size_bytes, size), explain_bytes(info->data_bytes, data),
+                explain_bytes(info->metadata_bytes, metadata));
+    if (info->deferred_bytes)
+        explain_say(explanation, "%s were freed and can be used after the next checkpoint.",
+                    explain_bytes(info->deferred_bytes, part));
+    explain_say(explanation, "%s are kept back so that deletes and checkpoints always succeed.",
+                explain_bytes(info->reserve_bytes, part));
+    if (info->promised_bytes)
+        explain_say(explanation,
+                    "%s are promised to reserved LUNs and guaranteed volumes that have not used "
+                    "them yet.",
+                    explain_bytes(info->promised_bytes, part));
+    explain_say(explanation, "So %s are available to everybody else.",
+                explain_bytes(info->available_bytes, available));
+    if (info->dying_count)
+        explain_say(explanation,
+                    "%" PRIu64 " deletes are still giving space back in the background.",
+                    info->dying_count);
+}
+
+static int explain_compare_held(const void *a, const void *b)
+{
+    const struct lun_info *x = *(const struct lun_info *const *)a;
+    const struct lun_info *y = *(const struct lun_info *const *)b;
+    uint64_t x_bytes = x->own_bytes + x->snapshot_bytes;
+    uint64_t y_bytes = y->own_bytes + y->snapshot_bytes;
+    return x_bytes < y_bytes ? 1 : x_bytes > y_bytes ? -1 : 0;
+}
+
+/* The LUNs that hold most of the pool by themselves. @volume_id 0: of all. */
+static int explain_holders(struct verb_request *request, struct explanation *explanation,
+                           uint64_t volume_id)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    size_t count = 0, n = 0;
+    int r = lun_list(request->pool, NULL, &list, &count, &request->why);
+    if (r < 0)
+        return r;
+    AUTO_FREE const struct lun_info **luns = calloc(count + 1, sizeof(*luns));
+    if (!luns)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].kind == OBJECT_LUN && (!volume_id || list[i].volume_id == volume_id) &&
+            list[i].own_bytes + list[i].snapshot_bytes > 0)
+            luns[n++] = &list[i];
+    qsort(luns, n, sizeof(*luns), explain_compare_held);
+    for (size_t i = 0; i < n && i < EXPLAIN_TOP; i++)
+    {
+        char own[UNITS_TEXT_MAX], held[UNITS_TEXT_MAX];
+        explain_say(explanation, "LUN %s holds %s of its own, its snapshots %s more.",
+                    luns[i]->name, explain_bytes(luns[i]->own_bytes, own),
+                    explain_bytes(luns[i]->snapshot_bytes, held));
+    }
+    if (n > 0)
+        explain_try(explanation, "lunette freed %s", luns[0]->name);
+    return 0;
+}
+
+static int explain_volume(struct verb_request *request, struct explanation *explanation,
+                          const struct volume_info *info)
+{
+    char size[UNITS_TEXT_MAX], charged[UNITS_TEXT_MAX], part[UNITS_TEXT_MAX];
+    if (info->size_bytes)
+        explain_say(explanation,
+                    "Volume %s may hold %s and holds %s; %s of that only its "
+                    "snapshots still hold.",
+                    info->name, explain_bytes(info->size_bytes, size),
+                    explain_bytes(info->charged_bytes, charged),
+                    explain_bytes(info->snapshot_bytes, part));
+    else
+        explain_say(explanation, "Volume %s has no size of its own: the pool is its limit.",
+                    info->name);
+    if (info->reserved_bytes)
+        explain_say(explanation, "Its reserved LUNs may still need %s of it.",
+                    explain_bytes(info->reserved_bytes, part));
+    if (info->is_guaranteed)
+        explain_say(explanation, "Its guarantee still needs %s of the pool.",
+                    explain_bytes(info->needed_bytes, part));
+    explain_say(explanation, "A write to a LUN without a reservation finds %s.",
+                explain_bytes(info->available_bytes, part));
+    explain_try(explanation, "lunette volume resize %s +SIZE", info->name);
+    if (info->snapshot_count)
+        explain_try(explanation, "lunette snapshot show %s", info->name);
+    return explain_holders(request, explanation, info->id);
+}
+
+static void explain_lun(struct explanation *explanation, const struct lun_info *info)
+{
+    char size[UNITS_TEXT_MAX], own[UNITS_TEXT_MAX], shared[UNITS_TEXT_MAX], part[UNITS_TEXT_MAX];
+    explain_say(explanation,
+                "LUN %s has %s; %s of it are its own blocks, %s are shared: a write "
+                "there needs new space.",
+                info->name, explain_bytes(info->size_bytes, size),
+                explain_bytes(info->own_bytes, own), explain_bytes(info->shared_bytes, shared));
+    if (info->is_reserved)
+        explain_say(explanation,
+                    "It is reserved: %s are kept for it, so its writes never lack space. A clone "
+                    "or snapshot of it needs all of its size again, since nothing is its own then.",
+                    explain_bytes(info->needed_bytes, part));
+    else
+        explain_say(explanation, "It is not reserved: its writes need what is available.");
+    if (info->snapshot_bytes)
+        explain_say(explanation, "Its snapshots hold %s that it no longer uses.",
+                    explain_bytes(info->snapshot_bytes, part));
+    if (info->snapshot_bytes)
+        explain_try(explanation, "lunette snapshot show %s", info->name);
+    if (info->is_reserved)
+        explain_try(explanation, "lunette lun modify %s --no-reserve", info->name);
+}
+
+/* The volume that a LUN is in. */
+static int explain_volume_of(struct verb_request *request, struct explanation *explanation,
+                             const struct lun_info *lun)
+{
+    char name[LUN_NAME_MAX + 1];
+    struct volume_info volume;
+    if (lun->volume_id == 0)
+        return 0;
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(lun->name, "/"), lun->name);
+    int r = volume_get_info(request->pool, name, &volume, &request->why);
+    return r < 0 ? r : explain_volume(request, explanation, &volume);
+}
+
+int verb_explain_space(struct verb_request *request)
+{
+    const char *name = verb_string(request, "name");
+    struct pool_info pool;
+    struct volume_info volume;
+    struct lun_info lun;
+    bool is_volume = name && volume_get_info(request->pool, name, &volume, NULL) == 0;
+    int r = name && !is_volume ? lun_get_info(request->pool, name, &lun, &request->why) : 0;
+    if (r < 0)
+        return r;
+    struct explanation explanation = {.lines = json_array(), .commands = json_array()};
+    if (is_volume)
+        r = explain_volume(request, &explanation, &volume);
+    else if (name)
+    {
+        explain_lun(&explanation, &lun);
+        r = explain_volume_of(request, &explanation, &lun);
+    }
+    pool_get_info(request->pool, &pool);
+    explain_pool(&explanation, &pool);
+    if (r == 0 && !name)
+        r = explain_holders(request, &explanation, 0);
+    explain_try(&explanation, "lunette pool grow +SIZE");
+    int said = explain_result(request, &explanation);
+    return r < 0 ? r : said;
+}
+
+/* ---- quotas -------------------------------------------------------------------------------- */
+
+static void explain_quota(struct explanation *explanation, const struct quota_usage *usage)
+{
+    static const char *const kinds[] = {
+        [QUOTA_TREE] = "tree", [QUOTA_USER] = "user", [QUOTA_GROUP] = "group"};
+    const struct quota_rule *rule = &usage->rule;
+    char used[UNITS_TEXT_MAX], hard[UNITS_TEXT_MAX], left[UNITS_TEXT_MAX];
+    bool is_tree = rule->type == QUOTA_TREE;
+    const char *qtree = is_tree ? rule->target : rule->qtree;
+    uint64_t left_bytes =
+        rule->hard_bytes > usage->used_bytes ? rule->hard_bytes - usage->used_bytes : 0;
+    const char *limit =
+        rule->hard_bytes == UINT64_MAX ? "no limit" : explain_bytes(rule->hard_bytes, hard);
+    explain_say(explanation,
+                "The %s quota%s%s of %s%s%s counts the sizes of %" PRIu64
+                " LUN%s: %s of %s; %s are left%s%s.",
+                kinds[rule->type], is_tree ? "" : " of ", is_tree ? "" : rule->target, rule->volume,
+                qtree[0] ? "/" : "", qtree, usage->lun_count, usage->lun_count == 1 ? "" : "s",
+                explain_bytes(usage->used_bytes, used), limit,
+                rule->hard_bytes == UINT64_MAX ? "any" : explain_bytes(left_bytes, left),
+                usage->is_default ? ", by a default rule" : "",
+                usage->is_enabled ? "" : ", and it is off");
+    if (usage->used_bytes > rule->hard_bytes)
+        explain_say(explanation, "It is over-allocated: clones went through, growth is refused.");
+}
+
+int verb_explain_quota(struct verb_request *request)
+{
+    AUTO_FREE struct quota_usage *list = NULL;
+    size_t count;
+    const char *path = verb_string(request, "path");
+    int r = quota_report(request->pool, path, &list, &count, &request->why);
+    if (r < 0)
+        return r;
+    struct explanation explanation = {.lines = json_array(), .commands = json_array()};
+    explain_say(&explanation,
+                "Quotas count the sizes that hosts see, however much of them is shared.");
+    for (size_t i = 0; i < count; i++)
+        explain_quota(&explanation, &list[i]);
+    if (count == 0)
+        explain_say(&explanation, "No quota binds %s.", path);
+    char volume[LUN_NAME_MAX + 1];
+    snprintf(volume, sizeof(volume), "%.*s", (int)strcspn(path, "/"), path);
+    explain_try(&explanation, "lunette quota rule show %s", volume);
+    explain_try(&explanation, "lunette quota report %s", path);
+    return explain_result(request, &explanation);
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Verbs on volumes and qtrees. Dry runs as in verbs_lun.c. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/mgmt/proto.h"
+#include "server/mgmt/verbs.h"
+#include "server/mgmt/verbs_internal.h"
+#include "server/mgmt/view.h"
+
+/* What the request says of the attributes, and which: *mask. */
+static int verb_volume_attributes(struct verb_request *request,
+                                  struct volume_attributes *attributes, unsigned *mask)
+{
+    const char *policy = verb_string(request, "full_policy");
+    *attributes = (struct volume_attributes){
+        .size_bytes = verb_number(request, "size_bytes", 0),
+        .is_guaranteed = verb_bool(request, "guarantee"),
+        .pauses_when_full = policy && strcmp(policy, "pause") == 0,
+        .pause_ms = (uint32_t)verb_number(request, "pause_ms", 0),
+        .locked_until_ns = verb_time(request, "locked_until"),
+        .comment = verb_string(request, "comment"),
+    };
+    *mask = (verb_has(request, "size_bytes") ? VOLUME_SET_SIZE : 0u) |
+            (verb_has(request, "guarantee") ? VOLUME_SET_GUARANTEE : 0u) |
+            (policy || verb_has(request, "pause_ms") ? VOLUME_SET_FULL_POLICY : 0u) |
+            (verb_has(request, "locked_until") ? VOLUME_SET_LOCKED_UNTIL : 0u) |
+            (verb_has(request, "comment") ? VOLUME_SET_COMMENT : 0u);
+    if (policy && !attributes->pauses_when_full && strcmp(policy, "error") != 0)
+        return reason_set(&request->why, -EINVAL,
+                          "what writes do when there is no room is \"error\" or \"pause\", not "
+                          "\"%.60s\"",
+                          policy);
+    if (verb_number(request, "pause_ms", 0) > UINT32_MAX)
+        return reason_set(&request->why, -EINVAL, "writes can pause for 49 days at most");
+    return 0;
+}
+
+static int verb_volume_result(struct verb_request *request, const char *name)
+{
+    struct volume_info info;
+    int r = volume_get_info(request->pool, name, &info, NULL);
+    if (r == -ENOENT && verb_bool(request, "dry_run"))
+    {
+        r = verb_space_result(request);
+        return r < 0 ? r : json_object_set_new(request->result, "name", json_string(name));
+    }
+    if (r < 0)
+        return r;
+    request->result = view_volume(&info);
+    verb_policy_view(request, POLICY_OF_VOLUME, request->result);
+    return request->result ? 0 : -ENOMEM;
+}
+
+/* What the server does by itself for the volume. */
+static int verb_volume_set_policy(struct verb_request *request, const char *name, unsigned mask,
+                                  const struct policy_settings *settings)
+{
+    struct volume_info info;
+    if (mask == 0)
+        return 0;
+    int r = volume_get_info(request->pool, name, &info, &request->why);
+    if (r == -ENOENT && verb_bool(request, "dry_run"))
+        return 0;
+    return r < 0 ? r : verb_policy_set(request, POLICY_OF_VOLUME, info.id, mask, settings);
+}
+
+int verb_volume_create(struct verb_request *request)
+{
+    struct volume_attributes attributes;
+    struct policy_settings settings;
+    unsigned mask, policy_mask;
+    const char *name = verb_string(request, "name");
+    int r = verb_volume_attributes(request, &attributes, &mask);
+    if (r == 0)
+        r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
+    if (r == 0)
+        r = volume_create(request->pool, name, &attributes, &request->why);
+    if (r == 0)
+        r = verb_volume_set_policy(request, name, policy_mask, &settings);
+    return r < 0 ? r : verb_volume_result(request, name);
+}
+
+int verb_volume_modify(struct verb_request *request)
+{
+    struct volume_attributes attributes;
+    struct policy_settings settings;
+    unsigned mask, policy_mask = 0;
+    const char *name = verb_string(request, "name");
+    int r = verb_volume_attributes(request, &attributes, &mask);
+    if (r == 0)
+        r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
+    if (r == 0 && mask == 0 && policy_mask == 0)
+        r = reason_set(&request->why, -EINVAL, "nothing of volume \"%s\" is to be changed", name);
+    if (r == 0 && mask != 0)
+        r = volume_modify(request->pool, name, mask, &attributes, &request->why);
+    if (r == 0)
+        r = verb_volume_set_policy(request, name, policy_mask, &settings);
+    return r < 0 ? r : verb_volume_result(request, name);
+}
+
+int verb_volume_show(struct verb_request *request)
+{
+    AUTO_FREE struct volume_info *list = NULL;
+    size_t count = 0;
+    struct volume_info one;
+    const char *name = verb_string(request, "name");
+    int r = name ? volume_get_info(request->pool, name, &one, &request->why)
+                 : volume_list(request->pool, &list, &count);
+    if (r < 0)
+        return r;
+    json_t *array = json_array();
+    for (size_t i = 0; i < (name ? 1 : count); i++)
+    {
+        json_t *view = view_volume(name ? &one : &list[i]);
+        verb_policy_view(request, POLICY_OF_VOLUME, view);
+        if (json_array_append_new(array, view) != 0)
+            r = -ENOMEM;
+    }
+    request->result = view_listing("volumes", array);
+    return request->result ? r : -ENOMEM;
+}
+
+int verb_volume_rename(struct verb_request *request)
+{
+    return volume_rename(request->pool, verb_string(request, "name"),
+                         verb_string(request, "new_name"), &request->why);
+}
+
+/* The LUNs and snapshots in a volume; *names to be freed, not what it points to: *list's. */
+static int verb_volume_contents(struct verb_request *request, const char *volume,
+                                struct lun_info **list, const char ***names, size_t *count)
+{
+    struct volume_info info;
+    size_t all = 0, n = 0;
+    int r = volume_get_info(request->pool, volume, &info, &request->why);
+    if (r == 0)
+        r = lun_list(request->pool, NULL, list, &all, &request->why);
+    if (r < 0)
+        return r;
+    *names = calloc(all + 1, sizeof(**names));
+    if (!*names)
+        return -ENOMEM;
+    size_t len = strlen(info.name);
+    for (size_t i = 0; i < all; i++)
+        if (strncmp((*list)[i].name, info.name, len) == 0 && (*list)[i].name[len] == '/')
+            (*names)[n++] = (*list)[i].name;
+    *count = n;
+    return 0;
+}
+
+int verb_volume_delete(struct verb_request *request)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    AUTO_FREE const char **names = NULL;
+    size_t count = 0;
+    const char *name = verb_string(request, "name");
+    struct volume_info info;
+    int r = volume_get_info(request->pool, name, &info, &request->why);
+    if (r == 0 && verb_bool(request, "dry_run"))
+        r = verb_volume_contents(request, name, &list, &names, &count);
+    if (r == 0 && verb_bool(request, "with_contents"))
+        verb_await_close_volume(request, name);
+    if (r == 0)
+        r = volume_delete(request->pool, name, verb_bool(request, "with_contents"),
+                          verb_force_flag(request), &request->why);
+    if (r == 0 && !verb_bool(request, "dry_run"))
+        verb_forget_volume_class(request, info.id);
+    if (r < 0 || !verb_bool(request, "dry_run"))
+        return r;
+    if (count <= LUN_SET_MAX)
+        return verb_show_freed(request, names, count);
+    request->result = json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)count);
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_volume_clone(struct verb_request *request)
+{
+    struct volume_clone_args args = {
+        .volume = verb_string(request, "volume"),
+        .snapshot = verb_string(request, "snapshot"),
+        .name = verb_string(request, "name"),
+        .unguaranteed = verb_bool(request, "no_guarantee"),
+        .unlocked = verb_bool(request, "unlocked"),
+        .comment = verb_string(request, "comment"),
+    };
+    int r = volume_clone(request->pool, &args, &request->why);
+    return r < 0 ? r : verb_volume_result(request, args.name);
+}
+
+/* What a physical split would copy: what LUNs of the volume share. */
+int verb_volume_split_estimate(struct verb_request *request)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    struct volume_info info;
+    size_t count = 0, all = 0;
+    const char *name = verb_string(request, "name");
+    int r = volume_get_info(request->pool, name, &info, &request->why);
+    if (r == 0 && info.parent_snapshot_id == 0)
+        r = reason_set(&request->why, -EINVAL,
+                       "volume \"%s\" is no clone of another, or is split already", name);
+    if (r == 0)
+        r = lun_list(request->pool, NULL, &list, &all, &request->why);
+    if (r < 0)
+        return r;
+    uint64_t shared_bytes = 0;
+    for (size_t i = 0; i < all; i++)
+        if (list[i].volume_id == info.id && list[i].kind == OBJECT_LUN)
+        {
+            shared_bytes += list[i].shared_bytes;
+            count++;
+        }
+    struct pool_info pool;
+    pool_get_info(request->pool, &pool);
+    request->result =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:i}", "volume", info.name, "parent", info.parent,
+                  "luns", (json_int_t)count, "shared_bytes", (json_int_t)shared_bytes,
+                  "available_bytes", (json_int_t)pool.available_bytes, "needed_bytes", 0);
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_volume_split(struct verb_request *request)
+{
+    const char *name = verb_string(request, "name");
+    if (verb_bool(request, "physical"))
+        return verb_volume_split_physical(request);
+    if (verb_has(request, "rate_bytes"))
+        return reason_set(&request->why, -EINVAL, "a rate is for a physical split");
+    int r = volume_clone_split(request->pool, name, &request->why);
+    return r < 0 ? r : verb_volume_result(request, name);
+}
+
+/* ---- qtrees -------------------------------------------------------------------------------- */
+
+int verb_qtree_create(struct verb_request *request)
+{
+    return qtree_create(request->pool, verb_string(request, "path"),
+                        verb_string(request, "comment"), &request->why);
+}
+
+int verb_qtree_show(struct verb_request *request)
+{
+    AUTO_FREE struct qtree_info *list = NULL;
+    size_t count;
+    int r = qtree_list(request->pool, verb_string(request, "volume"), &list, &count, &request->why);
+    if (r < 0)
+        return r;
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(array, view_qtree(&list[i])) != 0)
+            r = -ENOMEM;
+    request->result = view_listing("qtrees", array);
+    return request->result ? r : -ENOMEM;
+}
+
+int verb_qtree_rename(struct verb_request *request)
+{
+    return qtree_rename(request->pool, verb_string(request, "path"),
+                        verb_string(request, "new_name"), &request->why);
+}
+
+int verb_qtree_delete(struct verb_request *request)
+{
+    return qtree_delete(request->pool, verb_string(request, "path"), &request->why);
+}

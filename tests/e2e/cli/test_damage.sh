@@ -1,0 +1,103 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A pool with damaged metadata: refused or reported, with what is damaged; what is whole is served.
+
+. "$(dirname "$0")/lib.sh"
+
+[[ $engine == lun ]] || skip "the engine in memory has no metadata on a disk"
+
+# damage FILE BLOCK: changes some bytes of it.
+damage()
+{
+    printf 'XXXX' | dd of="$1" bs=1 seek=$(($2 * 4096 + 300)) conv=notrunc status=none
+}
+
+# reads LUN PATTERN: qemu-io's words about its first MiB.
+reads()
+{
+    qemu-io -r -f raw "nbd+unix:///$1?socket=$work/nbd.sock" -c "read -P $2 0 1M" 2>&1
+}
+
+ok pool create "$work/sound" 128M
+pool=$work/sound
+server_start
+ok lun create good 64M
+ok lun create bad 64M
+for name in good bad; do
+    qemu-io -f raw "nbd+unix:///$name?socket=$work/nbd.sock" -c 'write -P 5 0 1M' -c flush >/dev/null
+done
+ok snapshot create bad@before
+qemu-io -f raw "nbd+unix:///bad?socket=$work/nbd.sock" -c 'write -P 6 4k 4k' -c flush >/dev/null
+ok server stop
+wait "$server"
+server=
+
+# ---- the map of one LUN ----
+pool=$work/map
+cp --sparse=always "$work/sound" "$pool"
+ok pool dump lines --pool "$pool"
+damage "$pool" "$(sed -n 's/^line .* map \([0-9]*\)\/.* of bad$/\1/p' <<<"$out")"
+run pool check --pool "$pool"
+same "$status" 1
+says "ERROR: a tree of bad cannot be read"
+run pool check --pool "$pool" --json
+same "$status" 1
+checks=$((checks + 1))
+[[ $("$probe" json errors <<<"$out") -gt 0 ]] || fail "no errors in $out"
+server_start
+checks=$((checks + 4))
+[[ $(reads bad 6) == *"read failed: Input/output error"* ]] || fail "bad: $(reads bad 6)"
+[[ $(reads good 5) == *"read 1048576/1048576"* ]] || fail "good: $(reads good 5)"
+[[ $(reads bad@before 5) == *"read 1048576/1048576"* ]] || fail "the snapshot: $(reads bad@before 5)"
+[[ $(reads good 4) == *"verification failed"* ]] || fail "qemu-io finds nothing"
+ok event show
+says "a request to 'bad' met damaged metadata"
+run pool check
+same "$status" 1
+says "ERROR: a tree of bad cannot be read"
+run lun export bad "$work/out"
+[[ $status == 1 && $err == *"Input/output error"* ]] || fail "export: $status $err"
+[[ ! -e $work/out ]] || fail "half an export was left behind"
+# It cannot be walked, so its blocks stay; everything else goes on.
+ok lun delete bad --with-snapshots
+run job wait --timeout 1s
+same "$status" 1
+json jobs.0.kind delete job show
+ok lun clone good twin
+ok lun delete good
+ok server stop
+wait "$server"
+server=
+
+# ---- what all LUNs need ----
+pool=$work/catalog
+cp --sparse=always "$work/sound" "$pool"
+ok pool dump objects --pool "$pool"
+page=$(sed -n 's/^page 0 at block \([0-9]*\).*/\1/p' <<<"$out")
+damage "$pool" "$page"
+for command in "pool check" "pool show" "pool dump lines"; do
+    # shellcheck disable=SC2086
+    run $command --pool "$pool"
+    same "$status" 1
+    [[ $err == *"metadata block $page "* && $err == *"its metadata is damaged"* ]] || fail "$err"
+done
+run serve --pool "$pool" --plugin "$plugin"
+[[ $status == 1 && $err == *"its metadata is damaged"* ]] || fail "serve: $status $err"
+# To find out more, what needs no catalog is still shown.
+ok pool dump superblock --pool "$pool"
+says "format version"
+ok pool dump "block" "$page" --pool "$pool"
+says "58 58 58 58"
+refused 1 "'x7' is no number" pool dump block x7 --pool "$pool"
+
+# ---- no pool at all ----
+pool=$work/cut
+head -c 30000000 "$work/sound" >"$pool"
+run pool check --pool "$pool"
+same "$status" 1
+[[ -n $err ]] || fail "no reason"
+head -c 1000000 /dev/urandom >"$work/noise"
+refused 1 "is not a Lunette pool" pool check --pool "$work/noise"
+refused 1 "is not a Lunette pool" pool show --pool "$work/noise"
+finish

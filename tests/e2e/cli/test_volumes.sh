@@ -1,0 +1,164 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Volumes, qtrees, quotas, attributes, explanations: as an admin types them, and after a crash.
+
+. "$(dirname "$0")/lib.sh"
+
+ok pool create "$pool" 1G --name main
+server_start
+
+# ---- volumes ----
+json name never volume create never 100M --dry-run
+json count 0 volume show
+ok volume create db 200M --comment 'the sales database'
+says "Created volume db of 200.00MiB"
+json volumes.0.guarantee none volume show db
+json volumes.0.size_bytes 209715200 volume show
+json volumes.0.comment 'the sales database' volume show db
+refused 1 "a volume named 'db' is there already" volume create db
+refused 1 "there is no volume 'nope'" volume show nope
+refused 1 "there is no volume 'nope'; 'lunette volume create nope' makes it" lun create nope/lun1 1M
+refused 2 "--space-guarantee is volume or none" volume create x --space-guarantee some
+ok volume resize db +56M
+json volumes.0.size_bytes 268435456 volume show db
+json size_bytes 268435456 volume resize db 1M --dry-run
+ok volume modify db --when-full pause --pause 2s
+json volumes.0.full_policy pause volume show db
+json volumes.0.pause_ms 2000 volume show db
+ok volume create scratch
+ok volume rename scratch heap
+json count 2 volume show
+
+# ---- qtrees and LUNs in them ----
+ok qtree create db/a --comment 'team a'
+ok lun create db/a/data 64M --owner eve --group sales
+ok lun create /vol/db/log 16M
+json luns.0.name db/log lun show db/log
+json luns.0.owner eve lun show db/a/data
+json qtrees.0.logical_bytes 67108864 qtree show db
+refused 1 "holds" qtree delete db/a
+ok qtree rename db/a team-a
+json luns.0.name db/team-a/data lun show db/team-a/data
+ok lun rename db/log db/journal
+ok lun rename db/journal loose
+json luns.0.name loose lun show loose
+ok lun rename loose db/log
+
+# ---- quotas ----
+ok quota rule create db --target team-a --disk-limit 100M --soft-disk-limit 90M
+ok quota rule create db --type user --target '*' --disk-limit 100M
+json count 2 quota rule show db
+refused 1 "has that quota rule already" quota rule create db --target team-a --disk-limit 1G
+refused 2 "is not a size" quota rule create db --disk-limit much
+refused 1 "above the limit" quota rule create db --disk-limit 1M --soft-disk-limit 2M
+ok lun clone db/team-a/data db/team-a/free # they are off
+ok lun delete db/team-a/free
+ok quota on db
+refused 1 "the quota of qtree 'db/team-a' is 104857600 bytes; 67108864 are used and 67108864 more" \
+    lun clone db/team-a/data db/team-a/copy --dry-run
+refused 1 "the quota of qtree 'db/team-a' is 104857600 bytes" lun clone db/team-a/data db/team-a/copy
+json count 1 lun show 'db/team-a/*'
+ok lun clone db/team-a/data db/copy # a user's quota lets a clone through
+json count 2 quota report db
+json quotas.1.state over-allocated quota report db
+json quotas.1.default_rule true quota report db
+refused 1 "the quota of user 'eve' in volume 'db' (a default rule)" lun resize db/copy +1M
+refused 1 "the quota of user 'eve'" lun create db/new 1M --owner eve
+json quotas.0.used_bytes 67108864 quota report db/team-a/data
+ok explain quota db/team-a/data
+says "The tree quota of db/team-a counts the sizes of 1 LUN: 64.00MiB of 100.00MiB; 36.00MiB are left."
+says "It is over-allocated"
+ok quota rule modify db --target team-a --disk-limit none
+ok lun clone db/team-a/data db/team-a/copy
+json events.# '*' event show
+[[ $out == *quota.softlimit.exceeded* ]] || fail "no event of the soft limit"
+[[ $out == *quota.user.overallocated* ]] || fail "no event of the user's quota"
+ok quota rule delete db --target team-a --dry-run
+ok quota rule delete db --target team-a
+refused 1 "has no such quota rule" quota rule delete db --target team-a
+json count 1 quota rule show db
+ok lun delete db/team-a/copy db/copy
+
+# ---- snapshots and clones of volumes ----
+ok snapshot create db@monday --comment 'before the release'
+json count 1 snapshot show db
+json snapshots.0.luns 2 snapshot show db
+refused 1 "" lun delete db/log
+ok volume clone create db@monday test-db
+json volumes.0.parent db@monday volume show test-db
+json count 1 volume clone show
+json count 2 lun show 'test-db/*'
+json snapshots.0.owners test-db snapshot show db
+refused 1 "is busy: volume 'test-db' depends on it" snapshot delete db@monday
+ok snapshot delete db@monday --defer
+json snapshots.0.deferred true snapshot show db
+refused 1 "depends on snapshot" volume delete db --with-contents
+ok volume clone split estimate test-db
+says "takes no space"
+json shared_bytes 0 volume clone split estimate test-db
+ok volume clone split start test-db --dry-run
+json count 1 volume clone show
+ok volume clone split start test-db
+json count 0 volume clone show
+json count 0 snapshot show db # the deferred one went with its last clone
+ok volume clone create -parent-volume db -flexclone auto-db
+json snapshots.0.automatic true snapshot show db
+ok volume delete auto-db --with-contents
+json count 1 snapshot show db # it stays, as ONTAP's does
+name=$("$probe" json snapshots.0.name <<<"$out")
+ok snapshot rename "$name" kept
+ok snapshot lock db@kept --until 1h
+refused 1 "locked" snapshot delete db@kept
+refused 1 "locked" volume delete db --with-contents
+ok snapshot create db@pair --with test-db
+json count 1 snapshot show test-db
+ok snapshot restore db@pair
+
+# ---- attributes ----
+ok lun modify db/log --expire 8h --autodelete yes --owner ci
+json luns.0.autodelete true lun show db/log
+json luns.0.owner ci lun show db/log
+refused 2 "is no time" lun modify db/log --expire soon
+ok lun modify db/log --expire none
+ok lun create keep 1M --lock-until 30d
+refused 1 "locked" lun delete keep
+ok clone create db/team-a/data=c-data db/log=c-log --expire 1h
+json count 2 lun show 'c-*'
+refused 2 "SOURCE=NAME" clone create db/log
+refused 1 "" clone create db/log=c-log
+ok lun redeploy keep c-data c-log --undo before
+json luns.0.size_bytes 1048576 lun show c-log
+ok snapshot restore c-log@before
+json luns.0.size_bytes 16777216 lun show c-log
+
+# ---- in words ----
+ok explain space
+says "So "
+says "lunette pool grow"
+ok explain space db
+says "Volume db may hold 256.00MiB"
+json lines.# '*' explain space db/log
+refused 1 "there is no LUN" explain space db/none
+
+# ---- all of it is there after a crash ----
+server_kill
+server_start
+json count 3 volume show
+json volumes.0.pause_ms 2000 volume show db
+json count 1 quota rule show db
+json luns.0.owner eve lun show db/team-a/data
+json count 2 snapshot show db
+refused 1 "the quota of user 'eve'" lun resize db/team-a/data +64M
+json errors 0 pool check
+
+ok volume delete heap
+ok volume delete test-db --with-contents --dry-run
+says "Would delete volume test-db."
+ok volume delete test-db --with-contents
+json count 1 volume show
+ok server stop
+wait "$server"
+server=
+json errors 0 pool check --pool "$pool"
+finish
