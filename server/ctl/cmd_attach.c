@@ -115,7 +115,8 @@ static void attach_nbd_client(FILE *file, const struct attach *at)
 static void attach_nbdcopy(FILE *file, const struct attach *at)
 {
     AUTO_FREE char *uri = attach_quote(at->uri, false);
-    fprintf(file, "nbdcopy %s %s.raw", uri, at->name);
+    const char *slash = strrchr(at->name, '/'); /* a LUN of a volume: the file lies here, too */
+    fprintf(file, "nbdcopy %s %s.raw", uri, slash ? slash + 1 : at->name);
 }
 
 static void attach_nbdinfo(FILE *file, const struct attach *at)

@@ -345,6 +345,17 @@ static json_t *lun_delete_args(const struct invocation *in, const char *name, bo
     return args;
 }
 
+/* One of the arguments, so that a refusal speaks of it and not of the first. */
+static enum ctl_exit lun_delete_one(const struct invocation *in, struct client *client, size_t i,
+                                    bool dry_run, json_t **result)
+{
+    struct invocation one = *in;
+    one.args = in->args + i;
+    one.arg_count = 1;
+    return ctl_call(&one, client, "lun.delete", lun_delete_args(&one, one.args[0], dry_run),
+                    result);
+}
+
 /* What deleting all arguments would take away: each is asked for, so that a refusal comes up. */
 static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client *client,
                                      json_t **plan)
@@ -353,8 +364,7 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
     for (size_t i = 0; i < in->arg_count; i++)
     {
         AUTO_JSON json_t *one = NULL;
-        enum ctl_exit status =
-            ctl_call(in, client, "lun.delete", lun_delete_args(in, in->args[i], true), &one);
+        enum ctl_exit status = lun_delete_one(in, client, i, true, &one);
         if (status != CTL_DONE)
             return status;
         if (json_array_extend(names, json_object_get(one, "goes")) != 0)
@@ -383,8 +393,7 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
     for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
     {
         AUTO_JSON json_t *result = NULL;
-        status =
-            ctl_call(in, client, "lun.delete", lun_delete_args(in, in->args[i], false), &result);
+        status = lun_delete_one(in, client, i, false, &result);
         if (status == CTL_DONE && !json)
             printf("Deleted LUN %s.\n", in->args[i]);
     }

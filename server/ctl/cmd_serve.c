@@ -4,9 +4,10 @@
  *
  *   conf file, then options  ->  struct config  ->  nbdkit's command line  ->  exec
  *
- * In the background nbdkit forks by itself. This process is made the subreaper of what it leaves
- * behind, so that it learns of a server that dies while it starts, and returns only when management
- * answers (NBD listens before that).
+ * In the background nbdkit forks by itself, in a session of its own: a Ctrl-C, or the end of the
+ * terminal or script that started it, is not meant for the server. This process is made the
+ * subreaper of what it leaves behind, so that it learns of a server that dies while it starts, and
+ * returns only when management answers (NBD listens before that).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -416,10 +417,26 @@ static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
     return ctl_refuse(serve->in, text, "lunette server status");
 }
 
+/* The default, /run/lunette, is there for root and for systemd only: others learn what to say. */
+static enum ctl_exit serve_check_folder(const struct serve *serve)
+{
+    char text[512];
+    AUTO_FREE char *folder = serve_beside(serve->config->mgmt_socket, "");
+    if (!folder)
+        return ctl_refuse(serve->in, "no memory", NULL);
+    if (access(folder, W_OK | X_OK) == 0)
+        return CTL_DONE;
+    snprintf(text, sizeof(text), "its sockets belong into %s: %s", folder, strerror(errno));
+    return ctl_refuse(serve->in, text, "export LUNETTE_SOCKET=FOLDER/mgmt.sock, a folder of yours");
+}
+
 static enum ctl_exit serve_check_free(const struct serve *serve)
 {
     struct client client;
     char text[256];
+    enum ctl_exit status = serve_check_folder(serve);
+    if (status != CTL_DONE)
+        return status;
     if (client_connect(&client, serve->config->mgmt_socket, NULL) == 0)
     {
         snprintf(text, sizeof(text), "a server, process %d, answers on %s already",
@@ -520,7 +537,10 @@ static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t tim
     fflush(stdout);
     pid_t child = fork();
     if (child == 0)
+    {
+        setsid();
         _exit((int)serve_exec(serve));
+    }
     if (child < 0 || waitpid(child, &wait_status, 0) != child)
         return ctl_refuse(serve->in, strerror(errno), NULL);
     if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)

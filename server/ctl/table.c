@@ -44,6 +44,30 @@ static char *table_format_time(double seconds)
     return strdup(text);
 }
 
+/* Texts as people write lists; all else as JSON. */
+static char *table_format_array(const json_t *array)
+{
+    size_t i;
+    json_t *entry;
+    char *joined = NULL;
+    json_array_foreach(array, i, entry)
+    {
+        char *longer;
+        if (!json_is_string(entry))
+        {
+            free(joined);
+            return json_dumps(array, JSON_COMPACT);
+        }
+        int r = asprintf(&longer, "%s%s%s", joined ? joined : "", joined ? ", " : "",
+                         json_string_value(entry));
+        free(joined);
+        if (r < 0)
+            return NULL;
+        joined = longer;
+    }
+    return joined ? joined : strdup("-");
+}
+
 char *table_format(const json_t *object, const struct field *field, char unit)
 {
     const json_t *value = json_object_get(object, field->key);
@@ -70,7 +94,7 @@ char *table_format(const json_t *object, const struct field *field, char unit)
         break;
     }
     if (json_is_array(value))
-        return json_dumps(value, JSON_COMPACT);
+        return table_format_array(value);
     return asprintf(&formatted, "%" JSON_INTEGER_FORMAT, json_integer_value(value)) < 0 ? NULL
                                                                                         : formatted;
 }

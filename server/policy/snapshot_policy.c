@@ -226,8 +226,8 @@ int snapshot_policy_delete(struct policy *policy, const char *name, struct reaso
     if (users.count > 0)
         return reason_set(
             why, -EBUSY,
-            "snapshot policy '%s' is that of '%s'%s; 'lunette volume modify|lun modify "
-            "%s --snapshot-policy none' takes it off",
+            "snapshot policy '%s' is that of '%s'%s; 'lunette volume modify "
+            "%s --snapshot-policy none' (of a LUN: lunette lun modify) takes it off",
             name, users.first, users.count > 1 ? " and of others" : "", users.first);
     snapshots_key(key, name);
     return policy_save(policy, key, NULL, why);
