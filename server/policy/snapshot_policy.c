@@ -224,11 +224,10 @@ int snapshot_policy_delete(struct policy *policy, const char *name, struct reaso
     if (r < 0)
         return r;
     if (users.count > 0)
-        return reason_set(
-            why, -EBUSY,
-            "snapshot policy '%s' is that of '%s'%s; 'lunette volume modify "
-            "%s --snapshot-policy none' (of a LUN: lunette lun modify) takes it off",
-            name, users.first, users.count > 1 ? " and of others" : "", users.first);
+        return reason_set(why, -EBUSY,
+                          "snapshot policy '%s' is that of '%s'%s; 'lunette volume modify "
+                          "%s --snapshot-policy none' (of a LUN: lunette lun modify) takes it off",
+                          name, users.first, users.count > 1 ? " and of others" : "", users.first);
     snapshots_key(key, name);
     return policy_save(policy, key, NULL, why);
 }

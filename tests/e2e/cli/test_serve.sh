@@ -97,8 +97,13 @@ wait_for_end "$background"
 background=
 
 # A server that cannot make its management socket ends, and serve says so.
-refused 1 "ended while it started" "${serve[@]}" --pool "$pool" --socket "$work/nowhere/mgmt.sock" \
+mkdir -p "$work/folder.sock/full"
+refused 1 "ended while it started" "${serve[@]}" --pool "$pool" --socket "$work/folder.sock" \
     --pid-file "$work/nowhere.pid" --nbd-socket "$work/nowhere-nbd.sock"
+# One whose sockets have no folder does not start.
+refused 1 "its sockets belong into $work/nowhere" "${serve[@]}" --pool "$pool" \
+    --socket "$work/nowhere/mgmt.sock" --pid-file "$work/nowhere.pid" \
+    --nbd-socket "$work/nowhere-nbd.sock"
 
 # In the foreground the socket's permissions come when it is there.
 "$lunette" "${serve[@]}" --pool "$pool" --nbd-socket "$work/mode.sock" --nbd-mode 0620 --foreground \
