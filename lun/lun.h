@@ -595,6 +595,11 @@ void lun_close(struct lun *lun); /* NULL is accepted */
  * volume that pauses when it is full: those that do end with -ENOSPC. For aborts and shutdown. */
 void lun_stop_waiting(struct lun *lun);
 void pool_stop_waiting(struct pool *pool);
+/* Asked now and then, on the thread of the write and without locks, while one through the handle
+ * waits for room: true ends it as lun_stop_waiting() does, but only this write. */
+typedef bool lun_is_over_fn(void *opaque);
+/* Before the handle is used for writing. */
+void lun_set_is_over(struct lun *lun, lun_is_over_fn *is_over, void *opaque);
 
 uint64_t lun_size_bytes(const struct lun *lun); /* now; changes by resize */
 bool lun_is_read_only(const struct lun *lun);

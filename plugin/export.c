@@ -237,6 +237,11 @@ static int export_find_id(struct export *export)
     return r;
 }
 
+static bool export_is_over_cb(void *opaque)
+{
+    return export_is_over(opaque);
+}
+
 void *export_open(int readonly)
 {
     const char *name = nbdkit_export_name();
@@ -261,6 +266,8 @@ void *export_open(int readonly)
                          &export->qos);
     if (r < 0)
         return export_refuse(name, r, &why);
+    /* Who hangs up leaves no write behind that waits for room, and keeps the LUN open. */
+    lun_set_is_over(export->lun, export_is_over_cb, export);
 
     AUTO_LOCK(&export_all_lock);
     list_add_tail(&export_all, &export->link);

@@ -24,6 +24,8 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/lock.h"
+#include "lun/lun.h"
+#include "plugin/service.h"
 
 enum
 {
@@ -205,6 +207,8 @@ static void *shutdown_run(void *unused)
     while (eventfd_read(shutdown_wake_fd, &count) < 0 && errno == EINTR)
     {
     }
+    /* Writes may wait an hour for room in a full volume that pauses; nbdkit waits for them. */
+    pool_stop_waiting(service_pool());
     for (unsigned round = 0; !shutdown_over(); round++)
     {
         ignore_error(shutdown_each_socket(shutdown_end_client,

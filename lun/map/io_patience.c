@@ -39,6 +39,12 @@ void lun_stop_waiting(struct lun *lun)
     io_wake(lun->pool);
 }
 
+void lun_set_is_over(struct lun *lun, lun_is_over_fn *is_over, void *opaque)
+{
+    lun->is_over = is_over;
+    lun->is_over_opaque = opaque;
+}
+
 /* How long writes to the LUN wait; 0: they do not. *volume: its name. */
 static uint64_t pause_ms_of(struct pool *pool, const struct lun_object *lun,
                             char volume[LUN_NAME_MAX + 1])
@@ -81,7 +87,9 @@ static int pause_may_go_on(struct lun *lun, int reason)
     int r = pool_may_change(lun->pool);
     if (r < 0)
         return r;
-    return atomic_load(&lun->pool->stops_waiting) || atomic_load(&lun->stops_waiting) ? reason : 0;
+    bool is_over = atomic_load(&lun->pool->stops_waiting) || atomic_load(&lun->stops_waiting) ||
+                   (lun->is_over && lun->is_over(lun->is_over_opaque));
+    return is_over ? reason : 0;
 }
 
 /* Waits until there may be room, or the time is over. */

@@ -22,6 +22,8 @@ struct lun
     bool is_read_only;
     _Atomic bool stops_waiting; /* for room */
     bool is_background;         /* not in the object's open_handles */
+    lun_is_over_fn *is_over;    /* whoever waits need not any more; or NULL */
+    void *is_over_opaque;
 };
 
 /* The line whose map @object shows now. Under its map_lock, or by whoever keeps it from changing.

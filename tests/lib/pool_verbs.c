@@ -123,6 +123,31 @@ static int verb_write(struct verb_call *call)
     return r;
 }
 
+/* A volume that pauses when it is full. */
+static int verb_volume(struct verb_call *call)
+{
+    const struct volume_attributes attributes = {
+        .size_bytes = verb_number(call, 2),
+        .pauses_when_full = true,
+        .pause_ms = (uint32_t)verb_number(call, 3),
+    };
+    return volume_create(call->pool, call->words[1], &attributes, &call->why);
+}
+
+/* How many there were of a kind. */
+static int verb_events(struct verb_call *call)
+{
+    struct event *list = NULL;
+    size_t count = 0;
+    uint64_t found = 0;
+    int r = event_list(call->pool, 0, &list, &count);
+    for (size_t i = 0; i < count; i++)
+        found += strcmp(list[i].name, call->words[1]) == 0;
+    free(list);
+    snprintf(call->text, POOL_VERB_TEXT_BYTES, "count %" PRIu64, found);
+    return r;
+}
+
 static int verb_grow(struct verb_call *call)
 {
     return pool_grow(call->pool, verb_number(call, 1), &call->why);
@@ -180,7 +205,8 @@ static const struct
     {"delete", 2, verb_delete}, {"restore", 3, verb_restore}, {"resize", 3, verb_resize},
     {"rename", 3, verb_rename}, {"comment", 3, verb_comment}, {"write", 5, verb_write},
     {"grow", 2, verb_grow},     {"show", 2, verb_show},       {"pool", 1, verb_pool},
-    {"settle", 1, verb_settle}, {"check", 1, verb_check},
+    {"settle", 1, verb_settle}, {"check", 1, verb_check},     {"volume", 4, verb_volume},
+    {"events", 2, verb_events},
 };
 
 int pool_verb(struct pool *pool, const char *line, char text[POOL_VERB_TEXT_BYTES])

@@ -7,6 +7,7 @@
  *   delete NAME [force] [snapshots]       resize LUN BYTES [force]
  *   rename LUN NAME                       comment LUN TEXT
  *   write LUN BYTES OFFSET VALUE          grow BYTES
+ *   volume NAME BYTES PAUSE_MS            events NAME    "count N"
  *   show NAME     "size N mapped N own N open N"
  *   pool          "available N free N deferred N luns N"
  *   settle        waits for background jobs, then makes a checkpoint

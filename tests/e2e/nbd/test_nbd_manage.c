@@ -2,9 +2,12 @@
 /* LUNs that are changed while clients have them open: refused, or errors, never other data. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
@@ -366,6 +369,71 @@ static void test_full_pool(void)
     fixture_end(&f);
 }
 
+/* A client whose one write waits for room, for up to an hour. */
+static struct nbd_handle *start_paused(struct fixture *f, void *buf, size_t len)
+{
+    fixture_start(f, 256 * MIB);
+    fixture_do(f, "volume p %" PRIu64 " 3600000", 2 * MIB);
+    fixture_do(f, "create p/a %" PRIu64, 8 * MIB);
+    struct nbd_handle *nbd = fixture_connect(f, "p/a");
+    CU_ASSERT_NOT_EQUAL_FATAL(nbd_aio_pwrite(nbd, buf, len, 0, NBD_NULL_COMPLETION, 0), -1);
+    for (int i = 0; i < 600; i++)
+    {
+        nbd_poll(nbd, 100);
+        fixture_do(f, "events volume.paused");
+        if (fixture_said(f, "count") == 1)
+            return nbd;
+    }
+    CU_FAIL_FATAL("the write does not wait");
+    return nbd;
+}
+
+/* Who hangs up takes the write along, and does not keep the LUN open. */
+static void test_paused_hangs_up(void)
+{
+    struct fixture f;
+    AUTO_FREE char *buf = calloc(1, 4 * MIB);
+    memset(buf, 1, 4 * MIB);
+    struct nbd_handle *nbd = start_paused(&f, buf, 4 * MIB);
+    nbd_close(nbd);
+    bool is_closed = false;
+    for (int i = 0; i < 600 && !is_closed; i++)
+    {
+        fixture_do(&f, "show p/a");
+        is_closed = fixture_said(&f, "open") == 0;
+        poll(NULL, 0, is_closed ? 0 : 100);
+    }
+    CU_ASSERT_TRUE(is_closed);
+    if (!is_closed)
+        nbd_server_kill(&f.server);
+    fixture_end(&f);
+}
+
+/* A server that is told to stop does not wait for room. */
+static void test_paused_stop(void)
+{
+    struct fixture f;
+    AUTO_FREE char *buf = calloc(1, 4 * MIB);
+    memset(buf, 1, 4 * MIB);
+    struct nbd_handle *nbd = start_paused(&f, buf, 4 * MIB);
+    CU_ASSERT_EQUAL(kill(f.server.pid, SIGTERM), 0);
+    bool is_over = false;
+    for (int i = 0; i < 600 && !is_over; i++)
+    {
+        siginfo_t info = {0};
+        is_over = waitid(P_PID, (id_t)f.server.pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                  info.si_pid == f.server.pid;
+        poll(NULL, 0, is_over ? 0 : 100);
+    }
+    CU_ASSERT_TRUE(is_over);
+    if (is_over)
+        CU_ASSERT_EQUAL(nbd_server_stop(&f.server), 0);
+    nbd_server_kill(&f.server);
+    nbd_close(nbd);
+    fixture_serve(&f, NULL);
+    fixture_end(&f);
+}
+
 static CU_TestInfo manage_tests[] = {
     {"delete under a client", test_delete},
     {"delete a snapshot under a client", test_delete_snapshot},
@@ -376,6 +444,8 @@ static CU_TestInfo manage_tests[] = {
     {"snapshot and clone stay while the source is written", test_snapshot_stays},
     {"differences", test_difference},
     {"a full pool, and its recovery", test_full_pool},
+    {"a client hangs up while its write waits for room", test_paused_hangs_up},
+    {"a stop while a write waits for room", test_paused_stop},
     CU_TEST_INFO_NULL,
 };
 
