@@ -178,7 +178,8 @@ enum ctl_exit ctl_qos_set(struct invocation *in)
     ctl_put(args, "names", list);
     if (names == 1)
         return ctl_do(in, "qos.set", args, "Put %s into class %s.", in->args[0], class_name);
-    return ctl_do(in, "qos.set", args, "Put %zu LUNs and volumes into class %s.", names, class_name);
+    return ctl_do(in, "qos.set", args, "Put %zu LUNs and volumes into class %s.", names,
+                  class_name);
 }
 
 enum ctl_exit ctl_qos_show(struct invocation *in)
