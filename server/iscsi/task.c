@@ -39,6 +39,7 @@ static struct task *task_alloc(struct session *session)
             return NULL;
     }
     /* The SCSI part is set field by field: its sense need not be cleared for each command. */
+    task->wait.state = QOS_WAIT_NONE;
     memset(&task->work, 0, sizeof(*task) - offsetof(struct task, work));
     list_init(&task->link);
     list_init(&task->queue_link);

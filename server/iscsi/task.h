@@ -47,10 +47,10 @@ struct task_r2t
 struct task
 {
     struct scsi_task scsi;
-    struct work work;
+    struct qos_wait wait;        /* while HELD */
+    struct work work;            /* from here on cleared for each command */
     struct list link;            /* session->tasks, or thread->free_tasks */
     struct list queue_link;      /* session->run_queue, thread->starved, thread->done */
-    struct qos_wait wait;        /* while HELD */
     uint64_t begun_ns, ended_ns; /* of what is accounted for; 0: not yet */
     uint64_t held_ns;            /* since when it is HELD, then how long it was */
     struct session *session;
