@@ -21,7 +21,7 @@ static struct lun *pm_handle(struct pm *pm, const struct pm_lun *lun)
 static void pm_adopt(struct pm *pm, struct pm_lun *lun, uint64_t lba, uint64_t blks, uint8_t value,
                      bool may_be_torn)
 {
-    bool is_torn = false;
+    bool is_torn[PM_LUN_BLKS] = {0};
     struct lun *handle = pm_handle(pm, lun);
     int r = lun_read(handle, pm->buf, blks * PM_BLK, lba * PM_BLK);
     lun_close(handle);
@@ -36,15 +36,18 @@ static void pm_adopt(struct pm *pm, struct pm_lun *lun, uint64_t lba, uint64_t b
             if (byte != was && byte != value)
                 replay_fail(pm->replay, "'%s' holds %u in block %" PRIu64 ", not %u or %u",
                             lun->name, byte, lba + i, was, value);
-            is_torn |= byte != is;
+            is_torn[i] |= byte != is;
             if (byte != is && !may_be_torn)
                 replay_fail(pm->replay, "block %" PRIu64 " of '%s' is torn", lba + i, lun->name);
         }
         lun->now.values[lba + i] = is;
     }
     /* Torn are blocks that it owns: they are written again in place. */
-    if (is_torn && pm_write(pm, lun, lba, blks, value) < 0)
-        replay_fail(pm->replay, "torn blocks cannot be written again");
+    for (uint64_t i = 0; i < blks; i++)
+    {
+        if (is_torn[i] && pm_write(pm, lun, lba + i, 1, value) < 0)
+            replay_fail(pm->replay, "a torn block cannot be written again");
+    }
 }
 
 /* Whether a write may meet -ENOSPC: nobody promised it the space, and there is little left. */
