@@ -73,8 +73,8 @@ json_t *policy_load(struct policy *policy, const char *key)
 int policy_save(struct policy *policy, const char *key, json_t *value, struct reason *why)
 {
     AUTO_JSON json_t *owned = value;
-    AUTO_FREE char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
-    if (value && !text)
+    AUTO_FREE char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
+    if (owned && !text)
         return reason_set(why, -ENOMEM, "no memory");
     const struct store_change change = {.key = key, .value = text, .len = text ? strlen(text) : 0};
     return store_apply(policy->pool, &change, 1, why);

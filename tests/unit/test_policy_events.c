@@ -71,7 +71,8 @@ static int logged_priority;
 static char logged[1024];
 static size_t logged_count;
 
-void __wrap_syslog(int priority, const char *format, ...); /* the linker puts it for syslog() */
+/* The linker puts it for syslog(). */
+void __wrap_syslog(int priority, const char *format, ...) PRINTF_LIKE(2, 3);
 void __wrap_syslog(int priority, const char *format, ...)
 {
     va_list args;

@@ -113,8 +113,8 @@ static void test_parse(void)
                                       "hourly:3,hourly:4",
                                       "hourly:99999",
                                       "hourly:-1",
-                                      "1min:1,2min:1,3min:1,4min:1,5min:1,6min:1,10min:1,"
-                                      "12min:1,15min:1"};
+                                      ("1min:1,2min:1,3min:1,4min:1,5min:1,6min:1,10min:1,"
+                                       "12min:1,15min:1")};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         CU_ASSERT_EQUAL(snapshot_policy_parse(bad[i], &snapshots, NULL), -EINVAL);
     CU_ASSERT_EQUAL(snapshot_policy_parse("hourly:24,daily:7", &snapshots, NULL), 0);
