@@ -412,7 +412,7 @@ struct volume_info
     uint64_t logical_bytes;                          /* sum of the sizes of its LUNs */
     uint64_t mapped_bytes;                           /* sum of what its LUNs map */
     uint64_t charged_bytes;                          /* see above: data and nodes */
-    uint64_t snapshot_bytes;  /* of charged: what only points hold, no head any more */
+    uint64_t snapshot_bytes;  /* sum of what its LUNs' own snapshots hold and they no longer use */
     uint64_t reserved_bytes;  /* needs of its reserved LUNs not met yet */
     uint64_t needed_bytes;    /* what its guarantee still needs of the pool; 0 without one */
     uint64_t available_bytes; /* what a thin write into it can take: bound and pool considered */
@@ -424,6 +424,9 @@ MUST_CHECK int volume_get_info(struct pool *pool, const char *name, struct volum
                                struct reason *why);
 /* -ENOENT: there is none of that id (any more). Does not block on I/O. */
 MUST_CHECK int volume_get_info_by_id(struct pool *pool, uint64_t id, struct volume_info *info);
+/* The LUN of the volume with the smallest id above @after_id. -ENOENT. Does not block on I/O. */
+MUST_CHECK int volume_next_lun(struct pool *pool, uint64_t volume_id, uint64_t after_id,
+                               struct lun_info *info);
 /* By name; free *list. */
 MUST_CHECK int volume_list(struct pool *pool, struct volume_info **list, size_t *count);
 

@@ -30,6 +30,8 @@ const char plugin_config_help[] =
     "discard=true|false        Give freed space back to the file system below. Default: true.\n"
     "take-over=yes|no          Open the pool although another host is noted as its holder.\n"
     "                          Only when that host is known to be down. Default: no.\n"
+    "core-dumps=yes|no         Whether a crash may leave the memory, secrets and all, in a file.\n"
+    "                          Default: no.\n"
     "mgmt-socket=PATH          Unix socket on which the 'lunette' command is answered.\n"
     "mgmt-mode=OCTAL           Permissions of that socket. Default: 0666, everybody may look.\n"
     "mgmt-group=GROUP          Group whose members may change things through it, besides root.\n"
@@ -157,6 +159,12 @@ static int plugin_config_set_take_over(const char *key, const char *value)
     return plugin_config_set_bool(&plugin_config.take_over, value);
 }
 
+static int plugin_config_set_core_dumps(const char *key, const char *value)
+{
+    (void)key;
+    return plugin_config_set_bool(&plugin_config.core_dumps, value);
+}
+
 static int plugin_config_set_mgmt_socket(const char *key, const char *value)
 {
     return plugin_config_set_path(&plugin_config.mgmt_socket, key, value);
@@ -277,6 +285,7 @@ static const struct
     {"checkpoint-ms", plugin_config_set_checkpoint_ms},
     {"discard", plugin_config_set_discard},
     {"take-over", plugin_config_set_take_over},
+    {"core-dumps", plugin_config_set_core_dumps},
     {"mgmt-socket", plugin_config_set_mgmt_socket},
     {"mgmt-mode", plugin_config_set_mgmt_mode},
     {"mgmt-group", plugin_config_set_mgmt_group},

@@ -24,6 +24,7 @@ struct plugin_config
     uint32_t checkpoint_ms; /* 0: the engine's default */
     bool no_discard;
     bool take_over;
+    bool core_dumps;
     char *mgmt_socket;
     unsigned mgmt_mode; /* 0: the target's default */
     char *mgmt_group;

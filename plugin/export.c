@@ -21,6 +21,8 @@
 #include "plugin/config.h"
 #include "plugin/nbd_error.h"
 #include "plugin/service.h"
+#include "plugin/shutdown.h"
+#include "server/qos/qos.h"
 
 enum
 {
@@ -182,6 +184,7 @@ static void export_destroy(struct export *export)
 {
     if (!export)
         return;
+    qos_lun_close(export->qos);
     lun_close(export->lun);
     lock_destroy(&export->lock);
     free(export->name);
@@ -253,6 +256,9 @@ void *export_open(int readonly)
     int r = export_open_lun(name, readonly, &export->lun, &why);
     if (r == 0)
         r = export_find_id(export);
+    if (r == 0)
+        r = qos_lun_open(service_target() ? target_qos(service_target()) : NULL, export->lun,
+                         &export->qos);
     if (r < 0)
         return export_refuse(name, r, &why);
 
@@ -274,6 +280,17 @@ void export_close_all(void)
 {
     list_for_each_safe (export, &export_all, struct export, link)
         export_close(export);
+}
+
+bool export_is_over(struct export *export)
+{
+    AUTO_LOCK(&export->lock);
+    if (shutdown_is_told())
+        return true;
+    /* nbdkit tells nobody that a client hung up, but ends such a sleep early, and logs that. */
+    if (!export->is_hung_up)
+        export->is_hung_up = nbdkit_nanosleep(0, 1) < 0;
+    return export->is_hung_up;
 }
 
 /* ---- negotiation --------------------------------------------------------------------------- */

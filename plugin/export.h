@@ -16,6 +16,7 @@
 #include "lun/base/lock.h"
 
 struct lun;
+struct qos_lun;
 struct nbd_error;
 struct nbdkit_exports;
 
@@ -24,10 +25,12 @@ struct export
     struct list link; /* under the lock of the list of all */
     struct lun *lun;  /* immutable, as its id; 0: a difference, which has none */
     uint64_t lun_id;
-    char *name;        /* immutable: as the client gave it */
-    char *description; /* the connection's thread only, while it negotiates */
+    struct qos_lun *qos; /* immutable; NULL: nothing is limited or counted */
+    char *name;          /* immutable: as the client gave it */
+    char *description;   /* the connection's thread only, while it negotiates */
     struct lock lock;
     unsigned logged; /* under lock: kinds of errors that this connection has logged */
+    bool is_hung_up; /* under lock: the client is gone, or about to be */
 };
 
 /* nbdkit's callbacks. Those that can fail return -1 or NULL after nbdkit_error(). */
@@ -48,6 +51,12 @@ int export_is_rotational(void *handle);
 
 /* Closes what is still open. No connection may be alive. */
 void export_close_all(void);
+
+/*
+ * For a request that waits, in a worker of its connection: whether the wait makes no sense any
+ * more, because the client hung up or the server stops.
+ */
+bool export_is_over(struct export *export);
 
 /* Logs why @what is refused, unless this connection has logged a refusal before. */
 void export_log_refusal(struct export *export, const struct nbd_error *error, const char *what,

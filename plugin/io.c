@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Requests: nbdkit's flags into the engine's, the engine's errors into NBD's. */
+/*
+ * Requests: nbdkit's flags into the engine's, the engine's errors into NBD's, and what quality of
+ * service (server/qos) has to say and to count.
+ */
 #include "plugin/io.h"
 
 #include <errno.h>
@@ -11,6 +14,8 @@
 #include "plugin/export.h"
 #include "plugin/nbd_error.h"
 #include "plugin/service.h"
+#include "plugin/shutdown.h"
+#include "server/qos/qos.h"
 #include "server/target.h"
 
 enum
@@ -71,13 +76,37 @@ static unsigned io_flags(uint32_t flags)
     return result;
 }
 
+static bool io_is_over_cb(void *opaque)
+{
+    return export_is_over(opaque);
+}
+
+/*
+ * Waits until the limits of the LUN let the request go. Who stops the server is not kept waiting:
+ * it answers what is in flight. -ECANCELED: the client is gone.
+ */
+static int io_enter(struct export *export, enum qos_io io, uint64_t bytes)
+{
+    if (!qos_is_limited(export->qos, io) || shutdown_is_told())
+        return 0;
+    if (qos_enter_blocking(export->qos, bytes, io_is_over_cb, export) || shutdown_is_told())
+        return 0;
+    return -ECANCELED;
+}
+
 int io_pread(void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 {
     (void)flags;
     struct export *export = handle;
     if (io_admit(export, false, "read") < 0)
         return -1;
-    return io_result(export, lun_read(export->lun, buf, count, offset), "read", count, offset);
+    uint64_t begun_ns = qos_clock_ns();
+    int r = io_enter(export, QOS_READ, count);
+    if (r == 0)
+        r = lun_read(export->lun, buf, count, offset);
+    if (r == 0)
+        qos_account(export->qos, QOS_READ, count, qos_clock_ns() - begun_ns);
+    return io_result(export, r, "read", count, offset);
 }
 
 int io_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)
@@ -85,7 +114,12 @@ int io_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset, ui
     struct export *export = handle;
     if (io_admit(export, true, "write") < 0)
         return -1;
-    int r = lun_write(export->lun, buf, count, offset, io_flags(flags));
+    uint64_t begun_ns = qos_clock_ns();
+    int r = io_enter(export, QOS_WRITE, count);
+    if (r == 0)
+        r = lun_write(export->lun, buf, count, offset, io_flags(flags));
+    if (r == 0)
+        qos_account(export->qos, QOS_WRITE, count, qos_clock_ns() - begun_ns);
     return io_result(export, r, "write", count, offset);
 }
 
@@ -93,25 +127,38 @@ int io_flush(void *handle, uint32_t flags)
 {
     (void)flags;
     struct export *export = handle;
-    return io_result(export, lun_flush(export->lun), "flush", 0, 0);
+    uint64_t begun_ns = qos_clock_ns();
+    int r = lun_flush(export->lun);
+    if (r == 0)
+        qos_account(export->qos, QOS_FLUSH, 0, qos_clock_ns() - begun_ns);
+    return io_result(export, r, "flush", 0, 0);
+}
+
+/* lun_unmap() or lun_zero(). */
+typedef int io_unmap_fn(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags);
+
+static int io_unmap(struct export *export, io_unmap_fn *unmap, const char *what, uint64_t len,
+                    uint64_t offset, uint32_t flags)
+{
+    if (io_admit(export, true, what) < 0)
+        return -1;
+    uint64_t begun_ns = qos_clock_ns();
+    int r = io_enter(export, QOS_UNMAP, 0);
+    if (r == 0)
+        r = unmap(export->lun, len, offset, io_flags(flags));
+    if (r == 0)
+        qos_account(export->qos, QOS_UNMAP, 0, qos_clock_ns() - begun_ns);
+    return io_result(export, r, what, len, offset);
 }
 
 int io_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-    struct export *export = handle;
-    if (io_admit(export, true, "trim") < 0)
-        return -1;
-    int r = lun_unmap(export->lun, count, offset, io_flags(flags));
-    return io_result(export, r, "trim", count, offset);
+    return io_unmap(handle, lun_unmap, "trim", count, offset, flags);
 }
 
 int io_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-    struct export *export = handle;
-    if (io_admit(export, true, "zero") < 0)
-        return -1;
-    int r = lun_zero(export->lun, count, offset, io_flags(flags));
-    return io_result(export, r, "zero", count, offset);
+    return io_unmap(handle, lun_zero, "zero", count, offset, flags);
 }
 
 int io_cache(void *handle, uint32_t count, uint64_t offset, uint32_t flags)

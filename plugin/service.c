@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <nbdkit-plugin.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "lun/base/log.h"
 #include "lun/lun.h"
@@ -64,8 +65,19 @@ static void service_check_default_export(const char *name)
                      name);
 }
 
+/*
+ * Memory holds CHAP secrets, and what guests write: no core dump has it, and no other process of
+ * the same user may look into it. A change of the user (nbdkit --user) sets it back.
+ */
+static void service_keep_memory_private(void)
+{
+    if (!plugin_config_get()->core_dumps && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        nbdkit_error("warning: cannot switch off core dumps: %s", strerror(errno));
+}
+
 int service_get_ready(void)
 {
+    service_keep_memory_private();
     log_set_sink(service_log);
     if (lunette_debug_engine)
         log_set_level(LOG_LEVEL_DEBUG);
@@ -119,6 +131,7 @@ int service_after_fork(void)
 {
     struct reason why;
     reason_clear(&why);
+    service_keep_memory_private();
     /* Before the target, so that the sockets it finds listening are nbdkit's. */
     int r = shutdown_watch_start();
     if (r == 0)

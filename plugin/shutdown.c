@@ -14,6 +14,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,7 @@ static pthread_t shutdown_thread;
 static bool shutdown_is_started;
 
 static int shutdown_wake_fd = -1;
+static atomic_bool shutdown_told; /* set by the handler, before anything else is done */
 static struct shutdown_signal
 {
     int number;
@@ -145,11 +147,17 @@ static void shutdown_end_client(int fd, const struct shutdown_address *address, 
 static void shutdown_on_signal(int number)
 {
     int saved_errno = errno;
+    atomic_store_explicit(&shutdown_told, true, memory_order_relaxed);
     ignore_error(eventfd_write(shutdown_wake_fd, 1), "it is full when the thread was woken before");
     errno = saved_errno;
     for (size_t i = 0; i < ARRAY_SIZE(shutdown_signals); i++)
         if (shutdown_signals[i].number == number)
             shutdown_signals[i].nbdkits.sa_handler(number);
+}
+
+bool shutdown_is_told(void)
+{
+    return atomic_load_explicit(&shutdown_told, memory_order_relaxed);
 }
 
 /* nbdkit's handlers are in place before .after_fork; what it ignores or leaves alone stays so. */

@@ -22,4 +22,7 @@ MUST_CHECK int shutdown_watch_start(void);
 /* Ends the thread. Harmless when it was not started. */
 void shutdown_watch_stop(void);
 
+/* Whether nbdkit was told to stop. */
+bool shutdown_is_told(void);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include "lun/base/cleanup.h"
 #include "server/mgmt/mgmt.h"
+#include "server/qos/qos.h"
 #ifdef LUNETTE_ISCSI
 #include "server/iscsi/portal.h"
 #endif
@@ -18,6 +19,7 @@ struct target
     struct target_options options; /* strings owned */
     char *portals[TARGET_PORTALS_MAX];
     struct mgmt *mgmt;
+    struct qos *qos;
     struct policy *policy;
     struct access *access; /* NULL: access_problem says why */
     struct reason access_problem;
@@ -76,6 +78,11 @@ const char *target_access_problem(const struct target *target)
     return target->access_problem.text;
 }
 
+struct qos *target_qos(struct target *target)
+{
+    return target->qos;
+}
+
 struct policy *target_policy(struct target *target)
 {
     return target->policy;
@@ -95,11 +102,16 @@ static int target_open_scsi(struct target *target, struct reason *why)
     const struct scsi_target_options options = {
         .target_name = access_target_name(target->access),
         .port_count = (uint16_t)target->options.iscsi_portal_count,
+        .qos = target->qos,
     };
-    int r = scsi_target_create(target->pool, target->access, &options, &target->scsi, why);
-    if (r == 0)
-        pool_set_change_hook(target->pool, scsi_target_lun_changed, target->scsi);
-    return r;
+    return scsi_target_create(target->pool, target->access, &options, &target->scsi, why);
+}
+
+static void target_scsi_lun_changed(struct target *target, enum lun_change change, uint64_t lun_id,
+                                    const char *name)
+{
+    if (target->scsi)
+        scsi_target_lun_changed(target->scsi, change, lun_id, name);
 }
 
 /* Unreadable access control is no reason not to serve NBD; only portals depend on it. */
@@ -140,8 +152,6 @@ static int target_start_iscsi(struct target *target, struct reason *why)
 static void target_stop_iscsi(struct target *target)
 {
     iscsi_stop(target->iscsi);
-    if (target->access)
-        pool_set_change_hook(target->pool, NULL, NULL);
     scsi_target_destroy(target->scsi);
     access_close(target->access);
 }
@@ -183,6 +193,12 @@ static void target_stop_iscsi(struct target *target)
     (void)target;
 }
 
+static void target_scsi_lun_changed(struct target *target, enum lun_change change, uint64_t lun_id,
+                                    const char *name)
+{
+    (void)target, (void)change, (void)lun_id, (void)name;
+}
+
 int target_check_nbd(struct target *target, uint64_t lun_id, bool write, struct reason *why)
 {
     (void)target, (void)lun_id, (void)write, (void)why;
@@ -210,10 +226,24 @@ const char *target_iscsi_name(const struct target *target)
 
 /* ---- start and stop ------------------------------------------------------------------------ */
 
+static void target_lun_changed(void *opaque, enum lun_change change, uint64_t lun_id,
+                               const char *name)
+{
+    struct target *target = opaque;
+    target_scsi_lun_changed(target, change, lun_id, name);
+    if (change == LUN_CHANGE_DELETED)
+        qos_forget_lun(target->qos, lun_id);
+    else if (change == LUN_CHANGE_RENAMED)
+        qos_lun_renamed(target->qos, lun_id, name);
+}
+
 static void target_free(struct target *target)
 {
     policy_stop(target->policy);
+    /* Nobody changes LUNs any more; what the hook looks at goes now. */
+    pool_set_change_hook(target->pool, NULL, NULL);
     target_stop_iscsi(target);
+    qos_close(target->qos);
     free((char *)target->options.mgmt_socket);
     free((char *)target->options.management_group);
     free((char *)target->options.nbd_uri);
@@ -238,9 +268,13 @@ int target_start(struct pool *pool, const struct target_options *options, struct
     if (r < 0)
         r = reason_set(why, r, "no memory");
     if (r == 0)
+        r = qos_open(pool, &started->qos, why);
+    if (r == 0)
         r = target_open_access(started, why);
     if (r == 0 && options->iscsi_portal_count > 0)
         r = target_start_iscsi(started, why);
+    if (r == 0)
+        pool_set_change_hook(pool, target_lun_changed, started);
     if (r == 0)
         r = policy_start(pool, &options->policy, &started->policy, why);
     /* Last: who finds the socket finds everything else running. */
@@ -259,6 +293,8 @@ void target_stop(struct target *target)
 {
     if (!target)
         return;
+    /* A command may wait for a program. */
+    policy_begin_stop(target->policy);
     mgmt_stop(target->mgmt);
     target_free(target);
 }

@@ -19,6 +19,7 @@
 
 struct access;
 struct iscsi_server;
+struct qos;
 struct target;
 
 enum
@@ -64,6 +65,9 @@ const char *target_iscsi_name(const struct target *target);
  */
 struct access *target_access(struct target *target);
 const char *target_access_problem(const struct target *target);
+/* Limits and figures of LUNs. Whoever opens a LUN of it may close that after target_stop(). */
+struct qos *target_qos(struct target *target);
+
 /* What the server does by itself. */
 struct policy *target_policy(struct target *target);
 /* NULL without portals. */

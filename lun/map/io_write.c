@@ -564,7 +564,7 @@ int io_cut_block(struct pool *pool, struct lun_object *object, uint64_t end_byte
         r = io_take(pool, object->line, use, 1, &blk, &got);
     if (r < 0)
         return r;
-    space_arrive(pool->space, use, got); /* its record is a command's, not a write's */
+    space_arrive(pool->space, use, 1); /* its record is a command's, not a write's */
     memset(block + in_block, 0, BLK_BYTES - in_block);
     r = io_note_room(pool, object->line,
                      device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES));

@@ -18,9 +18,8 @@ static uint64_t bytes_of(uint64_t blks)
     return blks * BLK_BYTES;
 }
 
-/* Data that the LUN's own snapshots hold and it no longer uses: what each step down its line
- * dropped, as long as the points are its own snapshots. */
-static uint64_t snapshot_blks(const struct lun_object *lun)
+/* What each step down its line dropped, as long as the points are its own snapshots. */
+uint64_t lun_snapshot_bytes(const struct lun_object *lun)
 {
     uint64_t blks = 0;
     for (const struct line *line = lun->line; line && line->predecessor; line = line->predecessor)
@@ -32,7 +31,7 @@ static uint64_t snapshot_blks(const struct lun_object *lun)
             break;
         blks += atomic_load(&line->dropped_data_blks);
     }
-    return blks;
+    return bytes_of(blks);
 }
 
 void lun_fill_info(const struct lun_object *object, struct lun_info *info)
@@ -52,7 +51,7 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
         .mapped_bytes = bytes_of(mapped),
         .own_bytes = bytes_of(own),
         .shared_bytes = bytes_of(mapped - own),
-        .snapshot_bytes = is_lun ? bytes_of(snapshot_blks(object)) : 0,
+        .snapshot_bytes = is_lun ? lun_snapshot_bytes(object) : 0,
         .created_ns = object->created_ns,
         .open_handles = atomic_load(&object->open_handles),
         .snapshot_count = object->snapshot_count,

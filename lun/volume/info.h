@@ -9,5 +9,7 @@ struct lun_object;
 
 /* With catalog_lock held. */
 void lun_fill_info(const struct lun_object *object, struct lun_info *info);
+/* Data that the LUN's own snapshots hold and it no longer uses. With catalog_lock held. */
+uint64_t lun_snapshot_bytes(const struct lun_object *lun);
 
 #endif

@@ -21,7 +21,7 @@ struct lun
     struct lun *base;          /* owned; NULL but for a difference */
     bool is_read_only;
     _Atomic bool stops_waiting; /* for room */
-    bool is_background; /* not in the object's open_handles */
+    bool is_background;         /* not in the object's open_handles */
 };
 
 /* The line whose map @object shows now. Under its map_lock, or by whoever keeps it from changing.

@@ -490,12 +490,6 @@ void promise_fill_pool(struct pool *pool, struct pool_info *info)
 void promise_fill_volume(struct pool *pool, const struct volume_object *volume,
                          struct volume_info *info)
 {
-    uint64_t point_blks = 0;
-    list_for_each (line, &volume->lines, struct line, volume_link)
-    {
-        if (line->frozen_at != 0)
-            point_blks += atomic_load(&line->own_blks) + atomic_load(&line->own_node_blks);
-    }
     struct space_stats stats;
     space_get_stats(pool->space, &stats);
     uint64_t available = available_blks(&stats);
@@ -504,7 +498,6 @@ void promise_fill_volume(struct pool *pool, const struct volume_object *volume,
     uint64_t used = books->charged_blks + books->taken_blks + books->lun_needs_blks;
     uint64_t left = volume->size_bytes ? rest_of(ledger_volume_blks(volume), used) : UINT64_MAX;
     info->charged_bytes = bytes_of(books->charged_blks);
-    info->snapshot_bytes = bytes_of(min_u64(point_blks, books->charged_blks));
     info->reserved_bytes = bytes_of(books->lun_needs_blks);
     info->needed_bytes = books->is_guaranteed ? bytes_of(books->needs_blks) : 0;
     info->available_bytes = bytes_of(books->is_guaranteed ? left : min_u64(left, available));

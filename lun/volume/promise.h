@@ -61,8 +61,8 @@ void promise_end(struct pool *pool);
 /* What the promise of a reserved LUN still needs of the pool; else 0. With catalog_lock held. */
 uint64_t promise_needed_bytes(const struct lun_object *lun);
 
-/* Fills in charged_bytes, snapshot_bytes, reserved_bytes, needed_bytes and available_bytes. With
- * catalog_lock held. */
+/* Fills in charged_bytes, reserved_bytes, needed_bytes and available_bytes. With catalog_lock held.
+ */
 void promise_fill_volume(struct pool *pool, const struct volume_object *volume,
                          struct volume_info *info);
 /* Fills in promised_bytes and available_bytes. */

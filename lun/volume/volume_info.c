@@ -39,6 +39,7 @@ static void volume_fill_info(struct pool *pool, const struct volume_object *volu
     {
         info->logical_bytes += atomic_load(&lun->size_bytes);
         info->mapped_bytes += atomic_load(&lun->line->mapped_blks) * BLK_BYTES;
+        info->snapshot_bytes += lun_snapshot_bytes(lun);
     }
     promise_fill_volume(pool, volume, info);
 }
@@ -68,6 +69,25 @@ int volume_get_info_by_id(struct pool *pool, uint64_t id, struct volume_info *in
         volume_fill_info(pool, volume, info);
     rwlock_release(&pool->catalog_lock);
     return volume ? 0 : -ENOENT;
+}
+
+int volume_next_lun(struct pool *pool, uint64_t volume_id, uint64_t after_id, struct lun_info *info)
+{
+    const struct lun_object *next = NULL;
+    rwlock_take_shared(&pool->catalog_lock);
+    const struct volume_object *volume = catalog_find_volume_by_id(pool, volume_id);
+    if (volume)
+    {
+        list_for_each (lun, &volume->luns, struct lun_object, volume_link)
+        {
+            if (lun->object.id > after_id && (!next || lun->object.id < next->object.id))
+                next = lun;
+        }
+    }
+    if (next)
+        lun_fill_info(next, info);
+    rwlock_release(&pool->catalog_lock);
+    return next ? 0 : -ENOENT;
 }
 
 static int compare_volumes(const void *a, const void *b)

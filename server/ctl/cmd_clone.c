@@ -31,6 +31,7 @@ enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args
     ctl_put_text(args, "owner", option_text(in, "owner"));
     ctl_put_text(args, "group", option_text(in, "group"));
     ctl_put_text(args, "igroup", option_text(in, "igroup"));
+    ctl_put_text(args, "qos", option_text(in, "qos"));
     if (option_flag(in, "no-reserve"))
         ctl_put(args, "no_reserve", json_true());
     return status;
@@ -68,8 +69,21 @@ enum ctl_exit ctl_clone_create(struct invocation *in)
     ctl_put_text(args, "comment", option_text(in, "comment"));
     if (option_flag(in, "dry-run"))
         ctl_put(args, "dry_run", json_true());
-    return ctl_do(in, "lun.clone_group", take_ptr(&args), "%s %zu LUNs, all of one instant.",
-                  option_flag(in, "dry-run") ? "Would clone" : "Cloned", in->arg_count);
+    if (!option_flag(in, "dry-run") || option_flag(in, "json"))
+        return ctl_do(in, "lun.clone_group", take_ptr(&args),
+                      "Cloned %zu LUN%s, all of one instant.", in->arg_count,
+                      in->arg_count == 1 ? "" : "s");
+    AUTO_JSON json_t *result = NULL;
+    status = ctl_ask(in, "lun.clone_group", take_ptr(&args), &result);
+    for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
+    {
+        size_t source_len = strcspn(in->args[i], "=");
+        printf("Would clone %.*s to %s\n", (int)source_len, in->args[i],
+               in->args[i] + source_len + 1);
+    }
+    if (status == CTL_DONE)
+        printf("All of one instant; no data is copied.\n");
+    return status;
 }
 
 /* ---- redeploy ------------------------------------------------------------------------------ */
@@ -101,16 +115,16 @@ enum ctl_exit ctl_lun_redeploy(struct invocation *in)
     if (plan && option_flag(in, "json"))
         table_print_json(stdout, plan);
     else if (plan)
-        printf("Would put the content of %s into %zu LUNs; what they hold now becomes their "
+        printf("Would put the content of %s into %zu LUN%s; what they hold now becomes their "
                "snapshot %s.\n",
-               in->args[0], in->arg_count - 1, undo);
+               in->args[0], in->arg_count - 1, in->arg_count == 2 ? "" : "s", undo);
     if (status != CTL_DONE || dry_run)
         return status;
     status = ctl_confirm(in);
     return status == CTL_DONE
                ? ctl_do(in, "lun.redeploy", redeploy_args(in, false),
-                        "Put the content of %s into %zu LUNs; 'lunette snapshot restore "
+                        "Put the content of %s into %zu LUN%s; 'lunette snapshot restore "
                         "LUN@%s' takes one back.",
-                        in->args[0], in->arg_count - 1, undo)
+                        in->args[0], in->arg_count - 1, in->arg_count == 2 ? "" : "s", undo)
                : status;
 }

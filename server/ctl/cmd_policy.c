@@ -9,6 +9,9 @@
 static const struct field pool_setting_fields[] = {
     {"name", "Pool", FIELD_TEXT, false},
     {"thresholds", "Thresholds (percent used)", FIELD_TEXT, false},
+    {"autogrow_step_bytes", "Grows by (0: not)", FIELD_BYTES, false},
+    {"autogrow_max_bytes", "Grows to (0: no end)", FIELD_BYTES, false},
+    {"autogrow_threshold", "Grows at (percent used)", FIELD_COUNT, false},
     {"lease_warning_s", "Leases: warning (seconds before)", FIELD_COUNT, false},
     {"lease_force", "Leases: also LUNs in use", FIELD_TEXT, false},
     {"lease_snapshots", "Leases: snapshots that go too", FIELD_TEXT, false},
@@ -76,6 +79,40 @@ static enum ctl_exit policy_put_seconds(const struct invocation *in, json_t *arg
     return CTL_DONE;
 }
 
+/* "20" or "20%". */
+static enum ctl_exit policy_put_percent(const struct invocation *in, json_t *args, const char *key,
+                                        const char *option)
+{
+    struct reason why;
+    char text[16];
+    uint64_t percent;
+    const char *given = option_text(in, option);
+    if (!given)
+        return CTL_DONE;
+    size_t len = strlen(given);
+    snprintf(text, sizeof(text), "%.*s", (int)(len > 0 && given[len - 1] == '%' ? len - 1 : len),
+             given);
+    if (units_parse_number(text, 1, 99, &percent, &why) < 0)
+        return ctl_usage(in, why.text);
+    ctl_put(args, key, proto_json_uint(percent));
+    return CTL_DONE;
+}
+
+/* A size, or "none". */
+static enum ctl_exit policy_put_size(const struct invocation *in, json_t *args, const char *key,
+                                     const char *option)
+{
+    uint64_t bytes = 0;
+    const char *text = option_text(in, option);
+    if (!text)
+        return CTL_DONE;
+    enum ctl_exit status =
+        strcmp(text, "none") == 0 ? CTL_DONE : ctl_size(in, text, UINT64_MAX, &bytes);
+    if (status == CTL_DONE)
+        ctl_put(args, key, proto_json_uint(bytes));
+    return status;
+}
+
 enum ctl_exit ctl_pool_modify(struct invocation *in)
 {
     AUTO_JSON json_t *args = json_object();
@@ -84,6 +121,12 @@ enum ctl_exit ctl_pool_modify(struct invocation *in)
     enum ctl_exit status = ctl_put_bool(in, args, "lease_force", "lease-force");
     if (status == CTL_DONE)
         status = policy_put_seconds(in, args, "lease_warning_s", "lease-warning");
+    if (status == CTL_DONE)
+        status = policy_put_size(in, args, "autogrow_step_bytes", "autogrow-step");
+    if (status == CTL_DONE)
+        status = policy_put_size(in, args, "autogrow_max_bytes", "autogrow-max");
+    if (status == CTL_DONE)
+        status = policy_put_percent(in, args, "autogrow_threshold", "autogrow-threshold");
     if (status != CTL_DONE)
         return status;
     bool changes = json_object_size(args) > 0;
@@ -166,25 +209,6 @@ enum ctl_exit ctl_snapshot_policy_show(struct invocation *in)
 
 /* ---- autodelete ---------------------------------------------------------------------------- */
 
-/* "20" or "20%". */
-static enum ctl_exit autodelete_put_percent(const struct invocation *in, json_t *args,
-                                            const char *key, const char *option)
-{
-    struct reason why;
-    char text[16];
-    uint64_t percent;
-    const char *given = option_text(in, option);
-    if (!given)
-        return CTL_DONE;
-    size_t len = strlen(given);
-    snprintf(text, sizeof(text), "%.*s", (int)(len > 0 && given[len - 1] == '%' ? len - 1 : len),
-             given);
-    if (units_parse_number(text, 1, 99, &percent, &why) < 0)
-        return ctl_usage(in, why.text);
-    ctl_put(args, key, proto_json_uint(percent));
-    return CTL_DONE;
-}
-
 static enum ctl_exit autodelete_ask(const struct invocation *in, const char *verb, json_t *args)
 {
     if (in->arg_count > 0)
@@ -197,9 +221,9 @@ static enum ctl_exit ctl_autodelete_modify(const struct invocation *in)
     AUTO_JSON json_t *args = json_object();
     enum ctl_exit status = ctl_put_bool(in, args, "enabled", "enabled");
     if (status == CTL_DONE)
-        status = autodelete_put_percent(in, args, "trigger_free_space", "trigger-free-space");
+        status = policy_put_percent(in, args, "trigger_free_space", "trigger-free-space");
     if (status == CTL_DONE)
-        status = autodelete_put_percent(in, args, "target_free_space", "target-free-space");
+        status = policy_put_percent(in, args, "target_free_space", "target-free-space");
     if (status != CTL_DONE)
         return status;
     ctl_put_text(args, "trigger", option_text(in, "trigger"));

@@ -349,6 +349,8 @@ static void serve_add_plugin(struct serve *serve)
         serve_add(serve, "discard=false");
     if (config->take_over)
         serve_add(serve, "take-over=yes");
+    if (config->core_dumps)
+        serve_add(serve, "core-dumps=yes");
     serve_add(serve, "mgmt-socket=%s", config->mgmt_socket);
     if (config->mgmt_mode > 0)
         serve_add(serve, "mgmt-mode=%" PRIo64, config->mgmt_mode);

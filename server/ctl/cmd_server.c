@@ -18,7 +18,7 @@ static const struct field event_fields[] = {
     {"time", "Time", FIELD_TIME, false},
     {"severity", "Severity", FIELD_TEXT, false},
     {"name", "Event", FIELD_TEXT, false},
-    {"object", "Object", FIELD_TEXT, false},
+    {"object", "Object", FIELD_TEXT, true},
     {"text", "Text", FIELD_TEXT, false},
     {0},
 };

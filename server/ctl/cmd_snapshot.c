@@ -10,7 +10,7 @@ static const struct field snapshot_fields[] = {
     {"name", "Name", FIELD_TEXT, false},
     {"size_bytes", "Size", FIELD_BYTES, false},
     {"mapped_bytes", "Mapped", FIELD_BYTES, false},
-    {"own_bytes", "Own", FIELD_BYTES, false},
+    {"own_bytes", "Own", FIELD_BYTES, true},
     {"created", "Created", FIELD_TIME, false},
     {"open", "Open", FIELD_COUNT, false},
     {"owners", "Owners", FIELD_TEXT, false},
@@ -127,6 +127,20 @@ enum ctl_exit ctl_snapshot_rename(struct invocation *in)
     return ctl_do(in, "snapshot.rename", args, "Renamed the snapshot to %s.", new_name);
 }
 
+static void snapshot_print_volume_restore(const json_t *plan)
+{
+    char text[UNITS_TEXT_MAX];
+    const char *volume = json_string_value(json_object_get(plan, "volume"));
+    size_t i;
+    json_t *lun;
+    printf("Would put volume %s back to %s@%s; loses %s written since.\n", volume, volume,
+           json_string_value(json_object_get(plan, "snapshot")),
+           units_format_bytes(ctl_get(plan, "lost_bytes"), 'h', text));
+    json_array_foreach(json_object_get(plan, "luns"), i, lun)
+        printf("LUN %s loses %s\n", json_string_value(json_object_get(lun, "lun")),
+               units_format_bytes(ctl_get(lun, "lost_bytes"), 'h', text));
+}
+
 static void snapshot_print_plan(const char *verb, const json_t *plan)
 {
     char text[UNITS_TEXT_MAX];
@@ -134,6 +148,8 @@ static void snapshot_print_plan(const char *verb, const json_t *plan)
         printf("Would delete snapshot %s\nFrees %s.\n",
                json_string_value(json_array_get(json_object_get(plan, "goes"), 0)),
                units_format_bytes(ctl_get(plan, "freed_bytes"), 'h', text));
+    else if (json_object_get(plan, "volume"))
+        snapshot_print_volume_restore(plan);
     else
         printf("Would put LUN %s back to %s; loses %s written since.\n",
                json_string_value(json_object_get(plan, "lun")),

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lun/base/checked.h"
 #include "server/ctl/ctl.h"
 #include "server/units.h"
 
@@ -13,12 +14,13 @@ static const struct field volume_fields[] = {
     {"guarantee", "Guarantee", FIELD_TEXT, false},
     {"luns", "LUNs", FIELD_COUNT, false},
     {"logical_bytes", "Logical", FIELD_BYTES, false},
-    {"mapped_bytes", "Mapped", FIELD_BYTES, false},
     {"charged_bytes", "Used", FIELD_BYTES, false},
     {"snapshot_bytes", "Snapshots", FIELD_BYTES, false},
-    {"reserved_bytes", "Reserved", FIELD_BYTES, false},
     {"available_bytes", "Available", FIELD_BYTES, false},
-    {"parent", "Clone of", FIELD_TEXT, false},
+    {"parent_volume", "Clone of", FIELD_TEXT, false},
+    {"parent", "Parent", FIELD_TEXT, true},
+    {"mapped_bytes", "Mapped", FIELD_BYTES, true},
+    {"reserved_bytes", "Reserved", FIELD_BYTES, true},
     {"clone_volume", "Clone", FIELD_TEXT, true},
     {"needed_bytes", "Still needed of the pool", FIELD_BYTES, true},
     {"savings_ratio", "Mapped:used", FIELD_RATIO, true},
@@ -89,14 +91,68 @@ static enum ctl_exit volume_put_options(const struct invocation *in, json_t *arg
     return CTL_DONE;
 }
 
-static void volume_print(const struct invocation *in, const char *did, const char *would,
-                         const json_t *result)
+/* "none" for a volume without a size. */
+static const char *volume_size_text(uint64_t size_bytes, char *text)
+{
+    return size_bytes ? units_format_bytes(size_bytes, 'h', text) : "none";
+}
+
+static void volume_print_change(const char *what, const char *before, const char *after)
+{
+    printf("%s: %s -> %s\n", what, before ? before : "-", after ? after : "-");
+}
+
+/* What the options in @args would make of the volume as it is. */
+static void volume_print_changes(const json_t *args, const json_t *now)
+{
+    char before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX];
+    const json_t *guarantee = json_object_get(args, "guarantee");
+    if (json_object_get(args, "size_bytes"))
+        volume_print_change("size", volume_size_text(ctl_get(now, "size_bytes"), before),
+                            volume_size_text(ctl_get(args, "size_bytes"), after));
+    if (guarantee)
+        volume_print_change("guarantee", json_string_value(json_object_get(now, "guarantee")),
+                            json_is_true(guarantee) ? "volume" : "none");
+    static const char *const texts[] = {"full_policy", "comment"};
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+    {
+        const char *text = json_string_value(json_object_get(args, texts[i]));
+        if (text)
+            volume_print_change(i == 0 ? "when full" : "comment",
+                                json_string_value(json_object_get(now, texts[i])), text);
+    }
+    if (json_object_get(args, "pause_ms"))
+        printf("pause: %" PRIu64 " ms -> %" PRIu64 " ms\n", ctl_get(now, "pause_ms"),
+               ctl_get(args, "pause_ms"));
+    printf("%s are available in it now; its guarantee still needs %s of the pool.\n",
+           units_format_bytes(ctl_get(now, "available_bytes"), 'h', before),
+           units_format_bytes(ctl_get(now, "needed_bytes"), 'h', after));
+}
+
+static void volume_print_dry_run(const struct invocation *in, const char *would, const json_t *args,
+                                 const json_t *result)
+{
+    char size[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
+    printf("%s volume %s", would, in->args[0]);
+    if (json_object_get(result, "size_bytes"))
+    {
+        printf("; nothing was changed.\n");
+        volume_print_changes(args, result);
+        return;
+    }
+    if (ctl_get(args, "size_bytes"))
+        printf(" of %s%s", units_format_bytes(ctl_get(args, "size_bytes"), 'h', size),
+               json_is_true(json_object_get(args, "guarantee")) ? ", promised to it by the pool"
+                                                                : "");
+    printf("; the pool has %s available now.\n",
+           units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+}
+
+static void volume_print(const struct invocation *in, const char *did, const json_t *result)
 {
     char size[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
     uint64_t size_bytes = ctl_get(result, "size_bytes");
-    if (option_flag(in, "dry-run"))
-        printf("%s volume %s; nothing was changed.\n", would, in->args[0]);
-    else if (size_bytes)
+    if (size_bytes)
         printf("%s volume %s of %s (%s available in it).\n", did, in->args[0],
                units_format_bytes(size_bytes, 'h', size),
                units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
@@ -109,13 +165,16 @@ static enum ctl_exit volume_ask(const struct invocation *in, const char *verb, j
                                 const char *did, const char *would)
 {
     AUTO_JSON json_t *result = NULL;
+    AUTO_JSON json_t *asked = json_incref(args);
     enum ctl_exit status = ctl_ask(in, verb, args, &result);
     if (status != CTL_DONE)
         return status;
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
+    else if (option_flag(in, "dry-run"))
+        volume_print_dry_run(in, would, asked, result);
     else
-        volume_print(in, did, would, result);
+        volume_print(in, did, result);
     return CTL_DONE;
 }
 
@@ -172,6 +231,18 @@ enum ctl_exit ctl_volume_resize(struct invocation *in)
 
 /* ---- show, rename, delete ------------------------------------------------------------------ */
 
+/* Without a size there is no bound; 0B in a table would say that nothing fits. */
+static void volume_drop_sizes(json_t *result)
+{
+    size_t i;
+    json_t *volume;
+    json_array_foreach(json_object_get(result, "volumes"), i, volume)
+    {
+        if (ctl_get(volume, "size_bytes") == 0)
+            ctl_put(volume, "size_bytes", json_null());
+    }
+}
+
 enum ctl_exit ctl_volume_show(struct invocation *in)
 {
     AUTO_JSON json_t *result = NULL;
@@ -183,7 +254,11 @@ enum ctl_exit ctl_volume_show(struct invocation *in)
     if (in->arg_count > 0)
         ctl_put_text(args, "name", in->args[0]);
     status = ctl_ask(in, "volume.show", args, &result);
-    return status == CTL_DONE ? ctl_list(in, result, "volumes", volume_fields) : status;
+    if (status != CTL_DONE)
+        return status;
+    if (!options.json)
+        volume_drop_sizes(result);
+    return ctl_list(in, result, "volumes", volume_fields);
 }
 
 enum ctl_exit ctl_volume_rename(struct invocation *in)
@@ -304,11 +379,78 @@ enum ctl_exit ctl_volume_split_estimate(struct invocation *in)
     return CTL_DONE;
 }
 
+/* Takes @args over. */
+static enum ctl_exit volume_split_physical(const struct invocation *in, json_t *args)
+{
+    AUTO_JSON json_t *owned = args;
+    uint64_t rate_bytes = 0;
+    const char *rate = option_text(in, "rate");
+    enum ctl_exit status =
+        rate && strcmp(rate, "none") != 0 ? ctl_size(in, rate, UINT64_MAX, &rate_bytes) : CTL_DONE;
+    if (status != CTL_DONE)
+        return status;
+    ctl_put(owned, "physical", json_true());
+    if (rate_bytes > 0)
+        ctl_put(owned, "rate_bytes", proto_json_uint(rate_bytes));
+    return ctl_do(in, "volume.split", take_ptr(&owned),
+                  "%s what LUNs of %s share; lunette volume clone split show tells how far it is.",
+                  option_flag(in, "dry-run") ? "Would copy" : "Copying", in->args[0]);
+}
+
+static enum ctl_exit volume_split_change(const struct invocation *in, const char *verb,
+                                         const char *said)
+{
+    json_t *args = json_object();
+    ctl_put_text(args, "name", in->args[0]);
+    volume_put_dry_run(in, args);
+    return ctl_do(in, verb, args, "%s the split of %s%s.", said, in->args[0],
+                  option_flag(in, "dry-run") ? "; nothing was changed" : "");
+}
+
+enum ctl_exit ctl_volume_split_pause(struct invocation *in)
+{
+    return volume_split_change(in, "volume.split.pause",
+                               option_flag(in, "dry-run") ? "Would pause" : "Paused");
+}
+
+enum ctl_exit ctl_volume_split_stop(struct invocation *in)
+{
+    return volume_split_change(in, "volume.split.stop",
+                               option_flag(in, "dry-run") ? "Would stop" : "Stopped");
+}
+
+enum ctl_exit ctl_volume_split_show(struct invocation *in)
+{
+    static const struct field fields[] = {
+        {"volume", "Volume", FIELD_TEXT, false},
+        {"state", "State", FIELD_TEXT, false},
+        {"copied_bytes", "Copied", FIELD_BYTES, false},
+        {"total_bytes", "Total", FIELD_BYTES, false},
+        {"rate_bytes", "Rate (a second)", FIELD_BYTES, false},
+        {"reason", "Reason", FIELD_TEXT, false},
+        {"id", "Job", FIELD_COUNT, true},
+        {0},
+    };
+    AUTO_JSON json_t *result = NULL;
+    struct table_options options;
+    enum ctl_exit status = ctl_table_options(in, fields, &options);
+    if (status == CTL_DONE)
+        status = ctl_ask(in, "volume.split.show", NULL, &result);
+    return status == CTL_DONE ? ctl_list(in, result, "splits", fields) : status;
+}
+
 enum ctl_exit ctl_volume_split_start(struct invocation *in)
 {
     json_t *args = json_object();
     ctl_put_text(args, "name", in->args[0]);
     volume_put_dry_run(in, args);
+    if (option_flag(in, "physical"))
+        return volume_split_physical(in, args);
+    if (option_text(in, "rate"))
+    {
+        json_decref(args);
+        return ctl_usage(in, "--rate is for --physical: else nothing is copied");
+    }
     return ctl_do(
         in, "volume.split", args,
         "%s volume %s from its parent; blocks stay shared, and each is freed when the last "

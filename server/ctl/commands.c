@@ -48,6 +48,7 @@ static const struct command_option pool_create_options[] = {
         {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, or at a date", false},          \
         {"owner", 0, "USER", "whose it is, for user quotas (default: the source's)", false},       \
         {"group", 0, "GROUP", "which group's, for group quotas (default: the source's)", false},   \
+        {"qos", 0, "CLASS", "its QoS class (default: the one called default)", false},             \
     {                                                                                              \
         "igroup", 'g', "IGROUP", "map it to this igroup", false                                    \
     }
@@ -80,6 +81,12 @@ static const struct command_option pool_create_options[] = {
         "quiesce-timeout", 0, "TIME", "how long a call of it may take (default: 30s)", false       \
     }
 
+static const struct command_option split_options[] = {
+    {"physical", 0, NULL, "copy in the background what its LUNs share", false},
+    {"rate", 0, "SIZE", "copy at most so much a second, 64K or more (default: none)", false},
+    {0},
+};
+
 #define AUTODELETE_ORDER                                                                           \
     "First snapshots, oldest first: never one that is locked or that volume clones depend on. "    \
     "Then "                                                                                        \
@@ -105,6 +112,9 @@ static const struct command_option autodelete_options[] = {
 
 static const struct command_option pool_modify_options[] = {
     THRESHOLD_OPTION,
+    {"autogrow-step", 0, "SIZE", "let the pool grow by so much when it fills, or none", false},
+    {"autogrow-max", 0, "SIZE", "up to this size, or none", false},
+    {"autogrow-threshold", 0, "PERCENT", "it grows when so much is used (default: 90)", false},
     {"lease-warning", 0, "TIME", "an event so long before a lease ends (default: 10m), or none",
      false},
     {"lease-force", 0, "yes|no", "when a lease ends, delete the LUN although clients have it open",
@@ -338,6 +348,30 @@ static const struct command_option chap_set_options[] = {
     {0},
 };
 
+static const struct command_option qos_class_options[] = {
+    {"max-iops", 0, "N", "at most N operations a second; none: no limit", false},
+    {"max-bps", 0, "SIZE", "at most SIZE a second, read and written; none: no limit", false},
+    {"burst", 0, "TIME", "what is not used may be saved up for TIME (default: 100ms)", false},
+    {"weight", 0, "N", "share of a limit that several wait for, 1 to 10000 (default: 100)", false},
+    {0},
+};
+
+static const struct command_option qos_set_options[] = {
+    {"pool", 0, NULL, "the limits are of all LUNs of the pool together", false},
+    {0},
+};
+
+static const struct command_option top_options[] = {
+    {"count", 0, "N", "print N tables, then end", false},
+    {"interval", 0, "TIME", "what a table covers, 100ms to 1h (default: 2s)", false},
+    {0},
+};
+
+static const struct command_option metrics_options[] = {
+    {"output", 'o', "FILE", "write FILE instead, in one step", false},
+    {0},
+};
+
 static const struct command_option tree_options[] = {
     {"dot", 0, NULL, "print a graph for Graphviz", false},
     {0},
@@ -449,8 +483,10 @@ const struct command command_table[] = {
      "pool never shrinks. LUNs stay in use meanwhile.",
      "lunette pool grow +50G\n", COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
     {"pool modify", "", "change what the pool does by itself", "change the pool",
-     "Without an option: shows it. The settings move with the pool.",
+     "Without an option: shows it. The settings move with the pool. A pool on a block device grows "
+     "as far as the device has.",
      "lunette pool modify\n"
+     "lunette pool modify --autogrow-step 50G --autogrow-max 1T\n"
      "lunette pool modify --threshold 75,85,95\n",
      COMMAND_DRY_RUN, 0, 0, pool_modify_options, ctl_pool_modify},
     {"pool autodelete modify", "", "let the pool make room by itself", "change autodelete",
@@ -594,7 +630,10 @@ const struct command command_table[] = {
      "lunette snapshot show vm1 --fields name,created,mapped\n",
      COMMAND_LISTS, 0, 1, NULL, ctl_snapshot_show},
     {"snapshot delete", "LUN@SNAPSHOT", "delete a snapshot", "delete snapshot {0}",
-     "Clones made from it are not touched.", "lunette snapshot delete vm1@monday --dry-run\n",
+     "Or VOLUME@SNAPSHOT, with the snapshots of the LUNs in it; while volume clones depend on it "
+     "it is busy. Clones made from it are not touched.",
+     "lunette snapshot delete vm1@monday --dry-run\n"
+     "lunette snapshot delete db@nightly --defer\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, snapshot_delete_options, ctl_snapshot_delete},
     {"snapshot lock", "LUN@SNAPSHOT", "protect a snapshot from deletion until some time",
      "lock snapshot {0}", "A lock can be prolonged, never shortened.",
@@ -603,13 +642,14 @@ const struct command command_table[] = {
     {"snapshot rename", "LUN@SNAPSHOT NEW-SNAPSHOT", "give a snapshot another name",
      "rename snapshot {0}", NULL, "lunette snapshot rename vm1@monday release-6\n", 0, 2, 3, NULL,
      ctl_snapshot_rename},
-    {"snapshot restore", "LUN@SNAPSHOT", "put a LUN back to the state of a snapshot",
+    {"snapshot restore", "LUN@SNAPSHOT", "put a LUN or a volume back to the state of a snapshot",
      "restore snapshot {0}",
-     "What was written since is lost, unless a snapshot of it is made first. The LUN may not be "
-     "open, "
+     "VOLUME@SNAPSHOT puts all LUNs back that it holds; LUNs made since are left alone. What was "
+     "written since is lost, unless a snapshot of it is made first. The LUNs may not be open, "
      "unless --force.",
      "lunette snapshot restore vm1@monday --dry-run\n"
-     "lunette snapshot restore vm1@monday\n",
+     "lunette snapshot restore vm1@monday\n"
+     "lunette snapshot restore db@nightly --dry-run\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 2, force_options, ctl_snapshot_restore},
 
     {"snapshot policy create", "NAME", "make a policy for snapshots on schedule",
@@ -643,9 +683,10 @@ const struct command command_table[] = {
      COMMAND_DRY_RUN, 1, 2, volume_create_options, ctl_volume_create},
     {"volume show", "[NAME]", "list volumes and the space they use", "show volumes",
      "Used is what the pool holds for the volume: data and metadata that its LUNs and snapshots "
-     "were the first to allocate. What a clone shares is charged to where it came from.",
+     "were the first to allocate. What a clone shares is charged to where it came from. "
+     "Snapshots is what the LUNs' own snapshots hold and the LUNs no longer use.",
      "lunette volume show\n"
-     "lunette volume show db --fields name,size,used_bytes,available,savings_ratio --json\n",
+     "lunette volume show db --fields name,size,charged,available,savings_ratio --json\n",
      COMMAND_LISTS, 0, 1, NULL, ctl_volume_show},
     {"volume modify", "NAME", "change guarantee, policies, lock or note of a volume",
      "change volume {0}", NULL,
@@ -687,10 +728,23 @@ const struct command command_table[] = {
     {"volume clone split start", "NAME", "end the dependency of a volume clone on its parent",
      "split volume {0}",
      "Done when the command returns, whatever the size: no block is copied, and each is freed when "
-     "the last volume that uses it is gone.",
+     "the last volume that uses it is gone. With --physical what LUNs of the volume share (also of "
+     "one that is no clone) is copied in the background; the dependency ends with that. It goes on "
+     "after a restart, stops before the pool is full, and started again it goes on, or at another "
+     "rate. Snapshots of the volume go on sharing.",
      "lunette volume clone split start test-db --dry-run\n"
-     "lunette volume clone split start test-db\n",
-     COMMAND_DRY_RUN, 1, 1, NULL, ctl_volume_split_start},
+     "lunette volume clone split start test-db\n"
+     "lunette volume clone split start test-db --physical --rate 100M\n",
+     COMMAND_DRY_RUN, 1, 1, split_options, ctl_volume_split_start},
+    {"volume clone split show", "", "list physical splits and how far they are", "show splits",
+     NULL, "lunette volume clone split show\n", COMMAND_LISTS, 0, 0, NULL, ctl_volume_split_show},
+    {"volume clone split pause", "NAME", "pause a physical split", "pause the split of {0}",
+     "volume clone split start --physical goes on.", "lunette volume clone split pause test-db\n",
+     COMMAND_DRY_RUN, 1, 1, NULL, ctl_volume_split_pause},
+    {"volume clone split stop", "NAME", "stop a physical split", "stop the split of {0}",
+     "What is copied stays so; the volume goes on depending on its parent.",
+     "lunette volume clone split stop test-db\n", COMMAND_DRY_RUN, 1, 1, NULL,
+     ctl_volume_split_stop},
 
     {"qtree create", "VOLUME/QTREE", "make a qtree, the subject of a tree quota",
      "create qtree {0}", NULL, "lunette qtree create db/team-a --comment 'the A team'\n", 0, 1, 1,
@@ -793,12 +847,69 @@ const struct command command_table[] = {
      "lunette iscsi chap delete igroup:web --dry-run\n", COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1,
      NULL, ctl_chap_delete},
 
+    {"qos class create", "CLASS", "make a QoS class: limits and a weight under a name",
+     "create class {0}",
+     "Each LUN that is put into the class has these limits for itself, over NBD and iSCSI "
+     "together; a volume's or the pool's are for all its LUNs together. A request over a limit "
+     "waits. One operation is a read, a write or an unmap; flushes never wait. The weight counts "
+     "where LUNs wait for a limit of their volume or of the pool: they get it in proportion to "
+     "their weights. Without such a limit nothing is shared out, and weights mean nothing.",
+     "lunette qos class create silver --max-iops 2000 --max-bps 100M\n"
+     "lunette qos class create gold --max-iops 10000 --burst 2s --weight 400\n",
+     0, 1, 1, qos_class_options, ctl_qos_class_create},
+    {"qos class modify", "CLASS", "change a QoS class", "modify class {0}",
+     "What is not named stays. Everything in the class has the new limits at once, also requests "
+     "that wait. The limits of the class default are those of every LUN that is in no other; they "
+     "are none at first.",
+     "lunette qos class modify silver --max-iops 3000\n"
+     "lunette qos class modify background --max-bps none\n",
+     0, 1, 1, qos_class_options, ctl_qos_class_modify},
+    {"qos class delete", "CLASS", "delete a QoS class", "delete class {0}",
+     "Nothing may be in it. The classes default and background are always there.",
+     "lunette qos class delete silver\n", COMMAND_DRY_RUN, 1, 1, NULL, ctl_qos_class_delete},
+    {"qos class show", "[CLASS]", "list QoS classes", "show classes", NULL,
+     "lunette qos class show\n", COMMAND_LISTS, 0, 1, NULL, ctl_qos_class_show},
+    {"qos set", "NAME... CLASS", "put LUNs, volumes, or the pool into a QoS class", "set the class",
+     "At once, for clients that are connected too. The class default takes a LUN back to where it "
+     "was at first; a volume or the pool has no limit then. A class goes with a LUN or a volume "
+     "through a rename and ends with it; a clone is in default unless it is made with --qos.",
+     "lunette qos set vm1 vm2 silver\n"
+     "lunette qos set --pool gold\n"
+     "lunette qos set vm1 default\n",
+     0, 1, -1, qos_set_options, ctl_qos_set},
+    {"qos show", "[NAME]", "show what is in which QoS class", "show QoS",
+     "Lists the pool, and the volumes and LUNs that were put into a class; Held counts the "
+     "requests that had to wait since the server started, Waiting those that wait now.",
+     "lunette qos show\n"
+     "lunette qos show vm1\n",
+     COMMAND_LISTS, 0, 1, NULL, ctl_qos_show},
+    {"top", "[NAME|PATTERN...]", "show what LUNs are doing: operations, bytes, latencies",
+     "show what LUNs are doing",
+     "On a terminal it goes on until q is pressed; else, or with --json, it prints one table. The "
+     "busiest LUNs come first; only those that were in use since the server started are there. A "
+     "latency is from when a request was there until it was done, what it waited for a limit "
+     "included; p99 is a bound below which 99 of 100 stayed, a power of two of nanoseconds. With "
+     "--json times are in microseconds, and of several tables each is a line.",
+     "lunette top\n"
+     "lunette top 'vm-*' --count 1 --interval 10s\n"
+     "lunette top --json --fields name,read_iops,write_iops\n",
+     COMMAND_LISTS, 0, -1, top_options, ctl_top},
+    {"metrics", "", "print all figures as OpenMetrics text, for Prometheus", "print metrics",
+     "Pool, cache, journal, jobs, iSCSI sessions, LUNs, and histograms of latencies of the LUNs "
+     "that were in use. With --output a file is replaced in one step: a systemd timer or cron job "
+     "can feed node_exporter's textfile collector so.",
+     "lunette metrics\n"
+     "lunette metrics --output /var/lib/prometheus/node-exporter/lunette.prom\n",
+     0, 0, 0, metrics_options, ctl_metrics},
+
     {"tree", "", "show what was cloned from what", "show the lineage",
      "Points that only clones hold are shown as (hidden).",
      "lunette tree\n"
      "lunette tree --dot | dot -Tsvg >tree.svg\n",
      0, 0, 0, tree_options, ctl_tree},
-    {"df", "", "show the space of the pool and of each LUN", "show space", NULL,
+    {"df", "", "show the space of the pool, of each volume and each LUN", "show space",
+     "Available is what a write finds that was promised nothing: in the volume, else in the pool. "
+     "Used by a LUN is what it shares with no other line, and what its snapshots hold.",
      "lunette df\n"
      "lunette df --units G\n",
      COMMAND_LISTS, 0, 0, NULL, ctl_df},
@@ -819,9 +930,8 @@ const struct command command_table[] = {
      "Without ID: until there is none.", "lunette job wait --timeout 5m\n", 0, 0, 1,
      job_wait_options, ctl_job_wait},
     {"job cancel", "ID", "stop background work that can be stopped", "cancel job {0}",
-     "Work that gives back the space of something deleted cannot be stopped, and no other kind "
-     "exists "
-     "yet; the answer says which it is.",
+     "Work that gives back the space of something deleted cannot be stopped; physical splits of "
+     "volumes can.",
      "lunette job cancel 12\n", 0, 1, 1, NULL, ctl_job_cancel},
 
     {"server status", "", "show the running server", "ask for the server's status", NULL,

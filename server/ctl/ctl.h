@@ -14,6 +14,7 @@
 typedef enum ctl_exit ctl_run_fn(struct invocation *in);
 
 ctl_run_fn ctl_pool_create, ctl_pool_show, ctl_pool_check, ctl_pool_grow, ctl_pool_dump;
+ctl_run_fn ctl_volume_split_pause, ctl_volume_split_stop, ctl_volume_split_show;
 ctl_run_fn ctl_pool_modify;
 ctl_run_fn ctl_pool_autodelete_modify, ctl_pool_autodelete_show, ctl_volume_autodelete_modify,
     ctl_volume_autodelete_show;
@@ -37,6 +38,8 @@ ctl_run_fn ctl_igroup_create, ctl_igroup_add, ctl_igroup_remove, ctl_igroup_show
 ctl_run_fn ctl_lun_map, ctl_lun_unmap, ctl_mapping_show, ctl_lun_modify;
 ctl_run_fn ctl_portal_show, ctl_session_show, ctl_session_terminate;
 ctl_run_fn ctl_chap_set, ctl_chap_show, ctl_chap_delete;
+ctl_run_fn ctl_qos_class_create, ctl_qos_class_modify, ctl_qos_class_delete, ctl_qos_class_show;
+ctl_run_fn ctl_qos_set, ctl_qos_show, ctl_top, ctl_metrics;
 ctl_run_fn ctl_tree, ctl_df, ctl_freed;
 ctl_run_fn ctl_event_show;
 ctl_run_fn ctl_job_show, ctl_job_wait, ctl_job_cancel;

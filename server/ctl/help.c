@@ -209,14 +209,17 @@ static const char manual_head[] =
     ".SH DESCRIPTION\n"
     "A pool is one file or block device that holds LUNs (virtual disks), their snapshots and "
     "clones. "
-    "\\fBlunette serve\\fR starts a server for a pool, which LUNs are reached through over NBD. "
+    "\\fBlunette serve\\fR starts a server for a pool, which LUNs are reached through over NBD and "
+    "iSCSI. "
     "All "
     "other commands ask that server through its management socket, except \\fBpool create\\fR and "
     "those given \\fB\\-\\-pool\\fR, which open the pool themselves while no server has it.\n"
     ".PP\n"
     "A command that has returned is durable. Names have letters, digits and . _ : + \\-; a "
-    "snapshot "
-    "is named \\fILUN\\fR@\\fISNAPSHOT\\fR. Sizes are binary: 512M, 10G, 1.5T, or bytes. Long "
+    "LUN in a "
+    "volume is named \\fIVOLUME\\fR/\\fILUN\\fR or \\fIVOLUME\\fR/\\fIQTREE\\fR/\\fILUN\\fR (/vol/ "
+    "may stand before it), a snapshot \\fILUN\\fR@\\fISNAPSHOT\\fR or "
+    "\\fIVOLUME\\fR@\\fISNAPSHOT\\fR. Sizes are binary: 512M, 10G, 1.5T, or bytes. Long "
     "options "
     "may be written with one dash.\n"
     ".PP\n"
@@ -316,28 +319,52 @@ void command_print_completions(FILE *file, int argc, const char *const *argv)
             fprintf(file, "--%s%s\n", options[i]->name, options[i]->value ? "=" : "");
 }
 
-/* Names that the server knows; without one there are none, and nothing is said. */
-static void complete_names(const struct command *command, const char *prefix)
+/* Names in the listing of @verb; without a server there are none, and nothing is said. */
+static void complete_listing(const char *verb, json_t *args, const char *key, const char *prefix)
 {
     AUTO_FREE char *path = client_default_socket();
     AUTO_JSON json_t *result = NULL;
     struct client client;
     struct client_refusal refusal;
-    bool snapshots = strstr(command->arguments, "SNAPSHOT") || strstr(command->words, "clone") ||
-                     strstr(command->words, "freed") || strstr(command->words, "export");
     if (!path || client_connect(&client, path, NULL) < 0)
+    {
+        json_decref(args);
         return;
-    json_t *args = json_pack("{s:b}", "snapshots", (int)snapshots);
-    int r = client_call(&client, "lun.show", args, NULL, NULL, &result, &refusal);
+    }
+    int r = client_call(&client, verb, args, NULL, NULL, &result, &refusal);
     client_close(&client);
     size_t i;
-    json_t *lun;
-    json_array_foreach(r == 0 ? json_object_get(result, "luns") : NULL, i, lun)
+    json_t *entry;
+    json_array_foreach(r == 0 ? json_object_get(result, key) : NULL, i, entry)
     {
-        const char *name = json_string_value(json_object_get(lun, "name"));
+        const char *name = json_string_value(json_object_get(entry, "name"));
         if (name && strncmp(name, prefix, strlen(prefix)) == 0)
             printf("%s\n", name);
     }
+}
+
+static void complete_luns(const struct command *command, const char *prefix)
+{
+    bool snapshots = strstr(command->arguments, "SNAPSHOT") || strstr(command->words, "clone") ||
+                     strstr(command->words, "freed") || strstr(command->words, "export");
+    complete_listing("lun.show", json_pack("{s:b}", "snapshots", (int)snapshots), "luns", prefix);
+}
+
+/* Whether LUNs, or QoS classes, are what @command takes. */
+static bool complete_takes_luns(const struct command *command)
+{
+    static const char *const others[] = {"freed", "top", "qos set", "qos show"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (strcmp(command->words, others[i]) == 0)
+            return true;
+    return strcmp(command->words, "lun create") != 0 &&
+           (strstr(command->words, "lun ") || strstr(command->words, "snapshot "));
+}
+
+static bool complete_takes_classes(const struct command *command)
+{
+    return strcmp(command->words, "qos class create") != 0 && strstr(command->words, "qos ") &&
+           strstr(command->arguments, "CLASS");
 }
 
 enum ctl_exit ctl_complete(struct invocation *in)
@@ -347,9 +374,11 @@ enum ctl_exit ctl_complete(struct invocation *in)
     const char *prefix = argc > 0 ? argv[argc - 1] : "";
     command_print_completions(stdout, argc, argv);
     const struct command *command = command_find(argc > 0 ? argc - 1 : 0, argv, &used);
-    if (command && *prefix != '-' && strcmp(command->words, "lun create") != 0 &&
-        (strstr(command->words, "lun ") || strstr(command->words, "snapshot ") ||
-         strcmp(command->words, "freed") == 0))
-        complete_names(command, prefix);
+    if (!command || *prefix == '-')
+        return CTL_DONE;
+    if (complete_takes_luns(command))
+        complete_luns(command, prefix);
+    if (complete_takes_classes(command))
+        complete_listing("qos.class.show", NULL, "classes", prefix);
     return CTL_DONE;
 }

@@ -13,6 +13,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/log.h"
 #include "server/ctl/ctl.h"
+#include "server/mgmt/proto.h"
 
 /* "lunette", "lunette --help", "lunette -h", "lunette --version" have no command. */
 static bool main_without_command(int argc, const char **argv, enum ctl_exit *status)
@@ -70,6 +71,7 @@ int main(int argc, char **argv)
     setlocale(LC_NUMERIC, "C");
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_LEVEL_WARNING);
+    proto_wipe_json();
     enum ctl_exit status = main_run(argc, (const char **)argv);
     /* An answer that could not be written was not given. */
     if (fflush(stdout) != 0 || ferror(stdout))

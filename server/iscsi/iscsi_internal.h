@@ -15,6 +15,7 @@
 #include "server/net/listen.h"
 #include "server/net/loop.h"
 #include "server/net/workers.h"
+#include "server/qos/qos.h"
 
 enum
 {
@@ -46,6 +47,8 @@ struct iscsi_thread
     struct lock done_lock;
     struct list done; /* tasks that workers are through with; under done_lock */
     struct loop_call done_call;
+    struct qos_sink admitted; /* tasks that were held and may go */
+    struct loop_call admitted_call;
 };
 
 struct iscsi_server

@@ -308,6 +308,13 @@ static void portal_trim(struct loop_timer *timer)
     loop_timer_set(thread->loop, &thread->trim_timer, ISCSI_TRIM_MS);
 }
 
+/* From any thread, with locks held. */
+static void portal_wake_admitted(struct qos_sink *sink)
+{
+    struct iscsi_thread *thread = container_of(sink, struct iscsi_thread, admitted);
+    loop_post(thread->loop, &thread->admitted_call);
+}
+
 static int portal_init_thread(struct iscsi_server *server, struct iscsi_thread *thread,
                               unsigned number)
 {
@@ -323,6 +330,8 @@ static int portal_init_thread(struct iscsi_server *server, struct iscsi_thread *
     list_init(&thread->done);
     lock_init(&thread->done_lock, LOCK_RANK_LEAF);
     loop_call_init(&thread->done_call, task_take_done);
+    loop_call_init(&thread->admitted_call, task_take_admitted);
+    qos_sink_init(&thread->admitted, portal_wake_admitted);
     loop_timer_init(&thread->trim_timer, portal_trim);
     thread->scratch = malloc(ISCSI_SCRATCH_BYTES);
     if (!thread->scratch)

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
@@ -139,10 +138,23 @@ void task_set_fail_sense(struct task *task)
     scsi->sense[13] = (uint8_t)task->fail;
 }
 
+/* Counts it, if it did what it was to do. */
+static void task_account(const struct task *task)
+{
+    const struct scsi_task *scsi = &task->scsi;
+    if (!scsi->qos || task->begun_ns == 0 || task->fail || scsi->status != SCSI_GOOD)
+        return;
+    uint64_t ended_ns = task->ended_ns ? task->ended_ns : qos_clock_ns();
+    qos_account(scsi->qos, scsi->io, scsi->io_bytes, ended_ns - task->begun_ns + task->held_ns);
+}
+
 void task_finish(struct task *task, uint8_t *room)
 {
     struct session *session = task->session;
     struct iscsi_thread *thread = session->thread;
+    if (task->state == TASK_HELD)
+        qos_leave(task->scsi.qos, &task->wait);
+    task_account(task);
     task->residual = task->fail ? 0 : scsi_task_residual(&task->scsi);
     bool is_to_send = scsi_task_end(&task->scsi);
     list_remove(&task->queue_link);
@@ -253,17 +265,12 @@ static void task_run_later(struct task *task, const uint8_t *data, size_t in_len
         task_finish_busy(task);
         return;
     }
+    if (task->begun_ns == 0)
+        task->begun_ns = qos_clock_ns();
     if (step == SCSI_DORMANT)
         task->state = TASK_SLEEPING;
     else
         task_submit(task);
-}
-
-static uint64_t task_clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
 /*
@@ -289,9 +296,13 @@ static enum scsi_step task_try_inline(struct task *task, bool has_data)
     struct iscsi_thread *thread = task->session->thread;
     if (!has_data)
         return scsi_execute_inline(&task->scsi);
-    uint64_t begin = task_clock_ns();
+    uint64_t begin = qos_clock_ns();
     enum scsi_step step = scsi_execute_inline(&task->scsi);
-    uint64_t took = task_clock_ns() - begin;
+    uint64_t end = qos_clock_ns(), took = end - begin;
+    if (task->begun_ns == 0)
+        task->begun_ns = begin;
+    if (step == SCSI_DONE)
+        task->ended_ns = end;
     if (took > TASK_SUSPECT_NS && (took > TASK_SLOW_NS || task_has_read_disk(thread)))
         thread->slow_until_ms = loop_now_ms(thread->loop) + TASK_SLOW_REST_MS;
     return step;
@@ -337,6 +348,25 @@ static bool task_must_queue(const struct session *session)
                session->server->limits.output_bytes;
 }
 
+/* It goes on in task_take_admitted(). */
+bool task_is_held(struct task *task, const uint8_t *data)
+{
+    struct qos_lun *lun = task->scsi.qos;
+    if (task->is_admitted || !qos_is_limited(lun, task->scsi.io))
+        return false;
+    task->is_admitted =
+        qos_enter(lun, task->scsi.io_bytes, &task->wait, &task->session->thread->admitted);
+    if (task->is_admitted)
+        return false;
+    task->state = TASK_HELD;
+    task->held_ns = qos_clock_ns();
+    if (!task_save_data(task, data))
+        task_finish_busy(task);
+    else if (data)
+        task->out_got = task->out_want;
+    return true;
+}
+
 void task_ready(struct task *task, const uint8_t *data)
 {
     struct session *session = task->session;
@@ -345,6 +375,8 @@ void task_ready(struct task *task, const uint8_t *data)
         task_finish(task, NULL);
         return;
     }
+    if (task_is_held(task, data))
+        return;
     if (!session->conn || !task_must_queue(session))
     {
         task_run(task, data);
@@ -402,6 +434,22 @@ void task_take_done(struct loop_call *call)
         struct session *session = task->session;
         list_remove(&task->queue_link);
         task_worked(task);
+        if (session->conn)
+            conn_flush_later(session->conn);
+    }
+}
+
+void task_take_admitted(struct loop_call *call)
+{
+    struct iscsi_thread *thread = container_of(call, struct iscsi_thread, admitted_call);
+    struct qos_wait *wait;
+    while ((wait = qos_sink_next(&thread->admitted)) != NULL)
+    {
+        struct task *task = container_of(wait, struct task, wait);
+        struct session *session = task->session;
+        task->is_admitted = true;
+        task->held_ns = qos_clock_ns() - task->held_ns;
+        task_continue(task);
         if (session->conn)
             conn_flush_later(session->conn);
     }

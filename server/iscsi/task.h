@@ -9,9 +9,10 @@
  *                              |                 DORMANT                      |
  *                              '--------------------+-------------------------+--> task_finish
  *
- * QUEUED: waits for room in the output. DORMANT: scsi/ makes it wait for other tasks. A short
- * command whose data came with it goes through all of this inside task_command() and never enters a
- * table.
+ * QUEUED: waits for room in the output. DORMANT: scsi/ makes it wait for other tasks. In COLLECT it
+ * may be HELD until the limits of its LUN let it go (qos/qos.h), and asks for no data until then. A
+ * short command whose data came with it goes through all of this inside task_command() and never
+ * enters a table.
  *
  * Always true:
  *  - scsi_task_end() is called once for each, in task_finish();
@@ -31,6 +32,7 @@ enum
 enum task_state
 {
     TASK_COLLECTING,
+    TASK_HELD,
     TASK_QUEUED,
     TASK_SLEEPING,
     TASK_WORKING,
@@ -46,18 +48,22 @@ struct task
 {
     struct scsi_task scsi;
     struct work work;
-    struct list link;       /* session->tasks, or thread->free_tasks */
-    struct list queue_link; /* session->run_queue, thread->starved, thread->done */
+    struct list link;            /* session->tasks, or thread->free_tasks */
+    struct list queue_link;      /* session->run_queue, thread->starved, thread->done */
+    struct qos_wait wait;        /* while HELD */
+    uint64_t begun_ns, ended_ns; /* of what is accounted for; 0: not yet */
+    uint64_t held_ns;            /* since when it is HELD, then how long it was */
     struct session *session;
     uint32_t itt, cmd_sn;
     uint8_t state; /* enum task_state */
     bool is_immediate;
     bool is_in_table;
-    bool is_decided; /* its status is known without execution */
-    bool is_woken;   /* RUNNABLE came while it was WORKING */
-    bool is_dropped; /* ABORTED came while it was WORKING */
-    uint8_t step;    /* enum scsi_step of the worker */
-    uint32_t fail;   /* sense key, ASC, ASCQ of a broken transfer; 0: none */
+    bool is_decided;  /* its status is known without execution */
+    bool is_woken;    /* RUNNABLE came while it was WORKING */
+    bool is_dropped;  /* ABORTED came while it was WORKING */
+    bool is_admitted; /* by the limits of its LUN */
+    uint8_t step;     /* enum scsi_step of the worker */
+    uint32_t fail;    /* sense key, ASC, ASCQ of a broken transfer; 0: none */
     int64_t residual;
 
     struct iobuf *in_buf, *out_buf;
@@ -79,6 +85,8 @@ void task_command(struct session *session, const struct pdu *pdu, struct iobuf *
 /* The task with this tag that is not done; or NULL. */
 struct task *task_find(struct session *session, uint32_t itt);
 uint32_t task_next_ttt(struct session *session);
+/* True: it is over a limit, and HELD, or ended for want of memory. @data as for the next. */
+bool task_is_held(struct task *task, const uint8_t *data);
 /* All data is there; @data: where, if not in task->out_buf. */
 void task_ready(struct task *task, const uint8_t *data);
 /* Ends it, answers unless it was aborted, and frees it. @room: Data-In is there, in the output. */
@@ -89,6 +97,8 @@ void task_take_changes(struct session *session);
 void task_end_all(struct session *session);
 /* Workers are through with some. */
 void task_take_done(struct loop_call *call);
+/* Tasks that were held may go. */
+void task_take_admitted(struct loop_call *call);
 void task_free_kept(struct iscsi_thread *thread);
 /* It is kept over this turn: into the table. */
 void task_keep(struct task *task);

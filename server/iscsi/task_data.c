@@ -130,6 +130,8 @@ void task_continue(struct task *task)
     }
     else if (!task->unsolicited_open)
     {
+        if (task_is_held(task, NULL))
+            return;
         if (task->asked < task->out_got)
             task->asked = task->out_got;
         if (task->asked < task->out_want && !task_ask(task))

@@ -419,6 +419,7 @@ static int mgmt_open(struct mgmt *mgmt, struct reason *why)
 int mgmt_start(struct target *target, const struct mgmt_limits *limits, struct mgmt **mgmt,
                struct reason *why)
 {
+    proto_wipe_json();
     struct mgmt *started = calloc(1, sizeof(*started));
     if (!started)
         return reason_set(why, -ENOMEM, "no memory");

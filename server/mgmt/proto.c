@@ -3,7 +3,9 @@
 #include "server/mgmt/proto.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +24,28 @@ void proto_stream_init(struct proto_stream *stream, int fd, int stop_fd, size_t 
     *stream = (struct proto_stream){.fd = fd, .stop_fd = stop_fd, .max = max};
 }
 
+static void proto_wiping_free(void *memory)
+{
+    if (memory)
+        explicit_bzero(memory, malloc_usable_size(memory));
+    free(memory);
+}
+
+static void proto_wipe_json_once(void)
+{
+    json_set_alloc_funcs(malloc, proto_wiping_free);
+}
+
+void proto_wipe_json(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, proto_wipe_json_once);
+}
+
 void proto_stream_destroy(struct proto_stream *stream)
 {
+    if (stream->buf)
+        explicit_bzero(stream->buf, stream->capacity);
     free(stream->buf);
     stream->buf = NULL;
 }
@@ -65,14 +87,23 @@ static int proto_make_room(struct proto_stream *stream)
     if (stream->buf && stream->start > 0)
     {
         memmove(stream->buf, stream->buf + stream->start, stream->len);
+        /* Its end may be there twice now. */
+        explicit_bzero(stream->buf + stream->len, stream->start);
         stream->start = 0;
     }
     if (stream->capacity - stream->len >= PROTO_READ_BYTES)
         return 0;
     size_t capacity = 2 * (stream->len + PROTO_READ_BYTES);
-    char *buf = realloc(stream->buf, capacity);
+    /* Not realloc(), which would leave a copy of what may be a secret behind. */
+    char *buf = malloc(capacity);
     if (!buf)
         return -ENOMEM;
+    if (stream->buf)
+    {
+        memcpy(buf, stream->buf, stream->len);
+        explicit_bzero(stream->buf, stream->capacity);
+    }
+    free(stream->buf);
     stream->buf = buf;
     stream->capacity = capacity;
     return 0;
@@ -105,6 +136,9 @@ int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms, char **lin
 {
     uint64_t deadline_ms = timeout_ms > 0 ? proto_now_ms() + timeout_ms : 0;
     size_t searched = 0;
+    if (stream->given > 0)
+        explicit_bzero(stream->buf + stream->start - stream->given, stream->given);
+    stream->given = 0;
     for (;;)
     {
         char *from = stream->buf ? stream->buf + stream->start : NULL;
@@ -119,6 +153,7 @@ int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms, char **lin
             *end = '\0';
             *line = from;
             *len = line_len;
+            stream->given = line_len + 1;
             stream->start += line_len + 1;
             stream->len -= line_len + 1;
             return 0;
@@ -130,14 +165,11 @@ int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms, char **lin
     }
 }
 
-int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms)
+static int proto_send(struct proto_stream *stream, const char *text, size_t len,
+                      uint64_t timeout_ms)
 {
     uint64_t deadline_ms = timeout_ms > 0 ? proto_now_ms() + timeout_ms : 0;
-    AUTO_FREE char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (!text)
-        return -ENOMEM;
-    size_t len = strlen(text), done = 0;
-    text[len++] = '\n'; /* takes the place of the NUL */
+    size_t done = 0;
     while (done < len)
     {
         ssize_t n = send(stream->fd, text + done, len - done, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -155,6 +187,18 @@ int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms)
             return r;
     }
     return 0;
+}
+
+int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms)
+{
+    AUTO_FREE char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text)
+        return -ENOMEM;
+    size_t len = strlen(text);
+    text[len++] = '\n'; /* takes the place of the NUL */
+    int r = proto_send(stream, text, len, timeout_ms);
+    explicit_bzero(text, len);
+    return r;
 }
 
 /* Whether arrays and objects nest too deep; jansson's parser recurses, so it is asked before. */

@@ -36,7 +36,8 @@ struct proto_stream
     int stop_fd; /* readable: give up with -ECANCELED; -1: none */
     size_t max;  /* bytes of a line */
     char *buf;
-    size_t start, len, capacity; /* buf[start, start + len) is not yet used */
+    size_t start, len, capacity; /* buf[start, start + len) is not yet used; what was is wiped */
+    size_t given;                /* bytes before start that were handed out last */
 };
 
 void proto_stream_init(struct proto_stream *stream, int fd, int stop_fd, size_t max);
@@ -66,6 +67,12 @@ static inline void proto_cleanup_json(json_t **json)
     json_decref(*json);
 }
 #define AUTO_JSON CLEANUP(proto_cleanup_json)
+
+/*
+ * From here on JSON in memory is wiped before it is freed: secrets go through it. To be called
+ * before the first JSON value is made, from any thread, any number of times.
+ */
+void proto_wipe_json(void);
 
 static inline json_t *proto_json_uint(uint64_t number)
 {

@@ -32,7 +32,7 @@
         TEXT("owner", false), TEXT("group", false)
 #define CLONE_ATTRIBUTES                                                                           \
     FLAG("no_reserve"), FLAG("autodelete"), NUMBER("expire", false), TEXT("owner", false),         \
-        TEXT("group", false), TEXT("igroup", false)
+        TEXT("group", false), TEXT("igroup", false), TEXT("qos", false)
 #define VOLUME_ATTRIBUTES                                                                          \
     FLAG("guarantee"), TEXT("full_policy", false), NUMBER("pause_ms", false),                      \
         NUMBER("locked_until", false), TEXT("comment", false), TEXT("thresholds", false),          \
@@ -52,7 +52,8 @@ static const struct verb verbs[] = {
      VERB_CHANGES,
      verb_pool_modify,
      {TEXT("thresholds", false), NUMBER("lease_warning_s", false), FLAG("lease_force"),
-      TEXT("lease_snapshots", false), FLAG("dry_run")}},
+      TEXT("lease_snapshots", false), NUMBER("autogrow_step_bytes", false),
+      NUMBER("autogrow_max_bytes", false), NUMBER("autogrow_threshold", false), FLAG("dry_run")}},
     {"pool.settings.show", VERB_LOOKS, verb_pool_settings_show, {{0}}},
     {"pool.check", VERB_CHANGES, verb_pool_check, {{0}}},
     {"pool.dump", VERB_CHANGES, verb_pool_dump, {TEXT("what", true)}},
@@ -167,7 +168,13 @@ static const struct verb verbs[] = {
      verb_volume_clone,
      {TEXT("volume", true), NAME, TEXT("snapshot", false), FLAG("no_guarantee"), FLAG("unlocked"),
       TEXT("comment", false), FLAG("dry_run")}},
-    {"volume.split", VERB_CHANGES, verb_volume_split, {NAME, FLAG("dry_run")}},
+    {"volume.split",
+     VERB_CHANGES,
+     verb_volume_split,
+     {NAME, FLAG("physical"), NUMBER("rate_bytes", false), FLAG("dry_run")}},
+    {"volume.split.show", VERB_LOOKS, verb_volume_split_show, {{0}}},
+    {"volume.split.pause", VERB_CHANGES, verb_volume_split_pause, {NAME, FLAG("dry_run")}},
+    {"volume.split.stop", VERB_CHANGES, verb_volume_split_stop, {NAME, FLAG("dry_run")}},
     {"volume.split_estimate", VERB_LOOKS, verb_volume_split_estimate, {NAME}},
     {"qtree.create", VERB_CHANGES, verb_qtree_create, {TEXT("path", true), TEXT("comment", false)}},
     {"qtree.show", VERB_LOOKS, verb_qtree_show, {TEXT("volume", false)}},
@@ -217,6 +224,25 @@ static const struct verb verbs[] = {
      verb_session_terminate,
      {TEXT("initiator", false), NUMBER("tsih", false), FLAG("dry_run")}},
     {"iscsi.portal.show", VERB_LOOKS, verb_portal_show, {{0}}},
+
+    {"qos.class.create",
+     VERB_CHANGES,
+     verb_qos_class_create,
+     {NAME, NUMBER("max_iops", false), NUMBER("max_bps", false), NUMBER("burst_ms", false),
+      NUMBER("weight", false)}},
+    {"qos.class.modify",
+     VERB_CHANGES,
+     verb_qos_class_modify,
+     {NAME, NUMBER("max_iops", false), NUMBER("max_bps", false), NUMBER("burst_ms", false),
+      NUMBER("weight", false)}},
+    {"qos.class.delete", VERB_CHANGES, verb_qos_class_delete, {NAME, FLAG("dry_run")}},
+    {"qos.class.show", VERB_LOOKS, verb_qos_class_show, {TEXT("name", false)}},
+    {"qos.set",
+     VERB_CHANGES,
+     verb_qos_set,
+     {{"names", VERB_STRINGS, false}, FLAG("pool"), TEXT("class", true)}},
+    {"qos.show", VERB_LOOKS, verb_qos_show, {TEXT("name", false)}},
+    {"stats.show", VERB_LOOKS, verb_stats_show, {TEXT("name", false)}},
 
     {"tree", VERB_LOOKS, verb_tree, {{0}}},
     {"df", VERB_LOOKS, verb_df, {{0}}},
@@ -378,6 +404,7 @@ static const struct verb_hint_row verb_hints[] = {
     {"lun.resize", -EINVAL, NULL, "lunette lun resize --help"},
     {"lun.create", -EEXIST, NULL, "lunette lun show {name}"},
     {"lun.clone", -EEXIST, NULL, "lunette lun show"},
+    {"lun.clone", -ENOENT, "QoS class", "lunette qos class show"},
     {"lun.clone", -ENOENT, NULL, "lunette lun show --snapshots"},
     {"lun.freed", -ENOENT, NULL, "lunette lun show --snapshots"},
     {"lun.rename", -EEXIST, NULL, "lunette lun show {new_name}"},
@@ -393,6 +420,14 @@ static const struct verb_hint_row verb_hints[] = {
     {"lun.modify", -EINVAL, NULL, "lunette lun modify --help"},
     {"lun.unmap", -ENOENT, "is not mapped", "lunette mapping show"},
     {"iscsi.chap.set", -EINVAL, NULL, "lunette iscsi chap set --help"},
+    {"qos.class.create", -EEXIST, NULL, "lunette qos class modify {name} --help"},
+    {"qos.class.create", -EINVAL, NULL, "lunette qos class create --help"},
+    {"qos.class.modify", -EINVAL, NULL, "lunette qos class modify --help"},
+    {"qos.class.delete", -EBUSY, NULL, "lunette qos show"},
+    {"qos.class.delete", -EPERM, NULL, "lunette qos class modify {name} --help"},
+    {"qos.*", -ENOENT, "QoS class", "lunette qos class show"},
+    {"qos.*", -ENOENT, NULL, "lunette lun show"},
+    {"stats.*", -ENOENT, NULL, "lunette lun show"},
     {"iscsi.*", -ENOTSUP, NULL, "lunette serve --help"},
     {"lun.*", -ENOENT, NULL, "lunette lun show"},
     {"snapshot.policy.*", -EEXIST, NULL, "lunette snapshot policy show {name}"},

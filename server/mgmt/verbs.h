@@ -105,6 +105,7 @@ verb_fn verb_lun_create, verb_lun_show, verb_lun_clone, verb_lun_resize, verb_lu
     verb_lun_redeploy;
 verb_fn verb_snapshot_create, verb_snapshot_show, verb_snapshot_delete, verb_snapshot_rename,
     verb_snapshot_restore, verb_snapshot_lock;
+verb_fn verb_volume_split_show, verb_volume_split_pause, verb_volume_split_stop;
 verb_fn verb_autodelete_show, verb_autodelete_modify;
 verb_fn verb_snapshot_policy_create, verb_snapshot_policy_modify, verb_snapshot_policy_delete,
     verb_snapshot_policy_show;
@@ -119,6 +120,8 @@ verb_fn verb_igroup_create, verb_igroup_add, verb_igroup_remove, verb_igroup_sho
 verb_fn verb_lun_map, verb_lun_unmap, verb_mapping_show, verb_lun_modify, verb_attribute_show;
 verb_fn verb_chap_set, verb_chap_show, verb_chap_delete;
 verb_fn verb_session_show, verb_session_terminate, verb_portal_show;
+verb_fn verb_qos_class_create, verb_qos_class_modify, verb_qos_class_delete, verb_qos_class_show;
+verb_fn verb_qos_set, verb_qos_show, verb_stats_show;
 verb_fn verb_tree, verb_df;
 verb_fn verb_event_list, verb_event_follow;
 verb_fn verb_job_list, verb_job_wait, verb_job_cancel;

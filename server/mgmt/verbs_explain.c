@@ -241,14 +241,15 @@ static void explain_quota(struct explanation *explanation, const struct quota_us
         rule->hard_bytes > usage->used_bytes ? rule->hard_bytes - usage->used_bytes : 0;
     const char *limit =
         rule->hard_bytes == UINT64_MAX ? "no limit" : explain_bytes(rule->hard_bytes, hard);
-    explain_say(
-        explanation,
-        "The %s quota%s%s of %s%s%s counts the sizes of %" PRIu64
-        " LUNs: %s of %s; %s are left%s%s.",
-        kinds[rule->type], is_tree ? "" : " of ", is_tree ? "" : rule->target, rule->volume,
-        qtree[0] ? "/" : "", qtree, usage->lun_count, explain_bytes(usage->used_bytes, used), limit,
-        rule->hard_bytes == UINT64_MAX ? "any" : explain_bytes(left_bytes, left),
-        usage->is_default ? ", by a default rule" : "", usage->is_enabled ? "" : ", and it is off");
+    explain_say(explanation,
+                "The %s quota%s%s of %s%s%s counts the sizes of %" PRIu64
+                " LUN%s: %s of %s; %s are left%s%s.",
+                kinds[rule->type], is_tree ? "" : " of ", is_tree ? "" : rule->target, rule->volume,
+                qtree[0] ? "/" : "", qtree, usage->lun_count, usage->lun_count == 1 ? "" : "s",
+                explain_bytes(usage->used_bytes, used), limit,
+                rule->hard_bytes == UINT64_MAX ? "any" : explain_bytes(left_bytes, left),
+                usage->is_default ? ", by a default rule" : "",
+                usage->is_enabled ? "" : ", and it is off");
     if (usage->used_bytes > rule->hard_bytes)
         explain_say(explanation, "It is over-allocated: clones went through, growth is refused.");
 }

@@ -26,6 +26,13 @@ void verb_policy_view(struct verb_request *request, enum policy_scope scope, jso
 /* What the request says of freezing applications; what it does not stays. */
 MUST_CHECK int verb_quiesce_args(struct verb_request *request, struct policy_quiesce *quiesce);
 
+/* volume.split with "physical". */
+MUST_CHECK int verb_volume_split_physical(struct verb_request *request);
+/* Adds physical splits to a list of jobs. */
+MUST_CHECK int verb_add_split_jobs(struct verb_request *request, json_t *array);
+/* Whether the split @id (0: any) is being worked at; a paused one is not. */
+bool verb_split_runs(struct verb_request *request, uint64_t id);
+
 /* -ENOENT: the argument "igroup" names none. */
 MUST_CHECK int verb_check_igroup(struct verb_request *request);
 /* Maps the clone @name, or @count > 1 of that template, to the argument "igroup", if there is one;
@@ -40,6 +47,9 @@ MUST_CHECK int verb_map_clones(struct verb_request *request, const char *name, u
  * LUN@SNAPSHOT.
  */
 void verb_await_close(struct verb_request *request, const char *name);
+/* The same for several, within the same time, and for all LUNs of a volume. */
+void verb_await_close_all(struct verb_request *request, const char *const *names, size_t count);
+void verb_await_close_volume(struct verb_request *request, const char *volume);
 
 /* Bytes with data in [from, end) of @name; a difference "A..B" counts what differs. */
 MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,
@@ -48,5 +58,14 @@ MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name,
 /* Result {"goes":[names],"freed_bytes":...}: what deleting @names together would do. */
 MUST_CHECK int verb_show_freed(struct verb_request *request, const char *const *names,
                                size_t count);
+
+/* -ENOENT: the argument "qos" names no class. */
+MUST_CHECK int verb_check_class(struct verb_request *request);
+/* Puts clones, named as for verb_map_clones(), into the class "qos", if it is given; not in a dry
+ * run. */
+MUST_CHECK int verb_classify_clones(struct verb_request *request, const char *name, uint32_t count,
+                                    uint32_t first_number);
+/* What is stored of a volume goes with it. */
+void verb_forget_volume_class(struct verb_request *request, uint64_t volume_id);
 
 #endif

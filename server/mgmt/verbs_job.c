@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
+#include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
 
 enum
@@ -24,6 +26,8 @@ static json_t *verb_list_jobs(struct verb_request *request)
     for (size_t i = 0; i < count; i++)
         if (json_array_append_new(array, view_job(&list[i])) != 0)
             return json_decref(array), NULL;
+    if (verb_add_split_jobs(request, array) < 0)
+        return json_decref(array), NULL;
     return view_listing("jobs", array);
 }
 
@@ -31,6 +35,18 @@ int verb_job_list(struct verb_request *request)
 {
     request->result = verb_list_jobs(request);
     return request->result ? 0 : -ENOMEM;
+}
+
+/* As job_wait(), for the engine's jobs and splits. */
+static int verb_wait_for_job(struct verb_request *request, uint64_t id, uint64_t slice_ms)
+{
+    const struct timespec pause = {.tv_sec = (time_t)(slice_ms / 1000),
+                                   .tv_nsec = (long)(slice_ms % 1000) * 1000000};
+    int r = job_wait(request->pool, id, slice_ms);
+    if (r < 0 || !verb_split_runs(request, id))
+        return r;
+    nanosleep(&pause, NULL);
+    return -ETIMEDOUT;
 }
 
 int verb_job_wait(struct verb_request *request)
@@ -43,7 +59,7 @@ int verb_job_wait(struct verb_request *request)
         uint64_t slice_ms = VERB_SLICE_MS;
         if (timeout_ms > 0)
             slice_ms = min_u64(slice_ms, timeout_ms - waited_ms);
-        r = job_wait(request->pool, id, slice_ms);
+        r = verb_wait_for_job(request, id, slice_ms);
         waited_ms += slice_ms;
         if (r != -ETIMEDOUT)
             break;
@@ -58,7 +74,7 @@ int verb_job_wait(struct verb_request *request)
     return r;
 }
 
-/* Every kind of job there is gives space back; stopping one would leak it, so none can be. */
+/* All kinds of the engine's jobs give space back; stopping one would leak it, so none can be. */
 int verb_job_cancel(struct verb_request *request)
 {
     AUTO_FREE struct job_info *list = NULL;
@@ -74,5 +90,6 @@ int verb_job_cancel(struct verb_request *request)
                               "gone already; it cannot be undone, only waited for: lunette job "
                               "wait %" PRIu64,
                               id, list[i].kind, list[i].subject, id);
-    return reason_set(&request->why, -ENOENT, "there is no job %" PRIu64, id);
+    r = policy_split_stop_id(target_policy(request->target), id, &request->why);
+    return r == -ENOENT ? reason_set(&request->why, r, "there is no job %" PRIu64, id) : r;
 }

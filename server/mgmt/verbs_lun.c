@@ -117,6 +117,9 @@ int verb_lun_attributes(struct verb_request *request)
         r = lun_set_attributes(request->pool, name, mask, &attributes, &request->why);
     if (r == 0)
         r = lun_get_info(request->pool, name, &info, &request->why);
+    if (r == 0 && policy_mask != 0 && info.kind != OBJECT_LUN)
+        r = reason_set(&request->why, -EINVAL, "\"%s\" is a snapshot, which does nothing by itself",
+                       name);
     if (r == 0)
         r = verb_policy_set(request, POLICY_OF_LUN, info.id, policy_mask, &settings);
     if (r < 0)
@@ -203,7 +206,11 @@ int verb_lun_clone(struct verb_request *request)
     if (r == 0)
         r = verb_check_igroup(request);
     if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0)
         r = lun_clone(request->pool, &args, &request->why);
+    if (r == 0)
+        r = verb_classify_clones(request, args.name, args.count, args.first_number);
     if (r == 0)
         r = verb_map_clones(request, args.name, args.count, args.first_number);
     if (r < 0)
@@ -236,7 +243,11 @@ int verb_lun_clone_group(struct verb_request *request)
         pairs[i] = (struct lun_pair){.source = sources[i], .name = names[i]};
     r = verb_check_igroup(request);
     if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0)
         r = lun_clone_group(request->pool, pairs, count, &common, &request->why);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = verb_classify_clones(request, names[i], 1, 0);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = verb_map_clones(request, names[i], 1, 0);
     if (r < 0)
@@ -254,6 +265,8 @@ int verb_lun_redeploy(struct verb_request *request)
     if (r == 0 && (count == 0 || count > LUN_SET_MAX))
         r = reason_set(&request->why, -EINVAL, "%zu names; 1 to %d are possible", count,
                        LUN_SET_MAX);
+    if (r == 0)
+        verb_await_close_all(request, names, count);
     if (r == 0)
         r = lun_redeploy(request->pool, verb_string(request, "source"), names, count,
                          verb_string(request, "undo"), verb_force_flag(request), &request->why);
@@ -400,16 +413,43 @@ static uint32_t verb_count_open(struct verb_request *request, const char *name)
     return open;
 }
 
-void verb_await_close(struct verb_request *request, const char *name)
+void verb_await_close_all(struct verb_request *request, const char *const *names, size_t count)
 {
     const struct timespec pause = {.tv_nsec = VERB_CLOSE_PAUSE_MS * 1000000L};
-    for (unsigned ms = 0; ms < VERB_CLOSE_MS && !verb_bool(request, "force");
-         ms += VERB_CLOSE_PAUSE_MS)
+    unsigned ms = 0;
+    for (size_t i = 0; i < count && ms < VERB_CLOSE_MS && !verb_bool(request, "force");)
     {
-        if (verb_count_open(request, name) == 0)
-            return;
+        if (verb_count_open(request, names[i]) == 0)
+        {
+            i++;
+            continue;
+        }
         nanosleep(&pause, NULL);
+        ms += VERB_CLOSE_PAUSE_MS;
     }
+}
+
+void verb_await_close(struct verb_request *request, const char *name)
+{
+    verb_await_close_all(request, &name, 1);
+}
+
+void verb_await_close_volume(struct verb_request *request, const char *volume)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    AUTO_FREE const char **names = NULL;
+    struct volume_info info;
+    size_t count = 0, n = 0;
+    if (volume_get_info(request->pool, volume, &info, NULL) < 0 ||
+        lun_list(request->pool, NULL, &list, &count, NULL) < 0)
+        return;
+    names = calloc(count + 1, sizeof(*names));
+    for (size_t i = 0; names && i < count; i++)
+    {
+        if (list[i].volume_id == info.id && list[i].open_handles > 0)
+            names[n++] = list[i].name;
+    }
+    verb_await_close_all(request, names, n);
 }
 
 int verb_lun_delete(struct verb_request *request)

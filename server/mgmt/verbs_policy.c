@@ -30,6 +30,48 @@ static int verb_lease_args(struct verb_request *request, struct policy_leases *l
     return 0;
 }
 
+static int verb_autogrow_args(struct verb_request *request, struct policy_autogrow *autogrow,
+                              unsigned *mask)
+{
+    struct pool_info info;
+    uint64_t bytes, threshold = verb_number(request, "autogrow_threshold", 0);
+    autogrow->step_bytes = verb_number(request, "autogrow_step_bytes", 0);
+    autogrow->max_bytes = verb_number(request, "autogrow_max_bytes", 0);
+    autogrow->threshold_percent = (uint8_t)(threshold < 100 ? threshold : 100);
+    *mask |= (verb_has(request, "autogrow_step_bytes") ? POLICY_SET_AUTOGROW_STEP : 0u) |
+             (verb_has(request, "autogrow_max_bytes") ? POLICY_SET_AUTOGROW_MAX : 0u) |
+             (verb_has(request, "autogrow_threshold") ? POLICY_SET_AUTOGROW_THRESHOLD : 0u);
+    pool_get_info(request->pool, &info);
+    if (autogrow->step_bytes > 0)
+    {
+        /* A step that is too small would add nothing. */
+        int r = pool_grow_dry_run(request->pool, info.size_bytes + autogrow->step_bytes, &bytes,
+                                  &request->why);
+        if (r < 0)
+            return r;
+    }
+    if (verb_has(request, "autogrow_threshold") && (threshold < 1 || threshold > 99))
+        return reason_set(&request->why, -EINVAL, "a pool grows when 1 to 99 percent are used");
+    return 0;
+}
+
+/* Before anything else is changed: a policy that is not there. */
+static int verb_snapshot_policy_arg(struct verb_request *request, struct policy_settings *settings,
+                                    unsigned *mask)
+{
+    struct snapshot_policy there;
+    const char *name = verb_string(request, "snapshot_policy");
+    if (!name)
+        return 0;
+    *mask |= POLICY_SET_SNAPSHOT_POLICY;
+    if (strcmp(name, "none") == 0)
+        return 0;
+    int r = snapshot_policy_get(target_policy(request->target), name, &there, &request->why);
+    if (r == 0)
+        snprintf(settings->snapshot_policy, sizeof(settings->snapshot_policy), "%s", there.name);
+    return r;
+}
+
 int verb_policy_args(struct verb_request *request, enum policy_scope scope,
                      struct policy_settings *settings, unsigned *mask)
 {
@@ -39,6 +81,8 @@ int verb_policy_args(struct verb_request *request, enum policy_scope scope,
     *mask = 0;
     if (scope == POLICY_OF_POOL)
         r = verb_lease_args(request, &settings->leases, mask);
+    if (r == 0 && scope == POLICY_OF_POOL)
+        r = verb_autogrow_args(request, &settings->autogrow, mask);
     if (r < 0)
         return r;
     if (thresholds)
@@ -46,16 +90,7 @@ int verb_policy_args(struct verb_request *request, enum policy_scope scope,
         *mask |= POLICY_SET_THRESHOLDS;
         r = policy_parse_levels(thresholds, &settings->thresholds, &request->why);
     }
-    const char *snapshots = verb_string(request, "snapshot_policy");
-    if (snapshots && strlen(snapshots) > POLICY_NAME_MAX)
-        return reason_set(&request->why, -ENOENT, "there is no snapshot policy '%.80s'", snapshots);
-    if (snapshots)
-    {
-        *mask |= POLICY_SET_SNAPSHOT_POLICY;
-        snprintf(settings->snapshot_policy, sizeof(settings->snapshot_policy), "%s",
-                 strcmp(snapshots, "none") == 0 ? "" : snapshots);
-    }
-    return r;
+    return r < 0 ? r : verb_snapshot_policy_arg(request, settings, mask);
 }
 
 int verb_policy_set(struct verb_request *request, enum policy_scope scope, uint64_t id,
@@ -318,4 +353,91 @@ int verb_autodelete_modify(struct verb_request *request)
     if (r == 0)
         r = verb_policy_set(request, scope, id, POLICY_SET_AUTODELETE, &settings);
     return r < 0 ? r : verb_autodelete_result(request, scope, &settings.autodelete);
+}
+
+/* ---- physical splits ----------------------------------------------------------------------- */
+
+static json_t *verb_view_split(const struct policy_split *split)
+{
+    return json_pack("{s:I, s:s, s:s, s:I, s:I, s:I, s:s}", "id", (json_int_t)split->volume_id,
+                     "volume", split->volume, "state", split->is_paused ? "paused" : "running",
+                     "copied_bytes", (json_int_t)split->copied_bytes, "total_bytes",
+                     (json_int_t)split->total_bytes, "rate_bytes", (json_int_t)split->rate_bytes,
+                     "reason", split->reason);
+}
+
+int verb_volume_split_physical(struct verb_request *request)
+{
+    const char *name = verb_string(request, "name");
+    struct volume_info info;
+    int r = policy_split_start(target_policy(request->target), name,
+                               verb_number(request, "rate_bytes", 0), verb_bool(request, "dry_run"),
+                               &request->why);
+    if (r == 0)
+        r = volume_get_info(request->pool, name, &info, &request->why);
+    if (r < 0)
+        return r;
+    request->result = json_pack("{s:s, s:I, s:b}", "name", info.name, "job", (json_int_t)info.id,
+                                "dry_run", verb_bool(request, "dry_run"));
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_volume_split_show(struct verb_request *request)
+{
+    AUTO_FREE struct policy_split *list = NULL;
+    size_t count = 0;
+    int r = policy_split_list(target_policy(request->target), &list, &count);
+    if (r < 0)
+        return r;
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(array, verb_view_split(&list[i])) != 0)
+            r = -ENOMEM;
+    request->result = view_listing("splits", array);
+    return request->result ? r : -ENOMEM;
+}
+
+int verb_volume_split_pause(struct verb_request *request)
+{
+    return policy_split_pause(target_policy(request->target), verb_string(request, "name"),
+                              verb_bool(request, "dry_run"), &request->why);
+}
+
+int verb_volume_split_stop(struct verb_request *request)
+{
+    return policy_split_stop(target_policy(request->target), verb_string(request, "name"),
+                             verb_bool(request, "dry_run"), &request->why);
+}
+
+int verb_add_split_jobs(struct verb_request *request, json_t *array)
+{
+    AUTO_FREE struct policy_split *list = NULL;
+    size_t count = 0;
+    int r = policy_split_list(target_policy(request->target), &list, &count);
+    for (size_t i = 0; r == 0 && i < count; i++)
+    {
+        struct job_info job = {
+            .id = list[i].volume_id,
+            .kind = "split",
+            .done_blks = list[i].copied_bytes / LUN_BLK_BYTES,
+            .total_blks = list[i].total_bytes / LUN_BLK_BYTES,
+        };
+        snprintf(job.subject, sizeof(job.subject), "%s", list[i].volume);
+        snprintf(job.state, sizeof(job.state), "%s", list[i].is_paused ? "paused" : "running");
+        if (json_array_append_new(array, view_job(&job)) != 0)
+            r = -ENOMEM;
+    }
+    return r;
+}
+
+bool verb_split_runs(struct verb_request *request, uint64_t id)
+{
+    AUTO_FREE struct policy_split *list = NULL;
+    size_t count = 0;
+    bool runs = false;
+    if (policy_split_list(target_policy(request->target), &list, &count) < 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        runs |= !list[i].is_paused && (id == 0 || list[i].volume_id == id);
+    return runs;
 }

@@ -122,21 +122,48 @@ static json_t *verb_df_row(const char *kind, const char *name, uint64_t size_byt
                            double ratio)
 {
     double percent = size_bytes > 0 ? (double)used_bytes * 100.0 / (double)size_bytes : 0.0;
-    /* There is no ratio to nothing. */
-    bool has_ratio = used_bytes > 0 || mapped_bytes == 0;
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:I, s:o}", "kind", kind, "name", name,
-                     "size_bytes", (json_int_t)size_bytes, "used_bytes", (json_int_t)used_bytes,
-                     "available_bytes", (json_int_t)available_bytes, "used_percent", percent,
-                     "mapped_bytes", (json_int_t)mapped_bytes, "savings_ratio",
-                     has_ratio ? json_real(ratio) : json_null());
+    /* There is no ratio to nothing, and a volume may have no size. */
+    bool has_ratio = used_bytes > 0 || mapped_bytes == 0, has_size = size_bytes > 0;
+    return json_pack(
+        "{s:s, s:s, s:o, s:I, s:I, s:o, s:I, s:o}", "kind", kind, "name", name, "size_bytes",
+        has_size ? json_integer((json_int_t)size_bytes) : json_null(), "used_bytes",
+        (json_int_t)used_bytes, "available_bytes", (json_int_t)available_bytes, "used_percent",
+        has_size ? json_real(percent) : json_null(), "mapped_bytes", (json_int_t)mapped_bytes,
+        "savings_ratio", has_ratio ? json_real(ratio) : json_null());
+}
+
+static bool verb_df_add_volumes(json_t *rows, const struct volume_info *volumes, size_t count)
+{
+    int bad = 0;
+    for (const struct volume_info *volume = volumes; volume < volumes + count; volume++)
+        bad |= json_array_append_new(
+            rows, verb_df_row("volume", volume->name, volume->size_bytes, volume->charged_bytes,
+                              volume->available_bytes, volume->mapped_bytes,
+                              view_savings_ratio(volume->mapped_bytes, volume->charged_bytes)));
+    return bad == 0;
+}
+
+/* What thin writes to the LUN find: in its volume, or in the pool. */
+static uint64_t verb_df_available(const struct lun_info *lun, const struct volume_info *volumes,
+                                  size_t count, uint64_t pool_bytes)
+{
+    for (size_t i = 0; i < count; i++)
+    {
+        if (volumes[i].id == lun->volume_id)
+            return volumes[i].available_bytes;
+    }
+    return pool_bytes;
 }
 
 int verb_df(struct verb_request *request)
 {
     AUTO_FREE struct lun_info *list = NULL;
-    size_t count;
+    AUTO_FREE struct volume_info *volumes = NULL;
+    size_t count = 0, volume_count = 0;
     struct pool_info info;
     int r = lun_list(request->pool, NULL, &list, &count, &request->why);
+    if (r == 0)
+        r = volume_list(request->pool, &volumes, &volume_count);
     if (r < 0)
         return r;
     pool_get_info(request->pool, &info);
@@ -145,6 +172,7 @@ int verb_df(struct verb_request *request)
         rows, verb_df_row("pool", info.name, info.size_bytes, info.data_bytes + info.metadata_bytes,
                           info.available_bytes, info.mapped_bytes,
                           view_savings_ratio(info.mapped_bytes, info.data_bytes)));
+    bad |= !verb_df_add_volumes(rows, volumes, volume_count);
     for (size_t i = 0; i < count; i++)
     {
         const struct lun_info *lun = &list[i];
@@ -153,7 +181,8 @@ int verb_df(struct verb_request *request)
             continue;
         bad |= json_array_append_new(
             rows,
-            verb_df_row("lun", lun->name, lun->size_bytes, used_bytes, info.available_bytes,
+            verb_df_row("lun", lun->name, lun->size_bytes, used_bytes,
+                        verb_df_available(lun, volumes, volume_count, info.available_bytes),
                         lun->mapped_bytes, view_savings_ratio(lun->mapped_bytes, used_bytes)));
     }
     request->result = view_listing("entries", rows);

@@ -53,7 +53,9 @@ int verb_server_stop(struct verb_request *request)
 
 static json_t *verb_stored(const char *key, const void *value, size_t len)
 {
-    json_t *text = json_stringn(value, len);
+    /* A NUL is no text either: nobody's parser takes it. */
+    bool has_nul = len > 0 && memchr(value, '\0', len);
+    json_t *text = has_nul ? NULL : json_stringn(value, len);
     return json_pack("{s:s, s:I, s:o}", "key", key, "bytes", (json_int_t)len, "value",
                      text ? text : json_null()); /* null: not text */
 }

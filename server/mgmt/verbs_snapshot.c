@@ -184,6 +184,15 @@ int verb_snapshot_show(struct verb_request *request)
     return request->result ? r : -ENOMEM;
 }
 
+/* Whether this is a LUN's snapshot that the volume's is made of. */
+static bool verb_is_part_of(const struct lun_info *info, const char *volume, const char *snapshot)
+{
+    size_t len = strlen(volume);
+    const char *at = strchr(info->name, '@');
+    return at && info->volume_snapshot_id && strncmp(info->name, volume, len) == 0 &&
+           info->name[len] == '/' && strcmp(at + 1, snapshot) == 0;
+}
+
 /* What goes with a volume's snapshot: those of its LUNs. */
 static int verb_plan_volume_snapshot(struct verb_request *request, const char *volume,
                                      const char *snapshot)
@@ -197,12 +206,9 @@ static int verb_plan_volume_snapshot(struct verb_request *request, const char *v
     names = calloc(count + 1, sizeof(*names));
     if (!names)
         return -ENOMEM;
-    size_t len = strlen(volume);
     for (size_t i = 0; i < count; i++)
     {
-        const char *at = strchr(list[i].name, '@');
-        if (at && list[i].volume_snapshot_id && strncmp(list[i].name, volume, len) == 0 &&
-            list[i].name[len] == '/' && strcmp(at + 1, snapshot) == 0)
+        if (verb_is_part_of(&list[i], volume, snapshot))
             names[n++] = list[i].name;
     }
     if (n <= LUN_SET_MAX)
@@ -255,7 +261,18 @@ int verb_snapshot_rename(struct verb_request *request)
                            &request->why);
 }
 
-/* What the LUN has that the snapshot has not is what a restore loses. */
+/* What @lun has that its snapshot @name has not is what a restore loses. */
+static int verb_count_lost(struct verb_request *request, const char *name, const char *lun,
+                           uint64_t *bytes)
+{
+    size_t size = strlen(name) + strlen(lun) + sizeof("..");
+    AUTO_FREE char *difference = malloc(size);
+    if (!difference)
+        return -ENOMEM;
+    stpcpy(stpcpy(stpcpy(difference, name), ".."), lun);
+    return verb_count_mapped(request, difference, 0, bytes);
+}
+
 static int verb_plan_restore(struct verb_request *request)
 {
     const char *lun = verb_string(request, "lun");
@@ -272,12 +289,7 @@ static int verb_plan_restore(struct verb_request *request)
     if (now.open_handles > 0 && !verb_bool(request, "force"))
         return reason_set(&request->why, -EBUSY, "%u clients have LUN \"%s\" open",
                           now.open_handles, lun);
-    size_t size = strlen(name) + strlen(lun) + sizeof("..");
-    AUTO_FREE char *difference = malloc(size);
-    if (!difference)
-        return -ENOMEM;
-    stpcpy(stpcpy(stpcpy(difference, name), ".."), lun);
-    r = verb_count_mapped(request, difference, 0, &changed_bytes);
+    r = verb_count_lost(request, name, lun, &changed_bytes);
     if (r < 0)
         return r;
     request->result =
@@ -287,12 +299,50 @@ static int verb_plan_restore(struct verb_request *request)
     return request->result ? 0 : -ENOMEM;
 }
 
+/* The same for each LUN that the snapshot of the volume holds. */
+static int verb_plan_volume_restore(struct verb_request *request, const char *volume,
+                                    const char *snapshot)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    AUTO_JSON json_t *luns = json_array();
+    size_t count = 0;
+    uint64_t total_bytes = 0;
+    int r = lun_list(request->pool, NULL, &list, &count, &request->why);
+    for (size_t i = 0; r == 0 && i < count; i++)
+    {
+        char lun[sizeof(list[i].name)];
+        uint64_t lost_bytes = 0;
+        if (!verb_is_part_of(&list[i], volume, snapshot))
+            continue;
+        snprintf(lun, sizeof(lun), "%.*s", (int)strcspn(list[i].name, "@"), list[i].name);
+        r = verb_count_lost(request, list[i].name, lun, &lost_bytes);
+        total_bytes += lost_bytes;
+        if (r == 0 && json_array_append_new(luns, json_pack("{s:s, s:I}", "lun", lun, "lost_bytes",
+                                                            (json_int_t)lost_bytes)) != 0)
+            r = -ENOMEM;
+    }
+    if (r < 0)
+        return r;
+    request->result = json_pack("{s:s, s:s, s:O, s:I, s:b}", "volume", volume, "snapshot", snapshot,
+                                "luns", luns, "lost_bytes", (json_int_t)total_bytes, "dry_run", 1);
+    return request->result ? 0 : -ENOMEM;
+}
+
+static int verb_restore_volume(struct verb_request *request)
+{
+    const char *volume = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    verb_await_close_volume(request, volume);
+    int r = volume_snapshot_restore(request->pool, volume, snapshot, verb_force_flag(request),
+                                    &request->why);
+    if (r < 0 || !verb_bool(request, "dry_run"))
+        return r;
+    return verb_plan_volume_restore(request, volume, snapshot);
+}
+
 int verb_snapshot_restore(struct verb_request *request)
 {
     if (verb_is_volume(request, verb_string(request, "lun")))
-        return volume_snapshot_restore(request->pool, verb_string(request, "lun"),
-                                       verb_string(request, "snapshot"), verb_force_flag(request),
-                                       &request->why);
+        return verb_restore_volume(request);
     verb_await_close(request, verb_string(request, "lun"));
     if (verb_bool(request, "dry_run"))
         return verb_plan_restore(request);

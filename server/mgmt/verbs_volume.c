@@ -157,12 +157,17 @@ int verb_volume_delete(struct verb_request *request)
     AUTO_FREE const char **names = NULL;
     size_t count = 0;
     const char *name = verb_string(request, "name");
-    int r = 0;
-    if (verb_bool(request, "dry_run"))
+    struct volume_info info;
+    int r = volume_get_info(request->pool, name, &info, &request->why);
+    if (r == 0 && verb_bool(request, "dry_run"))
         r = verb_volume_contents(request, name, &list, &names, &count);
+    if (r == 0 && verb_bool(request, "with_contents"))
+        verb_await_close_volume(request, name);
     if (r == 0)
         r = volume_delete(request->pool, name, verb_bool(request, "with_contents"),
                           verb_force_flag(request), &request->why);
+    if (r == 0 && !verb_bool(request, "dry_run"))
+        verb_forget_volume_class(request, info.id);
     if (r < 0 || !verb_bool(request, "dry_run"))
         return r;
     if (count <= LUN_SET_MAX)
@@ -219,6 +224,10 @@ int verb_volume_split_estimate(struct verb_request *request)
 int verb_volume_split(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
+    if (verb_bool(request, "physical"))
+        return verb_volume_split_physical(request);
+    if (verb_has(request, "rate_bytes"))
+        return reason_set(&request->why, -EINVAL, "a rate is for a physical split");
     int r = volume_clone_split(request->pool, name, &request->why);
     return r < 0 ? r : verb_volume_result(request, name);
 }

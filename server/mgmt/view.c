@@ -3,6 +3,7 @@
 #include "server/mgmt/view.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -191,6 +192,7 @@ json_t *view_volume(const struct volume_info *info)
     view_put_uint(volume, "pause_ms", info->pause_ms);
     view_put(volume, "clone_volume", json_boolean(info->parent_snapshot_id != 0));
     view_put_text(volume, "parent", info->parent);
+    view_put(volume, "parent_volume", json_stringn(info->parent, strcspn(info->parent, "@")));
     view_put_text(volume, "comment", info->comment);
     view_put_text(volume, "uuid", view_uuid(info->uuid, uuid));
     view_put_uint(volume, "id", info->id);

@@ -77,8 +77,8 @@ uint64_t policy_step_events(struct policy *policy)
 {
     AUTO_FREE struct event *list = NULL;
     size_t count = 0;
-    bool waits = policy->workers[POLICY_EVENTS].is_started;
-    if (waits && event_wait(policy->pool, policy->events.last_id, EVENTS_SLICE_MS) < 0)
+    if (policy->has_threads &&
+        event_wait(policy->pool, policy->events.last_id, EVENTS_SLICE_MS) < 0)
         return 0;
     int r = event_list(policy->pool, policy->events.last_id, &list, &count);
     if (r < 0)

@@ -23,12 +23,6 @@ bool policy_is_stopping(struct policy *policy)
     return policy->is_stopping;
 }
 
-static uint64_t policy_step_nothing(struct policy *policy)
-{
-    (void)policy;
-    return POLICY_IDLE_MS;
-}
-
 static const struct
 {
     const char *name;
@@ -37,7 +31,7 @@ static const struct
     [POLICY_SPACE] = {"policy-space", policy_step_space},
     [POLICY_EVENTS] = {"policy-events", policy_step_events},
     [POLICY_SCHEDULE] = {"policy-schedule", policy_step_schedule},
-    [POLICY_SPLIT] = {"policy-split", policy_step_nothing},
+    [POLICY_SPLIT] = {"policy-split", policy_step_split},
 };
 
 uint64_t policy_now_ns(struct policy *policy)
@@ -108,6 +102,7 @@ static int policy_take_options(struct policy *policy, const struct policy_option
     policy->env = options->env ? options->env : env_system();
     policy->events_exec_ms = options->events_exec_ms ? options->events_exec_ms : POLICY_EXEC_MS;
     policy->events_syslog = options->events_syslog;
+    policy->has_threads = !options->no_threads;
     policy->events_severity =
         policy_severity(options->events_severity ? options->events_severity : "info");
     if (policy->events_severity < 0)
@@ -128,12 +123,14 @@ static void policy_destroy(struct policy *policy)
     if (policy->stop_fd >= 0)
         close(policy->stop_fd);
     lock_destroy(&policy->wake_lock);
+    lock_destroy(&policy->split_lock);
     lock_destroy(&policy->quiesce_lock);
     lock_destroy(&policy->settings_lock);
     free(policy->space.alarms);
     free(policy->space.leases);
     free(policy->space.rooms);
     free(policy->schedule.kept);
+    free(policy->split.list);
     free(policy->events_exec);
     free(policy->quiesce_folder);
     free(policy);
@@ -149,6 +146,7 @@ int policy_start(struct pool *pool, const struct policy_options *options, struct
     started->stop_fd = -1;
     lock_init(&started->settings_lock, LOCK_RANK_SERVER);
     lock_init(&started->quiesce_lock, LOCK_RANK_SERVER);
+    lock_init(&started->split_lock, LOCK_RANK_SERVER);
     lock_init(&started->wake_lock, LOCK_RANK_LEAF);
     for (size_t i = 0; i < POLICY_WORKS; i++)
     {
@@ -162,7 +160,7 @@ int policy_start(struct pool *pool, const struct policy_options *options, struct
         policy_destroy(started);
         return r;
     }
-    for (size_t i = 0; r == 0 && !options->no_threads && i < POLICY_WORKS; i++)
+    for (size_t i = 0; r == 0 && started->has_threads && i < POLICY_WORKS; i++)
         r = policy_start_worker(&started->workers[i]);
     if (r < 0)
     {
@@ -173,18 +171,21 @@ int policy_start(struct pool *pool, const struct policy_options *options, struct
     return 0;
 }
 
+void policy_begin_stop(struct policy *policy)
+{
+    uint64_t one = 1;
+    ignore_error((int)write(policy->stop_fd, &one, sizeof(one)), "an eventfd takes a few 1s");
+    AUTO_LOCK(&policy->wake_lock);
+    policy->is_stopping = true;
+    for (size_t i = 0; i < POLICY_WORKS; i++)
+        condition_wake_all(&policy->workers[i].wake);
+}
+
 void policy_stop(struct policy *policy)
 {
     if (!policy)
         return;
-    uint64_t one = 1;
-    ignore_error((int)write(policy->stop_fd, &one, sizeof(one)), "an eventfd at 0 takes a 1");
-    {
-        AUTO_LOCK(&policy->wake_lock);
-        policy->is_stopping = true;
-        for (size_t i = 0; i < POLICY_WORKS; i++)
-            condition_wake_all(&policy->workers[i].wake);
-    }
+    policy_begin_stop(policy);
     for (size_t i = 0; i < POLICY_WORKS; i++)
         if (policy->workers[i].is_started)
             pthread_join(policy->workers[i].thread, NULL);

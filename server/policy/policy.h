@@ -47,7 +47,9 @@ struct policy_options
 /* Starts threads. -EINVAL: an option makes no sense. */
 MUST_CHECK int policy_start(struct pool *pool, const struct policy_options *options,
                             struct policy **policy, struct reason *why);
-/* Ends them; programs that run are killed. NULL is accepted. */
+/* Lets threads and programs know that the server stops: nobody waits long for one any more. */
+void policy_begin_stop(struct policy *policy);
+/* Ends them; programs that do not end within moments are killed. NULL is accepted. */
 void policy_stop(struct policy *policy);
 
 enum policy_work
@@ -116,8 +118,17 @@ struct policy_autodelete
 extern const char *const policy_commitments[]; /* "try", ..., NULL */
 extern const char *const policy_defers[];      /* "user_created", ..., NULL */
 
+/* Of the pool. */
+struct policy_autogrow
+{
+    uint64_t step_bytes;       /* 0: it does not grow by itself */
+    uint64_t max_bytes;        /* 0: as far as the file system below goes */
+    uint8_t threshold_percent; /* used; it grows from there on */
+};
+
 struct policy_settings
 {
+    struct policy_autogrow autogrow;
     struct policy_autodelete autodelete; /* of the pool or a volume */
     struct policy_levels thresholds;
     struct policy_leases leases;
@@ -133,6 +144,9 @@ enum policy_mask
     POLICY_SET_LEASE_SNAPSHOTS = 8,
     POLICY_SET_SNAPSHOT_POLICY = 16,
     POLICY_SET_AUTODELETE = 32,
+    POLICY_SET_AUTOGROW_STEP = 64,
+    POLICY_SET_AUTOGROW_MAX = 128,
+    POLICY_SET_AUTOGROW_THRESHOLD = 256,
 };
 
 /* "80,90,95", or "none". -EINVAL. */
@@ -216,5 +230,34 @@ MUST_CHECK int snapshot_policy_list(struct policy *policy, struct snapshot_polic
                                     size_t *count);
 /* Whether a schedule made the snapshot of this name (without "LUN@"). */
 bool snapshot_policy_made(const char *name);
+
+/* ---- physical splits ----------------------------------------------------------------------- */
+
+/* Copying what the LUNs of a volume share, in the background. */
+struct policy_split
+{
+    uint64_t volume_id;            /* also its number among jobs */
+    char volume[LUN_NAME_MAX + 1]; /* the name of the moment; "": it is gone */
+    uint64_t rate_bytes;           /* a second; 0: as fast as it goes */
+    bool is_paused;
+    char reason[100];              /* why it is paused */
+    uint64_t lun_id, offset_bytes; /* how far it is */
+    uint64_t copied_bytes, total_bytes;
+    uint64_t next_ns, saved_ns; /* when it may go on; when that was noted */
+};
+
+/* Begins it, goes on after a pause, or changes the rate. -ENOSPC with figures: what would be copied
+ * does not fit. */
+MUST_CHECK int policy_split_start(struct policy *policy, const char *volume, uint64_t rate_bytes,
+                                  bool dry_run, struct reason *why);
+/* -ENOENT: none is under way. */
+MUST_CHECK int policy_split_pause(struct policy *policy, const char *volume, bool dry_run,
+                                  struct reason *why);
+/* Ends it; what is copied stays so, and a volume clone goes on depending on its parent. */
+MUST_CHECK int policy_split_stop(struct policy *policy, const char *volume, bool dry_run,
+                                 struct reason *why);
+MUST_CHECK int policy_split_stop_id(struct policy *policy, uint64_t volume_id, struct reason *why);
+/* Those under way, also paused ones; free *list. */
+MUST_CHECK int policy_split_list(struct policy *policy, struct policy_split **list, size_t *count);
 
 #endif

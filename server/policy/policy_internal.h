@@ -22,8 +22,8 @@ struct policy_worker
     struct policy *policy;
     enum policy_work work;
     pthread_t thread;
-    bool is_started;
-    bool is_poked; /* under policy->wake_lock */
+    bool is_started; /* only who starts and stops it */
+    bool is_poked;   /* under policy->wake_lock */
     struct condition wake;
 };
 
@@ -64,12 +64,14 @@ struct policy
     char *events_exec;
     uint64_t events_exec_ms;
     bool events_syslog;
+    bool has_threads;    /* immutable, as all above */
     int events_severity; /* index of policy_severities */
     char *quiesce_folder;
-    int stop_fd; /* readable once policy_stop() has begun */
+    int stop_fd; /* readable once policy_begin_stop() was called */
 
     struct lock settings_lock; /* around read, change, write of a setting */
     struct lock quiesce_lock;  /* from freeze to thaw; may last for as long as a program may */
+    struct lock split_lock;    /* split below, and what is stored of it */
     struct lock wake_lock;
     bool is_stopping; /* under wake_lock */
     bool has_warned;  /* of a value that cannot be read; under wake_lock */
@@ -89,6 +91,8 @@ struct policy
         size_t lease_count;
         struct policy_room *rooms;
         size_t room_count;
+        int grow_refusal; /* why the pool could not grow, last time */
+        uint64_t grow_retry_ns;
         uint64_t swept_ns;
     } space;
     struct
@@ -98,6 +102,13 @@ struct policy
         uint64_t *kept; /* ids of snapshots that should go, could not, and were reported */
         size_t kept_count;
     } schedule;
+    struct
+    {
+        struct policy_split *list;
+        size_t count;
+        size_t turn;
+        bool is_loaded;
+    } split;
 };
 
 uint64_t policy_now_ns(struct policy *policy);
@@ -152,7 +163,7 @@ struct policy_program
 
 /*
  * Runs it and waits. 0: it ended with status 0. -ETIMEDOUT: killed, with what it started.
- * -ECANCELED: killed, because policy_stop() has begun. @why has its status and what it said on
+ * -ECANCELED: killed, because the server stops. @why has its status and what it said on
  * standard error.
  */
 MUST_CHECK int policy_run(struct policy *policy, const struct policy_program *program,
@@ -190,6 +201,7 @@ const char *policy_consistency(const struct policy_freeze *freeze);
 uint64_t policy_step_events(struct policy *policy);
 uint64_t policy_step_space(struct policy *policy);
 uint64_t policy_step_schedule(struct policy *policy);
+uint64_t policy_step_split(struct policy *policy);
 
 bool policy_is_stopping(struct policy *policy);
 
@@ -197,6 +209,8 @@ bool policy_is_stopping(struct policy *policy);
 void policy_watch(struct policy *policy);
 /* Deletes LUNs whose leases have ended. */
 void policy_end_leases(struct policy *policy);
+/* Grows the pool. */
+void policy_grow(struct policy *policy);
 /* Deletes what may go where space runs out; whether there is more to do soon. */
 bool policy_make_room(struct policy *policy);
 

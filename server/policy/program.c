@@ -24,6 +24,7 @@ enum
 {
     PROGRAM_SAID_MAX = 300, /* of its standard error that is kept */
     PROGRAM_ENV_MAX = 16,
+    PROGRAM_GRACE_MS = 3000, /* when the server stops */
 };
 
 struct run
@@ -152,16 +153,14 @@ static uint64_t run_clock_ms(void)
 /* Until it ends: 0, -ETIMEDOUT, -ECANCELED. */
 static int run_watch(struct run *run)
 {
-    uint64_t start_ms = run_clock_ms();
-    for (;;)
+    uint64_t now_ms = run_clock_ms(), end_ms = now_ms + run->program->timeout_ms;
+    bool is_stopping = false;
+    for (; now_ms < end_ms; now_ms = run_clock_ms())
     {
-        uint64_t passed_ms = run_clock_ms() - start_ms;
-        if (passed_ms >= run->program->timeout_ms)
-            return -ETIMEDOUT;
         struct pollfd fds[3] = {{.fd = run->pid_fd, .events = POLLIN},
-                                {.fd = run->stop_fd, .events = POLLIN},
+                                {.fd = is_stopping ? -1 : run->stop_fd, .events = POLLIN},
                                 {.fd = run->said_fds[0], .events = POLLIN}};
-        int n = poll(fds, 3, (int)min_u64(run->program->timeout_ms - passed_ms, 60000));
+        int n = poll(fds, 3, (int)min_u64(end_ms - now_ms, 60000));
         if (n < 0 && errno != EINTR)
             return -errno;
         if (n > 0 && fds[2].revents)
@@ -169,8 +168,13 @@ static int run_watch(struct run *run)
         if (n > 0 && fds[0].revents)
             return 0;
         if (n > 0 && fds[1].revents)
-            return -ECANCELED;
+        {
+            /* A moment to finish, above all for who is to thaw something. */
+            is_stopping = true;
+            end_ms = min_u64(end_ms, run_clock_ms() + PROGRAM_GRACE_MS);
+        }
     }
+    return is_stopping ? -ECANCELED : -ETIMEDOUT;
 }
 
 /* One line of what it said. */

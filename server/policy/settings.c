@@ -72,9 +72,10 @@ json_t *policy_load(struct policy *policy, const char *key)
 
 int policy_save(struct policy *policy, const char *key, json_t *value, struct reason *why)
 {
-    AUTO_JSON json_t *owned = value;
-    AUTO_FREE char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
-    if (owned && !text)
+    AUTO_FREE char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    bool has_text = !value || text;
+    json_decref(value);
+    if (!has_text)
         return reason_set(why, -ENOMEM, "no memory");
     const struct store_change change = {.key = key, .value = text, .len = text ? strlen(text) : 0};
     return store_apply(policy->pool, &change, 1, why);
@@ -146,6 +147,7 @@ enum
     SETTINGS_LEASE_WARNING_S = 600,
     SETTINGS_TRIGGER_PERCENT = 5,
     SETTINGS_TARGET_PERCENT = 20,
+    SETTINGS_GROW_PERCENT = 90,
 };
 
 void policy_get_number(const json_t *json, const char *key, uint64_t max, uint64_t *value)
@@ -222,6 +224,33 @@ static json_t *autodelete_encode(const struct policy_autodelete *autodelete)
                      policy_defers[autodelete->defer_delete]);
 }
 
+/* Takes @value over; NULL fails. */
+static int settings_put(json_t *json, const char *key, json_t *value)
+{
+    return json_object_set_new(json, key, value) == 0 ? 0 : -ENOMEM;
+}
+
+static void autogrow_decode(const json_t *json, struct policy_autogrow *autogrow)
+{
+    uint64_t threshold = SETTINGS_GROW_PERCENT;
+    policy_get_number(json, "autogrow_step", INT64_MAX, &autogrow->step_bytes);
+    policy_get_number(json, "autogrow_max", INT64_MAX, &autogrow->max_bytes);
+    policy_get_number(json, "autogrow_threshold", 99, &threshold);
+    autogrow->threshold_percent = (uint8_t)threshold;
+}
+
+static int autogrow_put(json_t *json, unsigned mask, const struct policy_autogrow *autogrow)
+{
+    int r = 0;
+    if (mask & POLICY_SET_AUTOGROW_STEP)
+        r = settings_put(json, "autogrow_step", proto_json_uint(autogrow->step_bytes));
+    if (r == 0 && (mask & POLICY_SET_AUTOGROW_MAX))
+        r = settings_put(json, "autogrow_max", proto_json_uint(autogrow->max_bytes));
+    if (r == 0 && (mask & POLICY_SET_AUTOGROW_THRESHOLD))
+        r = settings_put(json, "autogrow_threshold", proto_json_uint(autogrow->threshold_percent));
+    return r;
+}
+
 void policy_settings_decode(enum policy_scope scope, const json_t *json,
                             struct policy_settings *settings)
 {
@@ -230,6 +259,7 @@ void policy_settings_decode(enum policy_scope scope, const json_t *json,
         settings->thresholds = settings_pool_levels;
     levels_decode(json_object_get(json, "thresholds"), &settings->thresholds);
     leases_decode(json, &settings->leases);
+    autogrow_decode(json, &settings->autogrow);
     autodelete_decode(json_object_get(json, "autodelete"), &settings->autodelete);
     policy_get_text(json, "snapshot_policy", settings->snapshot_policy,
                     sizeof(settings->snapshot_policy));
@@ -242,12 +272,6 @@ void policy_get(struct policy *policy, enum policy_scope scope, uint64_t id,
     policy_key(key, "set", scope, id);
     AUTO_JSON json_t *json = policy_load(policy, key);
     policy_settings_decode(scope, json, settings);
-}
-
-/* Takes @value over; NULL fails. */
-static int settings_put(json_t *json, const char *key, json_t *value)
-{
-    return json_object_set_new(json, key, value) == 0 ? 0 : -ENOMEM;
 }
 
 static int settings_put_all(json_t *json, unsigned mask, const struct policy_settings *settings)
@@ -263,6 +287,8 @@ static int settings_put_all(json_t *json, unsigned mask, const struct policy_set
     if (r == 0 && (mask & POLICY_SET_LEASE_SNAPSHOTS))
         r = settings_put(json, "lease_takes_volume_snapshots",
                          json_boolean(leases->takes_volume_snapshots));
+    if (r == 0)
+        r = autogrow_put(json, mask, &settings->autogrow);
     if (r == 0 && (mask & POLICY_SET_AUTODELETE))
         r = settings_put(json, "autodelete", autodelete_encode(&settings->autodelete));
     if (r == 0 && (mask & POLICY_SET_SNAPSHOT_POLICY))
@@ -338,7 +364,13 @@ void policy_view(struct policy *policy, enum policy_scope scope, uint64_t id, js
                                settings.thresholds.percent[i]);
     settings_show(view, "thresholds", json_string(at ? levels : "none"));
     if (scope == POLICY_OF_POOL)
+    {
         leases_show(view, &settings.leases);
+        settings_show(view, "autogrow_step_bytes", proto_json_uint(settings.autogrow.step_bytes));
+        settings_show(view, "autogrow_max_bytes", proto_json_uint(settings.autogrow.max_bytes));
+        settings_show(view, "autogrow_threshold",
+                      proto_json_uint(settings.autogrow.threshold_percent));
+    }
     else
         settings_show(view, "snapshot_policy",
                       json_string(settings.snapshot_policy[0] ? settings.snapshot_policy : "none"));

@@ -24,6 +24,7 @@ uint64_t policy_step_space(struct policy *policy)
 {
     uint64_t began_ms = space_clock_ms(), now_ns = policy_now_ns(policy);
     policy_end_leases(policy);
+    policy_grow(policy);
     bool is_busy = policy_make_room(policy);
     policy_watch(policy);
     if (now_ns - policy->space.swept_ns >= SPACE_SWEEP_S * POLICY_SECOND_NS)

@@ -190,6 +190,7 @@ static int odx_fill(struct scsi_task *task, const struct odx_token *token, uint6
                 uint64_t copied = 0;
                 r = thirdparty_copy(task, token->handle, from, to, offset, run, &copied);
                 *done += copied;
+                qos_charge(task->lu->qos, copied);
             }
             else
             {

@@ -139,8 +139,11 @@ static uint32_t xcopy_segment(struct scsi_task *task, struct xcopy *copy, const 
         !range_ok(from_lba, from_blocks, command_block_count(from->lu)) ||
         !range_ok(to_lba, to_blocks, command_block_count(to->lu)))
         return SENSE_COPY_ABORTED;
+    uint64_t before = copy->bytes_done;
     int r = thirdparty_copy(task, from->lu->handle, from_lba << from->lu->sector_shift,
                             to->lu->handle, to_lba << to->lu->sector_shift, len, &copy->bytes_done);
+    qos_charge(from->lu->qos, copy->bytes_done - before);
+    qos_charge(to->lu->qos, copy->bytes_done - before);
     return r < 0 ? SENSE_COPY_ABORTED : 0;
 }
 

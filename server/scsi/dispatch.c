@@ -49,6 +49,8 @@
     }
 
 #define DPO_FUA 0x18
+#define WRITE_SAME_UNMAP 0x08
+#define WRITE_SAME_NDOB 0x01
 #define VERIFY_FLAGS 0x16 /* DPO, BYTCHK */
 #define READ_FLAGS CMD_MEDIUM | CMD_SMALL_INLINE
 #define WRITE_FLAGS CMD_MEDIUM | CMD_WRITES | CMD_SMALL_INLINE
@@ -350,6 +352,34 @@ bool dispatch_measure(struct scsi_task *task)
     if (task->out_wanted)
         task->transfer_len = task->out_wanted;
     return true;
+}
+
+void dispatch_weigh(struct scsi_task *task)
+{
+    const struct scsi_command *command = task_command(task);
+    uint64_t bytes = command_length_field(command, task->cdb) * task->lu->sector_bytes;
+    enum qos_io io = QOS_READ;
+    switch ((enum command_length)command->length)
+    {
+    case LEN_READ:
+    case LEN_VERIFY: /* all of the range is read, whatever comes with it */
+        break;
+    case LEN_WRITE:
+    case LEN_COMPARE:
+        io = QOS_WRITE;
+        break;
+    case LEN_WRITE_SAME:
+        io = task->cdb[1] & (WRITE_SAME_UNMAP | WRITE_SAME_NDOB) ? QOS_UNMAP : QOS_WRITE;
+        break;
+    default:
+        if (command->run != cmd_unmap && command->run != cmd_synchronize_cache)
+            return;
+        io = command->run == cmd_unmap ? QOS_UNMAP : QOS_FLUSH;
+        break;
+    }
+    task->qos = task->lu->qos;
+    task->io = (uint8_t)io;
+    task->io_bytes = io == QOS_READ || io == QOS_WRITE ? bytes : 0;
 }
 
 /* ---- reservations -------------------------------------------------------------------------- */

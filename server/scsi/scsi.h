@@ -42,6 +42,8 @@
 #include "lun/lun.h"
 
 struct access;
+struct qos;
+struct qos_lun;
 struct scsi_target;
 struct scsi_nexus;
 struct scsi_itl; /* one nexus towards one logical unit */
@@ -63,6 +65,7 @@ struct scsi_target_options
 {
     const char *target_name; /* iSCSI name; the SCSI device name. Copied */
     uint16_t port_count;     /* target ports = portal groups, numbered 1 to port_count; 0: 1 */
+    struct qos *qos;         /* outlives the target; NULL: nothing is limited or counted */
 };
 
 /*
@@ -180,6 +183,13 @@ struct scsi_task
     /* Set by scsi_task_begin() with SCSI_GO. */
     uint64_t out_wanted; /* bytes the command takes; more than edtl_out is an overflow */
     uint64_t in_max;     /* most bytes the command returns; provide min(edtl_in, in_max) */
+    /*
+     * What it is to quality of service: the transport asks before it has the task executed, and
+     * accounts for it before scsi_task_end(). NULL: neither.
+     */
+    struct qos_lun *qos;
+    uint8_t io;        /* enum qos_io */
+    uint64_t io_bytes; /* that it moves from or to the medium */
 
     /* Set by the transport before execution. */
     const void *out; /* out_len = min(edtl_out, out_wanted) bytes */

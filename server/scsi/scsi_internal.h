@@ -11,6 +11,7 @@
 
 #include "lun/base/lock.h"
 #include "server/access.h"
+#include "server/qos/qos.h"
 #include "server/scsi/cdb.h"
 #include "server/scsi/fence.h"
 #include "server/scsi/modepage.h"
@@ -43,6 +44,7 @@ struct scsi_target
 {
     struct pool *pool;     /* immutable */
     struct access *access; /* immutable */
+    struct qos *qos;       /* immutable; NULL: none */
     char name[SCSI_NAME_MAX + 1];
     uint16_t port_count;
 
@@ -130,7 +132,8 @@ struct scsi_lu
     struct list bucket_link; /* under target->lock */
     uint32_t use_count;      /* ITLs not yet freed, background work; under target->lock */
     bool is_gone;            /* its LUN was deleted; under target->lock */
-    struct lun *handle;      /* open while use_count > 0 */
+    struct lun *handle;      /* open while use_count > 0, as the next */
+    struct qos_lun *qos;     /* NULL: none */
 
     struct lock pr_lock; /* LOCK_RANK_SESSION: one change of registrations at a time */
 
@@ -226,6 +229,8 @@ extern const size_t scsi_command_count;
 const struct scsi_command *dispatch_find(struct scsi_task *task);
 /* Checks bits and lengths, sets out_wanted and in_max. False: sense is set. */
 bool dispatch_measure(struct scsi_task *task);
+/* What it is to quality of service. */
+void dispatch_weigh(struct scsi_task *task);
 /* The entry of an opcode and service action; NULL: none. */
 const struct scsi_command *dispatch_lookup(uint8_t opcode, uint16_t action);
 

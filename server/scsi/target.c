@@ -38,6 +38,7 @@ static void lu_free(struct scsi_lu *lu)
         return;
     list_remove(&lu->bucket_link);
     lun_close(lu->handle);
+    qos_lun_close(lu->qos);
     fence_remove(&lu->target->fences, &lu->fence);
     pr_state_clear(&lu->pr);
     condition_destroy(&lu->changed);
@@ -62,6 +63,8 @@ static int lu_open_handle(struct scsi_lu *lu)
     r = lun_describe(handle, &info);
     if (r == 0 && info.id != lu->lun_id)
         r = -ESTALE; /* renamed at this moment; the next rebuild finds it */
+    if (r == 0)
+        r = qos_lun_open(lu->target->qos, handle, &lu->qos);
     if (r < 0)
     {
         lun_close(handle);
@@ -240,6 +243,7 @@ void lu_put_locked(struct scsi_lu *lu)
     if (--lu->use_count > 0)
         return;
     lun_close(take_ptr(&lu->handle));
+    qos_lun_close(take_ptr(&lu->qos));
     if (lu->is_gone)
         lu_free(lu);
 }
@@ -462,6 +466,7 @@ int scsi_target_create(struct pool *pool, struct access *access,
         return reason_set(why, -ENOMEM, "Not enough memory for the SCSI target.");
     target->pool = pool;
     target->access = access;
+    target->qos = options->qos;
     target->port_count = options->port_count ? options->port_count : 1;
     snprintf(target->name, sizeof(target->name), "%s", options->target_name);
     lock_init(&target->lock, LOCK_RANK_SERVER);

@@ -159,6 +159,9 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     task->out_wanted = task->in_max = task->transfer_len = 0;
     task->out = task->in = NULL;
     task->out_len = task->in_capacity = task->in_len = 0;
+    task->qos = NULL;
+    task->io = 0;
+    task->io_bytes = 0;
     task->status = SCSI_GOOD;
     task->sense_len = 0;
     list_init(&task->set_link);
@@ -180,6 +183,8 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     task->command = command;
     if (!dispatch_measure(task))
         task->out_wanted = task->in_max = 0;
+    else if (task->lu && task->lu->qos)
+        dispatch_weigh(task);
     return SCSI_GO;
 }
 

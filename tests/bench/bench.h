@@ -119,5 +119,6 @@ void bench_depth(const struct bench *bench);
 void bench_shared(const struct bench *bench);
 void bench_crash(const struct bench *bench);
 void bench_volume(const struct bench *bench);
+void bench_accounting(const struct bench *bench);
 
 #endif

@@ -24,6 +24,8 @@ static const struct bench_case bench_cases[] = {
     {"depth", bench_depth, "random reads of clone 1000 of a chain, against its beginning"},
     {"shared", bench_shared, "what 100 clones cost that read the same bytes"},
     {"volume", bench_volume, "a snapshot of a volume of 1,000 LUNs that are being written"},
+    {"accounting", bench_accounting,
+     "I/O to a LUN of a guaranteed volume with quotas on, against one outside volumes"},
     {"crash", bench_crash, "kill -9 with a full journal: reopening, and what was flushed"},
 };
 
@@ -33,7 +35,7 @@ static _Noreturn void usage(int status)
     fprintf(out, "usage: bench_engine CASE --dir FOLDER [--runs N] [--seconds S] [--quick] "
                  "[--parts LIST]\n\ncases:\n");
     for (size_t i = 0; i < ARRAY_SIZE(bench_cases); i++)
-        fprintf(out, "  %-8s %s\n", bench_cases[i].name, bench_cases[i].prints);
+        fprintf(out, "  %-10s %s\n", bench_cases[i].name, bench_cases[i].prints);
     exit(status);
 }
 

@@ -21,6 +21,7 @@
 enum
 {
     FUZZ_REQUESTS = 40,
+    FUZZ_STEPS = 4,        /* of each kind of work that the server does by itself */
     FUZZ_BYTES = 32 << 10, /* what a socket takes without a reader */
     FUZZ_LINE_MS = 60000,
 };
@@ -110,7 +111,8 @@ static bool fuzz_line(const char *line, size_t len, bool may_change)
 
 static void fuzz_open(struct simdev *disk, struct rng_env *env)
 {
-    struct target_options options = {0};
+    /* One thread, so that a run can be repeated. */
+    struct target_options options = {.policy = {.env = &env->env, .no_threads = true}};
     struct reason why;
     struct device *device = simdev_open(disk);
     INVARIANT(pool_open_device(&env->env, device, &(struct pool_open_options){.take_over = true},
@@ -121,6 +123,8 @@ static void fuzz_open(struct simdev *disk, struct rng_env *env)
 static void fuzz_close(void)
 {
     struct check_result result;
+    for (int i = 0; i < FUZZ_STEPS * POLICY_WORKS; i++)
+        policy_step(target_policy(target), (enum policy_work)(i % POLICY_WORKS));
     target_stop(target);
     INVARIANT(pool_check(pool, NULL, NULL, &result) == 0 && result.errors == 0);
     INVARIANT(pool_close(pool) == 0);

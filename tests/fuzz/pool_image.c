@@ -319,21 +319,23 @@ static void half_read(struct pool_copy *copy, unsigned index, uint8_t *half)
     }
 }
 
+/* The bytes of a block that the copy had not; pool_copy_new() made room. */
+static uint8_t *copy_add(struct pool_copy *copy, uint64_t blk)
+{
+    INVARIANT(copy->blocks.items);
+    struct image_block *block = &copy->blocks.items[copy->blocks.count++];
+    *block = (struct image_block){.blk = blk};
+    copy->blocks.index[blk] = (uint16_t)copy->blocks.count;
+    return block->bytes;
+}
+
 static void half_write(struct pool_copy *copy, unsigned index, const uint8_t *half)
 {
     for (uint64_t i = 0; i < IMAGE_HALF_BYTES / BLK_BYTES; i++)
     {
         uint64_t blk = DISK_GROUP_HEAD_BLKS + index * (IMAGE_HALF_BYTES / BLK_BYTES) + i;
         uint8_t *bytes = copy_find(copy, blk);
-        if (!bytes)
-        {
-            INVARIANT(copy->blocks.items); /* pool_copy_new() made room */
-            struct image_block *block = &copy->blocks.items[copy->blocks.count++];
-            *block = (struct image_block){.blk = blk};
-            copy->blocks.index[blk] = (uint16_t)copy->blocks.count;
-            bytes = block->bytes;
-        }
-        memcpy(bytes, half + i * BLK_BYTES, BLK_BYTES);
+        memcpy(bytes ? bytes : copy_add(copy, blk), half + i * BLK_BYTES, BLK_BYTES);
     }
 }
 

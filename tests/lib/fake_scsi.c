@@ -237,6 +237,7 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     task->out_wanted = task->in_max = task->transfer_len = 0;
     task->out = task->in = NULL;
     task->out_len = task->in_capacity = task->in_len = 0;
+    task->qos = NULL;
     task->status = SCSI_GOOD;
     task->sense_len = 0;
     task->is_aborted = false;

@@ -122,6 +122,7 @@
 #define volume_create naive_volume_create
 #define volume_delete naive_volume_delete
 #define volume_get_info naive_volume_get_info
+#define volume_get_info_by_id naive_volume_get_info_by_id
 #define volume_list naive_volume_list
 #define volume_modify naive_volume_modify
 #define volume_rename naive_volume_rename

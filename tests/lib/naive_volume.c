@@ -449,6 +449,18 @@ int volume_get_info(struct pool *pool, const char *name, struct volume_info *inf
     return r;
 }
 
+int volume_get_info_by_id(struct pool *pool, uint64_t id, struct volume_info *info)
+{
+    AUTO_LOCK(&pool->lock);
+    list_for_each (volume, &pool->volumes, struct nv_volume, node)
+        if (volume->id == id)
+        {
+            nv_fill_volume(pool, volume, info);
+            return 0;
+        }
+    return -ENOENT;
+}
+
 static int nv_compare_volumes(const void *a, const void *b)
 {
     return strcmp(((const struct volume_info *)a)->name, ((const struct volume_info *)b)->name);

@@ -89,6 +89,12 @@ int target_start(struct pool *pool, const struct target_options *options, struct
     return 0;
 }
 
+struct qos *target_qos(struct target *target)
+{
+    (void)target;
+    return NULL;
+}
+
 void target_stop(struct target *target)
 {
     if (!target)

@@ -303,11 +303,12 @@ static void pm_check_content(struct pm *pm, const char *name, const struct pm_im
     }
     if (r < 0)
         replay_fail(pm->replay, "'%s' cannot be read: %d %s", name, r, pm->why.text);
-    for (uint64_t i = 0; i < image->blks * PM_BLK; i++)
+    for (uint64_t i = 0; i < image->blks; i++)
     {
-        if (pm->buf[i] != image->values[i / PM_BLK])
-            replay_fail(pm->replay, "'%s' holds %u at byte %" PRIu64 ", must be %u", name,
-                        pm->buf[i], i, image->values[i / PM_BLK]);
+        const uint8_t *block = pm->buf + i * PM_BLK;
+        if (block[0] != image->values[i] || memcmp(block, block + 1, PM_BLK - 1) != 0)
+            replay_fail(pm->replay, "'%s' holds %u in block %" PRIu64 ", or several, must be %u",
+                        name, block[0], i, image->values[i]);
     }
 }
 

@@ -69,8 +69,7 @@ static const struct pm_kind pm_kinds[] = {
 
 static void pm_finish(struct pm *pm)
 {
-    struct rng rng = rng_of(1);
-    pm->rng = &rng;
+    *pm->rng = rng_of(1);
     for (int r = 1; r > 0;)
         r = pool_run_job_step(pm->pool);
     pm_step_checkpoint(pm);
@@ -278,8 +277,8 @@ int main(int argc, char **argv)
     static const struct replay_program program = {
         .name = "test_promises",
         .modes = modes,
-        .runs = 60,
-        .steps = 300,
+        .runs = 40,
+        .steps = 200,
         .seeds_path = PROMISES_SEEDS,
         .run = pm_run,
         .summary = pm_summary,

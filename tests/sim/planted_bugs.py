@@ -1,14 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """A test of the simulator: bugs of the kinds that matter are planted one at a time, and each must be
-found. Each is a piece of the engine's source and what it is replaced by in a copy; a piece that is
-not there exactly once any more is a failure too, so that the list follows the engine.
+found by the simulator of power cuts; a fifth field "promises" names the model of promises instead.
+Each is a piece of the engine's source and what it is replaced by in a copy; a piece that is not
+there exactly once any more is a failure too, so that the list follows the engine.
 
-Usage: planted_bugs.py [RUNS]     (from the root of the sources; 96 runs for each bug by default)
+Usage: planted_bugs.py [--runs N] [--list] [WORD...]
+    from the root of the sources; --runs: how many for each bug, 96 by default; WORD: only bugs that
+    have one of them in their name; --list: only whether their pieces are there
 """
+import argparse
+import concurrent.futures
 import glob
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,9 +32,9 @@ BUGS = [
     ('a block is overwritten that replay still verifies', 'lun/map/io_write.c',
      'journal_touch(', '0 && journal_touch('),
     ('the data of a new block is not written', 'lun/map/io_write.c',
-     '    if (r == 0)\n        r = device_writev(piece->pool->device, whole.iov, whole.iov_count, '
-     'blk * BLK_BYTES);\n    if (r < 0)\n        return r;\n    uint8_t bytes[IO_RECORD_BYTES];',
-     '    if (r < 0)\n        return r;\n    uint8_t bytes[IO_RECORD_BYTES];'),
+     'device_writev(piece->pool->device, whole.iov, whole.iov_count, blk * BLK_BYTES));\n'
+     '    if (r < 0)\n        return r;\n    uint8_t bytes[IO_RECORD_BYTES];',
+     '0);\n    if (r < 0)\n        return r;\n    uint8_t bytes[IO_RECORD_BYTES];'),
     ('a drop is not noted', 'lun/map/emap.c',
      '    drops_add(change, line, run.birth, run.blk, run.len_blks, false);',
      '    if (run.len_blks != 3)\n'
@@ -61,51 +68,112 @@ BUGS = [
      '        group_apply_free_locked(space, group, bit, len);\n'
      '        bits_clear(group->busy, bit, len);\n        group->free += len;\n'
      '        space->free_blks += len;\n        space->loaded_free_blks += len;\n        return;'),
+    ('the nodes that a line owns are not counted after a restart', 'lun/volume/catalog.c',
+     '    atomic_store(&line->own_node_blks, le64_get(disk->own_node_blks));\n', ''),
+    ('a LUN that moves leaves what it is charged behind', 'lun/volume/catalog_lun.c',
+     'catalog_set_line_volume(pool, lun->line, lun->volume);', ''),
 ]
-PROGRAM = [f'tests/sim/{name}.c' for name in ('oracle', 'oracle_volume', 'sim', 'sim_main', 'sim_ops',
-                                                   'sim_volume')]
-PROGRAM += [f'tests/lib/{name}.c' for name in ('replay', 'rng', 'simdev', 'simdev_image')]
+FLAGS = ['-std=gnu17', '-D_GNU_SOURCE', '-DLUNETTE_DEBUG_CHECKS', '-O1', '-w',
+         '-DLUNETTE_VERSION="planted"', '-DSIM_SEEDS="/dev/null"', '-DPROMISES_SEEDS="/dev/null"']
+LIB = [f'tests/lib/{name}.c' for name in ('replay', 'rng', 'simdev', 'simdev_image')]
+PROGRAMS = {
+    'sim': LIB + [f'tests/sim/{name}.c' for name in ('oracle', 'oracle_volume', 'sim', 'sim_main',
+                                                     'sim_ops', 'sim_volume')],
+    'promises': LIB + [f'tests/model/{name}.c' for name in ('promises', 'promises_io', 'promises_main',
+                                                            'promises_manage')],
+}
 
 
-def build(root, folder):
-    command = ['cc', '-std=gnu17', '-D_GNU_SOURCE', '-DLUNETTE_DEBUG_CHECKS', '-O1', '-w',
-               '-DLUNETTE_VERSION="planted"', '-DSIM_SEEDS="/dev/null"', f'-I{folder}', f'-I{root}',
-               '-o', f'{folder}/sim', *glob.glob(f'{folder}/lun/*/*.c'), *PROGRAM,
-               '-lisal', '-lpthread']
-    return subprocess.run(command, cwd=root, capture_output=True, text=True)
+def compile_one(root, source, to, includes):
+    """The object of a source file; an error of the compiler ends all."""
+    target = f'{to}/{source.replace("/", "-")}.o'
+    where = next(folder for folder in includes if os.path.exists(f'{folder}/{source}'))
+    run = subprocess.run(['cc', *FLAGS, *(f'-I{folder}' for folder in includes), '-c', '-o', target,
+                          f'{where}/{source}'], cwd=root, capture_output=True, text=True)
+    if run.returncode != 0:
+        raise RuntimeError(f'{source} does not compile: {run.stderr[:300]}')
+    return target
 
 
-def plant(root, bug, runs):
+def compile_all(root, sources, to, includes):
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = pool.map(lambda source: compile_one(root, source, to, includes), sources)
+        return dict(zip(sources, objects))
+
+
+def search(program, runs):
+    """Run until something is found: a sentence, and after how many runs. None: nothing."""
+    command = [program, '--runs', str(runs), '--seed', '1']
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          errors='replace', start_new_session=True) as run:
+        sentence = None
+        for line in run.stderr:
+            seed = re.search(r'--mode (\w+) --seed (\d+)', line)
+            if sentence is None and ('FAILED' in line or 'invariant failed' in line):
+                sentence = line.strip()
+            elif sentence is not None and seed:
+                os.killpg(run.pid, signal.SIGKILL)
+                return sentence, int(seed[2])
+        return (sentence, runs) if sentence else None
+
+
+def plant(root, bug, objects, runs):
     """Return what became of it, and whether it was found."""
-    _, path, old, new = bug
+    _, path, old, new, *program = bug
+    sources = [*LUN, *PROGRAMS[program[0] if program else 'sim']]
     with open(f'{root}/{path}', encoding='utf-8') as file:
         source = file.read()
-    if source.count(old) != 1:
-        return f'{path} has the piece {source.count(old)} times: the list must follow it', False
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(f'{root}/lun', f'{folder}/lun')
+        os.makedirs(os.path.dirname(f'{folder}/{path}'))
         with open(f'{folder}/{path}', 'w', encoding='utf-8') as file:
             file.write(source.replace(old, new))
-        built = build(root, folder)
-        if built.returncode != 0:
-            return 'does not compile: ' + built.stderr[:200], False
-        run = subprocess.run([f'{folder}/sim', '--runs', str(runs), '--seed', '1'],
-                             capture_output=True, text=True, errors='replace')
-    signs = ('FAILED', 'invariant failed')
-    lines = [line for line in run.stderr.splitlines() if any(sign in line for sign in signs)]
-    return (f'found: {lines[0][:100]}', True) if lines else ('NOT FOUND', False)
+        # A header is beside those that include it only by the name it has in a whole tree.
+        if path.endswith('.h'):
+            shutil.copytree(f'{root}/lun', f'{folder}/lun', dirs_exist_ok=True,
+                            ignore=lambda _, names: [name for name in names
+                                                     if name == os.path.basename(path)])
+        changed = [path] if path.endswith('.c') else sources
+        objects = objects | compile_all(root, changed, folder, [folder, root])
+        linked = [objects[source] for source in sources]
+        subprocess.run(['cc', '-o', f'{folder}/program', *linked, '-lisal', '-lpthread'], check=True)
+        found = search(f'{folder}/program', runs)
+    return (f'found in run {found[1]}: {found[0][:100]}', True) if found else ('NOT FOUND', False)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.partition('Usage')[0])
+    parser.add_argument('--runs', type=int, default=96)
+    parser.add_argument('--list', action='store_true')
+    parser.add_argument('words', nargs='*')
+    return parser.parse_args()
 
 
 def main():
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 96
+    args = parse()
     root = os.environ.get('LUNETTE_SOURCE') or os.getcwd()
+    bugs = [bug for bug in BUGS if any(word in bug[0] for word in args.words or [''])]
     missed = 0
-    for bug in BUGS:
-        text, found = plant(root, bug, runs)
-        missed += not found
-        print(f'{bug[0]}: {text}', flush=True)
-    print(f'{len(BUGS) - missed} found, {missed} missed')
+    for name, path, old, *_ in bugs:
+        with open(f'{root}/{path}', encoding='utf-8') as file:
+            count = file.read().count(old)
+        if count != 1:
+            print(f'{name}: {path} has the piece {count} times: the list must follow it')
+            missed += 1
+        elif args.list:
+            print(f'{name}: {path}')
+    if args.list or missed > 0 or not bugs:
+        sys.exit(missed > 0 or not bugs)
+    LUN.extend(sorted(os.path.relpath(path, root) for path in glob.glob(f'{root}/lun/*/*.c')))
+    with tempfile.TemporaryDirectory() as folder:
+        everything = sorted({*LUN, *PROGRAMS['sim'], *PROGRAMS['promises']})
+        objects = compile_all(root, everything, folder, [root])
+        for bug in bugs:
+            text, found = plant(root, bug, objects, args.runs)
+            missed += not found
+            print(f'{bug[0]}: {text}', flush=True)
+    print(f'{len(bugs) - missed} found, {missed} missed')
     sys.exit(missed > 0)
 
 
+LUN = []
 main()

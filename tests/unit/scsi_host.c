@@ -9,6 +9,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
+#include "server/qos/qos.h"
 #include "server/scsi/cdb.h"
 
 static void host_open(struct scsi_host *host)
@@ -17,8 +18,10 @@ static void host_open(struct scsi_host *host)
     int r = pool_open(env_system(), host->path, &(struct pool_open_options){0}, &host->pool, &why);
     if (r == 0)
         r = access_open(host->pool, &host->access, &why);
-    struct scsi_target_options options = {.target_name = "iqn.2026-11.org.lunette:test",
-                                          .port_count = 2};
+    if (r == 0)
+        r = qos_open(host->pool, &host->qos, &why);
+    struct scsi_target_options options = {
+        .target_name = "iqn.2026-11.org.lunette:test", .port_count = 2, .qos = host->qos};
     if (r == 0)
         r = scsi_target_create(host->pool, host->access, &options, &host->target, &why);
     if (r < 0)
@@ -31,6 +34,7 @@ static void host_close(struct scsi_host *host)
 {
     pool_set_change_hook(host->pool, NULL, NULL);
     scsi_target_destroy(host->target);
+    qos_close(host->qos);
     access_close(host->access);
     INVARIANT(pool_close(host->pool) == 0);
 }

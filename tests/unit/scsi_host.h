@@ -30,6 +30,7 @@ struct scsi_host
     uint32_t sector_bytes;
     struct pool *pool;
     struct access *access;
+    struct qos *qos;
     struct scsi_target *target;
 };
 

@@ -273,7 +273,9 @@ static void test_completion(void)
 {
     complete("",
              "pool\nserve\nlun\nclone\nsnapshot\nvolume\nqtree\nquota\nexplain\nigroup\nmapping\n"
-             "iscsi\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
+             "iscsi\nqos\ntop\nmetrics\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
+    complete("qos ", "class\nset\nshow\n");
+    complete("qos class create x --ma", "--max-iops=\n--max-bps=\n");
     complete("s", "serve\nsnapshot\nserver\n");
     complete("snapshot ", "create\nshow\ndelete\nlock\nrename\nrestore\npolicy\n");
     complete("volume ", "create\nshow\nmodify\nresize\nrename\ndelete\nautodelete\nclone\n");

@@ -256,14 +256,19 @@ static void test_store(void)
     const struct store_change put = {.key = "test/a", .value = "one", .len = 3};
     const struct store_change bytes = {.key = "test/b", .value = "\xff\x00", .len = 2};
     CU_ASSERT_EQUAL(store_apply(pool, &put, 1, NULL), 0);
+    const struct store_change nul = {.key = "test/c", .value = "user\0secret", .len = 12};
     CU_ASSERT_EQUAL(store_apply(pool, &bytes, 1, NULL), 0);
+    CU_ASSERT_EQUAL(store_apply(pool, &nul, 1, NULL), 0);
     AUTO_JSON json_t *one = ask("store.get", "{\"key\":\"test/a\"}", &err);
     CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(one, "value")), "one");
     CU_ASSERT_EQUAL(ask_error("store.get", "{\"key\":\"test/none\"}"), -ENOENT);
     AUTO_JSON json_t *all = ask("store.list", "{\"prefix\":\"test/\"}", &err);
-    CU_ASSERT_EQUAL(json_array_size(json_object_get(all, "entries")), 2);
-    const json_t *second = json_array_get(json_object_get(all, "entries"), 1);
-    CU_ASSERT_TRUE(json_is_null(json_object_get(second, "value"))); /* not text */
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(all, "entries")), 3);
+    for (size_t i = 1; i < 3; i++)
+    {
+        const json_t *other = json_array_get(json_object_get(all, "entries"), i);
+        CU_ASSERT_TRUE(json_is_null(json_object_get(other, "value"))); /* not text */
+    }
     target_stop(target);
 }
 

@@ -3,14 +3,33 @@
 #include "server/mgmt/proto.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "lun/base/checked.h"
 #include "tests/lib/cunit_main.h"
+
+static const char secret[] = "correct-horse-battery";
+static unsigned secrets_freed; /* memory that was freed with the secret in it */
+static const void *watched;    /* set to NULL once it is freed */
+
+void __real_free(void *memory);
+void __wrap_free(void *memory);
+
+/* Linked with --wrap=free. */
+void __wrap_free(void *memory)
+{
+    if (memory && memmem(memory, malloc_usable_size(memory), secret, strlen(secret)))
+        secrets_freed++;
+    if (memory && memory == watched)
+        watched = NULL;
+    __real_free(memory);
+}
 
 struct ends
 {
@@ -192,6 +211,51 @@ static void test_errors(void)
     CU_ASSERT_EQUAL(proto_error_number(""), -EIO);
 }
 
+static bool has_secret(const struct proto_stream *stream)
+{
+    return memmem(stream->buf, stream->capacity, secret, strlen(secret)) != NULL;
+}
+
+static void test_secrets(void)
+{
+    struct ends ends = ends_open(1 << 20, -1);
+    char *line;
+    size_t len;
+    json_t *json = NULL;
+    struct reason why;
+    char text[2 * sizeof(secret) + 64];
+    static char padding[40000]; /* makes the buffer grow with the secret in it */
+    memset(padding, ' ', sizeof(padding) - 1);
+    snprintf(text, sizeof(text), "{\"%s\":\"%s\"}", secret, secret);
+    secrets_freed = 0;
+    proto_wipe_json();
+    feed(&ends, "{}\n");
+    feed(&ends, text);
+    CU_ASSERT_EQUAL(proto_read_line(&ends.near, 0, &line, &len), 0);
+    CU_ASSERT_TRUE(has_secret(&ends.near));
+    CU_ASSERT_EQUAL(proto_read_line(&ends.near, 1, &line, &len), -ETIMEDOUT);
+    feed(&ends, padding);
+    feed(&ends, "\nnext\n");
+    CU_ASSERT_EQUAL(proto_read_line(&ends.near, 0, &line, &len), 0);
+    CU_ASSERT_EQUAL_FATAL(proto_parse(line, len, 4, &json, &why), 0);
+
+    /* The line is wiped when the next one is asked for, the JSON when it is let go. */
+    CU_ASSERT_EQUAL(proto_read_line(&ends.near, 0, &line, &len), 0);
+    CU_ASSERT_STRING_EQUAL(line, "next");
+    CU_ASSERT_FALSE(has_secret(&ends.near));
+    CU_ASSERT_EQUAL(proto_write(&ends.near, json, 0), 0);
+    watched = json_string_value(json_object_get(json, secret));
+    CU_ASSERT_PTR_NOT_NULL(watched);
+    json_decref(json);
+    CU_ASSERT_PTR_NULL(watched);
+
+    /* Half a request, and its client goes. */
+    feed(&ends, text);
+    CU_ASSERT_EQUAL(proto_read_line(&ends.near, 1, &line, &len), -ETIMEDOUT);
+    ends_close(&ends);
+    CU_ASSERT_EQUAL(secrets_freed, 0);
+}
+
 static CU_TestInfo proto_tests[] = {
     {"lines", test_lines},
     {"a line that is too long", test_limits},
@@ -201,6 +265,7 @@ static CU_TestInfo proto_tests[] = {
     {"JSON and what is none", test_parse},
     {"JSON that nests without end", test_deep},
     {"names of errors", test_errors},
+    {"secrets are wiped", test_secrets},
     CU_TEST_INFO_NULL,
 };
 

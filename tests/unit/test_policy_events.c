@@ -236,13 +236,18 @@ static void test_lost(void)
 /* With threads: an event is handed on by itself, and stopping does not wait for a program. */
 static void test_threads(void)
 {
+    const struct policy_options options = {.events_exec = program, .events_exec_ms = 900000};
+    const struct pool_create_options create = {.name = "unit", .size_bytes = HOST_POOL_BYTES};
     struct policy *threaded = NULL;
+    struct pool *pool = NULL;
     write_program("echo $$ >>$out; sleep 1000");
-    host_start(&host, NULL);
-    const struct policy_options options = {
-        .env = &host.env.env, .events_exec = program, .events_exec_ms = 900000};
-    CU_ASSERT_EQUAL_FATAL(policy_start(host.pool, &options, &threaded, &host.why), 0);
-    event_add(host.pool, "info", "test.event", "", "x");
+    /* The clock of the other tests is for one thread. */
+    struct simdev *disk = simdev_new(HOST_POOL_BYTES, HOST_POOL_BYTES, 1);
+    struct device *device = simdev_open(disk);
+    CU_ASSERT_EQUAL_FATAL(pool_create_on_device(env_system(), device, &create, &host.why), 0);
+    CU_ASSERT_EQUAL_FATAL(pool_open_device(env_system(), device, NULL, &pool, &host.why), 0);
+    CU_ASSERT_EQUAL_FATAL(policy_start(pool, &options, &threaded, &host.why), 0);
+    event_add(pool, "info", "test.event", "", "x");
     for (int i = 0; i < 6000 && count_lines(read_output()) == 0; i++)
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     CU_ASSERT_EQUAL(count_lines(read_output()), 1);
@@ -250,7 +255,8 @@ static void test_threads(void)
     pid_t pid = (pid_t)strtol(read_output(), NULL, 10);
     CU_ASSERT_TRUE(pid > 0);
     CU_ASSERT_FALSE(is_alive(pid));
-    host_stop(&host);
+    CU_ASSERT_EQUAL(pool_close(pool), 0);
+    simdev_destroy(disk);
 }
 
 static CU_TestInfo events_tests[] = {

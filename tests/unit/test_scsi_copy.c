@@ -149,6 +149,24 @@ static void test_xcopy_wrong(void)
     CHECK_SENSE(xcopy(list, len), 0xa, 0x0d, 2);
 }
 
+/* Who knows the identifier of a LUN that it does not see gets nothing from it, nor into it, and is
+ * told what one is told that made the identifier up. */
+static void test_xcopy_of_others(void)
+{
+    uint8_t list[256];
+    CHECK_GOOD(host_write(nexus, 8, 64, data, 512));
+    size_t len = put_xcopy(list, 1, 8, 1000, 64);
+    CHECK_GOOD(xcopy(list, len));
+    CU_ASSERT_EQUAL(access_unmap(host.access, "other", NULL, NULL), 0);
+    host_clear(nexus, 0);
+    CHECK_SENSE(xcopy(list, len), 0xa, 0x0d, 2);
+    wire_put_u16(list + 84, 1); /* from there */
+    wire_put_u16(list + 86, 0);
+    CHECK_SENSE(xcopy(list, len), 0xa, 0x0d, 2);
+    list[56] ^= 1;
+    CHECK_SENSE(xcopy(list, len), 0xa, 0x0d, 2);
+}
+
 /* ---- tokens -------------------------------------------------------------------------------- */
 
 static size_t put_populate(uint8_t *list, uint64_t lba, uint32_t blocks)
@@ -451,6 +469,7 @@ static void test_threshold_by_others(void)
 static CU_TestInfo copy_tests[] = {
     {"EXTENDED COPY", test_xcopy},
     {"EXTENDED COPY that is wrong", test_xcopy_wrong},
+    {"EXTENDED COPY of LUNs of others", test_xcopy_of_others},
     {"a token is a point in time", test_token},
     {"tokens that are wrong", test_token_wrong},
     {"the token of zeros", test_zero_token},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "server/qos/qos.h"
 #include "server/scsi/cdb.h"
 #include "tests/lib/cunit_main.h"
 #include "tests/unit/scsi_host.h"
@@ -436,6 +437,57 @@ static void test_sees_nothing(void)
     scsi_nexus_destroy(stranger);
 }
 
+/* What limits and counters are told of a command. */
+static void test_quality_of_service(void)
+{
+    static const struct
+    {
+        uint8_t cdb[16];
+        bool counts;
+        enum qos_io io;
+        uint64_t bytes;
+        size_t out_len, in_len;
+    } cases[] = {
+        {{0x08, 0, 0, 0, 0}, true, QOS_READ, 256 * 512, 0, 256 * 512}, /* READ(6): 0 is 256 */
+        {{0x28, 0, 0, 0, 0, 0, 0, 0, 16}, true, QOS_READ, 8192, 0, 8192},
+        {{0x2a, 0, 0, 0, 0, 0, 0, 0, 16}, true, QOS_WRITE, 8192, 8192, 0},
+        {{0x89, [13] = 2}, true, QOS_WRITE, 1024, 2048, 0},                /* COMPARE AND WRITE */
+        {{0x2f, 0, 0, 0, 0, 0, 0, 1, 0}, true, QOS_READ, 256 * 512, 0, 0}, /* VERIFY: reads it */
+        {{0x41, 0, 0, 0, 0, 0, 0, 1, 0}, true, QOS_WRITE, 256 * 512, 512, 0}, /* WRITE SAME */
+        {{0x41, 0x08, 0, 0, 0, 0, 0, 1, 0}, true, QOS_UNMAP, 0, 512, 0},
+        {{0x93, 0x09, [12] = 1}, true, QOS_UNMAP, 0, 0, 0}, /* NDOB */
+        {{0x42, 0, 0, 0, 0, 0, 0, 0, 24}, true, QOS_UNMAP, 0, 24, 0},
+        {{0x35}, true, QOS_FLUSH, 0, 0, 0},
+        {{0x91}, true, QOS_FLUSH, 0, 0, 0},
+        {{0x00}, false, QOS_READ, 0, 0, 0},
+        {{0x12, 0, 0, 0, 36}, false, QOS_READ, 0, 0, 36},
+        {{0x5e, 0, 0, 0, 0, 0, 0, 0, 8}, false, QOS_READ, 0, 0, 8},
+        {{0x34, 0, 0, 0, 0, 0, 0, 0, 8}, false, QOS_READ, 0, 0, 0},      /* PRE-FETCH */
+        {{0x28, 0xff, 0, 0, 0, 0, 0, 0, 1}, false, QOS_READ, 0, 0, 512}, /* refused */
+        {{0xff}, false, QOS_READ, 0, 0, 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+    {
+        struct scsi_task task;
+        struct sending sending = {
+            .cdb = cases[i].cdb,
+            .cdb_len = 16,
+            .out_len = cases[i].out_len,
+            .in_len = cases[i].in_len,
+        };
+        host_fill_task(&task, a, &sending);
+        task.qos = (struct qos_lun *)1; /* a transport does not clear it */
+        CU_ASSERT_EQUAL(scsi_task_begin(&task), SCSI_GO);
+        CU_ASSERT_EQUAL(task.qos != NULL, cases[i].counts);
+        if (task.qos)
+        {
+            CU_ASSERT_EQUAL(task.io, cases[i].io);
+            CU_ASSERT_EQUAL(task.io_bytes, cases[i].bytes);
+        }
+        CU_ASSERT_TRUE(scsi_task_end(&task));
+    }
+}
+
 static CU_TestInfo task_tests[] = {
     {"ORDERED", test_ordered},
     {"HEAD OF QUEUE", test_head_of_queue},
@@ -458,6 +510,7 @@ static CU_TestInfo task_tests[] = {
     {"unmap below a task", test_unmap_below_task},
     {"delete", test_delete},
     {"who is in no igroup", test_sees_nothing},
+    {"what commands are to quality of service", test_quality_of_service},
     CU_TEST_INFO_NULL,
 };
 

@@ -276,7 +276,8 @@ static void test_node_area(void)
     uint64_t begin = DISK_GROUP_HEAD_BLKS + 2 * host.pool->journal_half_blks;
     uint64_t end = space->area_end, blk, got, area_blks = stats().reserve_blks;
     CU_ASSERT_EQUAL(end, begin + area_blks);
-    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, begin, 8, &blk, &got), 0); /* whatever the hint */
+    CU_ASSERT_EQUAL_FATAL(space_take(space, SPACE_THIN, begin, 8, &blk, &got),
+                          0); /* whatever the hint */
     CU_ASSERT_TRUE(blk >= end);
     space_cancel(space, blk, got);
     uint64_t nodes = 0;

@@ -42,4 +42,8 @@ completes "lunette lun delete vm" vm1 vm2
 completes "lunette lun clone vm1" vm1 vm1@s
 completes "lunette snapshot delete vm1@" vm1@s
 completes "lunette lun delete o" other
+completes "lunette qos class modify b" background
+completes "lunette qos set vm1 d" default
+completes "lunette qos set o" other
+completes "lunette top vm" vm1 vm2
 finish

@@ -52,6 +52,26 @@ ok lun export brother "$work/brother"
 cmp "$work/raw" "$work/brother" || fail "the clone lost its data with its source"
 after pool grow 1G
 json file_bytes 1073741824 pool show
+after qos class create gold --max-iops 900
+json classes.0.max_iops 900 qos class show gold
+after qos class modify gold --weight 7
+json classes.0.weight 7 qos class show gold
+after qos set brother gold
+json subjects.0.class gold qos show brother
+after lun clone brother clone --qos gold
+json subjects.0.class gold qos show clone
+after qos set --pool gold
+json subjects.0.class gold qos show
+after qos set brother clone default
+after qos set --pool default
+json classes.0.users 0 qos class show gold
+after volume create disks
+after qos set disks gold
+json subjects.0.class gold qos show disks
+after volume delete disks
+json classes.0.users 0 qos class show gold
+after qos class delete gold
+json count 2 qos class show
 json errors 0 pool check
 ok job wait --timeout 1m
 json errors 0 pool check

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What the server does by itself: thresholds, events to a program.
+# What the server does by itself: thresholds, events to a program, leases, snapshots on schedule and
+# with applications that hold still, growing, making room, physical splits.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -123,12 +124,17 @@ ok snapshot delete db@three
 # ---- schedules ----
 refused 2 "needs --schedule" snapshot policy create fast
 refused 1 "is no kind of schedule" snapshot policy create fast --schedule yearly:2
+ok snapshot create db/data@x
 ok snapshot policy create fast --schedule 1sec:3,daily:7 --dry-run
 json count 0 snapshot policy show
 ok snapshot policy create fast --schedule 1sec:3,daily:7 --prefix app- --comment 'for a test'
 refused 1 "there is a snapshot policy 'fast' already" snapshot policy create fast --schedule daily:1
 json policies.0.schedule 1sec:3,daily:7 snapshot policy show fast
 refused 1 "there is no snapshot policy 'nope'" volume modify db --snapshot-policy nope
+refused 1 "there is no snapshot policy 'nope'" volume create never --snapshot-policy nope
+refused 1 "there is no volume 'never'" volume show never
+refused 1 "is a snapshot, which does nothing by itself" lun modify db/data@x --threshold 50
+ok snapshot delete db/data@x
 ok volume modify db --snapshot-policy fast
 json volumes.0.snapshot_policy fast volume show db
 refused 1 "snapshot policy 'fast' is that of 'db'" snapshot policy delete fast
@@ -138,6 +144,18 @@ says "db@app-1sec."
 await '"count": 3' snapshot show db --json # one is deleted after one is made
 ok snapshot policy modify fast --schedule hourly:24
 json policies.0.prefix app- snapshot policy show
+
+# ---- growing ----
+refused 1 "adds no allocation group" pool modify --autogrow-step 4096
+json autogrow_step_bytes 134217728 pool modify --autogrow-step 128M --autogrow-max 384M
+json autogrow_threshold 30 pool modify --autogrow-threshold 30%
+io db/data 'write -P 3 0 40M'
+ok lun create filler 200M
+io filler 'write -P 3 0 100M'
+await "384.00MiB now" event show
+json size_bytes 402653184 pool show
+ok lun delete filler
+ok pool modify --autogrow-step none
 
 # ---- making room ----
 json enabled false pool autodelete show
@@ -166,11 +184,49 @@ json count 2 lun show 'small/*'
 io small/keep 'read -P 2 0 16M'
 ok volume autodelete modify small -enabled false
 
+# ---- physical splits ----
+ok volume create parent
+ok lun create parent/data 24M
+io parent/data 'write -P 5 0 20M'
+ok volume clone create parent copy
+refused 2 "--rate is for --physical" volume clone split start copy --rate 1M
+refused 1 "64K a second or more" volume clone split start copy --physical --rate 1000
+ok volume clone split start copy --physical --dry-run
+json count 0 volume clone split show
+ok volume clone split start copy --physical --rate 64K
+json splits.0.volume copy volume clone split show
+json splits.0.rate_bytes 65536 volume clone split show
+json splits.0.total_bytes 20971520 volume clone split show
+job=$("$probe" json splits.0.id <<<"$out")
+ok job show
+says "split"
+refused 1 "still running" job wait "$job" --timeout 1s
+ok volume clone split pause copy
+json splits.0.state paused volume clone split show
+ok job cancel "$job"
+json count 0 volume clone split show
+json count 1 volume clone show
+refused 1 "nothing of volume 'copy' is being copied" volume clone split stop copy
+ok volume clone split start copy --physical --rate 64K
+server_kill # it goes on where it was
+server_start
+json splits.0.state running volume clone split show
+io copy/data 'write -P 6 1M 1M'
+ok volume clone split start copy --physical
+ok job wait --timeout 2m
+json count 0 volume clone split show
+json count 0 volume clone show
+json luns.0.shared_bytes 0 lun show copy/data
+await "volume copy shares nothing with others any more" event show
+ok volume delete parent --with-contents
+io copy/data 'read -P 5 0 1M' 'read -P 6 1M 1M' 'read -P 5 2M 18M' 'read -P 0 20M 4M'
+
 # ---- all of it is there after a crash ----
 server_kill
 server_start
 json thresholds 50,70 pool modify
 json lease_snapshots all pool modify
+json autogrow_step_bytes 0 pool modify
 json policies.0.schedule hourly:24 snapshot policy show
 json target_free_space 90 volume autodelete show small
 json volumes.0.thresholds 50 volume show db

@@ -50,6 +50,13 @@ json luns.0.size_bytes 33554432 lun show c
 on_terminal n server stop
 same "$status" 1
 says "process $server"
+# top goes on until q is pressed, and leaves the terminal as it was.
+on_terminal q top --interval 100ms
+same "$status" 0
+says "q quits"
+on_terminal x top --interval 100ms --count 1
+says "displayed."
+[[ $out != *"q quits"* ]] || fail "--count shows a screen"
 # Nobody to ask: it is done.
 ok lun delete c
 json luns.# 1 lun show

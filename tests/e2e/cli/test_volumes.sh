@@ -67,7 +67,7 @@ refused 1 "the quota of user 'eve' in volume 'db' (a default rule)" lun resize d
 refused 1 "the quota of user 'eve'" lun create db/new 1M --owner eve
 json quotas.0.used_bytes 67108864 quota report db/team-a/data
 ok explain quota db/team-a/data
-says "The tree quota of db/team-a counts the sizes of 1 LUNs: 64.00MiB of 100.00MiB; 36.00MiB are left."
+says "The tree quota of db/team-a counts the sizes of 1 LUN: 64.00MiB of 100.00MiB; 36.00MiB are left."
 says "It is over-allocated"
 ok quota rule modify db --target team-a --disk-limit none
 ok lun clone db/team-a/data db/team-a/copy

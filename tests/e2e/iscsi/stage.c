@@ -10,11 +10,13 @@
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "server/iscsi/portal.h"
+#include "server/qos/qos.h"
 
 static int stage_serve(struct stage *stage, const char *const *portals, size_t portal_count)
 {
     struct reason why = {.text = ""};
-    struct scsi_target_options scsi = {.target_name = access_target_name(stage->access)};
+    struct scsi_target_options scsi = {.target_name = access_target_name(stage->access),
+                                       .qos = stage->qos};
     struct iscsi_options options = {.portals = portals, .portal_count = portal_count, .threads = 2};
     INVARIANT(scsi_target_create(stage->pool, stage->access, &scsi, &stage->scsi, &why) == 0);
     int r = iscsi_start(stage->scsi, stage->access, &options, &stage->server, &why);
@@ -59,6 +61,7 @@ void stage_open(struct stage *stage)
     log_set_level(LOG_LEVEL_ERROR);
     stage_make_pool(stage);
     INVARIANT(access_open(stage->pool, &stage->access, &why) == 0);
+    INVARIANT(qos_open(stage->pool, &stage->qos, &why) == 0);
     INVARIANT(access_igroup_create(stage->access, "g", initiators, 3, &why) == 0);
     INVARIANT(access_map(stage->access, "a", "g", 0, &used, &why) == 0);
     INVARIANT(access_map(stage->access, "b", "g", 1, &used, &why) == 0);
@@ -78,6 +81,7 @@ void stage_restart(struct stage *stage)
 void stage_close(struct stage *stage)
 {
     stage_unserve(stage);
+    qos_close(stage->qos);
     access_close(stage->access);
     INVARIANT(pool_close(stage->pool) == 0);
     unlink(stage->path);

@@ -23,6 +23,7 @@ struct stage
     char folder[64], path[96];
     struct pool *pool;
     struct access *access;
+    struct qos *qos;
     struct scsi_target *scsi;
     struct iscsi_server *server;
 };

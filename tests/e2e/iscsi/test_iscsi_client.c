@@ -4,8 +4,6 @@
  * discovery, verified data, several sessions, and changes of LUNs that reach the sessions.
  */
 #include <errno.h>
-#include <iscsi/iscsi.h>
-#include <iscsi/scsi-lowlevel.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +11,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
-#include "tests/e2e/iscsi/stage.h"
+#include "tests/e2e/iscsi/client.h"
 #include "tests/lib/cunit_main.h"
 
 enum
@@ -21,97 +19,6 @@ enum
     CLIENT_MIB = 1 << 20,
     CLIENT_SESSIONS = 8,
 };
-
-/* ---- clients ------------------------------------------------------------------------------- */
-
-struct choice
-{
-    const char *initiator;
-    enum iscsi_header_digest digest;
-    enum iscsi_immediate_data immediate;
-    const char *user, *secret, *target_user, *target_secret;
-    size_t portal;
-};
-
-/* Connected and logged in, or NULL. */
-static struct iscsi_context *client_login(const struct stage *stage, const struct choice *choice)
-{
-    struct iscsi_context *iscsi = iscsi_create_context(choice->initiator);
-    INVARIANT(iscsi);
-    iscsi_set_noautoreconnect(iscsi, 1);
-    iscsi_set_timeout(iscsi, 30);
-    iscsi_set_targetname(iscsi, stage_target(stage));
-    iscsi_set_session_type(iscsi, ISCSI_SESSION_NORMAL);
-    iscsi_set_header_digest(iscsi, choice->digest);
-    iscsi_set_immediate_data(iscsi, choice->immediate);
-    if (choice->user)
-        iscsi_set_initiator_username_pwd(iscsi, choice->user, choice->secret);
-    if (choice->target_user)
-        iscsi_set_target_username_pwd(iscsi, choice->target_user, choice->target_secret);
-    if (iscsi_connect_sync(iscsi, stage_address(stage, choice->portal)) == 0 &&
-        iscsi_login_sync(iscsi) == 0)
-        return iscsi;
-    iscsi_destroy_context(iscsi);
-    return NULL;
-}
-
-static void client_logout(struct iscsi_context *iscsi)
-{
-    CU_ASSERT_EQUAL(iscsi_logout_sync(iscsi), 0);
-    iscsi_destroy_context(iscsi);
-}
-
-/* Status, and with CHECK CONDITION sense key << 16 | ASC and ASCQ. */
-static int client_result(struct scsi_task *task)
-{
-    if (!task)
-        return -1;
-    int result = task->status;
-    if (task->status == SCSI_STATUS_CHECK_CONDITION)
-        result = (int)task->sense.key << 16 | task->sense.ascq;
-    scsi_free_scsi_task(task);
-    return result;
-}
-
-static int client_ready(struct iscsi_context *iscsi, int lun)
-{
-    return client_result(iscsi_testunitready_sync(iscsi, lun));
-}
-
-/* Takes the unit attentions that a new session has; the last result. */
-static int client_settle(struct iscsi_context *iscsi, int lun)
-{
-    int result = client_ready(iscsi, lun);
-    for (int i = 0; i < 4 && result >> 16 == SCSI_SENSE_UNIT_ATTENTION; i++)
-        result = client_ready(iscsi, lun);
-    return result;
-}
-
-static void client_fill(uint8_t *bytes, size_t len, uint32_t seed)
-{
-    for (size_t i = 0; i + 4 <= len; i += 4)
-    {
-        seed = seed * 1664525 + 1013904223;
-        memcpy(bytes + i, &seed, 4);
-    }
-}
-
-static void client_verify(struct iscsi_context *iscsi, int lun, uint32_t sector, uint64_t lba,
-                          uint32_t len, uint32_t seed)
-{
-    AUTO_FREE uint8_t *wrote = malloc(len);
-    INVARIANT(wrote);
-    client_fill(wrote, len, seed);
-    CU_ASSERT_EQUAL(
-        client_result(iscsi_write16_sync(iscsi, lun, lba, wrote, len, (int)sector, 0, 0, 0, 0, 0)),
-        SCSI_STATUS_GOOD);
-    struct scsi_task *task = iscsi_read16_sync(iscsi, lun, lba, len, (int)sector, 0, 0, 0, 0, 0);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(task);
-    CU_ASSERT_EQUAL(task->status, SCSI_STATUS_GOOD);
-    CU_ASSERT_EQUAL_FATAL(task->datain.size, (int)len);
-    CU_ASSERT_EQUAL(memcmp(task->datain.data, wrote, len), 0);
-    scsi_free_scsi_task(task);
-}
 
 /* ---- tests --------------------------------------------------------------------------------- */
 

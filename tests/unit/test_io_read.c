@@ -243,7 +243,7 @@ static CU_TestInfo overtaken_tests[] = {
 int main(int argc, char **argv)
 {
     CU_SuiteInfo suites[] = {
-        {"overtaken reads", NULL, NULL, NULL, NULL, overtaken_tests},
+        {"io_read", NULL, NULL, NULL, NULL, overtaken_tests},
         CU_SUITE_INFO_NULL,
     };
     return cunit_main(suites, argc, argv);
