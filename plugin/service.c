@@ -7,6 +7,7 @@
  */
 #include "plugin/service.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <nbdkit-plugin.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "lun/lun.h"
 #include "plugin/config.h"
 #include "plugin/export.h"
+#include "plugin/hangup_guard.h"
 #include "plugin/shutdown.h"
 #include "server/target.h"
 
@@ -75,10 +77,20 @@ static void service_keep_memory_private(void)
         nbdkit_error("warning: cannot switch off core dumps: %s", strerror(errno));
 }
 
+/* hangup_guard.c tells which nbdkit needs it. */
+static void service_check_hangup_guard(void)
+{
+    if (!dlsym(RTLD_DEFAULT, "lunette_hangup_guard_is_active") &&
+        !dlsym(RTLD_DEFAULT, "nbdkit_disconnect"))
+        nbdkit_error("warning: a client that hangs up can end this nbdkit; start it by `lunette "
+                     "serve`, or with LD_PRELOAD=.../" HANGUP_GUARD_FILE);
+}
+
 int service_get_ready(void)
 {
     service_keep_memory_private();
     log_set_sink(service_log);
+    service_check_hangup_guard();
     if (lunette_debug_engine)
         log_set_level(LOG_LEVEL_DEBUG);
 

@@ -272,11 +272,10 @@ static void serve_add_address(struct serve *serve)
         serve_add(serve, "--tls-verify-peer");
 }
 
-/* The plugin that was built with this program, wherever the build put it; else the installed one.
- */
-static char *serve_find_plugin(void)
+/* @file, built with this program, wherever the build put it, or installed; NULL: neither. */
+static char *serve_find(const char *file)
 {
-    static const char *const places[] = {"", "/../plugin", "/../../plugin"};
+    static const char *const places[] = {"", "/../plugin", "/../../plugin", "/../lib/lunette"};
     char here[4096];
     ssize_t len = readlink("/proc/self/exe", here, sizeof(here) - 1);
     here[len > 0 ? len : 0] = '\0';
@@ -286,13 +285,13 @@ static char *serve_find_plugin(void)
     for (size_t i = 0; slash && i < ARRAY_SIZE(places); i++)
     {
         AUTO_FREE char *path = NULL;
-        if (asprintf(&path, "%s%s/nbdkit-lunette-plugin.so", here, places[i]) < 0)
+        if (asprintf(&path, "%s%s/%s", here, places[i], file) < 0)
             return NULL;
         char *real = realpath(path, NULL);
         if (real)
             return real;
     }
-    return strdup("lunette");
+    return NULL;
 }
 
 static void serve_add_iscsi(struct serve *serve)
@@ -339,7 +338,8 @@ static void serve_add_policy(struct serve *serve)
 static void serve_add_plugin(struct serve *serve)
 {
     const struct config *config = serve->config;
-    AUTO_FREE char *plugin = config->plugin ? strdup(config->plugin) : serve_find_plugin();
+    AUTO_FREE char *plugin =
+        config->plugin ? strdup(config->plugin) : serve_find("nbdkit-lunette-plugin.so");
     serve_add(serve, "%s", plugin ? plugin : "lunette");
     serve_add(serve, "pool=%s", config->pool_path);
     if (config->cache_bytes > 0)
@@ -447,9 +447,20 @@ static enum ctl_exit serve_check_free(const struct serve *serve)
     return serve_clear_nbd_socket(serve);
 }
 
+/* Clients that hang up would end nbdkit without it; the plugin says so when it is not there. */
+static void serve_preload_guard(void)
+{
+    AUTO_FREE char *guard = serve_find("lunette-hangup-guard.so");
+    const char *others = getenv("LD_PRELOAD");
+    AUTO_FREE char *list = NULL;
+    if (guard && asprintf(&list, "%s%s%s", guard, others ? ":" : "", others ? others : "") >= 0)
+        setenv("LD_PRELOAD", list, 1);
+}
+
 static enum ctl_exit serve_exec(const struct serve *serve)
 {
     char text[256];
+    serve_preload_guard();
     execvp(serve->args[0], serve->args);
     snprintf(text, sizeof(text), "%s: %s", serve->args[0], strerror(errno));
     return ctl_refuse(serve->in, text, errno == ENOENT ? "apt install nbdkit" : NULL);

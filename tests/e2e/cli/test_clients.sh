@@ -9,6 +9,10 @@ ok pool create "$pool" 256M
 server_start
 ok lun create a 64M
 
+# NBD clients that hang up in the middle of things would end nbdkit without it (test_nbd_hangup).
+checks=$((checks + 1))
+grep -q /lunette-hangup-guard.so "/proc/$server/maps" || fail "nbdkit runs without its guard"
+
 # expect TEXT INPUT: the answer to INPUT has TEXT.
 expect()
 {

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is preloaded into nbdkit so that clients that hang up cannot end it: hangup_guard.c. */
+#ifndef PLUGIN_HANGUP_GUARD_H
+#define PLUGIN_HANGUP_GUARD_H
+
+#include <stdbool.h>
+
+#define HANGUP_GUARD_FILE "lunette-hangup-guard.so"
+
+/* Whether it guards this process. That it is there at all is asked with dlsym(). */
+bool lunette_hangup_guard_is_active(void);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Clients that go away with requests under way harm nobody else. nbdkit 1.32 would abort
+ * (plugin/hangup_guard.c), about each tenth time.
+ */
+#include <CUnit/CUnit.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lun/base/cleanup.h"
+#include "tests/e2e/nbd/nbd_fixture.h"
+#include "tests/lib/cunit_main.h"
+
+enum
+{
+    HANGUP_READS = 16,
+    HANGUP_READ_BYTES = 2 << 20,
+    HANGUP_ROUNDS = 30,
+};
+
+static int hangup_socket(struct fixture *f)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, f->server.socket_path, strlen(f->server.socket_path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL_FATAL(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+/* A client that has asked for more than fits into the socket, and reads none of it. */
+static struct nbd_handle *hangup_client(int fd, char *buf)
+{
+    struct nbd_handle *nbd = nbd_create();
+    nbd_set_export_name(nbd, "golden");
+    CU_ASSERT_EQUAL_FATAL(nbd_connect_socket(nbd, fd), 0);
+    for (int i = 0; i < HANGUP_READS; i++)
+        CU_ASSERT_NOT_EQUAL(nbd_aio_pread(nbd, buf, HANGUP_READ_BYTES, 0, NBD_NULL_COMPLETION, 0),
+                            -1);
+    return nbd;
+}
+
+/* @words are sent before the client leaves. */
+static void hangup_rounds(const char *words, size_t len, bool shuts_down)
+{
+    struct fixture f;
+    fixture_start(&f, 256 * MIB);
+    fixture_do(&f, "create golden %" PRIu64, 64 * MIB);
+    fixture_do(&f, "write golden %" PRIu64 " 0 7", 4 * MIB);
+    struct nbd_handle *other = fixture_connect(&f, "golden");
+    AUTO_FREE char *buf = malloc(HANGUP_READ_BYTES);
+    AUTO_FREE char *check = malloc(HANGUP_READ_BYTES);
+    for (int i = 0; i < HANGUP_ROUNDS; i++)
+    {
+        int fd = hangup_socket(&f), second = dup(fd);
+        struct nbd_handle *nbd = hangup_client(fd, buf);
+        usleep(1000U * (unsigned)(i % 10));
+        if (len > 0)
+            CU_ASSERT_EQUAL(send(second, words, len, MSG_NOSIGNAL), (ssize_t)len);
+        if (shuts_down)
+            shutdown(second, SHUT_RD);
+        usleep(1000U * (unsigned)(i / 10));
+        nbd_close(nbd);
+        close(second);
+        CU_ASSERT_EQUAL_FATAL(nbd_pread(other, check, HANGUP_READ_BYTES, 0, 0), 0);
+    }
+    CU_ASSERT_EQUAL(kill(f.server.pid, 0), 0);
+    nbd_close(other);
+    fixture_end(&f);
+}
+
+static void test_closes(void)
+{
+    hangup_rounds(NULL, 0, false);
+}
+
+static void test_stops_reading(void)
+{
+    hangup_rounds(NULL, 0, true);
+}
+
+/* 28 bytes that are no request: the reader gives up while others send. */
+static void test_garbage(void)
+{
+    static const char garbage[28] = "this is no request of NBD...";
+    hangup_rounds(garbage, sizeof(garbage), false);
+}
+
+/* A write of which only the head comes. */
+static void test_cut_write(void)
+{
+    static const unsigned char head[28 + 5] = {0x25, 0x60, 0x95, 0x13, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0,
+                                               9,    0,    0,    0,    0, 0, 0, 0, 0, 0, 0, 0, 16};
+    hangup_rounds((const char *)head, sizeof(head), false);
+}
+
+static CU_TestInfo hangup_tests[] = {
+    {"a client closes with answers under way", test_closes},
+    {"a client stops reading", test_stops_reading},
+    {"a client sends garbage with answers under way", test_garbage},
+    {"a client goes in the middle of a write", test_cut_write},
+    CU_TEST_INFO_NULL,
+};
+
+int main(int argc, char **argv)
+{
+    CU_SuiteInfo suites[] = {
+        {"hangup", NULL, NULL, NULL, NULL, hangup_tests},
+        CU_SUITE_INFO_NULL,
+    };
+    return cunit_main(suites, argc, argv);
+}
