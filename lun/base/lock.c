@@ -57,7 +57,12 @@ static inline void rank_leave(const void *lock)
 
 void lock_init(struct lock *lock, enum lock_rank rank)
 {
-    INVARIANT(pthread_mutex_init(&lock->mutex, NULL) == 0);
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    /* Most are held for less than it takes to sleep and be woken. */
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+    INVARIANT(pthread_mutex_init(&lock->mutex, &attributes) == 0);
+    pthread_mutexattr_destroy(&attributes);
     lock->rank = rank;
 }
 

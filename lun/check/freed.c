@@ -96,13 +96,13 @@ static int pieces_entry(void *opaque, const union disk_entry *entry, struct tree
 static void line_lock(const struct line *line)
 {
     if (line->lun)
-        rwlock_take_shared(&line->lun->map_lock);
+        lock_take(&line->lun->map_lock);
 }
 
 static void line_unlock(const struct line *line)
 {
     if (line->lun)
-        rwlock_release(&line->lun->map_lock);
+        lock_release(&line->lun->map_lock);
 }
 
 static int pieces_load(struct pool *pool, const struct line *line, struct pieces *pieces)

@@ -38,7 +38,7 @@ static void change_lock(struct pool *pool, enum change_mode mode, struct lun_obj
         rwlock_take_exclusive(&pool->cp_gate);
     if (lun)
     {
-        rwlock_take_exclusive(&lun->map_lock);
+        lock_take(&lun->map_lock);
         memo_step(&lun->memo); /* nobody looks at the map until the lock is released */
     }
     if (mode == CHANGE_MANAGEMENT)
@@ -50,7 +50,7 @@ static void change_unlock(struct pool *pool, enum change_mode mode, struct lun_o
     if (mode == CHANGE_MANAGEMENT)
         rwlock_release(&pool->catalog_lock);
     if (lun)
-        rwlock_release(&lun->map_lock);
+        lock_release(&lun->map_lock);
     rwlock_release(&pool->cp_gate);
 }
 

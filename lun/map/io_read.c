@@ -32,7 +32,7 @@ int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64
     {
         unsigned n = 0;
         int r = 0;
-        rwlock_take_shared(&object->map_lock);
+        lock_take(&object->map_lock);
         uint64_t version = memo_version(&object->memo);
         if (atomic_load(&object->is_dead))
             r = -ESTALE; /* its line may be gone */
@@ -45,7 +45,7 @@ int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64
         if (r == 0 && n == 1 && extent.len_blks > 1)
             memo_put(&object->memo, version, &extent, lba,
                      atomic_load(&object->size_bytes) / BLK_BYTES);
-        rwlock_release(&object->map_lock);
+        lock_release(&object->map_lock);
         if (r == 0)
         {
             *count = n;

@@ -454,9 +454,9 @@ static int io_plan_unmap(struct pool *pool, struct lun_object *object, uint64_t 
     tree_op_init(&op, pool);
     for (;;)
     {
-        rwlock_take_shared(&object->map_lock);
+        lock_take(&object->map_lock);
         int r = emap_plan_unmap(&op, object->line, lba, end, stop, has_shared);
-        rwlock_release(&object->map_lock);
+        lock_release(&object->map_lock);
         if (r == -EAGAIN)
             r = tree_op_load(&op);
         else

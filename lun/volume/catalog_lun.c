@@ -16,7 +16,7 @@
 
 void catalog_free_lun(struct lun_object *lun)
 {
-    rwlock_destroy(&lun->map_lock);
+    lock_destroy(&lun->map_lock);
     memo_destroy(&lun->memo);
     range_table_destroy(lun->ranges);
     free(lun->name);
@@ -54,7 +54,7 @@ static struct lun_object *lun_alloc(struct pool *pool, enum disk_object_kind kin
         return NULL;
     }
     catalog_object_init(pool, &lun->object, kind, id);
-    rwlock_init(&lun->map_lock, LOCK_RANK_MAP);
+    lock_init(&lun->map_lock, LOCK_RANK_MAP);
     lun->ranges = ranges;
     lun->references = 1;
     list_init(&lun->all_link);

@@ -258,8 +258,8 @@ int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why)
      * any more at lines that were replaced, and jobs, which wait for management, may free them. */
     for (size_t i = 0; r == 0 && i < group->count; i++)
     {
-        rwlock_take_exclusive(&group->luns[i].lun->map_lock);
-        rwlock_release(&group->luns[i].lun->map_lock);
+        lock_take(&group->luns[i].lun->map_lock);
+        lock_release(&group->luns[i].lun->map_lock);
     }
     if (r == 0)
         quota_note(pool, group->quotas, group->quota_count);

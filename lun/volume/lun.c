@@ -137,8 +137,8 @@ static int lun_delete_run(struct pool *pool, struct lun_object *lun, struct writ
     range_unlock(&all);
     for (size_t i = 0; i < count; i++)
     {
-        rwlock_take_exclusive(&snapshots[i]->map_lock);
-        rwlock_release(&snapshots[i]->map_lock);
+        lock_take(&snapshots[i]->map_lock);
+        lock_release(&snapshots[i]->map_lock);
         lun_object_put(pool, snapshots[i]);
     }
     lun_object_put(pool, lun);
