@@ -73,7 +73,8 @@ static ssize_t device_file_write_some(struct device_file *file, const struct iov
     int n = 0;
     while (n < iov_count && iov[n].iov_len <= room)
         room -= iov[n++].iov_len;
-    return pwritev(file->fd, iov, n, (off_t)offset);
+    return n == 1 ? pwrite(file->fd, iov->iov_base, iov->iov_len, (off_t)offset)
+                  : pwritev(file->fd, iov, n, (off_t)offset);
 }
 
 static int device_file_writev(struct device *device, struct iovec *iov, int iov_count,

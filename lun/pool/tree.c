@@ -13,22 +13,6 @@
 
 /* ---- entries ------------------------------------------------------------------------------- */
 
-struct tree_key tree_entry_key(enum disk_tree_kind kind, const union disk_entry *entry)
-{
-    switch (kind)
-    {
-    case DISK_TREE_MAP:
-        return (struct tree_key){.lo = le40_get(entry->map.lba)};
-    case DISK_TREE_DROPS:
-        return (struct tree_key){.hi = le32_get(entry->drop.birth),
-                                 .lo = le40_get(entry->drop.blk)};
-    case DISK_TREE_PAGES:
-    case DISK_TREE_REFS:
-        break;
-    }
-    return (struct tree_key){.lo = le40_get(entry->page.page)};
-}
-
 uint64_t tree_entry_len(enum disk_tree_kind kind, const union disk_entry *entry)
 {
     if (kind == DISK_TREE_MAP)
@@ -41,11 +25,6 @@ struct node_ref tree_child_ref(const struct disk_child *child)
     return (struct node_ref){.blk = le40_get(child->blk),
                              .cp_id = le48_get(child->cp_id),
                              .birth = le32_get(child->birth)};
-}
-
-struct tree_key tree_child_key(const struct disk_child *child)
-{
-    return (struct tree_key){.hi = le32_get(child->key_hi), .lo = le40_get(child->key_lo)};
 }
 
 static struct disk_child tree_child_of(struct tree_key key, struct node_ref ref)

@@ -116,10 +116,30 @@ MUST_CHECK int tree_op_get(struct tree_op *op, struct node_ref ref, enum disk_tr
                            struct node **node);
 
 /* Keys and lengths of entries. */
-struct tree_key tree_entry_key(enum disk_tree_kind kind, const union disk_entry *entry);
+static inline struct tree_key tree_entry_key(enum disk_tree_kind kind,
+                                             const union disk_entry *entry)
+{
+    switch (kind)
+    {
+    case DISK_TREE_MAP:
+        return (struct tree_key){.lo = le40_get(entry->map.lba)};
+    case DISK_TREE_DROPS:
+        return (struct tree_key){.hi = le32_get(entry->drop.birth),
+                                 .lo = le40_get(entry->drop.blk)};
+    case DISK_TREE_PAGES:
+    case DISK_TREE_REFS:
+        break;
+    }
+    return (struct tree_key){.lo = le40_get(entry->page.page)};
+}
+
+static inline struct tree_key tree_child_key(const struct disk_child *child)
+{
+    return (struct tree_key){.hi = le32_get(child->key_hi), .lo = le40_get(child->key_lo)};
+}
+
 uint64_t tree_entry_len(enum disk_tree_kind kind, const union disk_entry *entry);
 struct node_ref tree_child_ref(const struct disk_child *child);
-struct tree_key tree_child_key(const struct disk_child *child);
 bool tree_node_is_sane(const struct pool *pool, const struct disk_node *disk);
 
 /* Whether @node can be at @level of a tree and have keys from @low to below @high: -EBADMSG. So a
