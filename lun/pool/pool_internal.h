@@ -230,7 +230,7 @@ struct lun_object
     uint64_t trim_end_bytes;
     uint64_t created_ns;
     uint32_t sector_bytes;
-    struct lock map_lock; /* LOCK_RANK_MAP */
+    struct lock map_lock;   /* LOCK_RANK_MAP */
     struct memo_place memo; /* extents that reads found: see map/memo.h */
     /* Counts lines it was put on for other content, not freezes: see io_confirm(). */
     _Atomic uint64_t replacements;
