@@ -20,6 +20,7 @@
 #include "lun/map/change.h"
 #include "lun/map/emap.h"
 #include "lun/map/io_patience.h"
+#include "lun/map/io_window.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/record.h"
 #include "lun/volume/ledger.h"
@@ -29,8 +30,6 @@ enum
 {
     IO_PIECE_BLKS = 256, /* one look-up and record at a time */
     IO_PIECE_RUNS = IO_PIECE_BLKS + 2,
-    IO_WINDOW_BLKS = 256,      /* data of one LUN is kept together in such stretches */
-    IO_WINDOW_FIRST_BLKS = 16, /* the first such stretch; they double */
     IO_ATOMIC_MAX_BYTES = 1 << 20,
     IO_EDIT_MAX_BYTES = 1 << 20,
     IO_RECORD_BYTES = 64,
@@ -55,63 +54,6 @@ struct piece
 /* ---- new blocks ---------------------------------------------------------------------------- */
 
 /*
- * A small write begins a window: all of it is written with zeros at once, before its first block is
- * used. So the file system below gives room for many writes in one go, and the flush of each does
- * not wait for it. Nobody's blocks are harmed: those not used now are free again, and merely
- * written.
- */
-static int io_begin_window(struct pool *pool, struct line *line, enum space_use use, uint64_t want,
-                           uint64_t *blk, uint64_t *got)
-{
-    uint32_t window = atomic_load_explicit(&line->window_blks, memory_order_relaxed);
-    window = window ? window : IO_WINDOW_FIRST_BLKS;
-    int r = space_take(pool->space, use, 0, max_u64(want, window), blk, got);
-    if (r < 0)
-        return r;
-    atomic_store_explicit(&line->window_blks,
-                          (uint32_t)min_u64(2 * (uint64_t)window, IO_WINDOW_BLKS),
-                          memory_order_relaxed);
-    atomic_store_explicit(&line->window_end, *blk + *got, memory_order_relaxed);
-    space_advance(pool->space, *blk + *got);
-    if (want * 2 > *got)
-        return 0;
-    uint64_t at = *blk * BLK_BYTES, end = at + *got * BLK_BYTES;
-    for (size_t part; at < end; at += part)
-    {
-        part = (size_t)min_u64(end - at, IO_ZERO_BYTES);
-        if (device_write(pool->device, io_zeros, part, at) < 0)
-            break; /* it only prepares: the write itself tells what is wrong */
-    }
-    return 0;
-}
-
-/* What was taken and is not needed after all. */
-static void io_give_back(struct pool *pool, enum space_use use, uint64_t blk, uint64_t len)
-{
-    space_arrive(pool->space, use, len);
-    space_cancel(pool->space, blk, len);
-}
-
-/* Takes up to @want blocks where this LUN's data goes. */
-static int io_take(struct pool *pool, struct line *line, enum space_use use, uint64_t want,
-                   uint64_t *blk, uint64_t *got)
-{
-    uint64_t hint = atomic_load_explicit(&line->window_blk, memory_order_relaxed);
-    uint64_t end = atomic_load_explicit(&line->window_end, memory_order_relaxed);
-    int r = hint > 0 && hint < end ? space_take(pool->space, use, hint, want, blk, got)
-                                   : io_begin_window(pool, line, use, want, blk, got);
-    if (r < 0)
-        return r;
-    if (*got > want)
-    {
-        io_give_back(pool, use, *blk + want, *got - want);
-        *got = want;
-    }
-    atomic_store_explicit(&line->window_blk, *blk + *got, memory_order_relaxed);
-    return 0;
-}
-
-/*
  * @r of a write to blocks that were taken. If the file system below has no room there, the next
  * ones are looked for from the start: blocks that were freed have room still, as far as they were
  * not discarded.
@@ -121,7 +63,7 @@ static int io_note_room(struct pool *pool, struct line *line, int r)
     if (r == -ENOSPC)
     {
         atomic_store(&pool->no_room_below, true);
-        atomic_store_explicit(&line->window_end, 0, memory_order_relaxed);
+        io_forget_window(line);
         space_rewind(pool->space);
     }
     return r;

@@ -128,9 +128,11 @@ struct line
     bool is_uncounted;              /* at open: the disk does not say own_node_blks */
     struct tree map;
     struct tree drops;
-    _Atomic uint32_t window_blks;            /* how large the next window is: it grows with use */
-    _Atomic uint64_t window_blk, window_end; /* where its next data goes: a hint */
-    struct list job_link;                    /* in pool->job_lines, under job_lock; or alone */
+    /* map/io_window.c */
+    _Atomic uint32_t window_blks;         /* how large the next one is: it grows with use */
+    atomic_bool window_is_begun;          /* by somebody, just now */
+    _Atomic uint64_t window, window_next; /* where its next data goes: hints */
+    struct list job_link;                 /* in pool->job_lines, under job_lock; or alone */
     uint32_t scan_birth; /* of a hidden point: where reclaim goes on in the smallest list */
     uint64_t scan_blk;
 };

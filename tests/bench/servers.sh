@@ -78,6 +78,15 @@ settle()
     [[ -z $xfs_mount ]] || sync -f "$xfs_mount"
 }
 
+# What writes new blocks takes new pages for them. In a virtual machine a page that the host has not
+# backed yet costs some 10 us, against one of what is written here, whoever takes it; so all targets
+# find pages that were in use a moment ago.
+warm_memory()
+{
+    dd if=/dev/zero of="$work/warm" bs=64k count=16384 2>>"$work/cli.log"
+    rm -f "$work/warm"
+}
+
 # serve SOCKET COMMAND...: starts it; its process is $target_pid.
 serve()
 {
