@@ -11,6 +11,10 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Unrolled, the bytes are loaded and put together in registers. As a loop, gcc 12 at -O2 copies them
+ * to the stack and waits for that, and every search of a tree is full of these. */
+#define ENDIAN_UNROLL _Pragma("GCC unroll 8")
+
 #define DEFINE_LE(bits, bytes, type)                                                               \
     struct le##bits                                                                                \
     {                                                                                              \
@@ -19,15 +23,13 @@
     static inline type le##bits##_get(struct le##bits v)                                           \
     {                                                                                              \
         uint64_t r = 0;                                                                            \
-        for (int i = (bytes)-1; i >= 0; i--)                                                       \
-            r = r << 8 | v.b[i];                                                                   \
+        ENDIAN_UNROLL for (int i = (bytes)-1; i >= 0; i--) r = r << 8 | v.b[i];                    \
         return (type)r;                                                                            \
     }                                                                                              \
     static inline struct le##bits le##bits##_put(uint64_t x)                                       \
     {                                                                                              \
         struct le##bits v;                                                                         \
-        for (int i = 0; i < (bytes); i++)                                                          \
-            v.b[i] = (uint8_t)(x >> (8 * i));                                                      \
+        ENDIAN_UNROLL for (int i = 0; i < (bytes); i++) v.b[i] = (uint8_t)(x >> (8 * i));          \
         return v;                                                                                  \
     }
 
@@ -39,15 +41,14 @@
     static inline type be##bits##_get(struct be##bits v)                                           \
     {                                                                                              \
         uint64_t r = 0;                                                                            \
-        for (int i = 0; i < (bytes); i++)                                                          \
-            r = r << 8 | v.b[i];                                                                   \
+        ENDIAN_UNROLL for (int i = 0; i < (bytes); i++) r = r << 8 | v.b[i];                       \
         return (type)r;                                                                            \
     }                                                                                              \
     static inline struct be##bits be##bits##_put(uint64_t x)                                       \
     {                                                                                              \
         struct be##bits v;                                                                         \
-        for (int i = 0; i < (bytes); i++)                                                          \
-            v.b[i] = (uint8_t)(x >> (8 * ((bytes)-1 - i)));                                        \
+        ENDIAN_UNROLL for (int i = 0; i < (bytes); i++) v.b[i] =                                   \
+            (uint8_t)(x >> (8 * ((bytes)-1 - i)));                                                 \
         return v;                                                                                  \
     }
 

@@ -212,34 +212,45 @@ int tree_verify_place(const struct node *node, unsigned level, struct tree_key l
     return -EBADMSG;
 }
 
+/* @a <= @b, without a branch: in a search it would be guessed wrongly every second time. */
+static inline bool tree_key_is_upto(struct tree_key a, struct tree_key b)
+{
+    return (a.hi < b.hi) | ((a.hi == b.hi) & (a.lo <= b.lo));
+}
+
 /* The child whose range covers @key. */
 static unsigned node_child_index(const struct disk_node *disk, struct tree_key key)
 {
-    unsigned low = 1, high = node_count(disk); /* the answer is low - 1 */
-    while (low < high)
+    unsigned at = 0; /* the first child covers what lies before it, too */
+    for (unsigned left = node_count(disk); left > 1;)
     {
-        unsigned middle = (low + high) / 2;
-        if (tree_key_compare(tree_child_key(&disk->children[middle]), key) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
+        unsigned half = left / 2;
+        at += tree_key_is_upto(tree_child_key(&disk->children[at + half]), key) ? half : 0;
+        left -= half;
     }
-    return low - 1;
+    return at;
+}
+
+/* How many entries begin at or below @key. */
+static inline unsigned leaf_entries_upto(enum disk_tree_kind kind, const struct disk_node *disk,
+                                         struct tree_key key)
+{
+    unsigned at = 0, left = node_count(disk);
+    while (left > 1)
+    {
+        unsigned half = left / 2;
+        at += tree_key_is_upto(tree_entry_key(kind, &disk->entries[at + half - 1]), key) ? half : 0;
+        left -= half;
+    }
+    return at + (left > 0 && tree_key_is_upto(tree_entry_key(kind, &disk->entries[at]), key));
 }
 
 /* The first entry that ends above @key. */
 static unsigned leaf_entry_index(const struct disk_node *disk, struct tree_key key)
 {
     enum disk_tree_kind kind = (enum disk_tree_kind)disk->kind;
-    unsigned low = 0, high = node_count(disk);
-    while (low < high)
-    {
-        unsigned middle = (low + high) / 2;
-        if (tree_key_compare(tree_entry_key(kind, &disk->entries[middle]), key) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    unsigned low = kind == DISK_TREE_MAP ? leaf_entries_upto(DISK_TREE_MAP, disk, key)
+                                         : leaf_entries_upto(kind, disk, key);
     if (low == 0)
         return 0;
     struct tree_key start = tree_entry_key(kind, &disk->entries[low - 1]);
