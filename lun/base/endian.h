@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Unrolled, the bytes are loaded and put together in registers. As a loop, gcc 12 at -O2 copies them
- * to the stack and waits for that, and every search of a tree is full of these. */
+/* Unrolled, the bytes are loaded and put together in registers. As a loop, gcc 12 at -O2 copies
+ * them to the stack and waits for that, and every search of a tree is full of these. */
 #define ENDIAN_UNROLL _Pragma("GCC unroll 8")
 
 #define DEFINE_LE(bits, bytes, type)                                                               \
