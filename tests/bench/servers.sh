@@ -87,6 +87,26 @@ warm_memory()
     rm -f "$work/warm"
 }
 
+# warm_cache FILE: reads what it has, as a kernel that pages out what was not used for a while
+# (DAMON) may have done so since the file was written.
+warm_cache()
+{
+    python3 - "$1" <<'PY'
+import os, sys
+
+fd = os.open(sys.argv[1], os.O_RDONLY)
+size, at = os.fstat(fd).st_size, 0
+while at < size:
+    try:
+        at = os.lseek(fd, at, os.SEEK_DATA)
+    except OSError:
+        break  # the rest is a hole
+    end = os.lseek(fd, at, os.SEEK_HOLE)
+    while at < end:
+        at += len(os.pread(fd, min(end - at, 1 << 20), at))
+PY
+}
+
 # serve SOCKET COMMAND...: starts it; its process is $target_pid.
 serve()
 {
@@ -348,10 +368,12 @@ PY
 
 # ---- one target for one measurement ------------------------------------------------------------------
 
-# target_up SERVER RUN: sets $target_uri. What is fresh is made here, outside the measured time.
+# target_up SERVER RUN: sets $target_uri, $target_pid and the file with its data, $target_file. What is
+# fresh is made here, outside the measured time.
 target_up()
 {
     target_digest=none
+    target_file=$work/main.lunette
     case $1 in
     lun | digest)
         target_uri=iscsi://$iscsi_portal/$iscsi_target/1
@@ -367,11 +389,13 @@ target_up()
     tgt)
         target_uri=$tgt_url
         target_pid=$tgt_pid
+        target_file=$work/tgt.raw
         [[ -n $tgt_url ]]
         ;;
     istgt)
         target_uri=$istgt_url
         target_pid=$istgt_pid
+        target_file=$work/istgt.raw
         [[ -n $istgt_url ]]
         ;;
     own)
@@ -385,6 +409,7 @@ target_up()
     file)
         target_uri=$(uri_of '' file.nbd)
         target_pid=$file_pid
+        target_file=$work/file.raw
         ;;
     clone)
         "$lunette" lun clone golden fresh >>"$work/cli.log" 2>&1 || return
@@ -400,11 +425,13 @@ target_up()
             --nbd-server "addr.type=unix,addr.path=$work/qcow2.nbd" \
             --export type=nbd,id=fresh,node-name=image,name=fresh,writable=on || return
         target_uri=$(uri_of fresh qcow2.nbd)
+        target_file=$work/golden.qcow2
         ;;
     xfs)
         [[ -n $xfs_mount ]] && cp --reflink=always "$xfs_mount/golden" "$xfs_mount/fresh" || return
         serve "$work/xfs.nbd" nbdkit -f -U "$work/xfs.nbd" file "$xfs_mount/fresh" || return
         target_uri=$(uri_of '' xfs.nbd)
+        target_file=$xfs_mount/fresh
         ;;
     esac
 }
