@@ -199,18 +199,32 @@ static void group_mark_allocated_locked(struct space *space, struct group *group
     }
 }
 
-/* Finds a free run in loaded group @g at or after @bit: a long one if the first is much too short.
+/*
+ * Finds a free run in loaded group @g at or after @bit: a long one if the first is much too short.
+ * One that is long enough begins at a multiple of SPACE_ALIGN_BLKS, so that 64 KiB of a LUN that
+ * was written in order are one folio of the page cache, and one stripe of many devices.
  */
 static bool group_find_run(const struct group *group, uint64_t bit, uint64_t want, uint64_t *found,
                            uint64_t *len)
 {
-    uint64_t good = min_u64(want, 16), best_len = 0;
+    uint64_t good = min_u64(want, SPACE_ALIGN_BLKS), best_len = 0;
     for (unsigned tries = 0; tries < 32 && bit < group->blks; tries++)
     {
         uint64_t start = bits_find_clear(group->busy, bit, group->blks);
         if (start >= group->blks)
             break;
         uint64_t end = bits_find_set(group->busy, start, min_u64(group->blks, start + want));
+        uint64_t aligned = round_up(start, SPACE_ALIGN_BLKS);
+        if (want >= SPACE_ALIGN_BLKS && aligned < end)
+        {
+            uint64_t aligned_end =
+                bits_find_set(group->busy, end, min_u64(group->blks, aligned + want));
+            if (aligned_end - aligned >= SPACE_ALIGN_BLKS)
+            {
+                start = aligned;
+                end = aligned_end;
+            }
+        }
         if (end - start > best_len)
         {
             best_len = end - start;

@@ -13,6 +13,7 @@ enum
 {
     WORD_BITS = 64,
     NODE_WINDOW_BLKS = 64,
+    SPACE_ALIGN_BLKS = 16, /* 64 KiB */
     SPACE_RESERVE_MIN = 96,
     SPACE_RESERVE_MAX = 1 << 17,
     SPACE_RESERVE_SHARE = 64, /* one part in so many */
