@@ -353,6 +353,8 @@ void pool_degrade(struct pool *pool, enum pool_health health, const char *what, 
 
 /* device_sync() with the rule that a failed one is never retried. */
 MUST_CHECK int pool_sync(struct pool *pool);
+/* device_write_durable(), as a write and a sync: after a failure of either the pool has failed. */
+MUST_CHECK int pool_write_durable(struct pool *pool, const void *buf, size_t len, uint64_t offset);
 
 /* A write found no room: the health says so until there is some again; an event, not too often. */
 void pool_note_full(struct pool *pool, const struct lun_object *lun);
