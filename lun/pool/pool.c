@@ -197,6 +197,7 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     lock_init(&pool->ledger.lock, LOCK_RANK_LEDGER);
     pool->ledger.slack_blks = LEDGER_SLACK_BLKS;
     lock_init(&pool->atomic_lock, LOCK_RANK_ATOMIC);
+    range_hold_init(&pool->group_hold);
     lock_init(&pool->pause_lock, LOCK_RANK_LEAF);
     lock_init(&pool->handle_lock, LOCK_RANK_LEAF);
     lock_init(&pool->job_lock, LOCK_RANK_LEAF);
@@ -229,6 +230,7 @@ static void pool_free(struct pool *pool)
                             &pool->ledger.lock, &pool->atomic_lock, &pool->pause_lock};
     for (size_t i = 0; i < ARRAY_SIZE(locks); i++)
         lock_destroy(locks[i]);
+    range_hold_destroy(&pool->group_hold);
     rwlock_destroy(&pool->cp_gate);
     rwlock_destroy(&pool->catalog_lock);
     struct condition *conditions[] = {&pool->job_wake, &pool->job_idle, &pool->job_stop_wake,

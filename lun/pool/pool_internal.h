@@ -24,6 +24,7 @@
 #include "lun/base/reader.h"
 #include "lun/lun.h"
 #include "lun/map/memo.h"
+#include "lun/map/range.h"
 #include "lun/pool/cache.h"
 #include "lun/pool/device.h"
 #include "lun/pool/format.h"
@@ -287,8 +288,9 @@ struct pool
     struct space *space;
     struct journal *journal;
 
-    uint64_t group_round;     /* counts commands on many LUNs; under management */
-    uint32_t generation;      /* under management + gate */
+    uint64_t group_round;         /* counts commands on many LUNs; under management */
+    struct range_hold group_hold; /* where writes wait for such a command */
+    uint32_t generation;          /* under management + gate */
     _Atomic uint64_t next_id; /* counts under management; a checkpoint reads it under the gate */
     _Atomic uint64_t cp_id;   /* of the checkpoint in the making; changes at the switch */
 
