@@ -99,16 +99,21 @@ static int jobs_walk(struct pool *pool, struct line *line)
 
 /* ---- settling ------------------------------------------------------------------------------ */
 
-/* A tree_op that loads what is missing at once: for looking, with the gate held exclusively only
- * while it looks. */
+/* A tree_op that loads what is missing at once: for looking, with locks held only while it looks.
+ */
 static int jobs_next_drop(struct pool *pool, struct tree_op *op, struct line *line, uint32_t birth,
                           uint64_t blk, struct drop *drop, bool *found)
 {
     for (;;)
     {
-        /* Drop lists of heads change under the gate: hold it so that they stand still. */
-        rwlock_take_exclusive(&pool->cp_gate);
+        /* Under management only its own LUN's writes change the list: they are kept out, others
+         * are not. */
+        rwlock_take_shared(&pool->cp_gate);
+        if (line->lun)
+            lock_take(&line->lun->map_lock);
         int r = drops_next(op, line, birth, blk, drop, found);
+        if (line->lun)
+            lock_release(&line->lun->map_lock);
         rwlock_release(&pool->cp_gate);
         if (r != -EAGAIN)
             return r;

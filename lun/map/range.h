@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "lun/base/list.h"
+#include "lun/base/lock.h"
 
 struct range_table;
 
@@ -25,6 +26,8 @@ struct range
     struct list link;
     struct range_table *table;
     uint64_t start, end;
+    struct range_hold *hold; /* whoever is behind it waits there; NULL: at the table */
+    uint64_t round;
 };
 
 #define RANGE_ALL UINT64_MAX
@@ -34,10 +37,27 @@ void range_table_destroy(struct range_table *table);
 
 /* Waits for it. */
 void range_lock(struct range_table *table, struct range *range, uint64_t start, uint64_t end);
-/* The same in two steps, for ranges of many LUNs: all are asked for, then all are waited for, so
- * that their writes drain side by side. One thread at a time does that (pool->management). */
-void range_lock_begin(struct range_table *table, struct range *range, uint64_t start, uint64_t end);
-void range_lock_wait(struct range *range);
 void range_unlock(struct range *range);
+
+/*
+ * Everything of many tables at once. All are asked for, then all are waited for, so that their
+ * writes drain side by side; and those who wait behind any of them are woken together, after all
+ * were let go: one woken before the others would take the processor from whoever is to wake them.
+ * One thread at a time does that (pool->management).
+ */
+struct range_hold
+{
+    struct lock lock; /* LOCK_RANK_RANGE */
+    struct condition over;
+    uint64_t rounds_over;
+};
+
+void range_hold_init(struct range_hold *hold);
+void range_hold_destroy(struct range_hold *hold);
+void range_hold_ask(struct range_hold *hold, struct range_table *table, struct range *range);
+void range_hold_wait(struct range *range);
+/* Of each, then the end of all. */
+void range_hold_leave(struct range *range);
+void range_hold_end(struct range_hold *hold);
 
 #endif

@@ -120,6 +120,8 @@ static int checkpoint_run_locked(struct pool *pool)
     r = journal_commit_group(pool->journal);
     if (r == 0 || r == -EMSGSIZE)
         r = space_prepare_switch(pool->space);
+    if (r == 0)
+        r = catalog_make_room(pool);
     if (r < 0)
         return r;
     AUTO_FREE struct disk_super *super = aligned_alloc(BLK_BYTES, BLK_BYTES);

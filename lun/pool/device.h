@@ -10,6 +10,7 @@
 #ifndef LUN_POOL_DEVICE_H
 #define LUN_POOL_DEVICE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,9 @@ struct device_ops
     int (*read)(struct device *device, void *buf, size_t len, uint64_t offset);
     /* @iov may be changed by the call. */
     int (*writev)(struct device *device, struct iovec *iov, int iov_count, uint64_t offset);
+    /* As writev, and what it wrote is durable when it returns 0; of what else was written nothing
+     * is said. An error may be one of a sync: see there. */
+    int (*write_durable)(struct device *device, const void *buf, size_t len, uint64_t offset);
     int (*sync)(struct device *device);
     /* Bytes it has now. */
     int (*size)(struct device *device, uint64_t *size_bytes);
@@ -42,8 +46,21 @@ struct device_ops
 struct device
 {
     const struct device_ops *ops;
-    const char *path; /* for messages; owned by the implementation */
+    const char *path;      /* for messages; owned by the implementation */
+    _Atomic bool is_dirty; /* something was done that a sync makes durable; device_take_dirty() */
 };
+
+static inline void device_note_dirty(struct device *device)
+{
+    if (!atomic_load(&device->is_dirty)) /* writers that only look do not disturb each other */
+        atomic_store(&device->is_dirty, true);
+}
+
+/* Whether anything was written since the last call. For one caller, who syncs next. */
+static inline bool device_take_dirty(struct device *device)
+{
+    return atomic_exchange(&device->is_dirty, false);
+}
 
 static inline int device_read(struct device *device, void *buf, size_t len, uint64_t offset)
 {
@@ -53,13 +70,28 @@ static inline int device_read(struct device *device, void *buf, size_t len, uint
 static inline int device_writev(struct device *device, struct iovec *iov, int iov_count,
                                 uint64_t offset)
 {
-    return device->ops->writev(device, iov, iov_count, offset);
+    int r = device->ops->writev(device, iov, iov_count, offset);
+    device_note_dirty(device);
+    return r;
 }
 
 static inline int device_write(struct device *device, const void *buf, size_t len, uint64_t offset)
 {
     struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
-    return device->ops->writev(device, &iov, 1, offset);
+    return device_writev(device, &iov, 1, offset);
+}
+
+static inline int device_write_durable(struct device *device, const void *buf, size_t len,
+                                       uint64_t offset)
+{
+    return device->ops->write_durable(device, buf, len, offset);
+}
+
+static inline int device_allocate(struct device *device, uint64_t len, uint64_t offset)
+{
+    int r = device->ops->allocate(device, len, offset);
+    device_note_dirty(device);
+    return r;
 }
 
 static inline int device_sync(struct device *device)

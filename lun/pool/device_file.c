@@ -111,6 +111,33 @@ static int device_file_sync(struct device *device)
     return fdatasync(device_file_of(device)->fd) < 0 ? -errno : 0;
 }
 
+/*
+ * A write of its own with RWF_DSYNC: the kernel writes back only this range, with what it takes to
+ * find it, and flushes the cache of the disk. fdatasync(2) would write back all that others have
+ * dirtied meanwhile. What is larger than a write may be goes twice: in pieces, so that the page
+ * cache has it in small folios, and then as a whole.
+ */
+static int device_file_write_durable(struct device *device, const void *buf, size_t len,
+                                     uint64_t offset)
+{
+    struct device_file *file = device_file_of(device);
+    struct iovec whole = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len}, iov = whole;
+    int r = len > DEVICE_FILE_WRITE_BYTES ? device_file_writev(device, &iov, 1, offset) : 0;
+    if (r < 0)
+        return r;
+    ssize_t done;
+    do
+        done = pwritev2(file->fd, &whole, 1, (off_t)offset, RWF_DSYNC);
+    while (done < 0 && errno == EINTR);
+    if (done == (ssize_t)len)
+        return 0;
+    if (done < 0 && errno != EOPNOTSUPP)
+        return errno == EDQUOT ? -ENOSPC : -errno;
+    /* The file system cannot, or did only a part. */
+    r = device_file_writev(device, &whole, 1, offset);
+    return r < 0 ? r : device_file_sync(device);
+}
+
 static int device_file_size(struct device *device, uint64_t *size_bytes)
 {
     struct device_file *file = device_file_of(device);
@@ -184,6 +211,7 @@ static void device_file_close(struct device *device)
 static const struct device_ops device_file_ops = {
     .read = device_file_read,
     .writev = device_file_writev,
+    .write_durable = device_file_write_durable,
     .sync = device_file_sync,
     .size = device_file_size,
     .grow = device_file_grow,
@@ -207,6 +235,7 @@ int device_file_open(const char *path, const struct device_file_options *options
         return -ENOMEM;
     file->fd = -1;
     file->device.ops = &device_file_ops;
+    file->device.is_dirty = true; /* by whoever had it before, perhaps */
     file->path = strdup(path);
     if (!file->path)
         return -ENOMEM;

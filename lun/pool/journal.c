@@ -258,6 +258,7 @@ struct batch_args
     uint64_t synced_seq; /* known to be durable now */
     uint32_t flags;
     uint64_t next_id;
+    bool is_durable; /* nothing else is waited for: it is made durable by itself */
 };
 
 static int journal_write_batch(struct journal *journal, unsigned index,
@@ -289,7 +290,9 @@ static int journal_write_batch(struct journal *journal, unsigned index,
     ((struct disk_batch *)buf)->crc32c = le32_put(crc);
     uint64_t offset =
         journal->first_blk * BLK_BYTES + index * journal->half_bytes + half->used_bytes;
-    int r = device_write(journal->pool->device, buf, bytes, offset);
+    struct pool *pool = journal->pool;
+    int r = args->is_durable ? pool_write_durable(pool, buf, bytes, offset)
+                             : device_write(pool->device, buf, bytes, offset);
     if (r < 0)
         return r;
     AUTO_LOCK(&journal->lock);
@@ -304,8 +307,10 @@ struct commit
     struct pending old, new;
     unsigned current;
     bool with_old; /* a checkpoint is on its way, and current's batches need the old half's chain */
-    bool is_ordered; /* data is synced before the records are written */
-    bool is_claim;   /* without records, but the last batch is still to be claimed */
+    bool is_ordered;     /* data is synced before the records are written */
+    bool is_data_synced; /* it was: nothing but the batches is left to be made durable */
+    bool has_records;
+    bool is_claim; /* without records, but the last batch is still to be claimed */
     uint64_t durable_seq, last_seq;
 };
 
@@ -319,8 +324,8 @@ static void journal_take(struct journal *journal, struct commit *commit)
     commit->with_old = journal->switching && !journal->linked;
     /* Two batches before one sync: the second would not prove the first. */
     commit->is_ordered = atomic_load(&journal->pending_ordered) || commit->with_old;
-    bool has_records = commit->new.first_seq != 0 || commit->old.first_seq != 0;
-    commit->is_claim = !has_records && journal->unclaimed_data.count > 0;
+    commit->has_records = commit->new.first_seq != 0 || commit->old.first_seq != 0;
+    commit->is_claim = !commit->has_records && journal->unclaimed_data.count > 0;
     if (!commit->is_ordered)
         journal->flying_data = journal->pending_data;
     journal->pending_data.count = 0;
@@ -334,7 +339,7 @@ static void journal_take(struct journal *journal, struct commit *commit)
 static void journal_conclude(struct journal *journal, const struct commit *commit, bool is_durable)
 {
     AUTO_LOCK(&journal->lock);
-    bool wrote_batch = commit->new.first_seq != 0 || commit->old.first_seq != 0 || commit->is_claim;
+    bool wrote_batch = commit->has_records || commit->is_claim;
     if (is_durable && wrote_batch)
         journal->unclaimed_data = journal->flying_data;
     journal->flying_data.count = 0;
@@ -346,7 +351,9 @@ static void journal_conclude(struct journal *journal, const struct commit *commi
 /* Writes what was taken. -EMSGSIZE: only a checkpoint can make it durable. */
 static int journal_write(struct journal *journal, struct commit *commit)
 {
-    struct batch_args args = {.prev_seq = commit->durable_seq, .synced_seq = commit->durable_seq};
+    struct batch_args args = {.prev_seq = commit->durable_seq,
+                              .synced_seq = commit->durable_seq,
+                              .is_durable = commit->is_data_synced};
     if (commit->with_old)
     {
         bool link = commit->new.first_seq != 0;
@@ -385,18 +392,33 @@ static void journal_leave_gap(struct journal *journal, const struct commit *comm
         journal->halves[commit->current ^ 1].has_gap = true;
 }
 
+/* Only the leader syncs through these: what was written before the last of its syncs began is
+ * durable, and the others' syncs only add to that. */
+static int journal_sync(struct journal *journal)
+{
+    device_take_dirty(journal->pool->device);
+    return pool_sync(journal->pool);
+}
+
+static int journal_sync_data(struct journal *journal)
+{
+    return device_take_dirty(journal->pool->device) ? pool_sync(journal->pool) : 0;
+}
+
 /* Syncs and writes what was taken. A claim that does not fit is left out: it only saves time. */
 static int journal_commit_taken(struct journal *journal, struct commit *commit)
 {
     struct pool *pool = journal->pool;
-    bool has_records = commit->new.first_seq != 0 || commit->old.first_seq != 0;
-    if (!has_records && !commit->is_claim)
-        return pool_sync(pool);
-    int r = has_records && commit->is_ordered ? pool_sync(pool) : 0;
+    if (!commit->has_records && !commit->is_claim)
+        return journal_sync(journal);
+    int r = 0;
+    commit->is_data_synced = commit->has_records && commit->is_ordered;
+    if (commit->is_data_synced)
+        r = journal_sync_data(journal);
     if (r < 0)
         return r;
     r = journal_write(journal, commit);
-    if (r == -EMSGSIZE && has_records)
+    if (r == -EMSGSIZE && commit->has_records)
     {
         journal_leave_gap(journal, commit);
         return r;
@@ -408,7 +430,7 @@ static int journal_commit_taken(struct journal *journal, struct commit *commit)
         pool_degrade(pool, POOL_READ_ONLY, "the journal could not be written", r);
         return r;
     }
-    return pool_sync(pool);
+    return commit->is_data_synced ? 0 : journal_sync(journal);
 }
 
 /* One group commit, by its leader. -EMSGSIZE: it takes a checkpoint. */

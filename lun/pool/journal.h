@@ -2,13 +2,13 @@
 /*
  * The journal: records that were applied since the last checkpoint, made durable in groups.
  *
- * Records are appended to memory under the CP gate. A commit syncs the data they speak of, writes
- * them as one batch, and syncs again; many callers share one commit. The journal has two halves.
- * The switch of a checkpoint sends later records to the other half, so that the half before it can
- * be forgotten as a whole when the checkpoint is durable.
+ * Records are appended to memory under the CP gate. A commit syncs the data they speak of, and
+ * writes them as one batch that is durable by itself; many callers share one commit. The journal
+ * has two halves. The switch of a checkpoint sends later records to the other half, so that the
+ * half before it can be forgotten as a whole when the checkpoint is durable.
  *
- * A commit of a few small writes needs one sync instead of two: their records carry checksums of
- * their data, and if the last batch of a journal does not match its data, it counts as torn. The
+ * A commit of a few small writes needs one sync for both: their records carry checksums of their
+ * data, and if the last batch of a journal does not match its data, it counts as torn. The
  * batch after it is written only when its sync has returned, and so proves it (*claims* it). Until
  * then nobody may overwrite such data in place: journal_touch().
  */

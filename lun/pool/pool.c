@@ -67,19 +67,25 @@ void pool_degrade(struct pool *pool, enum pool_health health, const char *what, 
               "%s: %s; data is served as far as it can be read", what, strerror(-err));
 }
 
+/* Counts a sync. The kernel may have dropped what it could not write: asking again would get a lie.
+ */
+static int pool_note_sync(struct pool *pool, int r)
+{
+    atomic_fetch_add_explicit(&pool->sync_count, 1, memory_order_relaxed);
+    if (r == 0)
+        return 0;
+    pool_degrade(pool, POOL_FAILED, "a sync of the device failed", r);
+    return -EIO;
+}
+
 int pool_sync(struct pool *pool)
 {
-    if (pool->is_read_only)
-        return 0;
-    int r = device_sync(pool->device);
-    atomic_fetch_add_explicit(&pool->sync_count, 1, memory_order_relaxed);
-    if (r < 0)
-    {
-        /* The kernel may have dropped what it could not write: asking again would get a lie. */
-        pool_degrade(pool, POOL_FAILED, "a sync of the device failed", r);
-        return -EIO;
-    }
-    return 0;
+    return pool->is_read_only ? 0 : pool_note_sync(pool, device_sync(pool->device));
+}
+
+int pool_write_durable(struct pool *pool, const void *buf, size_t len, uint64_t offset)
+{
+    return pool_note_sync(pool, device_write_durable(pool->device, buf, len, offset));
 }
 
 /* Whether @last_ms lies far enough back for one more event of its kind; then it is now. */
@@ -191,6 +197,7 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     lock_init(&pool->ledger.lock, LOCK_RANK_LEDGER);
     pool->ledger.slack_blks = LEDGER_SLACK_BLKS;
     lock_init(&pool->atomic_lock, LOCK_RANK_ATOMIC);
+    range_hold_init(&pool->group_hold);
     lock_init(&pool->pause_lock, LOCK_RANK_LEAF);
     lock_init(&pool->handle_lock, LOCK_RANK_LEAF);
     lock_init(&pool->job_lock, LOCK_RANK_LEAF);
@@ -223,6 +230,7 @@ static void pool_free(struct pool *pool)
                             &pool->ledger.lock, &pool->atomic_lock, &pool->pause_lock};
     for (size_t i = 0; i < ARRAY_SIZE(locks); i++)
         lock_destroy(locks[i]);
+    range_hold_destroy(&pool->group_hold);
     rwlock_destroy(&pool->cp_gate);
     rwlock_destroy(&pool->catalog_lock);
     struct condition *conditions[] = {&pool->job_wake, &pool->job_idle, &pool->job_stop_wake,

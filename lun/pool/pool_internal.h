@@ -24,6 +24,7 @@
 #include "lun/base/reader.h"
 #include "lun/lun.h"
 #include "lun/map/memo.h"
+#include "lun/map/range.h"
 #include "lun/pool/cache.h"
 #include "lun/pool/device.h"
 #include "lun/pool/format.h"
@@ -289,8 +290,9 @@ struct pool
     struct space *space;
     struct journal *journal;
 
-    uint64_t group_round;     /* counts commands on many LUNs; under management */
-    uint32_t generation;      /* under management + gate */
+    uint64_t group_round;         /* counts commands on many LUNs; under management */
+    struct range_hold group_hold; /* where writes wait for such a command */
+    uint32_t generation;          /* under management + gate */
     _Atomic uint64_t next_id; /* counts under management; a checkpoint reads it under the gate */
     _Atomic uint64_t cp_id;   /* of the checkpoint in the making; changes at the switch */
 
@@ -355,6 +357,8 @@ void pool_degrade(struct pool *pool, enum pool_health health, const char *what, 
 
 /* device_sync() with the rule that a failed one is never retried. */
 MUST_CHECK int pool_sync(struct pool *pool);
+/* device_write_durable(), as a write and a sync: after a failure of either the pool has failed. */
+MUST_CHECK int pool_write_durable(struct pool *pool, const void *buf, size_t len, uint64_t offset);
 
 /* A write found no room: the health says so until there is some again; an event, not too often. */
 void pool_note_full(struct pool *pool, const struct lun_object *lun);

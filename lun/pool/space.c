@@ -87,7 +87,7 @@ void space_set_reserve(struct space *space)
 
 int space_allocate_range(struct device *device, uint64_t len, uint64_t offset)
 {
-    int r = device->ops->allocate(device, len, offset);
+    int r = device_allocate(device, len, offset);
     return r == -EOPNOTSUPP ? 0 : r;
 }
 

@@ -65,6 +65,9 @@ void lun_object_get(struct pool *pool, struct lun_object *lun);
 void lun_object_put(struct pool *pool, struct lun_object *lun);
 
 /* ---- checkpoints; see checkpoint.c */
+/* Before the gate is taken: memory for the pages that are dirty now, which costs more than filling
+ * it. Under cp_lock. */
+MUST_CHECK int catalog_make_room(struct pool *pool);
 MUST_CHECK int catalog_prepare_switch(struct pool *pool, struct tree_op *op);
 void catalog_switch(struct pool *pool, struct tree_op *op);
 MUST_CHECK int catalog_write(struct pool *pool);

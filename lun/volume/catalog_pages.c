@@ -96,9 +96,12 @@ void catalog_object_leave_page(struct pool *pool, struct object *object)
     page_mark_dirty(pool, page);
 }
 
-/* apply() asks this of many objects at once: the buffer is kept. */
+/* apply() asks this of many objects at once, while writes wait: the buffer is kept, and a line is
+ * not encoded for it, as all are alike. */
 static size_t object_len(struct pool *pool, const struct object *object)
 {
+    if (object->kind == DISK_OBJECT_LINE)
+        return sizeof(struct disk_line);
     pool->encoded.len = 0;
     catalog_encode(object, &pool->encoded);
     INVARIANT(!pool->encoded.failed); /* apply() cannot fail */
@@ -137,23 +140,41 @@ struct page_image
     uint64_t blk;
 };
 
+/* Room for the images of @count pages, whose memory has been touched. */
+static int images_grow(struct pool *pool, size_t count)
+{
+    if (count <= pool->page_image_capacity)
+        return 0;
+    struct page_image *images = realloc(pool->page_images, count * sizeof(*images));
+    if (!images)
+        return -ENOMEM;
+    pool->page_images = images;
+    while (pool->page_image_capacity < count)
+    {
+        struct disk_page *disk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+        if (!disk)
+            return -ENOMEM;
+        memset(disk, 0, sizeof(*disk));
+        images[pool->page_image_capacity++] = (struct page_image){.disk = disk};
+    }
+    return 0;
+}
+
+int catalog_make_room(struct pool *pool)
+{
+    uint64_t count;
+    {
+        AUTO_LOCK(&pool->dirty_lock);
+        count = pool->dirty_page_count;
+    }
+    return images_grow(pool, count + count / 8);
+}
+
 int catalog_prepare_switch(struct pool *pool, struct tree_op *op)
 {
-    size_t count = pool->dirty_page_count;
-    if (count > pool->page_image_capacity)
-    {
-        struct page_image *images = realloc(pool->page_images, count * sizeof(*images));
-        if (!images)
-            return -ENOMEM;
-        pool->page_images = images;
-        while (pool->page_image_capacity < count)
-        {
-            struct disk_page *disk = aligned_alloc(BLK_BYTES, BLK_BYTES);
-            if (!disk)
-                return -ENOMEM;
-            images[pool->page_image_capacity++] = (struct page_image){.disk = disk};
-        }
-    }
+    int grown = images_grow(pool, pool->dirty_page_count);
+    if (grown < 0)
+        return grown;
     list_for_each (page, &pool->dirty_pages, struct page, dirty_link)
     {
         struct tree_key key = {.lo = page->number}, end = {.lo = page->number + 1};

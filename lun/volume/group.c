@@ -172,15 +172,18 @@ static void group_drain(struct lun_group *group)
 {
     group->is_drained = true;
     for (size_t i = 0; i < group->count; i++)
-        range_lock_begin(group->luns[i].lun->ranges, &group->luns[i].range, 0, RANGE_ALL);
+        range_hold_ask(&group->pool->group_hold, group->luns[i].lun->ranges, &group->luns[i].range);
     for (size_t i = 0; i < group->count; i++)
-        range_lock_wait(&group->luns[i].range);
+        range_hold_wait(&group->luns[i].range);
 }
 
 static void group_release(struct lun_group *group)
 {
-    for (size_t i = 0; group->is_drained && i < group->count; i++)
-        range_unlock(&group->luns[i].range);
+    if (!group->is_drained)
+        return;
+    for (size_t i = 0; i < group->count; i++)
+        range_hold_leave(&group->luns[i].range);
+    range_hold_end(&group->pool->group_hold);
     group->is_drained = false;
 }
 

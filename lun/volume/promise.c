@@ -394,7 +394,7 @@ static int plan_run(struct plan *plan, const struct promise_delta *deltas, size_
 
 static int promise_allocate(struct pool *pool, uint64_t len, uint64_t offset, struct reason *why)
 {
-    int r = pool->device->ops->allocate(pool->device, len, offset);
+    int r = device_allocate(pool->device, len, offset);
     if (r == -EOPNOTSUPP)
         return reason_set(
             why, -ENOSPC,
@@ -532,7 +532,7 @@ void promise_check_open(struct pool *pool)
         promise_note_broken(pool, NULL, "less space is left than was promised");
     else if (r == 0 && device_bytes < size_bytes)
         promise_note_broken(pool, NULL, "the pool's file or device has shrunk");
-    else if (pool->device->ops->allocate(pool->device, size_bytes, 0) < 0)
+    else if (device_allocate(pool->device, size_bytes, 0) < 0)
         promise_note_broken(
             pool, NULL, "the file system below has no room for all of the pool's file any more");
 }

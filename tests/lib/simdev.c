@@ -190,6 +190,37 @@ static void simdev_do_sync(struct simdev *disk)
     disk->durable_size_bytes = disk->size_bytes;
 }
 
+/* A part of @write becomes one of its own, behind it. */
+static void simdev_split(struct simdev *disk, struct simdev_write *write, uint64_t offset,
+                         uint64_t end)
+{
+    if (offset >= end)
+        return;
+    struct simdev_write *part = malloc(sizeof(*part) + (end - offset));
+    INVARIANT(part != NULL);
+    part->offset = offset;
+    part->len = end - offset;
+    memcpy(part->bytes, write->bytes + (offset - write->offset), part->len);
+    list_insert_between(&part->node, &write->node, write->node.next);
+    disk->unsynced_count++;
+}
+
+/* Syncs bytes [offset, end) and nothing else. */
+static void simdev_do_sync_range(struct simdev *disk, uint64_t offset, uint64_t end)
+{
+    list_for_each_safe (write, &disk->unsynced, struct simdev_write, node)
+    {
+        uint64_t write_end = write->offset + write->len;
+        if (write->offset >= end || write_end <= offset)
+            continue;
+        uint64_t from = max_u64(write->offset, offset), to = min_u64(write_end, end);
+        simdev_image_write(&disk->durable, write->bytes + (from - write->offset), to - from, from);
+        simdev_split(disk, write, write->offset, from);
+        simdev_split(disk, write, to, write_end);
+        simdev_forget(disk, write);
+    }
+}
+
 /* As Linux does: what was dirty counts as clean afterwards, wherever it is. */
 static void simdev_fail_sync(struct simdev *disk)
 {
@@ -343,9 +374,8 @@ static int simdev_writev(struct device *device, struct iovec *iov, int iov_count
     return 0;
 }
 
-static int simdev_sync(struct device *device)
+static int simdev_sync_range(struct simdev *disk, uint64_t offset, uint64_t end, bool is_all)
 {
-    struct simdev *disk = simdev_of(device);
     if (disk->hook)
         disk->hook(disk->hook_opaque, SIMDEV_SYNC, NULL);
     AUTO_LOCK(&disk->lock);
@@ -359,8 +389,27 @@ static int simdev_sync(struct device *device)
         simdev_fail_sync(disk);
         return disk->fault.error;
     }
-    simdev_do_sync(disk);
+    if (is_all)
+        simdev_do_sync(disk);
+    else
+        simdev_do_sync_range(disk, offset, end);
     return 0;
+}
+
+static int simdev_sync(struct device *device)
+{
+    return simdev_sync_range(simdev_of(device), 0, 0, true);
+}
+
+/* A write, and a sync of what it wrote: the power can go, and a fault can hit, at either. */
+static int simdev_write_durable(struct device *device, const void *buf, size_t len, uint64_t offset)
+{
+    struct simdev *disk = simdev_of(device);
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+    int r = simdev_writev(device, &iov, 1, offset);
+    if (r < 0)
+        return r;
+    return simdev_sync_range(disk, offset, offset + len, false);
 }
 
 static int simdev_size(struct device *device, uint64_t *size_bytes)
@@ -489,6 +538,7 @@ struct device *simdev_open(struct simdev *disk)
     static const struct device_ops ops = {
         .read = simdev_read,
         .writev = simdev_writev,
+        .write_durable = simdev_write_durable,
         .sync = simdev_sync,
         .size = simdev_size,
         .grow = simdev_grow,
@@ -501,6 +551,7 @@ struct device *simdev_open(struct simdev *disk)
     INVARIANT(own != NULL);
     own->device.ops = &ops;
     own->device.path = "simdev";
+    own->device.is_dirty = true;
     own->disk = disk;
     AUTO_LOCK(&disk->lock);
     disk->attached++;

@@ -3,9 +3,10 @@
  * A simulated disk: what a struct device gives the engine, with power cuts and faults on demand.
  *
  * It holds two images: what reads see, and what is durable. A write changes the first at once and
- * is kept in a list; a sync brings the list into the second. A power cut keeps, drops or tears (by
- * sectors of 512 bytes) each write of the list. What survives goes in the order of writing, so the
- * last surviving write of a sector wins; a later write may survive without an earlier one.
+ * is kept in a list; a sync brings the list into the second, a durable write only its own bytes (in
+ * all else, as for counts and faults, it is a write and a sync). A power cut keeps, drops or tears
+ * (by sectors of 512 bytes) each write of the list. What survives goes in the order of writing, so
+ * the last surviving write of a sector wins; a later write may survive without an earlier one.
  *
  * The disk outlives its devices: simdev_open() attaches one, device_close() detaches it. Everything
  * is deterministic from the seed, if one thread uses it. All functions are thread-safe.

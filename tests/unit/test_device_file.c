@@ -146,6 +146,49 @@ static void test_vectors(void)
     CU_ASSERT_EQUAL(remove(path), 0);
 }
 
+/* Durable writes are there at once, of any length; whether they last only a power cut could tell.
+ */
+static void test_write_durable(void)
+{
+    struct device *device = open_new();
+    static uint8_t from[300000], to[300000];
+    static const size_t lengths[] = {1, 512, 4096, 65536, 65537, 300000};
+    for (size_t i = 0; i < sizeof(from); i++)
+        from[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
+    {
+        CU_ASSERT_EQUAL(device_write_durable(device, from + i, lengths[i] - i, 4096 * i + i), 0);
+        CU_ASSERT_EQUAL(device_read(device, to, lengths[i] - i, 4096 * i + i), 0);
+        CU_ASSERT_EQUAL(memcmp(from + i, to, lengths[i] - i), 0);
+    }
+    device_close(device);
+    struct device_file_options read_only = {.read_only = true};
+    CU_ASSERT_EQUAL_FATAL(device_file_open(path, &read_only, &device, NULL), 0);
+    CU_ASSERT_EQUAL(device_write_durable(device, from, 512, 0), -EBADF);
+    device_close(device);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
+/* What is to be synced is noted by whatever changes the device, until somebody asks. */
+static void test_dirty(void)
+{
+    struct device *device = open_new();
+    CU_ASSERT_TRUE(device_take_dirty(device)); /* by whoever had it before */
+    CU_ASSERT_FALSE(device_take_dirty(device));
+    uint8_t buf[512] = "data";
+    CU_ASSERT_EQUAL(device_write(device, buf, sizeof(buf), 0), 0);
+    CU_ASSERT_TRUE(device_take_dirty(device));
+    struct iovec iov = {.iov_base = buf, .iov_len = sizeof(buf)};
+    CU_ASSERT_EQUAL(device_writev(device, &iov, 1, 0), 0);
+    CU_ASSERT_TRUE(device_take_dirty(device));
+    CU_ASSERT_EQUAL(device_allocate(device, 4096, 0), 0);
+    CU_ASSERT_TRUE(device_take_dirty(device));
+    CU_ASSERT_EQUAL(device_write_durable(device, buf, sizeof(buf), 0), 0);
+    CU_ASSERT_FALSE(device_take_dirty(device));
+    device_close(device);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
 static void test_size(void)
 {
     struct device *device = open_new();
@@ -181,6 +224,8 @@ static CU_TestInfo device_file_tests[] = {
     {"beyond the end", test_short_file},
     {"a pool cut off", test_cut_pool},
     {"vectors", test_vectors},
+    {"durable writes", test_write_durable},
+    {"what is to be synced", test_dirty},
     {"size, room, holes", test_size},
     {"no file, or not one", test_not_a_file},
     CU_TEST_INFO_NULL,

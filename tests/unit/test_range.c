@@ -70,6 +70,69 @@ static void test_exclusion(void)
     range_table_destroy(table);
 }
 
+/* ---- many tables at once */
+
+enum
+{
+    TABLES = 5
+};
+
+static struct range_table *tables[TABLES];
+static _Atomic unsigned inside[TABLES];
+
+/* Locks some or all of random tables. */
+static void *meet_in_tables(void *opaque)
+{
+    struct rng rng = rng_of((uint64_t)(uintptr_t)opaque);
+    for (unsigned i = 0; i < ROUNDS; i++)
+    {
+        struct range range;
+        unsigned at = (unsigned)rng_below(&rng, TABLES);
+        range_lock(tables[at], &range, 0, rng_percent(&rng, 10) ? RANGE_ALL : 8);
+        collisions += atomic_fetch_add(&inside[at], 1) != 0;
+        if (i % 8 == 0)
+            sched_yield();
+        atomic_fetch_sub(&inside[at], 1);
+        range_unlock(&range);
+    }
+    return NULL;
+}
+
+/* While all are held nobody is in any of them, and afterwards all who waited go on: else the test
+ * hangs. */
+static void test_hold(void)
+{
+    pthread_t threads[THREADS];
+    struct range_hold hold;
+    range_hold_init(&hold);
+    for (unsigned t = 0; t < TABLES; t++)
+        tables[t] = range_table_create();
+    collisions = 0;
+    for (uintptr_t i = 0; i < THREADS; i++)
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[i], NULL, meet_in_tables, (void *)(i + 1)),
+                              0);
+    for (unsigned i = 0; i < ROUNDS / 10; i++)
+    {
+        struct range ranges[TABLES];
+        for (unsigned t = 0; t < TABLES; t++)
+            range_hold_ask(&hold, tables[t], &ranges[t]);
+        for (unsigned t = 0; t < TABLES; t++)
+            range_hold_wait(&ranges[t]);
+        sched_yield();
+        for (unsigned t = 0; t < TABLES; t++)
+            collisions += atomic_load(&inside[t]);
+        for (unsigned t = 0; t < TABLES; t++)
+            range_hold_leave(&ranges[t]);
+        range_hold_end(&hold);
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    CU_ASSERT_EQUAL(collisions, 0);
+    for (unsigned t = 0; t < TABLES; t++)
+        range_table_destroy(tables[t]);
+    range_hold_destroy(&hold);
+}
+
 /* Writers that go on and on do not hold up whoever wants everything. */
 static _Atomic bool is_over;
 
@@ -107,6 +170,7 @@ static void test_fairness(void)
 static CU_TestInfo range_tests[] = {
     {"ranges apart", test_apart},
     {"ranges that meet", test_exclusion},
+    {"many tables at once", test_hold},
     {"all of it, against a stream of writes", test_fairness},
     CU_TEST_INFO_NULL,
 };

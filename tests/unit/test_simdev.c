@@ -165,6 +165,40 @@ static void test_cut_at(void)
     simdev_destroy(disk);
 }
 
+/* A durable write: its own bytes and no others, whatever lay unsynced under it. */
+static void test_write_durable(void)
+{
+    struct simdev *disk = simdev_new(MIB, MIB, 1);
+    struct device *device = simdev_open(disk);
+    uint8_t sector[SECTOR];
+    memset(sector, 2, sizeof(sector));
+    CU_ASSERT_EQUAL(put(device, 1, 4096, 0), 0);
+    CU_ASSERT_EQUAL(put(device, 1, SECTOR, 8192), 0);
+    uint64_t written = simdev_count(disk, SIMDEV_WRITE), synced = simdev_count(disk, SIMDEV_SYNC);
+    CU_ASSERT_EQUAL(device_write_durable(device, sector, SECTOR, 1024), 0);
+    CU_ASSERT_EQUAL(simdev_count(disk, SIMDEV_WRITE) - written, 1);
+    CU_ASSERT_EQUAL(simdev_count(disk, SIMDEV_SYNC) - synced, 1);
+    CU_ASSERT_EQUAL(simdev_unsynced_count(disk), 3); /* what is left of the first on both sides */
+    simdev_cut_power(disk);
+    restart(disk, &device, &keep_none, 1);
+    CU_ASSERT_EQUAL(peek(disk, 1024 - 1), 0);
+    CU_ASSERT_EQUAL(peek(disk, 1024), 2);
+    CU_ASSERT_EQUAL(peek(disk, 1024 + SECTOR - 1), 2);
+    CU_ASSERT_EQUAL(peek(disk, 1024 + SECTOR), 0);
+    CU_ASSERT_EQUAL(peek(disk, 8192), 0);
+
+    CU_ASSERT_EQUAL(put(device, 3, 4096, 0), 0);
+    CU_ASSERT_EQUAL(device_write_durable(device, sector, SECTOR, 512), 0);
+    simdev_cut_power_at(disk, 2); /* between the write and its sync */
+    memset(sector, 4, sizeof(sector));
+    CU_ASSERT_EQUAL(device_write_durable(device, sector, SECTOR, 512), -EIO);
+    restart(disk, &device, &keep_none, 1);
+    CU_ASSERT_EQUAL(peek(disk, 0), 0);
+    CU_ASSERT_EQUAL(peek(disk, 512), 2);
+    device_close(device);
+    simdev_destroy(disk);
+}
+
 static void test_faults(void)
 {
     struct simdev *disk = simdev_new(MIB, MIB, 1);
@@ -343,6 +377,7 @@ static CU_TestInfo simdev_tests[] = {
     {"an unsynced write is torn between sectors", test_crash_tears},
     {"the power goes at a given write or sync", test_cut_at},
     {"each fault does what it says", test_faults},
+    {"durable writes", test_write_durable},
     {"a failed sync loses writes for good", test_failed_sync},
     {"rot flips a bit, growth is not durable before a sync", test_rot_and_grow},
     {"room", test_room},
