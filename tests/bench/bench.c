@@ -2,6 +2,7 @@
 #include "tests/bench/bench.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,18 @@ void bench_print(const char *name, double value)
 {
     printf("%s %.9g\n", name, value);
     fflush(stdout);
+}
+
+static int compare_values(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+double bench_median(double *values, unsigned count)
+{
+    qsort(values, count, sizeof(*values), compare_values);
+    return values[count / 2];
 }
 
 double bench_now(void)
@@ -82,6 +95,32 @@ void bench_pool_remove(const struct bench *bench, const char *name)
     bench_path(bench, name, path, sizeof(path));
     if (unlink(path) < 0)
         bench_fail("removing the pool", -errno, NULL);
+}
+
+double bench_raw_sync_ms(const struct bench *bench)
+{
+    enum
+    {
+        TIMES = 20
+    };
+    char path[BENCH_PATH_MAX];
+    uint8_t buf[BENCH_BLK] = "raw";
+    double took_ms[TIMES];
+    bench_path(bench, "raw-sync", path, sizeof(path));
+    AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        bench_fail(path, -errno, NULL);
+    for (int i = -1; i < TIMES; i++) /* the first one gets the room */
+    {
+        double began = bench_now();
+        if (pwrite(fd, buf, sizeof(buf), 0) != sizeof(buf) || fdatasync(fd) < 0)
+            bench_fail(path, -errno, NULL);
+        if (i >= 0)
+            took_ms[i] = (bench_now() - began) * 1e3;
+    }
+    if (unlink(path) < 0)
+        bench_fail(path, -errno, NULL);
+    return bench_median(took_ms, TIMES);
 }
 
 /* ---- LUNs ---------------------------------------------------------------------------------- */

@@ -54,6 +54,10 @@ __attribute__((noreturn)) void bench_fail(const char *what, int r, const struct 
     } while (0)
 
 void bench_print(const char *name, double value);
+double bench_median(double *values, unsigned count); /* sorts them */
+/* What nothing that is durable can beat: a 4 KiB write in place to a file beside the pools, and
+ * fdatasync(2), in milliseconds; the median of 20. */
+double bench_raw_sync_ms(const struct bench *bench);
 double bench_now(void); /* seconds, monotonic */
 
 /* @full, or a tenth of it when the run is quick. */
@@ -93,6 +97,7 @@ struct load_options
     unsigned write_percent;
     /* Of the LUN's blocks only each @stride-th is touched; 0: each. */
     uint64_t stride;
+    unsigned pause_us; /* of each thread between two requests */
 };
 
 struct load *load_start(struct pool *pool, const char *name, const struct load_options *options);

@@ -35,20 +35,9 @@ static double million_time_delete(struct pool *pool, const char *name)
     return bench_now() - began;
 }
 
-static double million_median(double *values, unsigned count)
-{
-    for (unsigned i = 1; i < count; i++)
-        for (unsigned j = i; j > 0 && values[j - 1] > values[j]; j--)
-        {
-            double larger = values[j - 1];
-            values[j - 1] = values[j];
-            values[j] = larger;
-        }
-    return values[count / 2];
-}
-
 /* Clones of both by turns, then their deletion. */
-static void million_clone_run(struct pool *pool, bool with_clone, bool with_delete)
+static void million_clone_run(const struct bench *bench, struct pool *pool, bool with_clone,
+                              bool with_delete)
 {
     double small_ms[MILLION_CLONES], large_ms[MILLION_CLONES], delete_ms[MILLION_CLONES];
     for (unsigned i = 0; i < MILLION_CLONES; i++)
@@ -60,11 +49,12 @@ static void million_clone_run(struct pool *pool, bool with_clone, bool with_dele
     }
     if (with_clone)
     {
-        bench_print("clone_small_ms", million_median(small_ms, MILLION_CLONES));
-        bench_print("clone_large_ms", million_median(large_ms, MILLION_CLONES));
+        bench_print("clone_small_ms", bench_median(small_ms, MILLION_CLONES));
+        bench_print("clone_large_ms", bench_median(large_ms, MILLION_CLONES));
+        bench_print("clone_raw_sync_ms", bench_raw_sync_ms(bench));
     }
     if (with_delete)
-        bench_print("delete_untouched_ms", million_median(delete_ms, MILLION_CLONES));
+        bench_print("delete_untouched_ms", bench_median(delete_ms, MILLION_CLONES));
 }
 
 /* The longest that an I/O of the source waits while it is cloned ten times; before, without clones,
@@ -151,7 +141,7 @@ void bench_million(const struct bench *bench)
     for (unsigned i = 0; i < bench->runs; i++)
     {
         if (with_clone || with_delete)
-            million_clone_run(pool, with_clone, with_delete);
+            million_clone_run(bench, pool, with_clone, with_delete);
         if (million_wants(bench, "pause"))
             million_pause_run(bench, pool);
         if (million_wants(bench, "sibling"))

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lun/base/checked.h"
 #include "tests/bench/bench.h"
@@ -65,6 +66,8 @@ static void *load_run(void *opaque)
     rng_fill(&rng, buf, sizeof(buf));
     while (!atomic_load(&load->stop))
     {
+        if (load->options.pause_us > 0)
+            usleep(load->options.pause_us);
         uint64_t offset = rng_below(&rng, blks) * stride * BENCH_BLK;
         bool is_write = rng_percent(&rng, load->options.write_percent);
         uint64_t began = load_now_ns();
