@@ -38,6 +38,8 @@ enum
     IO_ZERO_BYTES = 1 << 18,
 };
 
+static uint8_t io_zeros[IO_ZERO_BYTES]; /* nobody writes to it */
+
 /* One piece of a write in progress: bytes [offset, offset + len) of @buf. */
 struct piece
 {
@@ -73,10 +75,12 @@ static int io_begin_window(struct pool *pool, struct line *line, enum space_use 
     space_advance(pool->space, *blk + *got);
     if (want * 2 > *got)
         return 0;
-    AUTO_FREE uint8_t *zeros = calloc(*got, BLK_BYTES);
-    if (zeros)
-        ignore_error(device_write(pool->device, zeros, *got * BLK_BYTES, *blk * BLK_BYTES),
-                     "it only prepares: the write itself tells what is wrong");
+    for (uint64_t at = *blk * BLK_BYTES, end = at + *got * BLK_BYTES, part; at < end; at += part)
+    {
+        part = min_u64(end - at, IO_ZERO_BYTES);
+        if (device_write(pool->device, io_zeros, part, at) < 0)
+            break; /* it only prepares: the write itself tells what is wrong */
+    }
     return 0;
 }
 
@@ -625,12 +629,11 @@ int lun_unmap(struct lun *lun, uint64_t len, uint64_t offset, unsigned flags)
  * and is promised. */
 static int io_zero_reserved(struct lun *lun, uint64_t len, uint64_t offset)
 {
-    static uint8_t zeros[IO_ZERO_BYTES];
     int r = 0;
     while (r == 0 && len > 0)
     {
         size_t part = (size_t)min_u64(len, IO_ZERO_BYTES);
-        r = io_write_pieces(lun, zeros, part, offset, true);
+        r = io_write_pieces(lun, io_zeros, part, offset, true);
         offset += part;
         len -= part;
     }
