@@ -356,6 +356,8 @@ MUST_CHECK int pool_sync(struct pool *pool);
 
 /* A write found no room: the health says so until there is some again; an event, not too often. */
 void pool_note_full(struct pool *pool, const struct lun_object *lun);
+/* There may be space again: the one health that is left again. */
+void pool_note_space(struct pool *pool);
 /* Returns @r, the result of a request to @lun; an event if it is damage, not too often. */
 int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r);
 /* A job met error @r: a line in the log and an event, not too often. */

@@ -44,11 +44,12 @@ static int verb_autogrow_args(struct verb_request *request, struct policy_autogr
     pool_get_info(request->pool, &info);
     if (autogrow->step_bytes > 0)
     {
-        /* A step that is too small would add nothing. */
+        /* A step that is too small would add nothing; that there is no room now says little. */
         int r = pool_grow_dry_run(request->pool, info.size_bytes + autogrow->step_bytes, &bytes,
                                   &request->why);
-        if (r < 0)
+        if (r < 0 && r != -ENOSPC)
             return r;
+        reason_clear(&request->why);
     }
     if (verb_has(request, "autogrow_threshold") && (threshold < 1 || threshold > 99))
         return reason_set(&request->why, -EINVAL, "a pool grows when 1 to 99 percent are used");
