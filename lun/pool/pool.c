@@ -145,7 +145,7 @@ void pool_note_job(struct pool *pool, int r)
     log_warning("background work stopped for now: %s", strerror(-r));
     event_add(pool, "error", "job.stopped", NULL,
               "background work stopped for now: %s; it is tried again; 'lunette job show' lists it",
-              r == -EBADMSG ? "it met damaged metadata" : strerror(-r));
+              strerror(-r));
 }
 
 void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name)

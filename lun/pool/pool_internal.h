@@ -131,7 +131,8 @@ struct line
     _Atomic uint32_t window_blks;            /* how large the next window is: it grows with use */
     _Atomic uint64_t window_blk, window_end; /* where its next data goes: a hint */
     struct list job_link;                    /* in pool->job_lines, under job_lock; or alone */
-    uint32_t scan_birth; /* of a hidden point: where reclaim goes on in the smallest list */
+    _Atomic int job_error; /* work on it met damage, and is not tried again before the next open */
+    uint32_t scan_birth;   /* of a hidden point: where reclaim goes on in the smallest list */
     uint64_t scan_blk;
 };
 
@@ -228,6 +229,7 @@ struct lun_object
     uint8_t uuid[16];
     _Atomic uint64_t size_bytes;
     uint64_t trim_end_bytes;
+    bool trim_failed; /* on damage, likewise; under pool->management */
     uint64_t created_ns;
     uint32_t sector_bytes;
     struct rwlock map_lock; /* LOCK_RANK_MAP */

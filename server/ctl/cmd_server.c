@@ -30,6 +30,7 @@ static const struct field job_fields[] = {
     {"state", "State", FIELD_TEXT, false},
     {"done_bytes", "Done", FIELD_BYTES, false},
     {"total_bytes", "Total", FIELD_BYTES, false},
+    {"problem", "Problem", FIELD_TEXT, false},
     {0},
 };
 
