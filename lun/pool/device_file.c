@@ -20,6 +20,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
+#include "lun/base/size_text.h"
 #include "lun/pool/device.h"
 
 enum
@@ -303,8 +304,8 @@ int device_file_open(const char *path, const struct device_file_options *options
     {
         int r = device_file_grow(&file->device, options->size_bytes);
         if (r < 0)
-            return reason_set(why, r, "cannot make '%s' %llu bytes large: %s", path,
-                              (unsigned long long)options->size_bytes, strerror(-r));
+            return reason_set(why, r, "cannot make '%s' %s large: %s", path,
+                              size_text(options->size_bytes).text, strerror(-r));
     }
     *device = &take_ptr(&file)->device;
     return 0;

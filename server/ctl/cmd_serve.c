@@ -505,11 +505,23 @@ static enum ctl_exit serve_set_mode(const struct serve *serve)
     return ctl_refuse(serve->in, text, NULL);
 }
 
-/* In the foreground this process becomes nbdkit, so a grandchild waits for the socket. */
-static void serve_set_mode_later(const struct serve *serve, uint64_t timeout_ms)
+/* With their real ports: what was asked for may be port 0. */
+static void serve_print_portals(const json_t *status)
 {
-    if (!serve->config->nbd_socket || serve->config->nbd_mode == 0)
+    size_t i;
+    json_t *portal;
+    json_array_foreach(json_object_get(status, "iscsi_portals"), i, portal)
+        printf("iSCSI:      %s\n", json_string_value(portal));
+    fflush(stdout);
+}
+
+/* In the foreground this process becomes nbdkit, so a grandchild waits until it answers. */
+static void serve_finish_later(const struct serve *serve, uint64_t timeout_ms)
+{
+    bool sets_mode = serve->config->nbd_socket && serve->config->nbd_mode != 0;
+    if (!sets_mode && serve->config->iscsi_portals.count == 0)
         return;
+    fflush(stdout);
     pid_t server = getpid(), child = fork();
     if (child > 0)
         waitpid(child, NULL, 0);
@@ -523,7 +535,10 @@ static void serve_set_mode_later(const struct serve *serve, uint64_t timeout_ms)
     {
         AUTO_JSON json_t *status = serve_ask(serve);
         if (status)
+        {
+            serve_print_portals(status);
             _exit((int)serve_set_mode(serve));
+        }
         nanosleep(&pause, NULL);
     }
     _exit(CTL_REFUSED); /* the server says itself what is wrong with it */
@@ -553,9 +568,12 @@ static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t tim
     if (option_flag(serve->in, "json"))
         table_print_json(stdout, status);
     else
+    {
         printf("Serving pool %s, process %" PRIu64 ".\nNBD:        %s\nManagement: %s\n",
                json_string_value(json_object_get(status, "pool")), ctl_get(status, "pid"),
                serve->nbd_uri, serve->config->mgmt_socket);
+        serve_print_portals(status);
+    }
     return CTL_DONE;
 }
 
@@ -582,7 +600,7 @@ enum ctl_exit ctl_serve(struct invocation *in)
         return status;
     if (option_flag(in, "foreground"))
     {
-        serve_set_mode_later(&serve, timeout_ms);
+        serve_finish_later(&serve, timeout_ms);
         return serve_exec(&serve);
     }
     return serve_in_background(&serve, timeout_ms);

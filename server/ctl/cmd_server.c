@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
 #include "server/units.h"
 
@@ -24,14 +25,10 @@ static const struct field event_fields[] = {
 };
 
 static const struct field job_fields[] = {
-    {"id", "Id", FIELD_COUNT, false},
-    {"kind", "Kind", FIELD_TEXT, false},
-    {"subject", "Subject", FIELD_TEXT, false},
-    {"state", "State", FIELD_TEXT, false},
-    {"done_bytes", "Done", FIELD_BYTES, false},
-    {"total_bytes", "Total", FIELD_BYTES, false},
-    {"problem", "Problem", FIELD_TEXT, false},
-    {0},
+    {"id", "Id", FIELD_COUNT, false},           {"kind", "Kind", FIELD_TEXT, false},
+    {"subject", "Subject", FIELD_TEXT, false},  {"state", "State", FIELD_TEXT, false},
+    {"done_bytes", "Done", FIELD_BYTES, false}, {"total_bytes", "Total", FIELD_BYTES, false},
+    {"problem", "Problem", FIELD_TEXT, false},  {0},
 };
 
 static const struct field status_fields[] = {
@@ -121,7 +118,8 @@ static int job_progress_cb(void *opaque, const json_t *progress)
         return 0;
     json_array_foreach(json_object_get(progress, "jobs"), i, job) sum_bytes +=
         ctl_get(job, "done_bytes");
-    fprintf(stderr, "\r%zu jobs, %s done\033[K", i, units_format_bytes(sum_bytes, 'h', done));
+    fprintf(stderr, "\r%zu job%s, %s done\033[K", i, plural_s(i),
+            units_format_bytes(sum_bytes, 'h', done));
     return 0;
 }
 

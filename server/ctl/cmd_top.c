@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
 #include "server/units.h"
 
@@ -254,8 +255,8 @@ static enum ctl_exit top_print_screen(const struct invocation *in, json_t *resul
         read_bytes += ctl_get(row, "read_bps");
         write_bytes += ctl_get(row, "write_bps");
     }
-    printf("\033[H\033[J%zu LUNs: %ju reads/s of %s, %ju writes/s of %s.  q quits.\n\n",
-           json_array_size(luns), (uintmax_t)read_iops,
+    printf("\033[H\033[J%zu LUN%s: %ju reads/s of %s, %ju writes/s of %s.  q quits.\n\n",
+           json_array_size(luns), plural_s(json_array_size(luns)), (uintmax_t)read_iops,
            units_format_bytes(read_bytes, 'h', read_bps), (uintmax_t)write_iops,
            units_format_bytes(write_bytes, 'h', write_bps));
     lines = lines > TOP_LINES_AROUND + 1 ? lines - TOP_LINES_AROUND : 1;

@@ -23,7 +23,7 @@ static const struct field volume_fields[] = {
     {"reserved_bytes", "Reserved", FIELD_BYTES, true},
     {"clone_volume", "Clone", FIELD_TEXT, true},
     {"needed_bytes", "Still needed of the pool", FIELD_BYTES, true},
-    {"savings_ratio", "Mapped:used", FIELD_RATIO, true},
+    {"savings_ratio", "Savings", FIELD_RATIO, true},
     {"qtrees", "Qtrees", FIELD_COUNT, true},
     {"snapshots", "Snapshot count", FIELD_COUNT, true},
     {"full_policy", "When full", FIELD_TEXT, true},
@@ -370,10 +370,10 @@ enum ctl_exit ctl_volume_split_estimate(struct invocation *in)
         table_print_json(stdout, result);
         return CTL_DONE;
     }
-    printf("Splitting %s from %s takes no space: its %" PRIu64 " LUNs go on sharing %s with "
+    printf("Splitting %s from %s takes no space: its %" PRIu64 " LUN%s on sharing %s with "
            "others.\nCopies of all of that would take as much again; %s are available.\n",
            in->args[0], json_string_value(json_object_get(result, "parent")),
-           ctl_get(result, "luns"),
+           ctl_get(result, "luns"), ctl_get(result, "luns") == 1 ? " goes" : "s go",
            units_format_bytes(ctl_get(result, "shared_bytes"), 'h', shared),
            units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
     return CTL_DONE;

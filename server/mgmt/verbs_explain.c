@@ -92,9 +92,8 @@ static void explain_pool(struct explanation *explanation, const struct pool_info
     explain_say(explanation, "So %s are available to everybody else.",
                 explain_bytes(info->available_bytes, available));
     if (info->dying_count)
-        explain_say(explanation,
-                    "%" PRIu64 " deletes are still giving space back in the background.",
-                    info->dying_count);
+        explain_say(explanation, "%" PRIu64 " delete%s still giving space back in the background.",
+                    info->dying_count, info->dying_count == 1 ? " is" : "s are");
 }
 
 static int explain_compare_held(const void *a, const void *b)

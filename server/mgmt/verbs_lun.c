@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
@@ -135,7 +136,7 @@ int verb_lun_show(struct verb_request *request)
     size_t count;
     const char *name = verb_string(request, "name");
     struct lun_info one;
-    if (name && strchr(name, '@'))
+    if (name && (strchr(name, '@') || verb_bool(request, "exact")))
     {
         int r = lun_get_info(request->pool, name, &one, &request->why);
         json_t *array = json_array();
@@ -373,9 +374,9 @@ static int verb_refuse_delete(struct verb_request *request, const struct lun_inf
                           list->name, count - 1, count == 2 ? "" : "s", list->name);
     if (open > 0 && !verb_bool(request, "force"))
         return reason_set(&request->why, -EBUSY,
-                          "%u clients have LUN \"%s\" or a snapshot of it open: close them, or "
+                          "LUN \"%s\" or a snapshot of it is open by %u client%s: close them, or "
                           "lunette lun delete %s --force",
-                          open, list->name, list->name);
+                          list->name, open, plural_s(open), list->name);
     return 0;
 }
 
@@ -388,8 +389,8 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
         r = reason_set(&request->why, -ENOENT, "there is no LUN \"%s\"", name);
     if (r == 0)
         r = verb_refuse_delete(request, list, count);
-    if (r < 0)
-        return r;
+    if (r < 0 || verb_bool(request, "only_check"))
+        return r; /* what it frees is not always worth the walk */
     AUTO_FREE const char **names = calloc(count, sizeof(*names));
     if (!names)
         return -ENOMEM;
@@ -456,7 +457,7 @@ int verb_lun_delete(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
     verb_await_close(request, name);
-    if (verb_bool(request, "dry_run"))
+    if (verb_bool(request, "dry_run") || verb_bool(request, "only_check"))
         return verb_plan_delete(request, name);
     return lun_delete(request->pool, name, verb_bool(request, "with_snapshots"),
                       verb_force_flag(request), &request->why);

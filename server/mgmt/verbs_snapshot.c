@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
@@ -245,8 +246,8 @@ int verb_snapshot_delete(struct verb_request *request)
     if (r < 0)
         return r;
     if (info.open_handles > 0 && !verb_bool(request, "force"))
-        return reason_set(&request->why, -EBUSY, "%u clients have \"%s\" open", info.open_handles,
-                          name);
+        return reason_set(&request->why, -EBUSY, "\"%s\" is open by %u client%s", name,
+                          info.open_handles, plural_s(info.open_handles));
     return verb_show_freed(request, (const char *const *)&name, 1);
 }
 
@@ -287,8 +288,8 @@ static int verb_plan_restore(struct verb_request *request)
     if (r < 0)
         return r;
     if (now.open_handles > 0 && !verb_bool(request, "force"))
-        return reason_set(&request->why, -EBUSY, "%u clients have LUN \"%s\" open",
-                          now.open_handles, lun);
+        return reason_set(&request->why, -EBUSY, "LUN \"%s\" is open by %u client%s", lun,
+                          now.open_handles, plural_s(now.open_handles));
     r = verb_count_lost(request, name, lun, &changed_bytes);
     if (r < 0)
         return r;

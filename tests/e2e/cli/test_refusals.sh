@@ -96,6 +96,19 @@ refused 1 "" lun resize none 1G
 refused 1 "LUN 'a' has 1 snapshot; 'lunette lun delete a --with-snapshots'" lun delete a --dry-run
 refused 1 "with-snapshots" lun delete a
 refused 1 "" lun delete none
+# All or none: what may go stays when something else may not.
+ok lun create b 64M
+refused 1 "cannot delete LUN none: " lun delete b none --yes
+refused 1 "cannot delete LUN a: " lun delete b a --yes
+refused 2 "b is named twice" lun delete b b --yes
+json luns.0.name b lun show b
+ok lun delete b
+refused 1 "LUN 'a' has no snapshot 'none'; 'lunette snapshot show a'" lun export a@none "$work/file.raw"
+refused 1 "LUN 'a' has no snapshot 'none'" lun export a@none..a "$work/file.raw"
+refused 1 "LUN 'a' has no snapshot 'none'" lun export a@s..a@none "$work/file.raw" --dry-run
+refused 1 "there is no LUN or snapshot 'none'" lun export none "$work/file.raw"
+refused 1 "there is no LUN or snapshot 'a*'" lun export 'a*' "$work/file.raw"
+[[ ! -e $work/file.raw ]] || fail "an export that was refused left a file"
 refused 1 "" lun comment none text
 refused 1 "" lun comment a "$(printf 'x%.0s' {1..200})"
 refused 1 "cannot create snapshot a@s: " snapshot create a@s
@@ -125,6 +138,7 @@ exec 5>"$work/go"
 echo "write -P 1 0 64k" >&5
 until [[ $("$lunette" lun show a --json | "$probe" json luns.0.open) -gt 0 ]]; do :; done
 refused 1 "" lun delete a --with-snapshots
+[[ $engine != lun ]] || refused 1 "is open by 1 client: " lun delete a --with-snapshots --dry-run
 refused 1 "" lun delete a --with-snapshots --dry-run
 refused 1 "" snapshot restore a@s
 ok lun delete a --with-snapshots --force
