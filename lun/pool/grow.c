@@ -116,6 +116,11 @@ static int grow_take(struct grow *grow, struct reason *why)
                           "'lunette pool grow' without a size",
                           pool->path, size_text(grow->device_bytes).text,
                           size_text(grow->size_bytes).text);
+    if (r == -EFBIG)
+        return reason_set(why, r,
+                          "pool '%s' cannot be grown to %s: its file system has no files of that "
+                          "size",
+                          pool->path, size_text(grow->size_bytes).text);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be grown to %s: %s", pool->path,
                           size_text(grow->size_bytes).text, strerror(-r));

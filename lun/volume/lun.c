@@ -527,9 +527,9 @@ static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t
         return r;
     if (size_bytes < old_bytes && !(flags & LUN_FORCE))
         return reason_set(why, -EPERM,
-                          "shrinking LUN '%s' from %" PRIu64 " to %" PRIu64
-                          " bytes would cut off data beyond; --force does it",
-                          lun->name, old_bytes, size_bytes);
+                          "shrinking LUN '%s' from %s to %s would cut off data beyond; --force "
+                          "does it",
+                          lun->name, size_text(old_bytes).text, size_text(size_bytes).text);
     if (size_bytes < old_bytes)
         r = lun_check_unlocked(pool, lun, why);
     if (r < 0)

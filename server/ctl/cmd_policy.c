@@ -84,7 +84,7 @@ static enum ctl_exit policy_put_percent(const struct invocation *in, json_t *arg
                                         const char *option)
 {
     struct reason why;
-    char text[16];
+    char text[16], said[sizeof(why.text) + 64];
     uint64_t percent;
     const char *given = option_text(in, option);
     if (!given)
@@ -93,7 +93,10 @@ static enum ctl_exit policy_put_percent(const struct invocation *in, json_t *arg
     snprintf(text, sizeof(text), "%.*s", (int)(len > 0 && given[len - 1] == '%' ? len - 1 : len),
              given);
     if (units_parse_number(text, 1, 99, &percent, &why) < 0)
-        return ctl_usage(in, why.text);
+    {
+        snprintf(said, sizeof(said), "--%s: %s", option, why.text);
+        return ctl_usage(in, said);
+    }
     ctl_put(args, key, proto_json_uint(percent));
     return CTL_DONE;
 }

@@ -82,7 +82,10 @@ static enum ctl_exit pool_read_create(const struct invocation *in,
     enum ctl_exit status = CTL_DONE;
     const char *size = NULL, *journal = option_text(in, "journal");
     bool given = in->arg_count > 1 || option_text(in, "size");
-    if (given || !pool_is_block_device(in->args[0]))
+    if (!given && !pool_is_block_device(in->args[0]))
+        return ctl_usage(
+            in, "a pool in a file needs a SIZE; only on a block device may it be left out");
+    if (given)
         size = ctl_arg_or_option(in, 1, "size", &status);
     *options = (struct pool_create_options){.name = option_text(in, "name"),
                                             .preallocate = option_flag(in, "preallocate"),

@@ -430,11 +430,24 @@ static enum ctl_exit serve_check_folder(const struct serve *serve)
     return ctl_refuse(serve->in, text, "export LUNETTE_SOCKET=FOLDER/mgmt.sock, a folder of yours");
 }
 
+/* The rest of what may be wrong with it nbdkit's process says, which opens it. */
+static enum ctl_exit serve_check_pool(const struct serve *serve)
+{
+    char text[512];
+    const char *path = serve->config->pool_path;
+    if (access(path, F_OK) == 0 || errno != ENOENT)
+        return CTL_DONE;
+    snprintf(text, sizeof(text), "there is no pool %.400s", path);
+    return ctl_refuse(serve->in, text, "lunette pool create PATH SIZE");
+}
+
 static enum ctl_exit serve_check_free(const struct serve *serve)
 {
     struct client client;
     char text[256];
-    enum ctl_exit status = serve_check_folder(serve);
+    enum ctl_exit status = serve_check_pool(serve);
+    if (status == CTL_DONE)
+        status = serve_check_folder(serve);
     if (status != CTL_DONE)
         return status;
     if (client_connect(&client, serve->config->mgmt_socket, NULL) == 0)

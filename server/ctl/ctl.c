@@ -257,6 +257,12 @@ enum ctl_exit ctl_put_moment(const struct invocation *in, json_t *args, const ch
                  option, text);
         return ctl_usage(in, said);
     }
+    /* A lease that is over would delete at once, and a lock that is over keeps nothing. */
+    if (seconds != 0 && seconds < (uint64_t)time(NULL))
+    {
+        snprintf(said, sizeof(said), "--%s: %.100s is over", option, text);
+        return ctl_usage(in, said);
+    }
     ctl_put(args, key, proto_json_uint(seconds));
     return CTL_DONE;
 }

@@ -48,18 +48,33 @@ static struct lun_attributes verb_attributes(const struct verb_request *request)
                                    .group = verb_string(request, "group")};
 }
 
+/* What a write to LUN @name finds: in its volume, if it is in one. */
+static uint64_t verb_available_bytes(struct verb_request *request, const char *name,
+                                     const struct pool_info *pool)
+{
+    struct volume_info info;
+    char volume[LUN_NAME_MAX + 1];
+    if (strncmp(name, "/vol/", 5) == 0)
+        name += 5;
+    snprintf(volume, sizeof(volume), "%.*s", (int)strcspn(name, "/"), name);
+    bool is_in_one = strchr(name, '/') && volume_get_info(request->pool, volume, &info, NULL) == 0;
+    return is_in_one ? info.available_bytes : pool->available_bytes;
+}
+
 /* What is taken of the pool's free space by a promise, beside what was before. */
-static int verb_say_space(struct verb_request *request, const struct pool_info *before)
+static int verb_say_space(struct verb_request *request, const struct pool_info *before,
+                          const char *name)
 {
     struct pool_info after;
     pool_get_info(request->pool, &after);
     uint64_t promised_bytes = after.promised_bytes > before->promised_bytes
                                   ? after.promised_bytes - before->promised_bytes
                                   : 0;
-    return json_object_update_new(request->result,
-                                  json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
-                                            (json_int_t)promised_bytes, "available_bytes",
-                                            (json_int_t)after.available_bytes)) == 0
+    return json_object_update_new(
+               request->result,
+               json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
+                         (json_int_t)promised_bytes, "available_bytes",
+                         (json_int_t)verb_available_bytes(request, name, &after))) == 0
                ? 0
                : -ENOMEM;
 }
@@ -93,7 +108,7 @@ int verb_lun_create(struct verb_request *request)
     request->result = json_pack(
         "{s:s, s:I, s:b, s:b}", "name", args.name, "size_bytes", (json_int_t)args.size_bytes,
         "reserved", args.attributes.is_reserved, "dry_run", verb_bool(request, "dry_run"));
-    return request->result ? verb_say_space(request, &before) : -ENOMEM;
+    return request->result ? verb_say_space(request, &before, args.name) : -ENOMEM;
 }
 
 int verb_lun_attributes(struct verb_request *request)
@@ -219,7 +234,7 @@ int verb_lun_clone(struct verb_request *request)
     request->result = json_pack("{s:s, s:s}", "source", args.source, "name", args.name);
     if (!request->result)
         return -ENOMEM;
-    r = verb_say_space(request, &before);
+    r = verb_say_space(request, &before, args.name);
     return r < 0 ? r : verb_say_clone(request, &source, count);
 }
 

@@ -171,15 +171,29 @@ static int verb_list_lun_snapshots(struct verb_request *request, const char *nam
     return r;
 }
 
+/* The one that is "LUN@SNAPSHOT". */
+static int verb_add_lun_snapshot(struct verb_request *request, const char *name, json_t *array)
+{
+    struct lun_info info;
+    int r = lun_get_info(request->pool, name, &info, &request->why);
+    if (r < 0)
+        return r;
+    json_t *snapshot = view_lun(&info);
+    verb_put_consistency(snapshot);
+    return json_array_append_new(array, snapshot) == 0 ? 0 : -ENOMEM;
+}
+
 int verb_snapshot_show(struct verb_request *request)
 {
     const char *name = verb_string(request, "lun");
     bool is_volume = name && verb_is_volume(request, name);
     json_t *array = json_array();
     int r = 0;
-    if (!name || is_volume)
+    if (name && strchr(name, '@'))
+        r = verb_add_lun_snapshot(request, name, array);
+    else if (!name || is_volume)
         r = verb_list_volume_snapshots(request, name, array);
-    if (r == 0 && !is_volume)
+    if (r == 0 && !is_volume && !(name && strchr(name, '@')))
         r = verb_list_lun_snapshots(request, name, array);
     request->result = view_listing("snapshots", array);
     return request->result ? r : -ENOMEM;

@@ -12,6 +12,13 @@ refused 2 "needs a word behind it" snapshot
 refused 2 "needs NAME SIZE" lun create
 refused 2 "needs NAME SIZE" lun create a
 refused 2 "not a size" lun create a lots
+refused 2 '"-1G" reads as an option' lun resize a -1G
+refused 2 "a pool in a file needs a SIZE" pool create "$pool"
+refused 2 "--expire: 2020-01-01 is over" lun create a 1G --expire 2020-01-01
+refused 2 "--lock-until: 2020-01-01T10:00 is over" lun create a 1G --lock-until 2020-01-01T10:00
+refused 2 "--until: 2020-01-01 is over" snapshot lock a@s --until 2020-01-01
+refused 2 "--autogrow-threshold: 101 is outside 1 to 99" pool modify --autogrow-threshold 101
+refused 2 '"lun fly" is no command' help lun fly
 refused 2 "no such option" lun create a 1G --sise 1
 refused 2 "twice" lun create a 1G --size 1G
 refused 2 "same thing twice" lun create a 1G --size 2G
@@ -43,6 +50,9 @@ for command in "lun show" "pool show" "df" "tree" "event show" "job show" "serve
     [[ $err == *"try: lunette serve"* ]] || fail "$command gives no way out: $err"
 done
 refused 3 "no server answers on /nonexistent/x" lun show --socket /nonexistent/x
+[[ $err == *"--socket or LUNETTE_SOCKET names another"* ]] || fail "not how to name a socket: $err"
+refused 1 "there is no pool $work/none" serve --pool "$work/none" --plugin "$plugin"
+[[ $err == *"try: lunette pool create"* ]] || fail "no hint: $err"
 refused 3 "no server answers" server status --wait 1ms
 
 # ---- refused: 1 ----
@@ -91,7 +101,7 @@ refused 1 "" lun clone a 'x%d%d' --count 2
 refused 1 "" lun clone a 'x%s' --count 2
 refused 1 "" lun rename none b
 refused 1 "" lun rename a a/b
-refused 1 "" lun resize a 32M
+[[ $engine != lun ]] || refused 1 "from 64 MiB to 32 MiB would cut off" lun resize a 32M
 refused 1 "" lun resize none 1G
 refused 1 "LUN 'a' has 1 snapshot; 'lunette lun delete a --with-snapshots'" lun delete a --dry-run
 refused 1 "with-snapshots" lun delete a
@@ -123,6 +133,12 @@ refused 1 "" pool dump nonsense
 refused 1 "never shrinks" pool grow 1M
 refused 1 "never shrinks" pool grow 1M --dry-run
 [[ $engine != lun ]] || refused 1 "adds no allocation group" pool grow +1M --dry-run
+[[ $engine != lun ]] || refused 1 "a maximum of 1 MiB lets it grow no more" \
+    pool modify --autogrow-step 1G --autogrow-max 1M
+[[ $engine != lun ]] || refused 1 "cannot be grown to " pool grow 8000P
+json snapshots.0.name a@s snapshot show a@s
+json count 1 snapshot show a@s
+refused 1 "LUN 'a' has no snapshot 'none'" snapshot show a@none
 refused 1 "there is no job 77" job cancel 77
 refused 1 "" lun attach none
 refused 1 "" lun attach a..none

@@ -78,9 +78,14 @@ pid_file = $work/conf.pid
 plugin = $plugin
 END
 checks=$((checks + 1))
-run serve --conf "$work/lunette.conf"
-[[ $status == 1 && $err == *"$work/none"*"nbdkit refused, as it says above"* ]] ||
-    fail "a pool that is not there: $status $err"
+refused 1 "there is no pool $work/none" serve --conf "$work/lunette.conf"
+if [[ $engine == lun ]]; then
+    head -c 100000 /dev/zero >"$work/nothing"
+    run serve --conf "$work/lunette.conf" --pool "$work/nothing"
+    [[ $status == 1 && $err == *"$work/nothing"*"nbdkit refused, as it says above"* ]] ||
+        fail "a file that is no pool: $status $err"
+    [[ $err != *"$work/nothing"*"$work/nothing"* ]] || fail "says it twice: $err"
+fi
 ok serve --conf "$work/lunette.conf" --pool "$pool"
 export LUNETTE_SOCKET=$work/conf.sock
 background=$(<"$work/conf.pid")
