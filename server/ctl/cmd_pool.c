@@ -107,7 +107,7 @@ static bool pool_create_destroys(const char *path, struct pool_create_options op
 
 enum ctl_exit ctl_pool_create(struct invocation *in)
 {
-    struct pool_create_options options;
+    struct pool_create_options options = {0};
     struct reason why = {.text = ""};
     char text[UNITS_TEXT_MAX];
     const char *path = in->args[0];

@@ -33,6 +33,7 @@ enum
     SERVE_ARGS_MAX = 128,
     SERVE_POLL_MS = 10,
     SERVE_WAIT_MS = 60000,
+    SERVE_DYING_MS = 1000,
 };
 
 static const char serve_default_conf[] = "/etc/lunette/lunette.conf";
@@ -394,6 +395,21 @@ static enum ctl_exit serve_build(struct serve *serve)
 
 /* ---- starting ------------------------------------------------------------------------------ */
 
+/* Whether nobody listens on the socket any more. One that was killed may take a moment to end. */
+static bool serve_is_left(const struct sockaddr_un *address)
+{
+    const struct timespec pause = {.tv_nsec = SERVE_POLL_MS * 1000000L};
+    for (unsigned waited_ms = 0; waited_ms < SERVE_DYING_MS; waited_ms += SERVE_POLL_MS)
+    {
+        AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+            errno == ECONNREFUSED)
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 /* nbdkit leaves its socket behind when it is killed, and refuses to start then. */
 static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
 {
@@ -406,9 +422,7 @@ static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
     if (strlen(path) >= sizeof(address.sun_path) || !S_ISSOCK(there.st_mode))
         return ctl_refuse(serve->in, "the path for the NBD socket is something else already", NULL);
     memcpy(address.sun_path, path, strlen(path) + 1);
-    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 &&
-        errno == ECONNREFUSED)
+    if (serve_is_left(&address))
     {
         unlink(path);
         return CTL_DONE;
@@ -593,14 +607,13 @@ static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t tim
 enum ctl_exit ctl_serve(struct invocation *in)
 {
     CLEANUP(serve_destroy) struct serve serve = {.in = in};
-    struct reason why;
     uint64_t timeout_ms = SERVE_WAIT_MS;
-    const char *timeout = option_text(in, "wait");
-    if (timeout && units_parse_ms(timeout, &timeout_ms, &why) < 0)
-        return ctl_usage(in, why.text);
+    enum ctl_exit status = ctl_duration(in, "wait", &timeout_ms);
+    if (status != CTL_DONE)
+        return status;
     if (option_flag(in, "foreground") && option_flag(in, "background"))
         return ctl_usage(in, "--foreground or --background, not both");
-    enum ctl_exit status = serve_load(&serve);
+    status = serve_load(&serve);
     if (status == CTL_DONE)
         status = serve_apply_options(&serve);
     if (status == CTL_DONE)

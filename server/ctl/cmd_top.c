@@ -370,18 +370,16 @@ static enum ctl_exit top_run(const struct invocation *in, struct client *client,
 /* CTL_USAGE has been said. */
 static enum ctl_exit top_options_get(const struct invocation *in, struct top_options *options)
 {
-    struct reason why;
     struct table_options table;
-    const char *interval = option_text(in, "interval");
     bool is_terminal = isatty(STDOUT_FILENO) && isatty(STDIN_FILENO);
     *options = (struct top_options){.interval_ms = TOP_INTERVAL_MS};
     enum ctl_exit status = ctl_table_options(in, top_fields, &table);
     if (status == CTL_DONE)
         status = ctl_number(in, "count", 1, TOP_COUNT_MAX, &options->count);
+    if (status == CTL_DONE)
+        status = ctl_duration(in, "interval", &options->interval_ms);
     if (status != CTL_DONE)
         return status;
-    if (interval && units_parse_ms(interval, &options->interval_ms, &why) < 0)
-        return ctl_usage(in, why.text);
     if (options->interval_ms < TOP_INTERVAL_MS_MIN || options->interval_ms > TOP_INTERVAL_MS_MAX)
         return ctl_usage(in, "--interval is 100ms to 1h");
     options->is_screen = is_terminal && options->count == 0 && !table.json;

@@ -218,11 +218,13 @@ static void import_undo(const struct import *import)
 {
     AUTO_JSON json_t *result = NULL;
     const struct invocation *in = import->in;
-    bool keeps = option_flag(in, "keep") || option_text(in, "resume");
-    if (!import->is_new || keeps)
+    /* Without a note of how far it is, the same command would find the LUN in its way. */
+    const char *resume = option_text(in, "resume");
+    bool goes_on = resume && access(resume, F_OK) == 0;
+    if (!import->is_new || option_flag(in, "keep") || goes_on)
     {
-        fprintf(stderr, "lunette: LUN %s was left as it is%s%s\n", import->name,
-                option_text(in, "resume") ? "; go on with the same command" : "", "");
+        fprintf(stderr, "lunette: LUN %s was left as it is%s\n", import->name,
+                goes_on ? "; go on with the same command" : "");
         return;
     }
     json_t *args = json_pack("{s:s, s:b}", "name", import->name, "force", 1);

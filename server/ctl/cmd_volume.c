@@ -71,17 +71,15 @@ static enum ctl_exit volume_put_guarantee(const struct invocation *in, json_t *a
 /* The options that create and modify share. */
 static enum ctl_exit volume_put_options(const struct invocation *in, json_t *args)
 {
-    struct reason why;
-    uint64_t pause_ms;
-    const char *pause = option_text(in, "pause");
+    uint64_t pause_ms = 0;
     enum ctl_exit status = volume_put_guarantee(in, args);
     if (status == CTL_DONE)
         status = ctl_put_moment(in, args, "locked_until", "lock-until");
+    if (status == CTL_DONE)
+        status = ctl_duration(in, "pause", &pause_ms);
     if (status != CTL_DONE)
         return status;
-    if (pause && units_parse_ms(pause, &pause_ms, &why) < 0)
-        return ctl_usage(in, why.text);
-    if (pause)
+    if (option_text(in, "pause"))
         ctl_put(args, "pause_ms", proto_json_uint(pause_ms));
     ctl_put_text(args, "full_policy", option_text(in, "when-full"));
     ctl_put_text(args, "comment", option_text(in, "comment"));

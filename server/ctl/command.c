@@ -219,6 +219,8 @@ int command_parse(int argc, const char **argv, struct invocation *in, struct rea
 {
     *in = (struct invocation){0};
     int globals = command_skip_globals(argc, argv), used;
+    if (globals == argc && argc > 0 && argv[argc - 1][0] == '-')
+        return reason_set(why, -EINVAL, "no command given, only the option %s", argv[argc - 1]);
     if (globals == argc)
         return reason_set(why, -EINVAL, "no command given");
     in->command = command_find(argc - globals, argv + globals, &used);

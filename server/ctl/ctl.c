@@ -210,6 +210,17 @@ enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t
     return ctl_usage(in, said);
 }
 
+enum ctl_exit ctl_duration(const struct invocation *in, const char *name, uint64_t *ms)
+{
+    struct reason why;
+    const char *text = option_text(in, name);
+    char said[sizeof(why.text) + 64];
+    if (!text || units_parse_ms(text, ms, &why) == 0)
+        return CTL_DONE;
+    snprintf(said, sizeof(said), "--%s: %s", name, why.text);
+    return ctl_usage(in, said);
+}
+
 enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lun, char **snapshot,
                                 size_t *used)
 {

@@ -31,7 +31,10 @@ refused 2 "LUN@SNAPSHOT" snapshot create @b
 refused 2 "one snapshot at a time" snapshot delete a@b c
 refused 2 'no field "colour"' lun show --fields colour
 refused 2 "--units" lun show --units X
-refused 2 "not a duration" job wait --timeout soon
+refused 2 '--timeout: "soon" is not a duration' job wait --timeout soon
+refused 2 '--wait: "soon" is not a duration' server status --wait soon
+refused 2 '--interval: "soon" is not a duration' top --interval soon
+refused 2 "no command given, only the option --fly" --fly
 refused 2 "not a whole number" job cancel x
 refused 2 "not both" tree --dot --json
 refused 2 "name the pool" serve
@@ -118,6 +121,10 @@ refused 1 "LUN 'a' has no snapshot 'none'" lun export a@none..a "$work/file.raw"
 refused 1 "LUN 'a' has no snapshot 'none'" lun export a@s..a@none "$work/file.raw" --dry-run
 refused 1 "there is no LUN or snapshot 'none'" lun export none "$work/file.raw"
 refused 1 "there is no LUN or snapshot 'a*'" lun export 'a*' "$work/file.raw"
+truncate -s 1M "$work/image.raw"
+refused 1 "cannot note the progress in /nonexistent/x" lun import "$work/image.raw" left --resume /nonexistent/x
+[[ $err == *"LUN left was deleted again"* ]] || fail "left behind what cannot be resumed: $err"
+json luns.# 1 lun show
 [[ ! -e $work/file.raw ]] || fail "an export that was refused left a file"
 refused 1 "" lun comment none text
 refused 1 "" lun comment a "$(printf 'x%.0s' {1..200})"
