@@ -106,8 +106,10 @@ int service_get_ready(void)
     int r = pool_open(env_system(), config->pool_path, &options, &service_the_pool, &why);
     if (r < 0)
     {
-        nbdkit_error("cannot open the pool %s: %s", config->pool_path,
-                     why.text[0] ? why.text : strerror(-r));
+        if (why.text[0]) /* it names the pool */
+            nbdkit_error("%s", why.text);
+        else
+            nbdkit_error("cannot open pool '%s': %s", config->pool_path, strerror(-r));
         return -1;
     }
     service_check_default_export(config->default_export);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lun/base/cleanup.h"
+#include "lun/base/size_text.h"
 #include "server/access_internal.h"
 
 enum
@@ -497,11 +498,12 @@ static int delete_locked(struct access *access, const char *name, bool force, st
     if (r < 0)
         return r;
     if (group->map_count > 0 && !force)
-        return reason_set(why, -EBUSY,
-                          "Igroup \"%s\" has %zu mappings. `lunette mapping show` "
-                          "lists them; with --force they are removed too, and its %zu initiators "
-                          "lose the LUNs.",
-                          name, group->map_count, group->initiator_count);
+        return reason_set(
+            why, -EBUSY,
+            "Igroup \"%s\" has %zu mapping%s. `lunette mapping show` lists them; with "
+            "--force they go too, and no LUN is left to its %zu initiator%s.",
+            name, group->map_count, plural_s(group->map_count), group->initiator_count,
+            plural_s(group->initiator_count));
     r = delete_stored(access, group, why);
     if (r < 0)
         return r;

@@ -17,6 +17,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/reader.h"
+#include "lun/base/size_text.h"
 #include "lun/check/count.h"
 #include "lun/check/objects.h"
 #include "lun/check/walk.h"
@@ -390,14 +391,13 @@ static int check_bitmaps(struct check *check)
     }
     check->result->blks_leaked = leaked;
     if (lost)
-        check_say(check, true,
-                  "%" PRIu64 " blocks are in use but marked free, the first is %" PRIu64, lost,
-                  first_lost);
+        check_say(check, true, "%" PRIu64 " block%s in use but marked free, the first is %" PRIu64,
+                  lost, lost == 1 ? " is" : "s are", first_lost);
     if (leaked)
         check_say(check, true,
-                  "%" PRIu64 " blocks are marked used but nothing refers to them, the first is "
-                  "%" PRIu64,
-                  leaked, first_leaked);
+                  "%" PRIu64
+                  " block%s marked used and referred to by nothing, the first is %" PRIu64,
+                  leaked, leaked == 1 ? " is" : "s are", first_leaked);
     struct space_stats stats;
     space_get_stats(pool->space, &stats);
     if (stats.data_blks != check->data_blks || stats.node_blks != check->node_blks)
@@ -420,12 +420,14 @@ static void check_conclude(struct check *check)
         return;
     check_say(check, false,
               "every allocated block is reached from a LUN, a snapshot, metadata or a pending job "
-              "(%" PRIu64 " blocks)",
-              result->blks_reachable);
+              "(%" PRIu64 " block%s)",
+              result->blks_reachable, plural_s(result->blks_reachable));
     check_say(check, false,
-              "no private block is held twice (%" PRIu64 " extents, %" PRIu64 " nodes)",
-              result->extents_checked, result->nodes_checked);
-    check_say(check, false, "counters of %" PRIu64 " lines equal a recount", result->lines_checked);
+              "no private block is held twice (%" PRIu64 " extent%s, %" PRIu64 " node%s)",
+              result->extents_checked, plural_s(result->extents_checked), result->nodes_checked,
+              plural_s(result->nodes_checked));
+    check_say(check, false, "counters of %" PRIu64 " line%s equal a recount", result->lines_checked,
+              plural_s(result->lines_checked));
     check_say(check, false, "%" PRIu64 " objects that agree, trees in order, checksums right",
               result->objects_checked);
 }

@@ -18,6 +18,7 @@
 #include "lun/check/walk.h"
 #include "lun/map/lineage.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/info.h"
 
 struct piece
 {
@@ -392,7 +393,7 @@ static int freed_find_names(struct freed *freed, const char *const *names, size_
     {
         freed->names[i] = catalog_find_lun(freed->pool, names[i]);
         if (!freed->names[i])
-            return reason_set(why, -ENOENT, "there is no LUN or snapshot '%s'", names[i]);
+            return info_no_such(freed->pool, names[i], why);
     }
     return 0;
 }

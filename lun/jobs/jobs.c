@@ -2,6 +2,8 @@
 #include "lun/jobs/jobs.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +15,7 @@
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
+#include "lun/volume/event.h"
 #include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
 
@@ -268,6 +271,36 @@ static int jobs_settle(struct pool *pool, struct line *point, bool *more)
 
 /* ---- steps --------------------------------------------------------------------------------- */
 
+static const char *jobs_kind(const struct line *line)
+{
+    if (lineage_is_leaf(line))
+        return "delete";
+    return line->child_count == 1 ? "merge" : "reclaim";
+}
+
+/* What is damaged now is damaged the next time: the line rests until the pool is opened again, or
+ * something beside it changes. */
+static void jobs_fail(struct pool *pool, struct line *line, int r)
+{
+    if (atomic_exchange(&line->job_error, r) == r)
+        return;
+    log_error("job %" PRIu64 " (%s) met damaged metadata and stops", line->object.id,
+              jobs_kind(line));
+    event_add(pool, "error", "job.failed", NULL,
+              "job %" PRIu64 " (%s) met damaged metadata and stops, its space stays taken; "
+              "'lunette pool check' shows what is damaged",
+              line->object.id, jobs_kind(line));
+}
+
+/* The line has more to do, or failed with @r. */
+static void jobs_go_on(struct pool *pool, struct line *line, int r)
+{
+    if (r == -EBADMSG)
+        jobs_fail(pool, line, r);
+    else
+        jobs_kick(pool, line);
+}
+
 /* With pool->management. 1: did something. */
 static int jobs_step_line(struct pool *pool, struct line *line)
 {
@@ -278,7 +311,7 @@ static int jobs_step_line(struct pool *pool, struct line *line)
         bool is_last = line->walk_phase >= lineage_walk_phases(line);
         int r = jobs_walk(pool, line);
         if (r < 0 || !is_last)
-            jobs_kick(pool, line);
+            jobs_go_on(pool, line, r);
         return r < 0 ? r : 1;
     }
     if (!lineage_may_settle(line))
@@ -292,7 +325,7 @@ static int jobs_step_line(struct pool *pool, struct line *line)
     bool more;
     int r = jobs_settle(pool, line, &more);
     if (r < 0 || more)
-        jobs_kick(pool, line);
+        jobs_go_on(pool, line, r);
     return r < 0 ? r : is_merge || more;
 }
 
@@ -301,7 +334,7 @@ static int jobs_step_trim(struct pool *pool)
     struct lun_object *found = NULL;
     list_for_each (lun, &pool->luns, struct lun_object, all_link)
     {
-        if (lun->trim_end_bytes != 0)
+        if (lun->trim_end_bytes != 0 && !lun->trim_failed)
         {
             found = lun;
             break;
@@ -309,7 +342,16 @@ static int jobs_step_trim(struct pool *pool)
     }
     atomic_store(&pool->job_trims, found != NULL);
     unsigned tries = CHECKPOINT_TRIES;
-    return found ? lun_trim_tail_step(pool, found, &tries) : 0;
+    int r = found ? lun_trim_tail_step(pool, found, &tries) : 0;
+    if (r == -EBADMSG)
+    {
+        found->trim_failed = true;
+        event_add(pool, "error", "job.failed", found->name,
+                  "what '%s' was shrunk by stays taken: its metadata is damaged; 'lunette pool "
+                  "check' shows what is damaged",
+                  found->name);
+    }
+    return r;
 }
 
 static int jobs_step(struct pool *pool, bool with_lazy)
@@ -363,7 +405,7 @@ void *jobs_thread(void *opaque)
         int r = jobs_step(pool, false);
         if (r >= 0)
             continue;
-        if (r != -ENOSPC && r != -EAGAIN)
+        if (r != -ENOSPC && r != -EAGAIN && r != -EBADMSG)
             pool_note_job(pool, r);
         AUTO_LOCK(&pool->job_lock);
         if (!pool->job_stop)
@@ -376,14 +418,7 @@ void *jobs_thread(void *opaque)
 
 /* ---- listing, waiting ---------------------------------------------------------------------- */
 
-static const char *jobs_kind(const struct line *line)
-{
-    if (lineage_is_leaf(line))
-        return "delete";
-    return line->child_count == 1 ? "merge" : "reclaim";
-}
-
-/* Whether there is work on the line that will end by itself. */
+/* Whether there is work on the line that will end by itself, or failed. */
 static bool jobs_has_work(const struct line *line)
 {
     if (lineage_is_leaf(line))
@@ -391,6 +426,18 @@ static bool jobs_has_work(const struct line *line)
     if (!line_is_hidden_point(line) || line->child_count != 1)
         return false;
     return atomic_load(&line->undropped_children) == 0 || !ledger_is_bound(line);
+}
+
+static bool jobs_has_failed(const struct line *line)
+{
+    return atomic_load(&line->job_error) != 0;
+}
+
+static const char *jobs_state(const struct line *line)
+{
+    if (jobs_has_failed(line))
+        return "failed";
+    return lineage_is_leaf(line) && !lineage_may_walk(line) ? "waiting" : "running";
 }
 
 int job_list(struct pool *pool, struct job_info **list, size_t *count)
@@ -404,10 +451,12 @@ int job_list(struct pool *pool, struct job_info **list, size_t *count)
             continue;
         struct job_info *job = &jobs[n++];
         job->id = line->object.id;
-        strncpy(job->kind, jobs_kind(line), sizeof(job->kind) - 1);
-        strncpy(job->state,
-                lineage_is_leaf(line) && !lineage_may_walk(line) ? "waiting" : "running",
-                sizeof(job->state) - 1);
+        snprintf(job->kind, sizeof(job->kind), "%s", jobs_kind(line));
+        snprintf(job->state, sizeof(job->state), "%s", jobs_state(line));
+        if (jobs_has_failed(line))
+            snprintf(job->problem, sizeof(job->problem),
+                     "it met damaged metadata, its space stays taken; 'lunette pool check' shows "
+                     "what is damaged");
         job->total_blks = atomic_load(&line->own_blks);
     }
     rwlock_release(&pool->catalog_lock);
@@ -418,25 +467,45 @@ int job_list(struct pool *pool, struct job_info **list, size_t *count)
     return 0;
 }
 
-static bool jobs_is_there(struct pool *pool, uint64_t id)
+/* 1: job @id (0: any) is not done; -EBADMSG: it (0: at least one) failed, and no other is; 0: gone.
+ */
+static int jobs_look(struct pool *pool, uint64_t id)
 {
     rwlock_take_shared(&pool->catalog_lock);
-    bool is_there = false;
+    bool is_there = false, has_failed = false;
     list_for_each (line, &pool->lines, struct line, all_link)
-        is_there |= jobs_has_work(line) && (id == 0 || line->object.id == id);
+    {
+        if (!jobs_has_work(line) || (id != 0 && line->object.id != id))
+            continue;
+        has_failed |= jobs_has_failed(line);
+        is_there |= !jobs_has_failed(line);
+    }
     rwlock_release(&pool->catalog_lock);
-    return is_there;
+    if (is_there)
+        return 1;
+    return has_failed ? -EBADMSG : 0;
+}
+
+static bool jobs_any_failed(struct pool *pool)
+{
+    rwlock_take_shared(&pool->catalog_lock);
+    bool has_failed = false;
+    list_for_each (line, &pool->lines, struct line, all_link)
+        has_failed |= jobs_has_work(line) && jobs_has_failed(line);
+    rwlock_release(&pool->catalog_lock);
+    return has_failed;
 }
 
 static int jobs_run_inline(struct pool *pool, uint64_t id)
 {
-    while (jobs_is_there(pool, id))
+    int r;
+    while ((r = jobs_look(pool, id)) > 0)
     {
-        int r = pool_run_job_step(pool);
-        if (r <= 0)
+        r = pool_run_job_step(pool);
+        if (r <= 0 && r != -EBADMSG)
             return r;
     }
-    return 0;
+    return r;
 }
 
 /* What was put off is to be done now: somebody waits for it. */
@@ -465,13 +534,16 @@ int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
     for (uint64_t waited = 0;; waited += POLL_MS)
     {
         int r = pool_may_change(pool);
-        if (r < 0 || !jobs_is_there(pool, id))
+        if (r == 0)
+            r = jobs_look(pool, id);
+        if (r <= 0)
             return r;
         if (timeout_ms && waited >= timeout_ms)
             return -ETIMEDOUT;
+        bool any_failed = id == 0 && jobs_any_failed(pool);
         AUTO_LOCK(&pool->job_lock);
         if (id == 0 && jobs_are_idle_locked(pool))
-            return 0; /* what is left waits for other things than time */
+            return any_failed ? -EBADMSG : 0; /* what is left waits for other things than time */
         ignore_error(!condition_wait_ms(&pool->job_idle, &pool->job_lock, POLL_MS), "a pause");
     }
 }

@@ -9,8 +9,10 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
+#include "lun/base/size_text.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/pool_internal.h"
+#include "lun/pool/room.h"
 #include "lun/volume/names.h"
 
 enum
@@ -68,11 +70,10 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
                           DISK_GROUP_BLKS_MIN, DISK_GROUP_BLKS_MAX, group);
     size_blks = size_blks / group * group;
     if (size_bytes < CREATE_SIZE_MIN_BYTES && !options->group_blks)
-        return reason_set(why, -EINVAL,
-                          "a pool needs at least 8 MiB, '%s' would have %" PRIu64 " bytes", path,
-                          size_bytes);
+        return reason_set(why, -EINVAL, "a pool needs at least 8 MiB, '%s' would have %s", path,
+                          size_text(size_bytes).text);
     if (size_blks < 2 * (uint64_t)group || size_blks >> DISK_BLK_BITS)
-        return reason_set(why, -EINVAL, "a pool of %" PRIu64 " bytes is too %s", size_bytes,
+        return reason_set(why, -EINVAL, "a pool of %s is too %s", size_text(size_bytes).text,
                           size_blks >> DISK_BLK_BITS ? "large" : "small");
     memset(super, 0, sizeof(*super));
     super->version = le32_put(DISK_VERSION);
@@ -97,19 +98,47 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
     return 0;
 }
 
+static struct space_shape create_shape(const struct disk_super *super)
+{
+    return (struct space_shape){.size_blks = le64_get(super->size_blks),
+                                .group_blks = le32_get(super->group_blks),
+                                .journal_half_blks = le64_get(super->journal_half_blks)};
+}
+
 /* Space below for what must always be writable, or for all. */
 static int create_allocate(struct device *device, const struct disk_super *super, bool all,
                            struct reason *why)
 {
-    struct space_shape shape = {.size_blks = le64_get(super->size_blks),
-                                .group_blks = le32_get(super->group_blks),
-                                .journal_half_blks = le64_get(super->journal_half_blks)};
+    struct space_shape shape = create_shape(super);
     int r = all ? space_allocate_range(device, shape.size_blks * BLK_BYTES, 0)
                 : space_allocate(device, &shape, 0);
     if (r < 0)
         return reason_set(why, r, "the file system below has no room for pool '%s': %s",
                           device->path ? device->path : "", strerror(-r));
     return 0;
+}
+
+static int create_add_cb(void *opaque, uint64_t len, uint64_t offset)
+{
+    return room_add(opaque, len, offset);
+}
+
+/* Whether the file system below has that space. */
+static int create_ask(struct room *room, struct device *device, const struct disk_super *super,
+                      bool all, struct reason *why)
+{
+    struct space_shape shape = create_shape(super);
+    int r = room_begin(room, device, NULL);
+    if (r == 0)
+        r = all ? room_add(room, shape.size_blks * BLK_BYTES, 0)
+                : space_each_fixed(&shape, 0, create_add_cb, room);
+    if (r == 0 && !room_is_enough(room))
+        r = reason_set(why, -ENOSPC,
+                       "the file system below has no room for pool '%s': it takes %s%s, and %s "
+                       "are free",
+                       device->path ? device->path : "", size_text(room->needed_bytes).text,
+                       all ? "" : " for its metadata", size_text(room->free_bytes).text);
+    return r;
 }
 
 /* Old copies elsewhere must not outlive the new pool's. */
@@ -140,8 +169,8 @@ static int create_grow(struct device *device, uint64_t size_bytes, const char *p
 {
     int r = device->ops->grow(device, size_bytes);
     if (r < 0)
-        return reason_set(why, r, "'%s' cannot be made %" PRIu64 " bytes large: %s", path,
-                          size_bytes, strerror(-r));
+        return reason_set(why, r, "'%s' cannot be made %s large: %s", path,
+                          size_text(size_bytes).text, strerror(-r));
     return 0;
 }
 
@@ -166,13 +195,21 @@ int pool_create_on_device(struct env *env, struct device *device,
         r = create_fill_super(env, options,
                               options->size_bytes ? options->size_bytes : device_bytes, path, super,
                               why);
+    CLEANUP(room_end) struct room room = {0};
+    if (r == 0)
+        r = create_ask(&room, device, super, options->preallocate, why);
+    if (r < 0)
+        return r;
     /* Only now: what is refused above leaves somebody's file as it was. */
-    if (r == 0 && options->size_bytes > device_bytes)
+    if (options->size_bytes > device_bytes)
         r = create_grow(device, options->size_bytes, path, why);
     if (r == 0)
         r = create_allocate(device, super, options->preallocate, why);
     if (r < 0)
+    {
+        room_give_back(&room);
         return r;
+    }
     pool->env = env;
     pool->device = device;
     pool->path = (char *)(uintptr_t)path;

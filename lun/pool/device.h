@@ -33,7 +33,17 @@ struct device_ops
     int (*size)(struct device *device, uint64_t *size_bytes);
     /* Makes it at least that large. -ENOTSUP for a block device, -ENOSPC when there is no room. */
     int (*grow)(struct device *device, uint64_t size_bytes);
-    /* Makes sure that writes to the range never fail for space. A no-op on a block device.
+    /* Makes it that small again; what lay behind is gone, and its room below free. -ENOTSUP for a
+     * block device. */
+    int (*shrink)(struct device *device, uint64_t size_bytes);
+    /* Bytes that are free below. UINT64_MAX: a block device, which has all its room. */
+    int (*free_below)(struct device *device, uint64_t *bytes);
+    /* The first part of [offset, end) that allocate() would have to take room for; *len 0: none.
+     * -EOPNOTSUPP: the file system does not tell. */
+    int (*find_hole)(struct device *device, uint64_t offset, uint64_t end, uint64_t *hole,
+                     uint64_t *len);
+    /* Makes sure that writes to the range never fail for space. A no-op on a block device. What
+     * fails may have taken some of it.
      * -EOPNOTSUPP: the file system gives room only to what is written. */
     int (*allocate)(struct device *device, uint64_t len, uint64_t offset);
     /* A hint: the content is no longer needed; afterwards it reads as anything. */

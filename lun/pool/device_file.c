@@ -8,16 +8,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
+#include "lun/base/size_text.h"
 #include "lun/pool/device.h"
 
 enum
@@ -28,6 +31,7 @@ enum
      * in one of 64 KiB (Linux 6.18). Large writes are the rarer ones, and lose less.
      */
     DEVICE_FILE_WRITE_BYTES = 64 << 10,
+    DEVICE_FILE_EXTENTS = 64, /* that are asked for at a time */
 };
 
 struct device_file
@@ -164,6 +168,75 @@ static int device_file_grow(struct device *device, uint64_t size_bytes)
     return fsync(file->fd) < 0 ? -errno : 0;
 }
 
+static int device_file_shrink(struct device *device, uint64_t size_bytes)
+{
+    struct device_file *file = device_file_of(device);
+    if (file->is_block_device)
+        return -ENOTSUP;
+    uint64_t present;
+    int r = device_file_size(device, &present);
+    if (r < 0 || present <= size_bytes)
+        return r;
+    if (ftruncate(file->fd, (off_t)size_bytes) < 0)
+        return -errno;
+    return fsync(file->fd) < 0 ? -errno : 0;
+}
+
+static int device_file_free_below(struct device *device, uint64_t *bytes)
+{
+    struct device_file *file = device_file_of(device);
+    struct statvfs below;
+    if (!file->is_block_device && fstatvfs(file->fd, &below) < 0)
+        return -errno;
+    *bytes = file->is_block_device ? UINT64_MAX : (uint64_t)below.f_bavail * below.f_frsize;
+    return 0;
+}
+
+/* The extents of [from, end), as many as fit into @map. */
+static int device_file_map(struct device_file *file, struct fiemap *map, uint64_t from,
+                           uint64_t end)
+{
+    *map = (struct fiemap){
+        .fm_start = from, .fm_length = end - from, .fm_extent_count = DEVICE_FILE_EXTENTS};
+    while (ioctl(file->fd, FS_IOC_FIEMAP, map) < 0)
+    {
+        if (errno == EOPNOTSUPP || errno == ENOTTY || errno == EBADR)
+            return -EOPNOTSUPP;
+        if (errno != EINTR)
+            return -errno;
+    }
+    return 0;
+}
+
+static int device_file_find_hole(struct device *device, uint64_t offset, uint64_t end,
+                                 uint64_t *hole, uint64_t *len)
+{
+    struct device_file *file = device_file_of(device);
+    uint64_t words[(sizeof(struct fiemap) + DEVICE_FILE_EXTENTS * sizeof(struct fiemap_extent)) /
+                   sizeof(uint64_t)];
+    struct fiemap *map = (struct fiemap *)words;
+    uint64_t at = file->is_block_device ? end : offset, hole_end = end;
+    for (bool is_last = false; at < end && !is_last && hole_end == end;)
+    {
+        int r = device_file_map(file, map, at, end);
+        if (r < 0)
+            return r;
+        is_last = map->fm_mapped_extents == 0;
+        for (uint32_t i = 0; i < map->fm_mapped_extents && hole_end == end; i++)
+        {
+            const struct fiemap_extent *extent = &map->fm_extents[i];
+            is_last = (extent->fe_flags & FIEMAP_EXTENT_LAST) != 0;
+            if (extent->fe_logical > at)
+                hole_end = min_u64(extent->fe_logical, end);
+            else
+                at = max_u64(at, extent->fe_logical + extent->fe_length);
+        }
+    }
+    *hole = min_u64(at, end);
+    *len = hole_end - *hole;
+    return 0;
+}
+
 static int device_file_allocate(struct device *device, uint64_t len, uint64_t offset)
 {
     struct device_file *file = device_file_of(device);
@@ -172,7 +245,7 @@ static int device_file_allocate(struct device *device, uint64_t len, uint64_t of
     while (fallocate(file->fd, 0, (off_t)offset, (off_t)len) < 0)
     {
         if (errno != EINTR)
-            return -errno;
+            return errno == EDQUOT ? -ENOSPC : -errno;
     }
     return 0;
 }
@@ -215,6 +288,9 @@ static const struct device_ops device_file_ops = {
     .sync = device_file_sync,
     .size = device_file_size,
     .grow = device_file_grow,
+    .shrink = device_file_shrink,
+    .free_below = device_file_free_below,
+    .find_hole = device_file_find_hole,
     .allocate = device_file_allocate,
     .discard = device_file_discard,
     .prefetch = device_file_prefetch,
@@ -258,8 +334,8 @@ int device_file_open(const char *path, const struct device_file_options *options
     {
         int r = device_file_grow(&file->device, options->size_bytes);
         if (r < 0)
-            return reason_set(why, r, "cannot make '%s' %llu bytes large: %s", path,
-                              (unsigned long long)options->size_bytes, strerror(-r));
+            return reason_set(why, r, "cannot make '%s' %s large: %s", path,
+                              size_text(options->size_bytes).text, strerror(-r));
     }
     *device = &take_ptr(&file)->device;
     return 0;

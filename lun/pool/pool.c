@@ -135,8 +135,7 @@ int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r)
     return r;
 }
 
-/* The one health that is left again. */
-static void pool_note_space(struct pool *pool)
+void pool_note_space(struct pool *pool)
 {
     int full = POOL_OUT_OF_SPACE;
     if (atomic_load(&pool->health) != POOL_OUT_OF_SPACE || !pool_has_space(pool))
@@ -152,7 +151,7 @@ void pool_note_job(struct pool *pool, int r)
     log_warning("background work stopped for now: %s", strerror(-r));
     event_add(pool, "error", "job.stopped", NULL,
               "background work stopped for now: %s; it is tried again; 'lunette job show' lists it",
-              r == -EBADMSG ? "it met damaged metadata" : strerror(-r));
+              strerror(-r));
 }
 
 void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name)
@@ -570,105 +569,6 @@ int pool_checkpoint(struct pool *pool)
     if (r == 0)
         r = checkpoint_wait(pool);
     pool_note_space(pool);
-    return r;
-}
-
-/* ---- growing ------------------------------------------------------------------------------- */
-
-/* Its size if it is grown to @size_bytes, or to all of its device. */
-static int pool_grown_blks(struct pool *pool, uint64_t size_bytes, uint64_t *device_bytes,
-                           uint64_t *usable, struct reason *why)
-{
-    int r = pool->device->ops->size(pool->device, device_bytes);
-    if (r < 0)
-        return reason_set(why, r, "the size of '%s' cannot be told: %s", pool->path, strerror(-r));
-    uint64_t bytes = size_bytes ? size_bytes : *device_bytes;
-    uint64_t old = atomic_load(&pool->size_blks);
-    *usable = space_usable_blks(bytes / BLK_BYTES, pool->group_blks);
-    if (bytes < old * BLK_BYTES)
-        return reason_set(why, -EINVAL,
-                          "pool '%s' has %" PRIu64 " bytes already, more than %" PRIu64
-                          ", and a pool never shrinks",
-                          pool->path, old * BLK_BYTES, bytes);
-    if (*usable == old)
-        return reason_set(why, -EINVAL,
-                          "pool '%s' has %" PRIu64 " bytes; growing it to %" PRIu64
-                          " adds no allocation group (of %" PRIu64 " bytes)",
-                          pool->path, old * BLK_BYTES, bytes,
-                          (uint64_t)pool->group_blks * BLK_BYTES);
-    return 0;
-}
-
-static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reason *why)
-{
-    uint64_t device_bytes, usable, old = atomic_load(&pool->size_blks);
-    int r = pool_grown_blks(pool, size_bytes, &device_bytes, &usable, why);
-    if (r < 0)
-        return r;
-    if (size_bytes > device_bytes)
-        r = pool->device->ops->grow(pool->device, size_bytes);
-    if (r == -ENOTSUP)
-        return reason_set(why, -EINVAL,
-                          "'%s' is a block device of %" PRIu64 " bytes, less than %" PRIu64
-                          "; enlarge it first, then use 'lunette pool grow' without a size",
-                          pool->path, device_bytes, size_bytes);
-    if (r < 0)
-        return reason_set(why, r, "pool '%s' cannot be grown to %" PRIu64 " bytes: %s", pool->path,
-                          size_bytes, strerror(-r));
-    struct space_shape shape = {.size_blks = usable,
-                                .group_blks = pool->group_blks,
-                                .journal_half_blks = pool->journal_half_blks};
-    r = space_allocate(pool->device, &shape, old / pool->group_blks);
-    if (r < 0)
-        return reason_set(why, r,
-                          "the file system below pool '%s' has no room for its metadata: %s",
-                          pool->path, strerror(-r));
-    r = promise_allocate_grown(pool, usable * BLK_BYTES, why);
-    if (r < 0)
-        return r;
-    {
-        /* Groups move in memory: nobody may look at them meanwhile. */
-        AUTO_LOCK(&pool->cp_lock);
-        rwlock_take_exclusive(&pool->cp_gate);
-        r = space_grow(pool->space, usable);
-        if (r == 0)
-            atomic_store(&pool->size_blks, usable);
-        rwlock_release(&pool->cp_gate);
-    }
-    if (r == 0)
-        r = checkpoint_wait(pool);
-    if (r < 0)
-        return reason_set(why, r, "pool '%s' could not be grown: %s", pool->path, strerror(-r));
-    space_grow_done(pool->space);
-    space_prepare_area(pool->space);
-    pool_note_space(pool);
-    return 0;
-}
-
-int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
-                      struct reason *why)
-{
-    reason_clear(why);
-    uint64_t device_bytes, usable;
-    int r = pool_grown_blks(pool, size_bytes, &device_bytes, &usable, why);
-    if (r == 0)
-        *new_size_bytes = usable * BLK_BYTES;
-    return r;
-}
-
-int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why)
-{
-    reason_clear(why);
-    int r = pool_may_change(pool);
-    if (r < 0)
-        return r;
-    {
-        AUTO_LOCK(&pool->management);
-        r = pool_grow_locked(pool, size_bytes, why);
-    }
-    if (r == 0)
-        event_add(pool, "info", "pool.grown", NULL, "the pool has %" PRIu64 " bytes now",
-                  atomic_load(&pool->size_blks) * BLK_BYTES);
     return r;
 }
 

@@ -134,7 +134,8 @@ struct line
     atomic_bool window_is_begun;          /* by somebody, just now */
     _Atomic uint64_t window, window_next; /* where its next data goes: hints */
     struct list job_link;                 /* in pool->job_lines, under job_lock; or alone */
-    uint32_t scan_birth; /* of a hidden point: where reclaim goes on in the smallest list */
+    _Atomic int job_error; /* work on it met damage, and is not tried again before the next open */
+    uint32_t scan_birth;   /* of a hidden point: where reclaim goes on in the smallest list */
     uint64_t scan_blk;
 };
 
@@ -231,6 +232,7 @@ struct lun_object
     uint8_t uuid[16];
     _Atomic uint64_t size_bytes;
     uint64_t trim_end_bytes;
+    bool trim_failed; /* on damage, likewise; under pool->management */
     uint64_t created_ns;
     uint32_t sector_bytes;
     struct lock map_lock;   /* LOCK_RANK_MAP */
@@ -362,6 +364,8 @@ MUST_CHECK int pool_write_durable(struct pool *pool, const void *buf, size_t len
 
 /* A write found no room: the health says so until there is some again; an event, not too often. */
 void pool_note_full(struct pool *pool, const struct lun_object *lun);
+/* There may be space again: the one health that is left again. */
+void pool_note_space(struct pool *pool);
 /* Returns @r, the result of a request to @lun; an event if it is damage, not too often. */
 int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r);
 /* A job met error @r: a line in the log and an event, not too often. */

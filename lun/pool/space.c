@@ -91,13 +91,28 @@ int space_allocate_range(struct device *device, uint64_t len, uint64_t offset)
     return r == -EOPNOTSUPP ? 0 : r;
 }
 
+int space_each_fixed(const struct space_shape *shape, uint64_t first_group, space_range_fn *fn,
+                     void *opaque)
+{
+    uint64_t area_end = space_area_end(shape);
+    int r = fn(opaque, area_end * BLK_BYTES, 0);
+    for (uint64_t g = first_group; r == 0 && g < shape->size_blks / shape->group_blks; g++)
+    {
+        if (g * shape->group_blks >= area_end)
+            r = fn(opaque, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES,
+                   g * shape->group_blks * BLK_BYTES);
+    }
+    return r;
+}
+
+static int space_allocate_cb(void *opaque, uint64_t len, uint64_t offset)
+{
+    return space_allocate_range(opaque, len, offset);
+}
+
 int space_allocate(struct device *device, const struct space_shape *shape, uint64_t first_group)
 {
-    int r = space_allocate_range(device, space_area_end(shape) * BLK_BYTES, 0);
-    for (uint64_t g = first_group; r == 0 && g < shape->size_blks / shape->group_blks; g++)
-        r = space_allocate_range(device, (uint64_t)DISK_GROUP_HEAD_BLKS * BLK_BYTES,
-                                 g * shape->group_blks * BLK_BYTES);
-    return r;
+    return space_each_fixed(shape, first_group, space_allocate_cb, device);
 }
 
 void space_prepare_area(struct space *space)
@@ -367,6 +382,53 @@ int space_take(struct space *space, enum space_use use, uint64_t hint, uint64_t 
         int r = space_load_group(space, load);
         if (r < 0)
             return r;
+    }
+}
+
+/* ---- giving room back below ---------------------------------------------------------------- */
+
+/* Takes some free blocks at *blk or behind it, before @end, and sets *blk to where they are; 0: no
+ * more. They count as taken, so at least half of what anybody may take now is left. */
+static uint64_t space_take_idle(struct space *space, uint64_t *blk, uint64_t end)
+{
+    while (*blk < end)
+    {
+        uint64_t g = *blk / space->group_blks, first = g * space->group_blks;
+        bool is_loaded = space_load_group(space, g) == 0;
+        AUTO_LOCK(&space->lock);
+        struct group *group = space_group(space, g);
+        uint64_t here = is_loaded ? min_u64(end - first, group->blks) : 0;
+        uint64_t bit = is_loaded ? bits_find_clear(group->busy, *blk - first, here) : 0;
+        if (bit >= here)
+        {
+            *blk = first + space->group_blks;
+            continue;
+        }
+        uint64_t asked = space->admitted + space->owed, loaded = space->loaded_free_blks;
+        uint64_t most = min_u64(space_room(space, SPACE_THIN), loaded > asked ? loaded - asked : 0);
+        uint64_t len = min_u64(bits_find_set(group->busy, bit, here) - bit, most / 2);
+        if (len > 0)
+        {
+            group_take_locked(space, group, bit, len);
+            space->taken += len;
+        }
+        *blk = first + bit;
+        return len;
+    }
+    return 0;
+}
+
+void space_discard_free(struct space *space, uint64_t blk, uint64_t len)
+{
+    struct device *device = space->pool->device;
+    uint64_t end = blk + len, got;
+    blk = max_u64(blk, space->area_end);
+    while ((got = space_take_idle(space, &blk, end)) > 0)
+    {
+        ignore_error(device->ops->discard(device, got * BLK_BYTES, blk * BLK_BYTES),
+                     "a hint: the space stays taken below, and is used again by us");
+        space_cancel(space, blk, got);
+        blk += got;
     }
 }
 

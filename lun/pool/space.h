@@ -57,10 +57,13 @@ struct space_shape
 /* Takes room from the file system below, if that gives any before something is written. */
 MUST_CHECK int space_allocate_range(struct device *device, uint64_t len, uint64_t offset);
 
-/*
- * The same for what must always be writable: heads of the groups from
- * @first_group on, journal, node area. -ENOSPC: it has none.
- */
+/* What must always be writable: heads of the groups from @first_group on, journal, node area.
+ * Calls @fn for each range until it fails. */
+typedef int space_range_fn(void *opaque, uint64_t len_bytes, uint64_t offset_bytes);
+MUST_CHECK int space_each_fixed(const struct space_shape *shape, uint64_t first_group,
+                                space_range_fn *fn, void *opaque);
+
+/* Takes room for all of that. -ENOSPC: there is none. */
 MUST_CHECK int space_allocate(struct device *device, const struct space_shape *shape,
                               uint64_t first_group);
 
@@ -69,6 +72,12 @@ MUST_CHECK int space_allocate(struct device *device, const struct space_shape *s
  * of the file has none. What of it fails makes a full file system below less well survived.
  */
 void space_prepare_area(struct space *space);
+
+/*
+ * Gives the room of blocks of [blk, blk + len) that are free back to the file system below, but not
+ * of the node area. Leaves out what it cannot take for a moment without taking others' last.
+ */
+void space_discard_free(struct space *space, uint64_t blk, uint64_t len);
 
 /* Whether data or metadata can be there: in one group of the pool, behind the fixed blocks. */
 bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len);

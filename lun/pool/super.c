@@ -13,6 +13,7 @@
 #include "lun/base/cleanup.h"
 #include "lun/base/crc32c.h"
 #include "lun/base/env.h"
+#include "lun/base/size_text.h"
 #include "lun/lun.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/space.h"
@@ -129,9 +130,8 @@ int super_read(struct pool *pool, struct disk_super *super, struct reason *why)
     uint64_t size_bytes = le64_get(super->size_blks) * BLK_BYTES;
     if (size_bytes > device_bytes)
         return reason_set(why, -EBADMSG,
-                          "pool '%s' should have %" PRIu64 " bytes, but only %" PRIu64
-                          " are there: it was cut off",
-                          path, size_bytes, device_bytes);
+                          "pool '%s' should have %s, but only %s are there: it was cut off", path,
+                          size_text(size_bytes).text, size_text(device_bytes).text);
     if (!super_is_sane(super, device_bytes / BLK_BYTES))
         return reason_set(why, -EBADMSG, "the superblock of pool '%s' contradicts itself", path);
     return 0;

@@ -45,10 +45,7 @@ static int lun_open_one(struct pool *pool, const char *name, unsigned flags, str
     }
     rwlock_release(&pool->catalog_lock);
     if (!object)
-        return reason_set(why, -ENOENT,
-                          "there is no LUN or snapshot '%s'; 'lunette lun show --snapshots' lists "
-                          "them",
-                          name);
+        return info_no_such(pool, name, why);
     lun->pool = pool;
     lun->object = object;
     lun->is_read_only = (flags & LUN_READ_ONLY) || pool->is_read_only ||

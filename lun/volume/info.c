@@ -73,6 +73,24 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
     name_copy(info->group, sizeof(info->group), object->group);
 }
 
+int info_no_such(struct pool *pool, const char *name, struct reason *why)
+{
+    char lun[2 * LUN_NAME_MAX + 2];
+    const char *at = strchr(name, '@');
+    snprintf(lun, sizeof(lun), "%.*s", at ? (int)(at - name) : 0, name);
+    rwlock_take_shared(&pool->catalog_lock);
+    bool has_lun = at && catalog_find_lun(pool, lun);
+    rwlock_release(&pool->catalog_lock);
+    if (has_lun)
+        return reason_set(why, -ENOENT,
+                          "LUN '%s' has no snapshot '%s'; 'lunette snapshot show %s' lists those "
+                          "it has",
+                          lun, at + 1, lun);
+    return reason_set(why, -ENOENT,
+                      "there is no LUN or snapshot '%s'; 'lunette lun show --snapshots' lists them",
+                      name);
+}
+
 int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, struct reason *why)
 {
     rwlock_take_shared(&pool->catalog_lock);
@@ -80,11 +98,7 @@ int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, str
     if (object)
         lun_fill_info(object, info);
     rwlock_release(&pool->catalog_lock);
-    if (object)
-        return 0;
-    return reason_set(why, -ENOENT,
-                      "there is no LUN or snapshot '%s'; 'lunette lun show --snapshots' lists them",
-                      name);
+    return object ? 0 : info_no_such(pool, name, why);
 }
 
 int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info)

@@ -9,6 +9,9 @@ struct lun_object;
 
 /* With catalog_lock held. */
 void lun_fill_info(const struct lun_object *object, struct lun_info *info);
+/* -ENOENT, with what to look at in @why: there is no LUN or snapshot @name. Without catalog_lock.
+ */
+int info_no_such(struct pool *pool, const char *name, struct reason *why);
 /* Data that the LUN's own snapshots hold and it no longer uses. With catalog_lock held. */
 uint64_t lun_snapshot_bytes(const struct lun_object *lun);
 

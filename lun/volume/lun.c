@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "lun/map/change.h"
 #include "lun/map/lineage.h"
 #include "lun/pool/checkpoint.h"
@@ -34,11 +35,11 @@ static int lun_check_size(uint64_t size_bytes, uint32_t sector_bytes, struct rea
         return reason_set(why, -EINVAL, "a sector has 512 or 4096 bytes, not %u", sector_bytes);
     if (size_bytes == 0 || size_bytes % sector_bytes != 0)
         return reason_set(why, -EINVAL,
-                          "a size of %" PRIu64 " bytes is not a multiple of the sector size %u",
-                          size_bytes, sector_bytes);
+                          "a size of %s is not a multiple of the sector size, %u bytes",
+                          size_text(size_bytes).text, sector_bytes);
     if (size_bytes > LUN_SIZE_MAX_BYTES)
-        return reason_set(why, -EINVAL, "%" PRIu64 " bytes are more than a LUN can have, 1 PiB",
-                          size_bytes);
+        return reason_set(why, -EINVAL, "%s are more than a LUN can have, 1 PiB",
+                          size_text(size_bytes).text);
     return 0;
 }
 
@@ -107,8 +108,8 @@ int lun_create(struct pool *pool, const struct lun_create_args *args, struct rea
         r = journal_commit(pool->journal);
     if (r < 0)
         return r;
-    event_add(pool, "info", "lun.created", name, "LUN '%s' of %" PRIu64 " bytes created", name,
-              args->size_bytes);
+    event_add(pool, "info", "lun.created", name, "LUN '%s' of %s created", name,
+              size_text(args->size_bytes).text);
     pool_notify(pool, LUN_CHANGE_CREATED, id, name);
     return 0;
 }
@@ -526,9 +527,9 @@ static int lun_resize_locked(struct pool *pool, struct lun_object *lun, uint64_t
         return r;
     if (size_bytes < old_bytes && !(flags & LUN_FORCE))
         return reason_set(why, -EPERM,
-                          "shrinking LUN '%s' from %" PRIu64 " to %" PRIu64
-                          " bytes would cut off data beyond; --force does it",
-                          lun->name, old_bytes, size_bytes);
+                          "shrinking LUN '%s' from %s to %s would cut off data beyond; --force "
+                          "does it",
+                          lun->name, size_text(old_bytes).text, size_text(size_bytes).text);
     if (size_bytes < old_bytes)
         r = lun_check_unlocked(pool, lun, why);
     if (r < 0)
@@ -575,8 +576,8 @@ int lun_resize(struct pool *pool, const char *name, uint64_t size_bytes, unsigne
         r = journal_commit(pool->journal);
     if (r < 0)
         return r;
-    event_add(pool, "info", "lun.resized", name, "LUN '%s' has %" PRIu64 " bytes now", name,
-              size_bytes);
+    event_add(pool, "info", "lun.resized", name, "LUN '%s' has %s now", name,
+              size_text(size_bytes).text);
     pool_notify(pool, LUN_CHANGE_RESIZED, id, name);
     return 0;
 }

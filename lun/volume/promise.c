@@ -8,8 +8,11 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
+#include "lun/base/size_text.h"
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
+#include "lun/pool/room.h"
 #include "lun/volume/command.h"
 #include "lun/volume/ledger.h"
 
@@ -237,22 +240,9 @@ static void plan_delta(struct plan *plan, const struct promise_delta *delta)
 
 /* ---- deciding ------------------------------------------------------------------------------ */
 
-struct size_text
+static struct size_text blks_text(uint64_t blks)
 {
-    char text[40];
-};
-
-static struct size_text size_text(uint64_t blks)
-{
-    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
-    struct size_text size;
-    double value = (double)bytes_of(blks) / 1024;
-    size_t unit = 0;
-    for (; value >= 1024 && unit + 1 < ARRAY_SIZE(units); unit++)
-        value /= 1024;
-    snprintf(size.text, sizeof(size.text), "%.1f %s (%" PRIu64 " bytes)", value, units[unit],
-             bytes_of(blks));
-    return size;
+    return size_text(bytes_of(blks));
 }
 
 static int plan_check_volumes(const struct plan *plan, struct reason *why)
@@ -270,9 +260,9 @@ static int plan_check_volumes(const struct plan *plan, struct reason *why)
             "promised "
             "to its reserved LUNs; 'lunette volume resize' makes it larger, 'lunette explain space "
             "%s' shows what it holds, '--no-reserve' makes a clone without a promise",
-            volume->volume ? volume->volume->name : "(new)", size_text(volume->size_blks).text,
-            size_text(used).text, size_text(volume->charged_blks + taken).text,
-            size_text(volume->lun_needs_blks).text, volume->volume ? volume->volume->name : "");
+            volume->volume ? volume->volume->name : "(new)", blks_text(volume->size_blks).text,
+            blks_text(used).text, blks_text(volume->charged_blks + taken).text,
+            blks_text(volume->lun_needs_blks).text, volume->volume ? volume->volume->name : "");
     }
     return 0;
 }
@@ -307,8 +297,8 @@ static int plan_refuse(const struct plan *plan, uint64_t needed, uint64_t availa
             "--no-reserve' promises the clone nothing, 'lunette df' and 'lunette explain space' "
             "show "
             "what uses the pool, 'lunette pool grow' enlarges it",
-            pool, size_text(needed).text, size_text(available).text,
-            size_text(plan->cloned_blks).text, size_text(plan->frozen_blks).text);
+            pool, blks_text(needed).text, blks_text(available).text,
+            blks_text(plan->cloned_blks).text, blks_text(plan->frozen_blks).text);
     if (plan->frozen_blks > 0)
         return reason_set(
             why, -ENOSPC,
@@ -316,12 +306,12 @@ static int plan_refuse(const struct plan *plan, uint64_t needed, uint64_t availa
             "the blocks of a reserved LUN, which then needs again what it owned alone until now; "
             "'lunette lun modify --no-reserve' ends its promise, 'lunette df' and 'lunette explain "
             "space' show what uses the pool, 'lunette pool grow' enlarges it",
-            pool, size_text(needed).text, size_text(available).text);
+            pool, blks_text(needed).text, blks_text(available).text);
     return reason_set(why, -ENOSPC,
                       "pool '%s' cannot promise this: %s more are needed, %s are available; "
                       "'lunette df' and 'lunette explain space' show what uses the pool, 'lunette "
                       "pool grow' enlarges it",
-                      pool, size_text(needed).text, size_text(available).text);
+                      pool, blks_text(needed).text, blks_text(available).text);
 }
 
 /* The volumes' part of what is held: others' writes leave room for it. */
@@ -407,7 +397,7 @@ static int promise_allocate(struct pool *pool, uint64_t len, uint64_t offset, st
             why, r,
             "pool '%s' cannot promise space: it is a sparse file, and its file system "
             "has no room for all of its %s: %s; 'df' shows what uses it",
-            pool->path, size_text(len / BLK_BYTES).text, strerror(-r));
+            pool->path, size_text(len).text, strerror(-r));
     return 0;
 }
 
@@ -424,17 +414,42 @@ static bool promise_is_first(struct pool *pool, const struct promise_delta *delt
     return false;
 }
 
+/* Whether the file system below has what the pool's file lacks to be whole. */
+static int promise_ask_whole(struct pool *pool, struct room *room, struct reason *why)
+{
+    int r = room_begin(room, pool->device, pool);
+    if (r == 0)
+        r = room_add(room, bytes_of(atomic_load(&pool->size_blks)), 0);
+    if (r < 0)
+        return reason_set(why, r, "it cannot be told what is free below pool '%s': %s", pool->path,
+                          strerror(-r));
+    if (room_is_enough(room))
+        return 0;
+    return reason_set(
+        why, -ENOSPC,
+        "pool '%s' cannot promise space: it is a sparse file that lacks %s to be whole, and "
+        "its file system has %s free; 'df' shows what uses it",
+        pool->path, size_text(room->needed_bytes).text, size_text(room->free_bytes).text);
+}
+
 /*
  * A promise must not rest on somebody else's free space: the first one makes the pool's file whole.
  * No checkpoint gives freed space back meanwhile, nor from then on.
  */
 static int promise_allocate_all(struct pool *pool, struct reason *why)
 {
+    CLEANUP(room_end) struct room room = {0};
     AUTO_LOCK(&pool->cp_lock);
-    atomic_store(&pool->keeps_space, true);
-    int r = promise_allocate(pool, atomic_load(&pool->size_blks) * BLK_BYTES, 0, why);
+    int r = promise_ask_whole(pool, &room, why);
     if (r < 0)
+        return r;
+    atomic_store(&pool->keeps_space, true);
+    r = promise_allocate(pool, bytes_of(atomic_load(&pool->size_blks)), 0, why);
+    if (r < 0)
+    {
         atomic_store(&pool->keeps_space, false);
+        room_give_back(&room);
+    }
     return r;
 }
 
@@ -516,14 +531,15 @@ void promise_note_broken(struct pool *pool, const struct lun_object *lun, const 
     space_get_stats(pool->space, &stats);
     event_add(pool, "error", "promise.broken", lun ? lun->name : NULL,
               "%s: %s are promised, %s are there; 'lunette pool check' and 'lunette df' tell more",
-              what, size_text(stats.promised_blks).text,
-              size_text(stats.free_blks + stats.deferred_blks).text);
+              what, blks_text(stats.promised_blks).text,
+              blks_text(stats.free_blks + stats.deferred_blks).text);
 }
 
 void promise_check_open(struct pool *pool)
 {
     if (!ledger_has_promises(pool))
         return;
+    CLEANUP(room_end) struct room room = {0};
     struct space_stats stats;
     space_get_stats(pool->space, &stats);
     uint64_t device_bytes = 0, size_bytes = atomic_load(&pool->size_blks) * BLK_BYTES;
@@ -532,7 +548,8 @@ void promise_check_open(struct pool *pool)
         promise_note_broken(pool, NULL, "less space is left than was promised");
     else if (r == 0 && device_bytes < size_bytes)
         promise_note_broken(pool, NULL, "the pool's file or device has shrunk");
-    else if (device_allocate(pool->device, size_bytes, 0) < 0)
+    else if (promise_ask_whole(pool, &room, NULL) < 0 ||
+             device_allocate(pool->device, size_bytes, 0) < 0)
         promise_note_broken(
             pool, NULL, "the file system below has no room for all of the pool's file any more");
 }

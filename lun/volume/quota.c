@@ -9,6 +9,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/log.h"
+#include "lun/base/size_text.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
@@ -251,13 +252,15 @@ static int quota_check_subject(struct pool *pool, const struct quota_subject *su
               : subject->type == QUOTA_USER ? "quota.user.exceeded"
                                             : "quota.group.exceeded",
               subject->qtree ? subject->qtree->name : subject->volume->name,
-              "%s: %" PRIu64 " bytes used and %" PRIi64 " asked for exceed the quota of %" PRIu64,
-              text, used, added, limits.hard_bytes);
+              "%s: %s used and %s asked for exceed the quota of %s", text, size_text(used).text,
+              size_text((uint64_t)added).text, size_text(limits.hard_bytes).text);
     return reason_set(question->why, -EDQUOT,
-                      "the quota of %s%s is %" PRIu64 " bytes; %" PRIu64 " are used and %" PRIi64
-                      " more are asked for; 'lunette explain quota %s' shows what counts, 'lunette "
-                      "quota rule modify' changes the limit",
-                      text, is_default ? " (a default rule)" : "", limits.hard_bytes, used, added,
+                      "the quota of %s%s is %s; %s are used and %s more are asked for; 'lunette "
+                      "explain quota %s' shows what counts, 'lunette quota rule modify' changes "
+                      "the limit",
+                      text, is_default ? " (a default rule)" : "",
+                      size_text(limits.hard_bytes).text, size_text(used).text,
+                      size_text((uint64_t)added).text,
                       subject->qtree ? subject->qtree->name : subject->volume->name);
 }
 
@@ -280,7 +283,8 @@ static void quota_event(struct pool *pool, const struct quota_subject *subject,
     char text[3 * LUN_NAME_MAX];
     quota_subject_text(subject, text, sizeof(text));
     event_add(pool, severity, name, subject->qtree ? subject->qtree->name : subject->volume->name,
-              "%s uses %" PRIu64 " bytes; the %s is %" PRIu64, text, used, limit_name, limit);
+              "%s uses %s; the %s is %s", text, size_text(used).text, limit_name,
+              size_text(limit).text);
 }
 
 static int quota_note_subject(struct pool *pool, const struct quota_subject *subject, int64_t added,
@@ -393,13 +397,11 @@ static int quota_rule_check(const struct quota_rule *rule, struct reason *why)
         return reason_set(why, -EINVAL, "the name of a %s has at most %d bytes", type,
                           LUN_OWNER_MAX);
     if (rule->soft_bytes != QUOTA_NO_LIMIT && rule->soft_bytes > rule->hard_bytes)
-        return reason_set(why, -EINVAL,
-                          "the soft limit, %" PRIu64 " bytes, is above the limit, %" PRIu64,
-                          rule->soft_bytes, rule->hard_bytes);
+        return reason_set(why, -EINVAL, "the soft limit, %s, is above the limit, %s",
+                          size_text(rule->soft_bytes).text, size_text(rule->hard_bytes).text);
     if (rule->threshold_bytes != QUOTA_NO_LIMIT && rule->threshold_bytes > rule->hard_bytes)
-        return reason_set(why, -EINVAL,
-                          "the threshold, %" PRIu64 " bytes, is above the limit, %" PRIu64,
-                          rule->threshold_bytes, rule->hard_bytes);
+        return reason_set(why, -EINVAL, "the threshold, %s, is above the limit, %s",
+                          size_text(rule->threshold_bytes).text, size_text(rule->hard_bytes).text);
     return 0;
 }
 

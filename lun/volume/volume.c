@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
@@ -272,10 +273,12 @@ static int delete_check(struct pool *pool, const struct volume_object *volume, b
         return r;
     if (!with_contents && volume->lun_count + volume->qtree_count + volume->snapshot_count > 0)
         return reason_set(why, -EBUSY,
-                          "volume '%s' has %" PRIu64 " LUNs, %" PRIu64 " qtrees and %" PRIu64
-                          " snapshots; 'lunette volume delete %s --with-contents' deletes them too",
-                          volume->name, volume->lun_count, volume->qtree_count,
-                          volume->snapshot_count, volume->name);
+                          "volume '%s' has %" PRIu64 " LUN%s, %" PRIu64 " qtree%s and %" PRIu64
+                          " snapshot%s; 'lunette volume delete %s --with-contents' deletes them "
+                          "too",
+                          volume->name, volume->lun_count, plural_s(volume->lun_count),
+                          volume->qtree_count, plural_s(volume->qtree_count),
+                          volume->snapshot_count, plural_s(volume->snapshot_count), volume->name);
     list_for_each (snapshot, &volume->snapshots, struct volume_snapshot_object, volume_link)
     {
         if (r == 0)

@@ -41,7 +41,8 @@ int client_connect(struct client *client, const char *path, struct reason *why)
     {
         int r = -errno;
         return reason_set(why, r, "no server answers on %s: %s", path,
-                          r == -ENOENT         ? "there is no such socket"
+                          r == -ENOENT ? "there is no such socket (--socket or LUNETTE_SOCKET "
+                                         "names another)"
                           : r == -ECONNREFUSED ? "the server that made it is gone"
                                                : strerror(-r));
     }

@@ -335,25 +335,48 @@ void ctl_print_freed(const json_t *result, const char *verb)
            units_format_bytes(ctl_get(result, "freed_metadata_bytes"), 'h', metadata));
 }
 
-static json_t *lun_delete_args(const struct invocation *in, const char *name, bool dry_run)
+/* @mode: NULL, or the flag that makes it a look ahead. */
+static json_t *lun_delete_args(const struct invocation *in, const char *name, const char *mode)
 {
     json_t *args = json_object();
     ctl_put_text(args, "name", name);
     ctl_put(args, "with_snapshots", json_boolean(option_flag(in, "with-snapshots")));
     ctl_put(args, "force", json_boolean(option_flag(in, "force")));
-    ctl_put(args, "dry_run", json_boolean(dry_run));
+    if (mode)
+        ctl_put(args, mode, json_true());
     return args;
 }
 
 /* One of the arguments, so that a refusal speaks of it and not of the first. */
 static enum ctl_exit lun_delete_one(const struct invocation *in, struct client *client, size_t i,
-                                    bool dry_run, json_t **result)
+                                    const char *mode, json_t **result)
 {
     struct invocation one = *in;
     one.args = in->args + i;
     one.arg_count = 1;
-    return ctl_call(&one, client, "lun.delete", lun_delete_args(&one, one.args[0], dry_run),
-                    result);
+    return ctl_call(&one, client, "lun.delete", lun_delete_args(&one, one.args[0], mode), result);
+}
+
+/* All or none, as far as it can be known: nothing is deleted before each may be. */
+static enum ctl_exit lun_check_delete(const struct invocation *in, struct client *client)
+{
+    enum ctl_exit status = CTL_DONE;
+    for (size_t i = 0; i < in->arg_count; i++)
+    {
+        for (size_t j = 0; j < i; j++)
+        {
+            char text[LUN_NAME_MAX + 64];
+            snprintf(text, sizeof(text), "%.*s is named twice", LUN_NAME_MAX, in->args[i]);
+            if (strcmp(in->args[i], in->args[j]) == 0)
+                return ctl_usage(in, text);
+        }
+    }
+    for (size_t i = 0; status == CTL_DONE && in->arg_count > 1 && i < in->arg_count; i++)
+    {
+        AUTO_JSON json_t *result = NULL;
+        status = lun_delete_one(in, client, i, "only_check", &result);
+    }
+    return status;
 }
 
 /* What deleting all arguments would take away: each is asked for, so that a refusal comes up. */
@@ -364,7 +387,7 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
     for (size_t i = 0; i < in->arg_count; i++)
     {
         AUTO_JSON json_t *one = NULL;
-        enum ctl_exit status = lun_delete_one(in, client, i, true, &one);
+        enum ctl_exit status = lun_delete_one(in, client, i, "dry_run", &one);
         if (status != CTL_DONE)
             return status;
         if (json_array_extend(names, json_object_get(one, "goes")) != 0)
@@ -377,8 +400,8 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
 {
     AUTO_JSON json_t *plan = NULL;
     bool dry_run = option_flag(in, "dry-run"), json = option_flag(in, "json");
-    enum ctl_exit status = CTL_DONE;
-    if (dry_run || ctl_asks(in))
+    enum ctl_exit status = lun_check_delete(in, client);
+    if (status == CTL_DONE && (dry_run || ctl_asks(in)))
     {
         status = lun_plan_delete(in, client, &plan);
         if (status == CTL_DONE && json)
@@ -393,7 +416,7 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
     for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
     {
         AUTO_JSON json_t *result = NULL;
-        status = lun_delete_one(in, client, i, false, &result);
+        status = lun_delete_one(in, client, i, NULL, &result);
         if (status == CTL_DONE && !json)
             printf("Deleted LUN %s.\n", in->args[i]);
     }

@@ -68,15 +68,14 @@ static enum ctl_exit policy_show(const struct invocation *in, const char *verb, 
 static enum ctl_exit policy_put_seconds(const struct invocation *in, json_t *args, const char *key,
                                         const char *option)
 {
-    struct reason why;
     uint64_t ms = 0;
     const char *text = option_text(in, option);
     if (!text)
         return CTL_DONE;
-    if (strcmp(text, "none") != 0 && units_parse_ms(text, &ms, &why) < 0)
-        return ctl_usage(in, why.text);
-    ctl_put(args, key, proto_json_uint(ms / 1000));
-    return CTL_DONE;
+    enum ctl_exit status = strcmp(text, "none") == 0 ? CTL_DONE : ctl_duration(in, option, &ms);
+    if (status == CTL_DONE)
+        ctl_put(args, key, proto_json_uint(ms / 1000));
+    return status;
 }
 
 /* "20" or "20%". */
@@ -84,7 +83,7 @@ static enum ctl_exit policy_put_percent(const struct invocation *in, json_t *arg
                                         const char *option)
 {
     struct reason why;
-    char text[16];
+    char text[16], said[sizeof(why.text) + 64];
     uint64_t percent;
     const char *given = option_text(in, option);
     if (!given)
@@ -93,7 +92,10 @@ static enum ctl_exit policy_put_percent(const struct invocation *in, json_t *arg
     snprintf(text, sizeof(text), "%.*s", (int)(len > 0 && given[len - 1] == '%' ? len - 1 : len),
              given);
     if (units_parse_number(text, 1, 99, &percent, &why) < 0)
-        return ctl_usage(in, why.text);
+    {
+        snprintf(said, sizeof(said), "--%s: %s", option, why.text);
+        return ctl_usage(in, said);
+    }
     ctl_put(args, key, proto_json_uint(percent));
     return CTL_DONE;
 }
@@ -140,12 +142,11 @@ enum ctl_exit ctl_pool_modify(struct invocation *in)
 
 enum ctl_exit ctl_put_quiesce(const struct invocation *in, json_t *args)
 {
-    struct reason why;
-    uint64_t ms;
-    const char *timeout = option_text(in, "quiesce-timeout");
-    if (timeout && units_parse_ms(timeout, &ms, &why) < 0)
-        return ctl_usage(in, why.text);
-    if (timeout)
+    uint64_t ms = 0;
+    enum ctl_exit status = ctl_duration(in, "quiesce-timeout", &ms);
+    if (status != CTL_DONE)
+        return status;
+    if (option_text(in, "quiesce-timeout"))
         ctl_put(args, "quiesce_timeout_ms", proto_json_uint(ms));
     ctl_put_text(args, "quiesce", option_text(in, "quiesce"));
     return CTL_DONE;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
 #include "server/mgmt/view.h"
 #include "server/units.h"
@@ -60,7 +61,7 @@ static const struct field df_fields[] = {
     {"available_bytes", "Available", FIELD_BYTES, false},
     {"used_percent", "Used%", FIELD_PERCENT, false},
     {"mapped_bytes", "Mapped", FIELD_BYTES, false},
-    {"savings_ratio", "Mapped:used", FIELD_RATIO, false},
+    {"savings_ratio", "Savings", FIELD_RATIO, false},
     {0},
 };
 
@@ -81,7 +82,10 @@ static enum ctl_exit pool_read_create(const struct invocation *in,
     enum ctl_exit status = CTL_DONE;
     const char *size = NULL, *journal = option_text(in, "journal");
     bool given = in->arg_count > 1 || option_text(in, "size");
-    if (given || !pool_is_block_device(in->args[0]))
+    if (!given && !pool_is_block_device(in->args[0]))
+        return ctl_usage(
+            in, "a pool in a file needs a SIZE; only on a block device may it be left out");
+    if (given)
         size = ctl_arg_or_option(in, 1, "size", &status);
     *options = (struct pool_create_options){.name = option_text(in, "name"),
                                             .preallocate = option_flag(in, "preallocate"),
@@ -103,7 +107,7 @@ static bool pool_create_destroys(const char *path, struct pool_create_options op
 
 enum ctl_exit ctl_pool_create(struct invocation *in)
 {
-    struct pool_create_options options;
+    struct pool_create_options options = {0};
     struct reason why = {.text = ""};
     char text[UNITS_TEXT_MAX];
     const char *path = in->args[0];
@@ -211,12 +215,22 @@ static void pool_print_check(const json_t *result)
         printf("%s%s\n", is_error ? "ERROR: " : "",
                json_string_value(json_object_get(finding, "text")));
     }
-    printf("Checked %" PRIu64 " blocks, %" PRIu64 " metadata nodes, %" PRIu64 " extents, %" PRIu64
-           " lines: %" PRIu64 " errors, %" PRIu64 " warnings, %" PRIu64 " blocks leaked.\n",
-           ctl_get(result, "blocks_checked"), ctl_get(result, "nodes_checked"),
-           ctl_get(result, "extents_checked"), ctl_get(result, "lines_checked"),
-           ctl_get(result, "errors"), ctl_get(result, "warnings"),
-           ctl_get(result, "blocks_leaked"));
+    static const struct
+    {
+        const char *key, *noun, *end;
+    } figures[] = {{"blocks_checked", "block", ", "},
+                   {"nodes_checked", "metadata node", ", "},
+                   {"extents_checked", "extent", ", "},
+                   {"lines_checked", "line", ": "},
+                   {"errors", "error", ", "},
+                   {"warnings", "warning", ", "},
+                   {"blocks_leaked", "block", " leaked.\n"}};
+    fputs("Checked ", stdout);
+    for (i = 0; i < ARRAY_SIZE(figures); i++)
+    {
+        uint64_t count = ctl_get(result, figures[i].key);
+        printf("%" PRIu64 " %s%s%s", count, figures[i].noun, plural_s(count), figures[i].end);
+    }
 }
 
 enum ctl_exit ctl_pool_check(struct invocation *in)
@@ -234,7 +248,8 @@ enum ctl_exit ctl_pool_check(struct invocation *in)
     if (ctl_get(result, "errors") == 0)
         return CTL_DONE;
     fflush(stdout);
-    snprintf(text, sizeof(text), "%" PRIu64 " errors found", ctl_get(result, "errors"));
+    snprintf(text, sizeof(text), "%" PRIu64 " error%s found", ctl_get(result, "errors"),
+             plural_s(ctl_get(result, "errors")));
     fprintf(stderr, "lunette: the pool is damaged: %s\n", text);
     return CTL_REFUSED;
 }

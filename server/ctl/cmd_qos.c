@@ -52,7 +52,6 @@ static bool qos_is_none(const char *text)
 /* Adds the options that were given to @args. CTL_USAGE has been said. */
 static enum ctl_exit qos_put_limits(const struct invocation *in, json_t *args)
 {
-    struct reason why;
     uint64_t number = 0;
     const char *iops = option_text(in, "max-iops"), *bps = option_text(in, "max-bps");
     const char *burst = option_text(in, "burst");
@@ -66,8 +65,8 @@ static enum ctl_exit qos_put_limits(const struct invocation *in, json_t *args)
         status = ctl_size(in, bps, UINT64_MAX, &number);
     if (status == CTL_DONE && bps)
         ctl_put(args, "max_bps", proto_json_uint(number));
-    if (status == CTL_DONE && burst && units_parse_ms(burst, &number, &why) < 0)
-        return ctl_usage(in, why.text);
+    if (status == CTL_DONE)
+        status = ctl_duration(in, "burst", &number);
     if (status == CTL_DONE && burst)
         ctl_put(args, "burst_ms", proto_json_uint(number));
     if (status == CTL_DONE)

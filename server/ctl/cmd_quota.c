@@ -6,6 +6,11 @@
 #include "server/ctl/ctl.h"
 #include "server/units.h"
 
+enum
+{
+    QUOTA_RULE_TEXT_MAX = 1024,
+};
+
 static const struct field quota_rule_fields[] = {
     {"volume", "Volume", FIELD_TEXT, false},
     {"type", "Type", FIELD_TEXT, false},
@@ -58,6 +63,24 @@ static json_t *quota_rule_args(const struct invocation *in)
     return args;
 }
 
+/* "quota rule of user ana in volume db": what the options name. */
+static const char *quota_rule_text(const struct invocation *in, char text[QUOTA_RULE_TEXT_MAX])
+{
+    const char *type = option_text(in, "type") ? option_text(in, "type") : "tree";
+    const char *target = option_text(in, "target"), *qtree = option_text(in, "qtree");
+    bool is_for_all = !target || *target == '\0' || strcmp(target, "*") == 0;
+    if (strcmp(type, "tree") == 0 && is_for_all)
+        snprintf(text, QUOTA_RULE_TEXT_MAX, "quota rule of %s of volume %s",
+                 target && *target ? "each qtree" : "all", in->args[0]);
+    else if (strcmp(type, "tree") == 0)
+        snprintf(text, QUOTA_RULE_TEXT_MAX, "quota rule of qtree %s/%s", in->args[0], target);
+    else
+        snprintf(text, QUOTA_RULE_TEXT_MAX, "quota rule of %s %s in %s %s%s%s",
+                 is_for_all ? "each" : type, is_for_all ? type : target, qtree ? "qtree" : "volume",
+                 in->args[0], qtree ? "/" : "", qtree ? qtree : "");
+    return text;
+}
+
 static enum ctl_exit quota_rule_do(const struct invocation *in, const char *verb, const char *did)
 {
     AUTO_JSON json_t *args = quota_rule_args(in);
@@ -68,10 +91,10 @@ static enum ctl_exit quota_rule_do(const struct invocation *in, const char *verb
         status = quota_put_limit(in, args, "threshold_bytes", "threshold");
     if (status != CTL_DONE)
         return status;
+    char rule[QUOTA_RULE_TEXT_MAX];
     return ctl_do(in, verb, take_ptr(&args),
-                  "%s the quota rule of volume %s. Rules are enforced while quotas are on: "
-                  "lunette quota on %s",
-                  did, in->args[0], in->args[0]);
+                  "%s the %s. Rules are enforced while quotas are on: lunette quota on %s", did,
+                  quota_rule_text(in, rule), in->args[0]);
 }
 
 enum ctl_exit ctl_quota_rule_create(struct invocation *in)
@@ -89,8 +112,10 @@ enum ctl_exit ctl_quota_rule_delete(struct invocation *in)
     json_t *args = quota_rule_args(in);
     if (option_flag(in, "dry-run"))
         ctl_put(args, "dry_run", json_true());
-    return ctl_do(in, "quota.rule.delete", args, "%s the quota rule of volume %s.",
-                  option_flag(in, "dry-run") ? "Would delete" : "Deleted", in->args[0]);
+    char rule[QUOTA_RULE_TEXT_MAX];
+    return ctl_do(in, "quota.rule.delete", args, "%s the %s.",
+                  option_flag(in, "dry-run") ? "Would delete" : "Deleted",
+                  quota_rule_text(in, rule));
 }
 
 enum ctl_exit ctl_quota_rule_show(struct invocation *in)

@@ -33,6 +33,7 @@ enum
     SERVE_ARGS_MAX = 128,
     SERVE_POLL_MS = 10,
     SERVE_WAIT_MS = 60000,
+    SERVE_DYING_MS = 1000,
 };
 
 static const char serve_default_conf[] = "/etc/lunette/lunette.conf";
@@ -394,6 +395,21 @@ static enum ctl_exit serve_build(struct serve *serve)
 
 /* ---- starting ------------------------------------------------------------------------------ */
 
+/* Whether nobody listens on the socket any more. One that was killed may take a moment to end. */
+static bool serve_is_left(const struct sockaddr_un *address)
+{
+    const struct timespec pause = {.tv_nsec = SERVE_POLL_MS * 1000000L};
+    for (unsigned waited_ms = 0; waited_ms < SERVE_DYING_MS; waited_ms += SERVE_POLL_MS)
+    {
+        AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+            errno == ECONNREFUSED)
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 /* nbdkit leaves its socket behind when it is killed, and refuses to start then. */
 static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
 {
@@ -406,9 +422,7 @@ static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
     if (strlen(path) >= sizeof(address.sun_path) || !S_ISSOCK(there.st_mode))
         return ctl_refuse(serve->in, "the path for the NBD socket is something else already", NULL);
     memcpy(address.sun_path, path, strlen(path) + 1);
-    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 &&
-        errno == ECONNREFUSED)
+    if (serve_is_left(&address))
     {
         unlink(path);
         return CTL_DONE;
@@ -430,11 +444,24 @@ static enum ctl_exit serve_check_folder(const struct serve *serve)
     return ctl_refuse(serve->in, text, "export LUNETTE_SOCKET=FOLDER/mgmt.sock, a folder of yours");
 }
 
+/* The rest of what may be wrong with it nbdkit's process says, which opens it. */
+static enum ctl_exit serve_check_pool(const struct serve *serve)
+{
+    char text[512];
+    const char *path = serve->config->pool_path;
+    if (access(path, F_OK) == 0 || errno != ENOENT)
+        return CTL_DONE;
+    snprintf(text, sizeof(text), "there is no pool %.400s", path);
+    return ctl_refuse(serve->in, text, "lunette pool create PATH SIZE");
+}
+
 static enum ctl_exit serve_check_free(const struct serve *serve)
 {
     struct client client;
     char text[256];
-    enum ctl_exit status = serve_check_folder(serve);
+    enum ctl_exit status = serve_check_pool(serve);
+    if (status == CTL_DONE)
+        status = serve_check_folder(serve);
     if (status != CTL_DONE)
         return status;
     if (client_connect(&client, serve->config->mgmt_socket, NULL) == 0)
@@ -516,11 +543,23 @@ static enum ctl_exit serve_set_mode(const struct serve *serve)
     return ctl_refuse(serve->in, text, NULL);
 }
 
-/* In the foreground this process becomes nbdkit, so a grandchild waits for the socket. */
-static void serve_set_mode_later(const struct serve *serve, uint64_t timeout_ms)
+/* With their real ports: what was asked for may be port 0. */
+static void serve_print_portals(const json_t *status)
 {
-    if (!serve->config->nbd_socket || serve->config->nbd_mode == 0)
+    size_t i;
+    json_t *portal;
+    json_array_foreach(json_object_get(status, "iscsi_portals"), i, portal)
+        printf("iSCSI:      %s\n", json_string_value(portal));
+    fflush(stdout);
+}
+
+/* In the foreground this process becomes nbdkit, so a grandchild waits until it answers. */
+static void serve_finish_later(const struct serve *serve, uint64_t timeout_ms)
+{
+    bool sets_mode = serve->config->nbd_socket && serve->config->nbd_mode != 0;
+    if (!sets_mode && serve->config->iscsi_portals.count == 0)
         return;
+    fflush(stdout);
     pid_t server = getpid(), child = fork();
     if (child > 0)
         waitpid(child, NULL, 0);
@@ -534,7 +573,10 @@ static void serve_set_mode_later(const struct serve *serve, uint64_t timeout_ms)
     {
         AUTO_JSON json_t *status = serve_ask(serve);
         if (status)
+        {
+            serve_print_portals(status);
             _exit((int)serve_set_mode(serve));
+        }
         nanosleep(&pause, NULL);
     }
     _exit(CTL_REFUSED); /* the server says itself what is wrong with it */
@@ -564,23 +606,25 @@ static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t tim
     if (option_flag(serve->in, "json"))
         table_print_json(stdout, status);
     else
+    {
         printf("Serving pool %s, process %" PRIu64 ".\nNBD:        %s\nManagement: %s\n",
                json_string_value(json_object_get(status, "pool")), ctl_get(status, "pid"),
                serve->nbd_uri, serve->config->mgmt_socket);
+        serve_print_portals(status);
+    }
     return CTL_DONE;
 }
 
 enum ctl_exit ctl_serve(struct invocation *in)
 {
     CLEANUP(serve_destroy) struct serve serve = {.in = in};
-    struct reason why;
     uint64_t timeout_ms = SERVE_WAIT_MS;
-    const char *timeout = option_text(in, "wait");
-    if (timeout && units_parse_ms(timeout, &timeout_ms, &why) < 0)
-        return ctl_usage(in, why.text);
+    enum ctl_exit status = ctl_duration(in, "wait", &timeout_ms);
+    if (status != CTL_DONE)
+        return status;
     if (option_flag(in, "foreground") && option_flag(in, "background"))
         return ctl_usage(in, "--foreground or --background, not both");
-    enum ctl_exit status = serve_load(&serve);
+    status = serve_load(&serve);
     if (status == CTL_DONE)
         status = serve_apply_options(&serve);
     if (status == CTL_DONE)
@@ -593,7 +637,7 @@ enum ctl_exit ctl_serve(struct invocation *in)
         return status;
     if (option_flag(in, "foreground"))
     {
-        serve_set_mode_later(&serve, timeout_ms);
+        serve_finish_later(&serve, timeout_ms);
         return serve_exec(&serve);
     }
     return serve_in_background(&serve, timeout_ms);

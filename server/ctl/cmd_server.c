@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
 #include "server/units.h"
 
@@ -24,13 +25,10 @@ static const struct field event_fields[] = {
 };
 
 static const struct field job_fields[] = {
-    {"id", "Id", FIELD_COUNT, false},
-    {"kind", "Kind", FIELD_TEXT, false},
-    {"subject", "Subject", FIELD_TEXT, false},
-    {"state", "State", FIELD_TEXT, false},
-    {"done_bytes", "Done", FIELD_BYTES, false},
-    {"total_bytes", "Total", FIELD_BYTES, false},
-    {0},
+    {"id", "Id", FIELD_COUNT, false},           {"kind", "Kind", FIELD_TEXT, false},
+    {"subject", "Subject", FIELD_TEXT, false},  {"state", "State", FIELD_TEXT, false},
+    {"done_bytes", "Done", FIELD_BYTES, false}, {"total_bytes", "Total", FIELD_BYTES, false},
+    {"problem", "Problem", FIELD_TEXT, false},  {0},
 };
 
 static const struct field status_fields[] = {
@@ -120,7 +118,8 @@ static int job_progress_cb(void *opaque, const json_t *progress)
         return 0;
     json_array_foreach(json_object_get(progress, "jobs"), i, job) sum_bytes +=
         ctl_get(job, "done_bytes");
-    fprintf(stderr, "\r%zu jobs, %s done\033[K", i, units_format_bytes(sum_bytes, 'h', done));
+    fprintf(stderr, "\r%zu job%s, %s done\033[K", i, plural_s(i),
+            units_format_bytes(sum_bytes, 'h', done));
     return 0;
 }
 
@@ -138,15 +137,13 @@ enum ctl_exit ctl_job_wait(struct invocation *in)
 {
     AUTO_JSON json_t *args = json_object();
     AUTO_JSON json_t *result = NULL;
-    struct reason why;
-    uint64_t timeout_ms;
-    const char *timeout = option_text(in, "timeout");
+    uint64_t timeout_ms = 0;
     enum ctl_exit status = in->arg_count > 0 ? job_id(in, args) : CTL_DONE;
+    if (status == CTL_DONE)
+        status = ctl_duration(in, "timeout", &timeout_ms);
     if (status != CTL_DONE)
         return status;
-    if (timeout && units_parse_ms(timeout, &timeout_ms, &why) < 0)
-        return ctl_usage(in, why.text);
-    if (timeout)
+    if (option_text(in, "timeout"))
         ctl_put(args, "timeout_ms", proto_json_uint(max_u64(timeout_ms, 1)));
     status = ctl_ask_progress(in, "job.wait", take_ptr(&args), job_progress_cb, in, &result);
     if (isatty(STDERR_FILENO) && !option_flag(in, "json"))
@@ -191,10 +188,11 @@ enum ctl_exit ctl_server_status(struct invocation *in)
     struct table_options options;
     struct reason why = {.text = "no memory"};
     uint64_t timeout_ms = 0;
-    const char *timeout = option_text(in, "wait");
-    if (timeout && units_parse_ms(timeout, &timeout_ms, &why) < 0)
-        return ctl_usage(in, why.text);
-    enum ctl_exit status = ctl_table_options(in, status_fields, &options);
+    enum ctl_exit status = ctl_duration(in, "wait", &timeout_ms);
+    if (status == CTL_DONE)
+        status = ctl_table_options(in, status_fields, &options);
+    if (status != CTL_DONE)
+        return status;
     server_wait_for(in, timeout_ms);
     if (status == CTL_DONE)
         status = ctl_ask(in, "server.status", NULL, &result);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
 #include "server/units.h"
 
@@ -254,8 +255,8 @@ static enum ctl_exit top_print_screen(const struct invocation *in, json_t *resul
         read_bytes += ctl_get(row, "read_bps");
         write_bytes += ctl_get(row, "write_bps");
     }
-    printf("\033[H\033[J%zu LUNs: %ju reads/s of %s, %ju writes/s of %s.  q quits.\n\n",
-           json_array_size(luns), (uintmax_t)read_iops,
+    printf("\033[H\033[J%zu LUN%s: %ju reads/s of %s, %ju writes/s of %s.  q quits.\n\n",
+           json_array_size(luns), plural_s(json_array_size(luns)), (uintmax_t)read_iops,
            units_format_bytes(read_bytes, 'h', read_bps), (uintmax_t)write_iops,
            units_format_bytes(write_bytes, 'h', write_bps));
     lines = lines > TOP_LINES_AROUND + 1 ? lines - TOP_LINES_AROUND : 1;
@@ -369,18 +370,16 @@ static enum ctl_exit top_run(const struct invocation *in, struct client *client,
 /* CTL_USAGE has been said. */
 static enum ctl_exit top_options_get(const struct invocation *in, struct top_options *options)
 {
-    struct reason why;
     struct table_options table;
-    const char *interval = option_text(in, "interval");
     bool is_terminal = isatty(STDOUT_FILENO) && isatty(STDIN_FILENO);
     *options = (struct top_options){.interval_ms = TOP_INTERVAL_MS};
     enum ctl_exit status = ctl_table_options(in, top_fields, &table);
     if (status == CTL_DONE)
         status = ctl_number(in, "count", 1, TOP_COUNT_MAX, &options->count);
+    if (status == CTL_DONE)
+        status = ctl_duration(in, "interval", &options->interval_ms);
     if (status != CTL_DONE)
         return status;
-    if (interval && units_parse_ms(interval, &options->interval_ms, &why) < 0)
-        return ctl_usage(in, why.text);
     if (options->interval_ms < TOP_INTERVAL_MS_MIN || options->interval_ms > TOP_INTERVAL_MS_MAX)
         return ctl_usage(in, "--interval is 100ms to 1h");
     options->is_screen = is_terminal && options->count == 0 && !table.json;

@@ -218,11 +218,13 @@ static void import_undo(const struct import *import)
 {
     AUTO_JSON json_t *result = NULL;
     const struct invocation *in = import->in;
-    bool keeps = option_flag(in, "keep") || option_text(in, "resume");
-    if (!import->is_new || keeps)
+    /* Without a note of how far it is, the same command would find the LUN in its way. */
+    const char *resume = option_text(in, "resume");
+    bool goes_on = resume && access(resume, F_OK) == 0;
+    if (!import->is_new || option_flag(in, "keep") || goes_on)
     {
-        fprintf(stderr, "lunette: LUN %s was left as it is%s%s\n", import->name,
-                option_text(in, "resume") ? "; go on with the same command" : "", "");
+        fprintf(stderr, "lunette: LUN %s was left as it is%s\n", import->name,
+                goes_on ? "; go on with the same command" : "");
         return;
     }
     json_t *args = json_pack("{s:s, s:b}", "name", import->name, "force", 1);
@@ -273,6 +275,24 @@ enum ctl_exit ctl_lun_import(struct invocation *in)
 
 /* ---- export -------------------------------------------------------------------------------- */
 
+/* @name is there: the server's NBD part could only say that it hangs up. */
+static enum ctl_exit export_find(const struct invocation *in, const char *name)
+{
+    AUTO_JSON json_t *result = NULL;
+    return ctl_ask(in, "lun.show", json_pack("{s:s, s:b}", "name", name, "exact", 1), &result);
+}
+
+/* LUN, LUN@SNAPSHOT, or both of A..B. */
+static enum ctl_exit export_check_name(const struct invocation *in)
+{
+    const char *name = in->args[0], *dots = strstr(name, "..");
+    AUTO_FREE char *first = strndup(name, dots ? (size_t)(dots - name) : strlen(name));
+    if (!first)
+        return ctl_refuse(in, "no memory", NULL);
+    enum ctl_exit status = export_find(in, first);
+    return status == CTL_DONE && dots ? export_find(in, dots + 2) : status;
+}
+
 /* What would be written, and what would be lost. */
 static enum ctl_exit export_plan(const struct invocation *in, const char *uri,
                                  const char *destination)
@@ -319,6 +339,8 @@ enum ctl_exit ctl_lun_export(struct invocation *in)
         status = transfer_refuse_pipe(in, in->args[1]);
     if (status == CTL_DONE)
         status = transfer_begin(in);
+    if (status == CTL_DONE)
+        status = export_check_name(in);
     if (status == CTL_DONE)
         status = transfer_export_uri(in, in->args[0], &uri);
     if (status != CTL_DONE)

@@ -23,7 +23,7 @@ static const struct field volume_fields[] = {
     {"reserved_bytes", "Reserved", FIELD_BYTES, true},
     {"clone_volume", "Clone", FIELD_TEXT, true},
     {"needed_bytes", "Still needed of the pool", FIELD_BYTES, true},
-    {"savings_ratio", "Mapped:used", FIELD_RATIO, true},
+    {"savings_ratio", "Savings", FIELD_RATIO, true},
     {"qtrees", "Qtrees", FIELD_COUNT, true},
     {"snapshots", "Snapshot count", FIELD_COUNT, true},
     {"full_policy", "When full", FIELD_TEXT, true},
@@ -71,17 +71,15 @@ static enum ctl_exit volume_put_guarantee(const struct invocation *in, json_t *a
 /* The options that create and modify share. */
 static enum ctl_exit volume_put_options(const struct invocation *in, json_t *args)
 {
-    struct reason why;
-    uint64_t pause_ms;
-    const char *pause = option_text(in, "pause");
+    uint64_t pause_ms = 0;
     enum ctl_exit status = volume_put_guarantee(in, args);
     if (status == CTL_DONE)
         status = ctl_put_moment(in, args, "locked_until", "lock-until");
+    if (status == CTL_DONE)
+        status = ctl_duration(in, "pause", &pause_ms);
     if (status != CTL_DONE)
         return status;
-    if (pause && units_parse_ms(pause, &pause_ms, &why) < 0)
-        return ctl_usage(in, why.text);
-    if (pause)
+    if (option_text(in, "pause"))
         ctl_put(args, "pause_ms", proto_json_uint(pause_ms));
     ctl_put_text(args, "full_policy", option_text(in, "when-full"));
     ctl_put_text(args, "comment", option_text(in, "comment"));
@@ -370,10 +368,10 @@ enum ctl_exit ctl_volume_split_estimate(struct invocation *in)
         table_print_json(stdout, result);
         return CTL_DONE;
     }
-    printf("Splitting %s from %s takes no space: its %" PRIu64 " LUNs go on sharing %s with "
+    printf("Splitting %s from %s takes no space: its %" PRIu64 " LUN%s on sharing %s with "
            "others.\nCopies of all of that would take as much again; %s are available.\n",
            in->args[0], json_string_value(json_object_get(result, "parent")),
-           ctl_get(result, "luns"),
+           ctl_get(result, "luns"), ctl_get(result, "luns") == 1 ? " goes" : "s go",
            units_format_bytes(ctl_get(result, "shared_bytes"), 'h', shared),
            units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
     return CTL_DONE;

@@ -6,6 +6,7 @@
  */
 #include "server/ctl/command.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <popt.h>
 #include <stdlib.h>
@@ -170,8 +171,12 @@ static int command_parse_options(int argc, const char **argv, struct invocation 
     int found;
     while (r == 0 && (found = poptGetNextOpt(context)) > 0)
         r = command_add_value(in, (size_t)found - 1, poptGetOptArg(context), why);
+    const char *bad = found < -1 ? poptBadOption(context, POPT_BADOPTION_NOALIAS) : "";
+    if (r == 0 && found == POPT_ERROR_BADOPT && isdigit((unsigned char)bad[1]))
+        r = reason_set(why, -EINVAL,
+                       "\"%s\" reads as an option; no size or number is negative here", bad);
     if (r == 0 && found < -1)
-        r = reason_set(why, -EINVAL, "%s: %s", poptBadOption(context, POPT_BADOPTION_NOALIAS),
+        r = reason_set(why, -EINVAL, "%s: %s", bad,
                        found == POPT_ERROR_BADOPT ? "no such option" : poptStrerror(found));
     if (r == 0)
         r = command_take_args(in, context, why);
@@ -214,6 +219,8 @@ int command_parse(int argc, const char **argv, struct invocation *in, struct rea
 {
     *in = (struct invocation){0};
     int globals = command_skip_globals(argc, argv), used;
+    if (globals == argc && argc > 0 && argv[argc - 1][0] == '-')
+        return reason_set(why, -EINVAL, "no command given, only the option %s", argv[argc - 1]);
     if (globals == argc)
         return reason_set(why, -EINVAL, "no command given");
     in->command = command_find(argc - globals, argv + globals, &used);

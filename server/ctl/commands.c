@@ -903,13 +903,15 @@ const struct command command_table[] = {
      0, 0, 0, metrics_options, ctl_metrics},
 
     {"tree", "", "show what was cloned from what", "show the lineage",
-     "Points that only clones hold are shown as (hidden).",
+     "A clone does not hang below its source: a clone freezes what the source holds at a point "
+     "that has no name, and both go on from there. Such points are shown as (hidden).",
      "lunette tree\n"
      "lunette tree --dot | dot -Tsvg >tree.svg\n",
      0, 0, 0, tree_options, ctl_tree},
     {"df", "", "show the space of the pool, of each volume and each LUN", "show space",
      "Available is what a write finds that was promised nothing: in the volume, else in the pool. "
-     "Used by a LUN is what it shares with no other line, and what its snapshots hold.",
+     "Used by a LUN is what it shares with no other line, and what its snapshots hold. Savings "
+     "says how much is mapped for each byte of data that is held.",
      "lunette df\n"
      "lunette df --units G\n",
      COMMAND_LISTS, 0, 0, NULL, ctl_df},

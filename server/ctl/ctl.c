@@ -210,6 +210,17 @@ enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t
     return ctl_usage(in, said);
 }
 
+enum ctl_exit ctl_duration(const struct invocation *in, const char *name, uint64_t *ms)
+{
+    struct reason why;
+    const char *text = option_text(in, name);
+    char said[sizeof(why.text) + 64];
+    if (!text || units_parse_ms(text, ms, &why) == 0)
+        return CTL_DONE;
+    snprintf(said, sizeof(said), "--%s: %s", name, why.text);
+    return ctl_usage(in, said);
+}
+
 enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lun, char **snapshot,
                                 size_t *used)
 {
@@ -255,6 +266,12 @@ enum ctl_exit ctl_put_moment(const struct invocation *in, json_t *args, const ch
                  "--%s: \"%.100s\" is no time: write 8h or 30d (from now), 2026-12-31, "
                  "2026-12-31T18:00, or none",
                  option, text);
+        return ctl_usage(in, said);
+    }
+    /* A lease that is over would delete at once, and a lock that is over keeps nothing. */
+    if (seconds != 0 && seconds < (uint64_t)time(NULL))
+    {
+        snprintf(said, sizeof(said), "--%s: %.100s is over", option, text);
         return ctl_usage(in, said);
     }
     ctl_put(args, key, proto_json_uint(seconds));

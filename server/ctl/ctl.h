@@ -87,6 +87,9 @@ enum ctl_exit ctl_size(const struct invocation *in, const char *text, uint64_t n
                        uint64_t *bytes);
 enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t min, uint64_t max,
                          uint64_t *number);
+
+/* The same of a duration. */
+enum ctl_exit ctl_duration(const struct invocation *in, const char *name, uint64_t *ms);
 /*
  * A moment of the future or the past, as seconds since 1970, in @args under @key if the option is
  * given: "8h" or "30d" from now, "2026-12-31", "2026-12-31T18:00" in local time, or "none" (0).

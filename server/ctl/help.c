@@ -100,7 +100,11 @@ enum ctl_exit ctl_help(struct invocation *in)
         command_print_help(stdout, command);
         return CTL_DONE;
     }
-    const char *prefix = in->arg_count > 0 ? in->args[0] : "";
+    char words[256] = "";
+    const char *prefix = words;
+    for (size_t i = 0, len = 0; i < in->arg_count && len < sizeof(words); i++)
+        len += (size_t)snprintf(words + len, sizeof(words) - len, "%s%s", i > 0 ? " " : "",
+                                in->args[i]);
     if (*prefix == '-')
     {
         command_print_help(stdout, in->command);

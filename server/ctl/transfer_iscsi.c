@@ -338,8 +338,15 @@ static int iscsi_side_start(struct iscsi_side *side, struct reason *why)
     explicit_bzero(url->target_passwd, sizeof(url->target_passwd));
     iscsi_destroy_url(url);
     if (r < 0)
-        return reason_set(why, -ENOTCONN, "cannot log in to %s: %s", side->base.name,
-                          r == -ETIMEDOUT ? "no answer" : iscsi_get_error(side->iscsi));
+    {
+        /* libiscsi's texts may end in newlines. */
+        const char *text = r == -ETIMEDOUT ? "no answer" : iscsi_get_error(side->iscsi);
+        size_t len = strlen(text);
+        while (len > 0 && text[len - 1] == '\n')
+            len--;
+        return reason_set(why, -ENOTCONN, "cannot log in to %s: %.*s", side->base.name, (int)len,
+                          text);
+    }
     return iscsi_side_learn(side, why);
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/access.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
@@ -162,7 +163,8 @@ int verb_igroup_delete(struct verb_request *request)
     json_decref(request->result);
     request->result = NULL;
     return reason_set(&request->why, -EBUSY,
-                      "igroup \"%s\" has %zu mappings, which --force removes too", name, count);
+                      "igroup \"%s\" has %zu mapping%s; --force removes what it is mapped to too",
+                      name, count, plural_s(count));
 }
 
 static json_t *verb_view_igroup(const struct access_igroup *group)

@@ -92,9 +92,8 @@ static void explain_pool(struct explanation *explanation, const struct pool_info
     explain_say(explanation, "So %s are available to everybody else.",
                 explain_bytes(info->available_bytes, available));
     if (info->dying_count)
-        explain_say(explanation,
-                    "%" PRIu64 " deletes are still giving space back in the background.",
-                    info->dying_count);
+        explain_say(explanation, "%" PRIu64 " delete%s still giving space back in the background.",
+                    info->dying_count, info->dying_count == 1 ? " is" : "s are");
 }
 
 static int explain_compare_held(const void *a, const void *b)
@@ -106,9 +105,10 @@ static int explain_compare_held(const void *a, const void *b)
     return x_bytes < y_bytes ? 1 : x_bytes > y_bytes ? -1 : 0;
 }
 
-/* The LUNs that hold most of the pool by themselves. @volume_id 0: of all. */
+/* The LUNs that hold most by themselves, and what of @data_bytes none does. @volume_id 0: of all.
+ */
 static int explain_holders(struct verb_request *request, struct explanation *explanation,
-                           uint64_t volume_id)
+                           uint64_t volume_id, uint64_t data_bytes)
 {
     AUTO_FREE struct lun_info *list = NULL;
     size_t count = 0, n = 0;
@@ -123,6 +123,18 @@ static int explain_holders(struct verb_request *request, struct explanation *exp
             list[i].own_bytes + list[i].snapshot_bytes > 0)
             luns[n++] = &list[i];
     qsort(luns, n, sizeof(*luns), explain_compare_held);
+    uint64_t held_bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        held_bytes += luns[i]->own_bytes + luns[i]->snapshot_bytes;
+    if (data_bytes > held_bytes)
+    {
+        char shared[UNITS_TEXT_MAX];
+        explain_say(explanation,
+                    "%s are shared by clones and their sources, and are free when all that share "
+                    "them are deleted; lunette tree shows who does, lunette freed NAME NAME... "
+                    "what that brings.",
+                    explain_bytes(data_bytes - held_bytes, shared));
+    }
     for (size_t i = 0; i < n && i < EXPLAIN_TOP; i++)
     {
         char own[UNITS_TEXT_MAX], held[UNITS_TEXT_MAX];
@@ -160,7 +172,7 @@ static int explain_volume(struct verb_request *request, struct explanation *expl
     explain_try(explanation, "lunette volume resize %s +SIZE", info->name);
     if (info->snapshot_count)
         explain_try(explanation, "lunette snapshot show %s", info->name);
-    return explain_holders(request, explanation, info->id);
+    return explain_holders(request, explanation, info->id, 0);
 }
 
 static void explain_lun(struct explanation *explanation, const struct lun_info *info)
@@ -221,7 +233,7 @@ int verb_explain_space(struct verb_request *request)
     pool_get_info(request->pool, &pool);
     explain_pool(&explanation, &pool);
     if (r == 0 && !name)
-        r = explain_holders(request, &explanation, 0);
+        r = explain_holders(request, &explanation, 0, pool.dying_count > 0 ? 0 : pool.data_bytes);
     explain_try(&explanation, "lunette pool grow +SIZE");
     int said = explain_result(request, &explanation);
     return r < 0 ? r : said;

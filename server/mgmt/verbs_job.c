@@ -49,6 +49,19 @@ static int verb_wait_for_job(struct verb_request *request, uint64_t id, uint64_t
     return -ETIMEDOUT;
 }
 
+/* @id 0: one of those that were waited for. */
+static int verb_job_failed(struct verb_request *request, uint64_t id)
+{
+    if (id == 0)
+        return reason_set(&request->why, -EBADMSG,
+                          "a job failed on damaged metadata; 'lunette job show' lists it, 'lunette "
+                          "pool check' shows what is damaged");
+    return reason_set(&request->why, -EBADMSG,
+                      "job %" PRIu64 " failed on damaged metadata, its space stays taken; 'lunette "
+                      "pool check' shows what is damaged",
+                      id);
+}
+
 int verb_job_wait(struct verb_request *request)
 {
     uint64_t id = verb_number(request, "id", 0);
@@ -71,7 +84,7 @@ int verb_job_wait(struct verb_request *request)
         if (sent < 0)
             return sent;
     }
-    return r;
+    return r == -EBADMSG ? verb_job_failed(request, id) : r;
 }
 
 /* All kinds of the engine's jobs give space back; stopping one would leak it, so none can be. */
@@ -84,7 +97,9 @@ int verb_job_cancel(struct verb_request *request)
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++)
-        if (list[i].id == id)
+        if (list[i].id == id && list[i].problem[0])
+            return verb_job_failed(request, id);
+        else if (list[i].id == id)
             return reason_set(&request->why, -EPERM,
                               "job %" PRIu64 " (%s of %s) gives back space of something that is "
                               "gone already; it cannot be undone, only waited for: lunette job "

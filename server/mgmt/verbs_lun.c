@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
@@ -47,18 +48,33 @@ static struct lun_attributes verb_attributes(const struct verb_request *request)
                                    .group = verb_string(request, "group")};
 }
 
+/* What a write to LUN @name finds: in its volume, if it is in one. */
+static uint64_t verb_available_bytes(struct verb_request *request, const char *name,
+                                     const struct pool_info *pool)
+{
+    struct volume_info info;
+    char volume[LUN_NAME_MAX + 1];
+    if (strncmp(name, "/vol/", 5) == 0)
+        name += 5;
+    snprintf(volume, sizeof(volume), "%.*s", (int)strcspn(name, "/"), name);
+    bool is_in_one = strchr(name, '/') && volume_get_info(request->pool, volume, &info, NULL) == 0;
+    return is_in_one ? info.available_bytes : pool->available_bytes;
+}
+
 /* What is taken of the pool's free space by a promise, beside what was before. */
-static int verb_say_space(struct verb_request *request, const struct pool_info *before)
+static int verb_say_space(struct verb_request *request, const struct pool_info *before,
+                          const char *name)
 {
     struct pool_info after;
     pool_get_info(request->pool, &after);
     uint64_t promised_bytes = after.promised_bytes > before->promised_bytes
                                   ? after.promised_bytes - before->promised_bytes
                                   : 0;
-    return json_object_update_new(request->result,
-                                  json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
-                                            (json_int_t)promised_bytes, "available_bytes",
-                                            (json_int_t)after.available_bytes)) == 0
+    return json_object_update_new(
+               request->result,
+               json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
+                         (json_int_t)promised_bytes, "available_bytes",
+                         (json_int_t)verb_available_bytes(request, name, &after))) == 0
                ? 0
                : -ENOMEM;
 }
@@ -92,7 +108,7 @@ int verb_lun_create(struct verb_request *request)
     request->result = json_pack(
         "{s:s, s:I, s:b, s:b}", "name", args.name, "size_bytes", (json_int_t)args.size_bytes,
         "reserved", args.attributes.is_reserved, "dry_run", verb_bool(request, "dry_run"));
-    return request->result ? verb_say_space(request, &before) : -ENOMEM;
+    return request->result ? verb_say_space(request, &before, args.name) : -ENOMEM;
 }
 
 int verb_lun_attributes(struct verb_request *request)
@@ -135,7 +151,7 @@ int verb_lun_show(struct verb_request *request)
     size_t count;
     const char *name = verb_string(request, "name");
     struct lun_info one;
-    if (name && strchr(name, '@'))
+    if (name && (strchr(name, '@') || verb_bool(request, "exact")))
     {
         int r = lun_get_info(request->pool, name, &one, &request->why);
         json_t *array = json_array();
@@ -218,7 +234,7 @@ int verb_lun_clone(struct verb_request *request)
     request->result = json_pack("{s:s, s:s}", "source", args.source, "name", args.name);
     if (!request->result)
         return -ENOMEM;
-    r = verb_say_space(request, &before);
+    r = verb_say_space(request, &before, args.name);
     return r < 0 ? r : verb_say_clone(request, &source, count);
 }
 
@@ -373,9 +389,9 @@ static int verb_refuse_delete(struct verb_request *request, const struct lun_inf
                           list->name, count - 1, count == 2 ? "" : "s", list->name);
     if (open > 0 && !verb_bool(request, "force"))
         return reason_set(&request->why, -EBUSY,
-                          "%u clients have LUN \"%s\" or a snapshot of it open: close them, or "
+                          "LUN \"%s\" or a snapshot of it is open by %u client%s: close them, or "
                           "lunette lun delete %s --force",
-                          open, list->name, list->name);
+                          list->name, open, plural_s(open), list->name);
     return 0;
 }
 
@@ -388,8 +404,8 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
         r = reason_set(&request->why, -ENOENT, "there is no LUN \"%s\"", name);
     if (r == 0)
         r = verb_refuse_delete(request, list, count);
-    if (r < 0)
-        return r;
+    if (r < 0 || verb_bool(request, "only_check"))
+        return r; /* what it frees is not always worth the walk */
     AUTO_FREE const char **names = calloc(count, sizeof(*names));
     if (!names)
         return -ENOMEM;
@@ -456,7 +472,7 @@ int verb_lun_delete(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
     verb_await_close(request, name);
-    if (verb_bool(request, "dry_run"))
+    if (verb_bool(request, "dry_run") || verb_bool(request, "only_check"))
         return verb_plan_delete(request, name);
     return lun_delete(request->pool, name, verb_bool(request, "with_snapshots"),
                       verb_force_flag(request), &request->why);

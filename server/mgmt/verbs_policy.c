@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/size_text.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
@@ -44,12 +45,19 @@ static int verb_autogrow_args(struct verb_request *request, struct policy_autogr
     pool_get_info(request->pool, &info);
     if (autogrow->step_bytes > 0)
     {
-        /* A step that is too small would add nothing. */
+        /* A step that is too small would add nothing; that there is no room now says little. */
         int r = pool_grow_dry_run(request->pool, info.size_bytes + autogrow->step_bytes, &bytes,
                                   &request->why);
-        if (r < 0)
+        if (r < 0 && r != -ENOSPC)
             return r;
+        reason_clear(&request->why);
     }
+    if (autogrow->max_bytes > 0 && autogrow->max_bytes <= info.size_bytes)
+        return reason_set(&request->why, -EINVAL,
+                          "pool '%s' has %s already: a maximum of %s lets it grow no more; 'none' "
+                          "or 0 is no maximum",
+                          info.name, size_text(info.size_bytes).text,
+                          size_text(autogrow->max_bytes).text);
     if (verb_has(request, "autogrow_threshold") && (threshold < 1 || threshold > 99))
         return reason_set(&request->why, -EINVAL, "a pool grows when 1 to 99 percent are used");
     return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
@@ -170,15 +171,29 @@ static int verb_list_lun_snapshots(struct verb_request *request, const char *nam
     return r;
 }
 
+/* The one that is "LUN@SNAPSHOT". */
+static int verb_add_lun_snapshot(struct verb_request *request, const char *name, json_t *array)
+{
+    struct lun_info info;
+    int r = lun_get_info(request->pool, name, &info, &request->why);
+    if (r < 0)
+        return r;
+    json_t *snapshot = view_lun(&info);
+    verb_put_consistency(snapshot);
+    return json_array_append_new(array, snapshot) == 0 ? 0 : -ENOMEM;
+}
+
 int verb_snapshot_show(struct verb_request *request)
 {
     const char *name = verb_string(request, "lun");
     bool is_volume = name && verb_is_volume(request, name);
     json_t *array = json_array();
     int r = 0;
-    if (!name || is_volume)
+    if (name && strchr(name, '@'))
+        r = verb_add_lun_snapshot(request, name, array);
+    else if (!name || is_volume)
         r = verb_list_volume_snapshots(request, name, array);
-    if (r == 0 && !is_volume)
+    if (r == 0 && !is_volume && !(name && strchr(name, '@')))
         r = verb_list_lun_snapshots(request, name, array);
     request->result = view_listing("snapshots", array);
     return request->result ? r : -ENOMEM;
@@ -245,8 +260,8 @@ int verb_snapshot_delete(struct verb_request *request)
     if (r < 0)
         return r;
     if (info.open_handles > 0 && !verb_bool(request, "force"))
-        return reason_set(&request->why, -EBUSY, "%u clients have \"%s\" open", info.open_handles,
-                          name);
+        return reason_set(&request->why, -EBUSY, "\"%s\" is open by %u client%s", name,
+                          info.open_handles, plural_s(info.open_handles));
     return verb_show_freed(request, (const char *const *)&name, 1);
 }
 
@@ -287,8 +302,8 @@ static int verb_plan_restore(struct verb_request *request)
     if (r < 0)
         return r;
     if (now.open_handles > 0 && !verb_bool(request, "force"))
-        return reason_set(&request->why, -EBUSY, "%u clients have LUN \"%s\" open",
-                          now.open_handles, lun);
+        return reason_set(&request->why, -EBUSY, "LUN \"%s\" is open by %u client%s", lun,
+                          now.open_handles, plural_s(now.open_handles));
     r = verb_count_lost(request, name, lun, &changed_bytes);
     if (r < 0)
         return r;

@@ -307,6 +307,7 @@ json_t *view_job(const struct job_info *job)
     view_put_text(object, "kind", job->kind);
     view_put_text(object, "subject", job->subject);
     view_put_text(object, "state", job->state);
+    view_put_text(object, "problem", job->problem);
     view_put_uint(object, "done_bytes", job->done_blks * LUN_BLK_BYTES);
     view_put_uint(object, "total_bytes", job->total_blks * LUN_BLK_BYTES);
     return object;

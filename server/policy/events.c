@@ -13,6 +13,7 @@
 #include <syslog.h>
 
 #include "lun/base/log.h"
+#include "lun/base/size_text.h"
 #include "server/mgmt/view.h"
 #include "server/policy/policy_internal.h"
 
@@ -85,8 +86,9 @@ uint64_t policy_step_events(struct policy *policy)
         return EVENTS_SLICE_MS;
     if (count > 0 && list[0].id > policy->events.last_id + 1)
         event_add(policy->pool, "warning", "hook.lost", "",
-                  "%" PRIu64 " events came faster than they could be handed on, and were not",
-                  list[0].id - policy->events.last_id - 1);
+                  "%" PRIu64 " event%s came faster than could be handed on, and were not",
+                  list[0].id - policy->events.last_id - 1,
+                  plural_s(list[0].id - policy->events.last_id - 1));
     /* What makes room does not wait for programs. */
     for (size_t i = 0; i < count; i++)
         if (strcmp(list[i].name, "pool.full") == 0)

@@ -116,6 +116,26 @@ for text in "failed: Making a pool" "status 1" "no pool today" "the log is $fold
     grep -qF "$text" "$work/stderr" || fail "should say \"$text\", says $(cat "$work/stderr")"
 done
 
+# Without the program, --clean asks for a server to be stopped only if there is one: the process that
+# was noted may be gone, or its number somebody else's by now.
+tail -f /dev/null "pool=$folder/pool.lunette" 2>/dev/null & # a command line like a server's
+server=$!
+echo "$server" >"$folder/lunette.pid"
+if "$quickstart" --build "$work/nothing" --clean "$folder" >/dev/null 2>"$work/stderr"; then
+    fail "--clean removes the pool of a server that runs"
+fi
+grep -q "stop process $server by hand" "$work/stderr" || fail "says $(cat "$work/stderr")"
+kill "$server"
+wait "$server" 2>/dev/null
+for pid in "$server" $$; do
+    mkdir -p "$folder"
+    touch "$folder/.lunette-quickstart"
+    echo "$pid" >"$folder/lunette.pid"
+    "$quickstart" --build "$work/nothing" --clean "$folder" >/dev/null 2>"$work/stderr" ||
+        fail "--clean wants process $pid stopped: $(cat "$work/stderr")"
+    [ ! -e "$folder" ] || fail "--clean leaves $(ls -A "$folder")"
+done
+
 for outside in "$HOME" "$TMPDIR"; do
     [ -z "$(ls -A "$outside")" ] || fail "left in $outside: $(ls -A "$outside")"
 done

@@ -70,7 +70,8 @@ struct simdev_device
 
 const char *simdev_op_name(enum simdev_op op)
 {
-    static const char *const names[] = {"read", "write", "sync", "allocate", "grow", "discard"};
+    static const char *const names[] = {"read", "write",  "sync",   "allocate",
+                                        "grow", "shrink", "discard"};
     return names[op];
 }
 
@@ -297,8 +298,6 @@ static int simdev_begin(struct simdev *disk, enum simdev_op op, const void *byte
     return is_hit;
 }
 
-/* ---- space below */
-
 /* ---- device functions */
 
 static int simdev_read(struct device *device, void *buf, size_t len, uint64_t offset)
@@ -435,6 +434,56 @@ static int simdev_grow(struct device *device, uint64_t size_bytes)
     return 0;
 }
 
+/* As ftruncate(2) and fsync(2). */
+static int simdev_shrink(struct device *device, uint64_t size_bytes)
+{
+    struct simdev *disk = simdev_of(device);
+    AUTO_LOCK(&disk->lock);
+    int r = simdev_begin(disk, SIMDEV_SHRINK, NULL, (size_t)size_bytes, 0);
+    if (r != 0)
+        return r < 0 ? r : disk->fault.error;
+    static const uint8_t zeros[SIMDEV_BLK_BYTES];
+    for (uint64_t at = size_bytes; at < disk->size_bytes; at += sizeof(zeros))
+    {
+        uint64_t blk = at / SIMDEV_BLK_BYTES;
+        if (simdev_set_backed(disk, blk, blk + 1, true, true) == 0)
+            simdev_do_write(disk, zeros, min_u64(sizeof(zeros), disk->size_bytes - at), at);
+    }
+    if (size_bytes < disk->size_bytes)
+        simdev_unback(disk, disk->size_bytes - size_bytes, size_bytes);
+    disk->size_bytes = min_u64(disk->size_bytes, size_bytes);
+    simdev_do_sync(disk);
+    return 0;
+}
+
+static int simdev_free_below(struct device *device, uint64_t *bytes)
+{
+    struct simdev *disk = simdev_of(device);
+    AUTO_LOCK(&disk->lock);
+    if (disk->is_off)
+        return -EIO;
+    bool is_limited = disk->room_blks != UINT64_MAX;
+    *bytes = is_limited ? disk->room_blks * SIMDEV_BLK_BYTES : INT64_MAX;
+    return 0;
+}
+
+static int simdev_find_hole(struct device *device, uint64_t offset, uint64_t end, uint64_t *hole,
+                            uint64_t *len)
+{
+    struct simdev *disk = simdev_of(device);
+    AUTO_LOCK(&disk->lock);
+    if (disk->is_off)
+        return -EIO;
+    uint64_t blk = offset / SIMDEV_BLK_BYTES, last = div_round_up(end, SIMDEV_BLK_BYTES);
+    while (blk < last && simdev_set_backed(disk, blk, blk + 1, true, true) == 0)
+        blk++;
+    *hole = min_u64(max_u64(blk * SIMDEV_BLK_BYTES, offset), end);
+    while (blk < last && simdev_set_backed(disk, blk, blk + 1, true, true) == 1)
+        blk++;
+    *len = min_u64(max_u64(blk * SIMDEV_BLK_BYTES, *hole), end) - *hole;
+    return 0;
+}
+
 static int simdev_allocate(struct device *device, uint64_t len, uint64_t offset)
 {
     struct simdev *disk = simdev_of(device);
@@ -542,6 +591,9 @@ struct device *simdev_open(struct simdev *disk)
         .sync = simdev_sync,
         .size = simdev_size,
         .grow = simdev_grow,
+        .shrink = simdev_shrink,
+        .free_below = simdev_free_below,
+        .find_hole = simdev_find_hole,
         .allocate = simdev_allocate,
         .discard = simdev_discard,
         .prefetch = simdev_prefetch,

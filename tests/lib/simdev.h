@@ -35,6 +35,7 @@ enum simdev_op
     SIMDEV_SYNC,
     SIMDEV_ALLOCATE,
     SIMDEV_GROW,
+    SIMDEV_SHRINK,
     SIMDEV_DISCARD,
     SIMDEV_OP_COUNT,
 };

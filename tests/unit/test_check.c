@@ -86,7 +86,7 @@ static void test_leak(void)
     uint64_t blk, got;
     CU_ASSERT_EQUAL_FATAL(space_take(host.pool->space, SPACE_THIN, 0, 3, &blk, &got), 0);
     space_commit(host.pool->space, blk, got);
-    stop_finding("nothing refers to them");
+    stop_finding("referred to by nothing");
 }
 
 static void test_free_in_use(void)

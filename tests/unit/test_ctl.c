@@ -159,7 +159,7 @@ static void test_usage(void)
         const char *line, *says;
     } cases[] = {
         {"", "no command given"},
-        {"--json", "no command given"},
+        {"--json", "no command given, only the option --json"},
         {"fly", "\"fly\" is no command"},
         {"lun", "\"lun\" needs a word behind it"},
         {"lun fly", "\"lun fly\" is no command"},

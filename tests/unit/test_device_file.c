@@ -208,6 +208,43 @@ static void test_size(void)
     CU_ASSERT_EQUAL(remove(path), 0);
 }
 
+/* What the file system says of holes; one that says nothing has an answer of its own. */
+static void test_holes(void)
+{
+    struct device *device = open_new();
+    uint64_t hole = 7, len = 7, size = 0, free_bytes = 0;
+    CU_ASSERT_EQUAL(device->ops->free_below(device, &free_bytes), 0);
+    CU_ASSERT_TRUE(free_bytes > 0 && free_bytes < UINT64_MAX);
+    CU_ASSERT_EQUAL(device->ops->allocate(device, MIB / 4, MIB / 4), 0);
+    int r = device->ops->find_hole(device, 0, MIB, &hole, &len);
+    CU_ASSERT_TRUE(r == 0 || r == -EOPNOTSUPP);
+    if (r == 0)
+    {
+        CU_ASSERT_EQUAL(hole, 0);
+        CU_ASSERT_EQUAL(len, MIB / 4);
+        CU_ASSERT_EQUAL(device->ops->find_hole(device, MIB / 4, MIB, &hole, &len), 0);
+        CU_ASSERT_EQUAL(hole, MIB / 2);
+        CU_ASSERT_EQUAL(len, MIB / 2);
+        CU_ASSERT_EQUAL(device->ops->find_hole(device, MIB / 4, MIB / 2, &hole, &len), 0);
+        CU_ASSERT_EQUAL(len, 0);
+        /* More extents than are asked for at a time. */
+        for (uint64_t at = 0; at < MIB; at += 8192)
+            CU_ASSERT_EQUAL(device_write(device, &at, sizeof(at), at), 0);
+        CU_ASSERT_EQUAL(device_sync(device), 0);
+        CU_ASSERT_EQUAL(device->ops->find_hole(device, MIB - 8192, MIB, &hole, &len), 0);
+        CU_ASSERT_EQUAL(hole, MIB - 4096);
+        CU_ASSERT_EQUAL(len, 4096);
+    }
+    CU_ASSERT_EQUAL(device->ops->shrink(device, 2 * MIB), 0); /* never grows */
+    CU_ASSERT_EQUAL(device->ops->size(device, &size), 0);
+    CU_ASSERT_EQUAL(size, MIB);
+    CU_ASSERT_EQUAL(device->ops->shrink(device, MIB / 2), 0);
+    CU_ASSERT_EQUAL(device->ops->size(device, &size), 0);
+    CU_ASSERT_EQUAL(size, MIB / 2);
+    device_close(device);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
 static void test_not_a_file(void)
 {
     struct device *device = NULL;
@@ -227,6 +264,7 @@ static CU_TestInfo device_file_tests[] = {
     {"durable writes", test_write_durable},
     {"what is to be synced", test_dirty},
     {"size, room, holes", test_size},
+    {"holes, cutting off", test_holes},
     {"no file, or not one", test_not_a_file},
     CU_TEST_INFO_NULL,
 };

@@ -75,7 +75,7 @@ refused 1 "lunette mapping show" lun unmap vm3 --igroup web --dry-run
 refused 1 "is not mapped" lun unmap vm3 --igroup web
 ok lun unmap vm2 --igroup web
 says "Unmapped vm2 from igroup web."
-refused 1 "mappings" igroup delete web
+refused 1 "1 mapping. " igroup delete web
 refused 1 "--force" igroup delete web --dry-run
 json mappings.0.lun vm1 igroup delete web --force --dry-run
 json count 2 igroup show

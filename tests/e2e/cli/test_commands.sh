@@ -109,10 +109,12 @@ ok tree
 says "golden"
 says "vm-016"
 json lines.# '*' tree
+ok tree --help
+says "both go on from there"
 ok tree --dot
 says "digraph lunette {"
 ok df
-says "Mapped:used"
+says "Savings"
 json entries.0.kind pool df
 json freed_bytes '*' freed golden golden@monday vm1
 ok freed vm1

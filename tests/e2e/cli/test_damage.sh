@@ -61,9 +61,16 @@ run lun export bad "$work/out"
 [[ ! -e $work/out ]] || fail "half an export was left behind"
 # It cannot be walked, so its blocks stay; everything else goes on.
 ok lun delete bad --with-snapshots
-run job wait --timeout 1s
-same "$status" 1
+refused 1 "a job failed on damaged metadata" job wait
 json jobs.0.kind delete job show
+json jobs.0.state failed job show
+id=$("$lunette" job show --json | "$probe" json jobs.0.id)
+ok job show
+says "'lunette pool check' shows what is damaged"
+refused 1 "job $id failed on damaged metadata" job wait "$id"
+refused 1 "job $id failed on damaged metadata" job cancel "$id"
+ok event show
+says "job $id (delete) met damaged metadata and stops"
 ok lun clone good twin
 ok lun delete good
 ok server stop

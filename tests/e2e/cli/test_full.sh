@@ -88,6 +88,22 @@ head -c 150000000 /dev/urandom | dd of="$work/large" conv=notrunc status=none bs
 # ---- the pool is full ----
 ok pool create "$pool" 128M
 server_start
+# What only clones share with each other is nobody's own, and is said all the same.
+ok lun create shared 64M
+io_ok shared 'write -P 9 0 8M'
+ok lun clone shared twin
+ok explain space
+says "8.00MiB are shared by clones and their sources"
+ok lun delete shared twin
+ok job wait --timeout 2m
+# What is available to a LUN in a volume is what the volume has.
+ok volume create bound 4M
+ok lun create bound/a 64M
+says "(4.00MiB available)"
+ok lun clone bound/a bound/b --json
+same "$("$probe" json available_bytes <<<"$out")" 4194304
+ok volume delete bound --with-contents
+ok job wait --timeout 2m
 ok lun create keep 64M
 ok lun create big 1G
 io_ok keep 'write -P 7 0 1M'

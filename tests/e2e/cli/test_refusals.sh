@@ -12,6 +12,13 @@ refused 2 "needs a word behind it" snapshot
 refused 2 "needs NAME SIZE" lun create
 refused 2 "needs NAME SIZE" lun create a
 refused 2 "not a size" lun create a lots
+refused 2 '"-1G" reads as an option' lun resize a -1G
+refused 2 "a pool in a file needs a SIZE" pool create "$pool"
+refused 2 "--expire: 2020-01-01 is over" lun create a 1G --expire 2020-01-01
+refused 2 "--lock-until: 2020-01-01T10:00 is over" lun create a 1G --lock-until 2020-01-01T10:00
+refused 2 "--until: 2020-01-01 is over" snapshot lock a@s --until 2020-01-01
+refused 2 "--autogrow-threshold: 101 is outside 1 to 99" pool modify --autogrow-threshold 101
+refused 2 '"lun fly" is no command' help lun fly
 refused 2 "no such option" lun create a 1G --sise 1
 refused 2 "twice" lun create a 1G --size 1G
 refused 2 "same thing twice" lun create a 1G --size 2G
@@ -24,7 +31,10 @@ refused 2 "LUN@SNAPSHOT" snapshot create @b
 refused 2 "one snapshot at a time" snapshot delete a@b c
 refused 2 'no field "colour"' lun show --fields colour
 refused 2 "--units" lun show --units X
-refused 2 "not a duration" job wait --timeout soon
+refused 2 '--timeout: "soon" is not a duration' job wait --timeout soon
+refused 2 '--wait: "soon" is not a duration' server status --wait soon
+refused 2 '--interval: "soon" is not a duration' top --interval soon
+refused 2 "no command given, only the option --fly" --fly
 refused 2 "not a whole number" job cancel x
 refused 2 "not both" tree --dot --json
 refused 2 "name the pool" serve
@@ -43,6 +53,9 @@ for command in "lun show" "pool show" "df" "tree" "event show" "job show" "serve
     [[ $err == *"try: lunette serve"* ]] || fail "$command gives no way out: $err"
 done
 refused 3 "no server answers on /nonexistent/x" lun show --socket /nonexistent/x
+[[ $err == *"--socket or LUNETTE_SOCKET names another"* ]] || fail "not how to name a socket: $err"
+refused 1 "there is no pool $work/none" serve --pool "$work/none" --plugin "$plugin"
+[[ $err == *"try: lunette pool create"* ]] || fail "no hint: $err"
 refused 3 "no server answers" server status --wait 1ms
 
 # ---- refused: 1 ----
@@ -91,11 +104,28 @@ refused 1 "" lun clone a 'x%d%d' --count 2
 refused 1 "" lun clone a 'x%s' --count 2
 refused 1 "" lun rename none b
 refused 1 "" lun rename a a/b
-refused 1 "" lun resize a 32M
+[[ $engine != lun ]] || refused 1 "from 64 MiB to 32 MiB would cut off" lun resize a 32M
 refused 1 "" lun resize none 1G
 refused 1 "LUN 'a' has 1 snapshot; 'lunette lun delete a --with-snapshots'" lun delete a --dry-run
 refused 1 "with-snapshots" lun delete a
 refused 1 "" lun delete none
+# All or none: what may go stays when something else may not.
+ok lun create b 64M
+refused 1 "cannot delete LUN none: " lun delete b none --yes
+refused 1 "cannot delete LUN a: " lun delete b a --yes
+refused 2 "b is named twice" lun delete b b --yes
+json luns.0.name b lun show b
+ok lun delete b
+refused 1 "LUN 'a' has no snapshot 'none'; 'lunette snapshot show a'" lun export a@none "$work/file.raw"
+refused 1 "LUN 'a' has no snapshot 'none'" lun export a@none..a "$work/file.raw"
+refused 1 "LUN 'a' has no snapshot 'none'" lun export a@s..a@none "$work/file.raw" --dry-run
+refused 1 "there is no LUN or snapshot 'none'" lun export none "$work/file.raw"
+refused 1 "there is no LUN or snapshot 'a*'" lun export 'a*' "$work/file.raw"
+truncate -s 1M "$work/image.raw"
+refused 1 "cannot note the progress in /nonexistent/x" lun import "$work/image.raw" left --resume /nonexistent/x
+[[ $err == *"LUN left was deleted again"* ]] || fail "left behind what cannot be resumed: $err"
+json luns.# 1 lun show
+[[ ! -e $work/file.raw ]] || fail "an export that was refused left a file"
 refused 1 "" lun comment none text
 refused 1 "" lun comment a "$(printf 'x%.0s' {1..200})"
 refused 1 "cannot create snapshot a@s: " snapshot create a@s
@@ -110,6 +140,12 @@ refused 1 "" pool dump nonsense
 refused 1 "never shrinks" pool grow 1M
 refused 1 "never shrinks" pool grow 1M --dry-run
 [[ $engine != lun ]] || refused 1 "adds no allocation group" pool grow +1M --dry-run
+[[ $engine != lun ]] || refused 1 "a maximum of 1 MiB lets it grow no more" \
+    pool modify --autogrow-step 1G --autogrow-max 1M
+[[ $engine != lun ]] || refused 1 "cannot be grown to " pool grow 8000P
+json snapshots.0.name a@s snapshot show a@s
+json count 1 snapshot show a@s
+refused 1 "LUN 'a' has no snapshot 'none'" snapshot show a@none
 refused 1 "there is no job 77" job cancel 77
 refused 1 "" lun attach none
 refused 1 "" lun attach a..none
@@ -125,6 +161,7 @@ exec 5>"$work/go"
 echo "write -P 1 0 64k" >&5
 until [[ $("$lunette" lun show a --json | "$probe" json luns.0.open) -gt 0 ]]; do :; done
 refused 1 "" lun delete a --with-snapshots
+[[ $engine != lun ]] || refused 1 "is open by 1 client: " lun delete a --with-snapshots --dry-run
 refused 1 "" lun delete a --with-snapshots --dry-run
 refused 1 "" snapshot restore a@s
 ok lun delete a --with-snapshots --force

@@ -78,9 +78,14 @@ pid_file = $work/conf.pid
 plugin = $plugin
 END
 checks=$((checks + 1))
-run serve --conf "$work/lunette.conf"
-[[ $status == 1 && $err == *"$work/none"*"nbdkit refused, as it says above"* ]] ||
-    fail "a pool that is not there: $status $err"
+refused 1 "there is no pool $work/none" serve --conf "$work/lunette.conf"
+if [[ $engine == lun ]]; then
+    head -c 100000 /dev/zero >"$work/nothing"
+    run serve --conf "$work/lunette.conf" --pool "$work/nothing"
+    [[ $status == 1 && $err == *"$work/nothing"*"nbdkit refused, as it says above"* ]] ||
+        fail "a file that is no pool: $status $err"
+    [[ $err != *"$work/nothing"*"$work/nothing"* ]] || fail "says it twice: $err"
+fi
 ok serve --conf "$work/lunette.conf" --pool "$pool"
 export LUNETTE_SOCKET=$work/conf.sock
 background=$(<"$work/conf.pid")
@@ -156,6 +161,7 @@ background=
 
 # iSCSI on a port of the kernel's choice, told by the status, where an initiator can log in.
 ok "${serve[@]}" --pool "$pool" --socket "$work/iscsi.sock" --iscsi 127.0.0.1:0
+printed=$(sed -n 's/^iSCSI: *//p' <<<"$out")
 export LUNETTE_SOCKET=$work/iscsi.sock
 background=$(<"$work/lunette.pid")
 ok server status --json
@@ -163,6 +169,7 @@ portal=$("$probe" json iscsi_portals.0 <<<"$out")
 target=$("$probe" json iscsi_target <<<"$out")
 checks=$((checks + 1))
 [[ $portal =~ ^127\.0\.0\.1:[1-9][0-9]+$ && $target == iqn.* ]] || fail "portal $portal, target $target"
+same "$printed" "$portal"
 if command -v iscsi-ls >/dev/null; then
     checks=$((checks + 1))
     # It sees nothing: no LUN is mapped to it.
@@ -172,6 +179,17 @@ fi
 refused 1 "" "${serve[@]}" --pool "$pool" --socket "$work/iscsi2.sock" --iscsi nowhere:1
 ok server stop
 wait_for_end "$background"
+# In the foreground too.
+"$lunette" "${serve[@]}" --pool "$pool" --socket "$work/iscsi.sock" --iscsi 127.0.0.1:0 --iscsi 127.0.0.1:0 \
+    --foreground >"$work/said" 2>>"$work/log" &
+background=$!
+ok server status --wait 20s --json
+json iscsi_portals.1 '*' server status
+portal=$("$probe" json iscsi_portals.1 <<<"$out")
+until [[ $(grep -c '^iSCSI:' "$work/said") == 2 ]]; do :; done
+same "$(sed -n '2s/^iSCSI: *//p' "$work/said")" "$portal"
+ok server stop
+wait "$background"
 background=
 
 # Limits and redirection come from the conf file.

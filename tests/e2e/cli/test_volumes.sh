@@ -47,17 +47,23 @@ ok lun rename loose db/log
 
 # ---- quotas ----
 ok quota rule create db --target team-a --disk-limit 100M --soft-disk-limit 90M
+says "Created the quota rule of qtree db/team-a."
 ok quota rule create db --type user --target '*' --disk-limit 100M
+says "Created the quota rule of each user in volume db."
+ok quota rule create db --type group --target staff --qtree team-a --disk-limit 100M
+says "Created the quota rule of group staff in qtree db/team-a."
+ok quota rule delete db --type group --target staff --qtree team-a
+says "Deleted the quota rule of group staff in qtree db/team-a."
 json count 2 quota rule show db
 refused 1 "has that quota rule already" quota rule create db --target team-a --disk-limit 1G
 refused 2 "is not a size" quota rule create db --disk-limit much
-refused 1 "above the limit" quota rule create db --disk-limit 1M --soft-disk-limit 2M
+refused 1 "the soft limit, 2 MiB, is above the limit, 1 MiB" quota rule create db --disk-limit 1M --soft-disk-limit 2M
 ok lun clone db/team-a/data db/team-a/free # they are off
 ok lun delete db/team-a/free
 ok quota on db
-refused 1 "the quota of qtree 'db/team-a' is 104857600 bytes; 67108864 are used and 67108864 more" \
+refused 1 "the quota of qtree 'db/team-a' is 100 MiB; 64 MiB are used and 64 MiB more" \
     lun clone db/team-a/data db/team-a/copy --dry-run
-refused 1 "the quota of qtree 'db/team-a' is 104857600 bytes" lun clone db/team-a/data db/team-a/copy
+refused 1 "the quota of qtree 'db/team-a' is 100 MiB" lun clone db/team-a/data db/team-a/copy
 json count 1 lun show 'db/team-a/*'
 ok lun clone db/team-a/data db/copy # a user's quota lets a clone through
 json count 2 quota report db

@@ -111,7 +111,9 @@ need_programs()
 }
 
 need need_programs
-"$here/image.sh" "$image" || exit 1
+made=0
+"$here/image.sh" "$image" || made=$?
+[[ $made == 0 ]] || exit "$made" # 77: it cannot be made here, as it says
 
 need ok pool create "$pool" 4G
 server_start --nbd-socket "$work/nbd.sock" --iscsi 127.0.0.1:0

@@ -378,8 +378,8 @@ static void test_refused_pools(void)
     struct fixture f;
     fixture_start(&f, 64 * MIB);
     check_refused_start("pool=/nonexistent/pool", "discard=true",
-                        "cannot open the pool /nonexistent/pool: ");
-    check_refused_start("pool=/etc/passwd", "discard=true", "cannot open the pool /etc/passwd: ");
+                        "cannot open pool '/nonexistent/pool': No such");
+    check_refused_start("pool=/etc/passwd", "discard=true", "'/etc/passwd' is not a Lunette pool");
     if (fixture_engine_is_durable())
     {
         /* Two servers on one pool: the second names the first. */
