@@ -102,6 +102,8 @@ enum ctl_exit ctl_snapshot_show(struct invocation *in)
     json_t *args = json_object();
     if (in->arg_count > 0)
         ctl_put_text(args, "lun", in->args[0]);
+    if (option_flag(in, "orphaned"))
+        ctl_put(args, "orphaned", json_true());
     status = ctl_ask(in, "snapshot.show", args, &result);
     return status == CTL_DONE ? ctl_list(in, result, "snapshots", snapshot_fields) : status;
 }

@@ -267,12 +267,20 @@ enum ctl_exit ctl_volume_rename(struct invocation *in)
     return ctl_do(in, "volume.rename", args, "Renamed volume %s to %s.", in->args[0], in->args[1]);
 }
 
+/* The snapshot that a clone depends on goes with it, or with the last of those that do. */
+static void volume_put_backing(const struct invocation *in, json_t *args)
+{
+    if (option_flag(in, "delete-backing-snapshot"))
+        ctl_put(args, "delete_backing_snapshot", json_true());
+}
+
 static json_t *volume_delete_args(const struct invocation *in, bool dry_run)
 {
     json_t *args = json_object();
     ctl_put_text(args, "name", in->args[0]);
     ctl_put(args, "with_contents", json_boolean(option_flag(in, "with-contents")));
     ctl_put(args, "force", json_boolean(option_flag(in, "force")));
+    volume_put_backing(in, args);
     if (dry_run)
         ctl_put(args, "dry_run", json_true());
     return args;
@@ -442,6 +450,7 @@ enum ctl_exit ctl_volume_split_start(struct invocation *in)
     json_t *args = json_object();
     ctl_put_text(args, "name", in->args[0]);
     volume_put_dry_run(in, args);
+    volume_put_backing(in, args);
     if (option_flag(in, "physical"))
         return volume_split_physical(in, args);
     if (option_text(in, "rate"))

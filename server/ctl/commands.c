@@ -81,7 +81,14 @@ static const struct command_option pool_create_options[] = {
         "quiesce-timeout", 0, "TIME", "how long a call of it may take (default: 30s)", false       \
     }
 
+#define BACKING_OPTION                                                                             \
+    {                                                                                              \
+        "delete-backing-snapshot", 0, NULL,                                                        \
+            "the snapshot it depends on goes too, with the last clone of it", false                \
+    }
+
 static const struct command_option split_options[] = {
+    BACKING_OPTION,
     {"physical", 0, NULL, "copy in the background what its LUNs share", false},
     {"rate", 0, "SIZE", "copy at most so much a second, 64K or more (default: none)", false},
     {0},
@@ -191,7 +198,13 @@ static const struct command_option volume_resize_options[] = {
     {0},
 };
 
+static const struct command_option snapshot_show_options[] = {
+    {"orphaned", 0, NULL, "only those made for volume clones that are gone or split", false},
+    {0},
+};
+
 static const struct command_option volume_delete_options[] = {
+    BACKING_OPTION,
     {"with-contents", 0, NULL, "delete its LUNs, qtrees and snapshots too", false},
     {"force", 'f', NULL, "although clients have LUNs open", false},
     {0},
@@ -627,8 +640,9 @@ const struct command command_table[] = {
      "Owners are the volume clones that depend on it. Without an argument, snapshots of LUNs that "
      "are part of a volume's are left out.",
      "lunette snapshot show\n"
-     "lunette snapshot show vm1 --fields name,created,mapped\n",
-     COMMAND_LISTS, 0, 1, NULL, ctl_snapshot_show},
+     "lunette snapshot show vm1 --fields name,created,mapped\n"
+     "lunette snapshot show --orphaned\n",
+     COMMAND_LISTS, 0, 1, snapshot_show_options, ctl_snapshot_show},
     {"snapshot delete", "LUN@SNAPSHOT", "delete a snapshot", "delete snapshot {0}",
      "Or VOLUME@SNAPSHOT, with the snapshots of the LUNs in it; while volume clones depend on it "
      "it is busy. Clones made from it are not touched.",

@@ -129,6 +129,12 @@ static void verb_put_consistency(json_t *snapshot)
                          "shown only");
 }
 
+/* Made for a clone that is gone or split, and for nothing else. */
+static bool verb_is_orphan(const struct volume_snapshot_info *info)
+{
+    return info->is_automatic && info->clone_count == 0;
+}
+
 /* Snapshots of @volume, or of all (NULL). */
 static int verb_list_volume_snapshots(struct verb_request *request, const char *volume,
                                       json_t *array)
@@ -141,6 +147,8 @@ static int verb_list_volume_snapshots(struct verb_request *request, const char *
         r = volume_list(request->pool, &volumes, &volume_count);
     for (size_t i = 0; r == 0 && i < count; i++)
     {
+        if (verb_bool(request, "orphaned") && !verb_is_orphan(&list[i]))
+            continue;
         json_t *snapshot = view_volume_snapshot(&list[i]);
         if (snapshot)
         {
@@ -186,14 +194,18 @@ static int verb_add_lun_snapshot(struct verb_request *request, const char *name,
 int verb_snapshot_show(struct verb_request *request)
 {
     const char *name = verb_string(request, "lun");
-    bool is_volume = name && verb_is_volume(request, name);
+    bool is_volume = name && verb_is_volume(request, name),
+         orphaned = verb_bool(request, "orphaned");
+    if (name && orphaned && !is_volume)
+        return reason_set(&request->why, -EINVAL,
+                          "only a volume's snapshots can be orphaned, and '%s' is no volume", name);
     json_t *array = json_array();
     int r = 0;
     if (name && strchr(name, '@'))
         r = verb_add_lun_snapshot(request, name, array);
     else if (!name || is_volume)
         r = verb_list_volume_snapshots(request, name, array);
-    if (r == 0 && !is_volume && !(name && strchr(name, '@')))
+    if (r == 0 && !is_volume && !orphaned && !(name && strchr(name, '@')))
         r = verb_list_lun_snapshots(request, name, array);
     request->result = view_listing("snapshots", array);
     return request->result ? r : -ENOMEM;

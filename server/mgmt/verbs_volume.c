@@ -151,14 +151,64 @@ static int verb_volume_contents(struct verb_request *request, const char *volume
     return 0;
 }
 
+/* The snapshot that clone @info depends on. */
+static int verb_find_backing(struct verb_request *request, const struct volume_info *info,
+                             struct volume_snapshot_info *backing)
+{
+    AUTO_FREE struct volume_snapshot_info *list = NULL;
+    size_t count = 0;
+    int r = volume_snapshot_list(request->pool, NULL, &list, &count, &request->why);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        if (list[i].id == info->parent_snapshot_id)
+        {
+            *backing = list[i];
+            return 0;
+        }
+    return r < 0
+               ? r
+               : reason_set(&request->why, -EINVAL,
+                            "volume '%s' is no clone of another, or is split already: no snapshot "
+                            "backs it",
+                            info->name);
+}
+
+/* Now, or with its last dependent. */
+static int verb_delete_backing(struct verb_request *request, struct volume_snapshot_info *backing)
+{
+    char *at = strchr(backing->name, '@');
+    *at = '\0';
+    int r = volume_snapshot_delete(request->pool, backing->name, at + 1, LUN_DEFER, &request->why);
+    *at = '@';
+    return r;
+}
+
+/* Which one goes with clone @info, if that is asked for, and whether it may; else its id is 0. */
+static int verb_plan_backing(struct verb_request *request, const struct volume_info *info,
+                             struct volume_snapshot_info *backing)
+{
+    *backing = (struct volume_snapshot_info){0};
+    if (!verb_bool(request, "delete_backing_snapshot"))
+        return 0;
+    int r = verb_find_backing(request, info, backing);
+    if (r < 0)
+        return r;
+    command_dry_run(true);
+    r = verb_delete_backing(request, backing);
+    command_dry_run(verb_bool(request, "dry_run"));
+    return r;
+}
+
 int verb_volume_delete(struct verb_request *request)
 {
+    struct volume_snapshot_info backing;
     AUTO_FREE struct lun_info *list = NULL;
     AUTO_FREE const char **names = NULL;
     size_t count = 0;
     const char *name = verb_string(request, "name");
     struct volume_info info;
     int r = volume_get_info(request->pool, name, &info, &request->why);
+    if (r == 0)
+        r = verb_plan_backing(request, &info, &backing);
     if (r == 0 && verb_bool(request, "dry_run"))
         r = verb_volume_contents(request, name, &list, &names, &count);
     if (r == 0 && verb_bool(request, "with_contents"))
@@ -168,6 +218,8 @@ int verb_volume_delete(struct verb_request *request)
                           verb_force_flag(request), &request->why);
     if (r == 0 && !verb_bool(request, "dry_run"))
         verb_forget_volume_class(request, info.id);
+    if (r == 0 && backing.id != 0 && !verb_bool(request, "dry_run"))
+        r = verb_delete_backing(request, &backing);
     if (r < 0 || !verb_bool(request, "dry_run"))
         return r;
     if (count <= LUN_SET_MAX)
@@ -224,12 +276,20 @@ int verb_volume_split_estimate(struct verb_request *request)
 int verb_volume_split(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
-    if (verb_bool(request, "physical"))
-        return verb_volume_split_physical(request);
-    if (verb_has(request, "rate_bytes"))
+    bool is_physical = verb_bool(request, "physical");
+    struct volume_snapshot_info backing;
+    struct volume_info info;
+    if (!is_physical && verb_has(request, "rate_bytes"))
         return reason_set(&request->why, -EINVAL, "a rate is for a physical split");
-    int r = volume_clone_split(request->pool, name, &request->why);
-    return r < 0 ? r : verb_volume_result(request, name);
+    int r = volume_get_info(request->pool, name, &info, &request->why);
+    if (r == 0)
+        r = verb_plan_backing(request, &info, &backing);
+    if (r == 0)
+        r = is_physical ? verb_volume_split_physical(request)
+                        : volume_clone_split(request->pool, name, &request->why);
+    if (r == 0 && backing.id != 0)
+        r = verb_delete_backing(request, &backing);
+    return r < 0 || is_physical ? r : verb_volume_result(request, name);
 }
 
 /* ---- qtrees -------------------------------------------------------------------------------- */

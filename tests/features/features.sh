@@ -68,6 +68,37 @@ refused 1 "lunette volume clone split start test-db" snapshot delete "$snapshot"
 ok volume delete test-db --with-contents
 json count 1 snapshot show db
 json snapshots.0.owners '' snapshot show db
+json snapshots.0.name "$snapshot" snapshot show --orphaned
+ok snapshot create db@by-hand # nobody's leftover
+json count 1 snapshot show db --orphaned
+refused 1 "is no volume" snapshot show db/data --orphaned
+ok volume clone create "$snapshot" first-db
+json count 0 snapshot show --orphaned
+ok volume clone create db@by-hand second-db
+ok volume clone create db third-db
+third=$("$probe" json snapshots.2.name < <("$lunette" snapshot show db --json))
+refused 1 "no clone of another" volume delete db --with-contents --delete-backing-snapshot
+ok volume delete third-db --with-contents --delete-backing-snapshot --dry-run
+json count 3 snapshot show db
+ok volume delete third-db --with-contents --delete-backing-snapshot
+json count 2 snapshot show db
+refused 1 "has no snapshot" snapshot delete "$third"
+ok volume clone create db@by-hand fourth-db
+ok volume clone split start second-db --delete-backing-snapshot
+json count 2 snapshot show db # until the other one is split too
+ok volume clone split start fourth-db
+json count 1 snapshot show db
+ok volume delete first-db --with-contents
+json count 1 snapshot show db
+ok volume create k 64M
+ok volume clone create k c
+kept=$("$probe" json snapshots.0.name < <("$lunette" snapshot show k --json))
+ok snapshot lock "$kept" --until 1h
+refused 1 "locked" volume delete c --with-contents --delete-backing-snapshot
+ok volume show c # nothing of it was done
+ok volume delete c --with-contents
+ok volume delete second-db --with-contents
+ok volume delete fourth-db --with-contents
 
 echo "1d: Do not delete the original snapshot"
 fill db/data 2 0 8M

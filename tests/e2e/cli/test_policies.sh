@@ -57,7 +57,7 @@ severity = warning
 END
 server_start --conf "$work/conf"
 
-# ---- thresholds ----
+# ---- 1e Watch space: thresholds ----
 json thresholds 80,90,95 pool modify
 json thresholds 50,70 pool modify --threshold 50,70
 ok pool modify
@@ -81,7 +81,7 @@ await "volume db is" event show
 io db/data 'discard 0 36M'
 await "LUN db/data is 0.0 % used, below 75 % again" event show
 
-# ---- events to a program ----
+# ---- 1e Watch space: events to a program ----
 heard=
 end=$((SECONDS + 120))
 until [[ $heard == *'"lun.threshold","object":"db/data"'* ]] || ((SECONDS >= end)); do
@@ -104,7 +104,7 @@ ok lun modify kept --lock-until 1h --expire 1s
 await "the lease has ended, but: 'kept' is locked" event show
 json count 1 lun show kept
 
-# ---- snapshots with applications that hold still ----
+# ---- 1b LUN inside a cloned volume: snapshots with applications that hold still ----
 ok snapshot create db@clean --quiesce app --comment 'before the release'
 same "$(<"$work/frozen")" $'freeze clean of db\nthaw clean of db'
 json snapshots.0.consistency application-consistent snapshot show db

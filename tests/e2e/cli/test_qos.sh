@@ -60,7 +60,7 @@ for command in "qos class show" "qos show" "qos set a b" "top" "metrics" "qos cl
     refused 3 "no server answers" $command
 done
 
-# ---- classes ----
+# ---- 1f FlexShare: classes; clones born in one ----
 ok pool create "$pool" 512M
 server_start --iscsi 127.0.0.1:0
 ok lun create slow 64M
