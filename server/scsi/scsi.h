@@ -165,7 +165,8 @@ enum scsi_step
     SCSI_DONE,        /* status is set */
     SCSI_GO,          /* begin only: collect data, then execute */
     SCSI_WOULD_BLOCK, /* inline only: call scsi_execute() on a worker */
-    SCSI_DORMANT,     /* must wait for other tasks; comes up in scsi_nexus_next_changed() */
+    SCSI_DORMANT,     /* must wait for other tasks, or for room; comes up in
+                         scsi_nexus_next_changed() */
 };
 
 struct scsi_task
@@ -213,6 +214,12 @@ struct scsi_task
     uint8_t state;            /* under the unit's lock, as is_aborted */
     bool is_aborted;
     bool descriptor_sense; /* the format of sense data, as the control page had it */
+    bool lacks_room;       /* this and all below: room.h */
+    bool is_resumed;
+    struct scsi_lu *room_lu; /* in use by this task, too; NULL: it was not short of room yet */
+    struct list room_link;   /* with room_lu: in the target's list; under its lock */
+    uint64_t room_end_ns;    /* how long it waits; 0: from the next time on */
+    uint64_t done_bytes;     /* that need not be written again */
 };
 
 /* Puts the task into its logical unit's task set; see the head. Never blocks on I/O. */
@@ -222,8 +229,9 @@ MUST_CHECK enum scsi_step scsi_task_begin(struct scsi_task *task);
 MUST_CHECK enum scsi_step scsi_execute_inline(struct scsi_task *task);
 
 /*
- * Runs it; may block. Several tasks of a nexus may run at once on several threads. SCSI_DORMANT
- * only comes if scsi_execute_inline() was not asked before.
+ * Runs it; may block. Several tasks of a nexus may run at once on several threads. SCSI_DORMANT:
+ * scsi_execute_inline() was not asked before, or the task waits for room (room.h); @out is to stay
+ * as it is until then.
  */
 MUST_CHECK enum scsi_step scsi_execute(struct scsi_task *task);
 
