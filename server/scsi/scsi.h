@@ -111,6 +111,40 @@ struct scsi_lu_info
 MUST_CHECK int scsi_target_lu_info(struct scsi_target *target, uint64_t lun_id,
                                    struct scsi_lu_info *info);
 
+/* ---- persistent reservations, for the administrator ------------------------------------------ */
+
+struct scsi_registration
+{
+    char initiator[SCSI_NAME_MAX + 1];
+    uint8_t isid[6];
+    uint16_t target_port;
+    uint64_t key;
+    bool is_holder;    /* of the reservation; several with an "all registrants" type */
+    bool is_connected; /* it has a session now */
+};
+
+struct scsi_reservation
+{
+    uint8_t type;       /* as in PERSISTENT RESERVE IN; 0: there are registrations at most */
+    bool is_persistent; /* outlives a restart of the server (APTPL) */
+    uint32_t generation;
+    char reserved_by[SCSI_NAME_MAX + 1]; /* by the old RESERVE command, until its session ends */
+    struct scsi_registration *list;
+    size_t count;
+};
+
+/* Also of a LUN that nobody uses, from the store. The caller frees list. */
+MUST_CHECK int scsi_reservation_get(struct scsi_target *target, uint64_t lun_id,
+                                    struct scsi_reservation *reservation);
+/*
+ * For an initiator that is gone, or all (NULL): takes its registrations of the LUN away, with the
+ * reservation if it is its own, and what the old RESERVE holds. Durable when it returns. Hosts with
+ * sessions are told by unit attentions, NBD clients are kept out no longer. *cleared: how many; 0:
+ * there was nothing, and nothing changed.
+ */
+MUST_CHECK int scsi_reservation_clear(struct scsi_target *target, uint64_t lun_id,
+                                      const char *initiator, size_t *cleared);
+
 /* ---- nexus --------------------------------------------------------------------------------- */
 
 struct scsi_nexus_args

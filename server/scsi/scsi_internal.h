@@ -319,6 +319,8 @@ void nexus_put(struct scsi_nexus *nexus);
 /* Keeps an ITL and its unit usable, as a task does. The caller holds nexus->lock. */
 void itl_hold(struct scsi_itl *itl);
 void itl_release(struct scsi_itl *itl); /* no lock is held */
+/* NULL: none has been made, or its LUN is gone. The caller holds target->lock. */
+struct scsi_lu *target_find_lu_locked(struct scsi_target *target, uint64_t lun_id);
 /* One user less; closes the handle with the last. The caller holds target->lock. */
 void lu_put_locked(struct scsi_lu *lu);
 /* What is left of the pool at the threshold, in sets of 2^SCSI_THRESHOLD_EXPONENT blocks. */
@@ -352,6 +354,12 @@ void tmf_check_waiting(struct scsi_target *target);
 void itl_refresh_registration_locked(struct scsi_itl *itl);
 /* What the unit's reservations mean to others than SCSI hosts. */
 void lu_update_fence_locked(struct scsi_lu *lu);
+/*
+ * Puts change->after in the place of the unit's registrations, and tells those of before. @aborter:
+ * a task with which the others of who is preempted are aborted; NULL: none are.
+ */
+void lu_switch_pr_locked(struct scsi_lu *lu, const struct pr_change *change,
+                         const struct scsi_task *aborter);
 /* Whether @reservation of a command conflicts with others' reservations. */
 bool lu_reservation_conflict_locked(const struct scsi_task *task);
 

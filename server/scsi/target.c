@@ -25,7 +25,7 @@ static struct list *target_bucket(struct scsi_target *target, uint64_t lun_id)
     return &target->buckets[lun_id % SCSI_LU_BUCKETS];
 }
 
-static struct scsi_lu *target_find_lu_locked(struct scsi_target *target, uint64_t lun_id)
+struct scsi_lu *target_find_lu_locked(struct scsi_target *target, uint64_t lun_id)
 {
     list_for_each (lu, target_bucket(target, lun_id), struct scsi_lu, bucket_link)
         if (lu->lun_id == lun_id)
