@@ -145,6 +145,15 @@ static bool room_enter(struct scsi_task *task, struct scsi_lu *lu)
     return true;
 }
 
+/* It found none once more: others of its unit are looked at before it again. */
+static void room_requeue(struct scsi_task *task)
+{
+    struct scsi_target *target = task->room_lu->target;
+    AUTO_LOCK(&target->lock);
+    list_remove(&task->room_link);
+    list_add_tail(&target->roomless, &task->room_link);
+}
+
 static bool room_is_aborted(struct scsi_task *task)
 {
     AUTO_LOCK(&task->lu->lock);
@@ -161,7 +170,11 @@ bool room_is_over_cb(void *opaque, int reason)
     if (room_is_aborted(task) ||
         (task->room_lu == lu && task->room_end_ns && now >= task->room_end_ns))
         return true;
-    if (task->room_lu != lu)
+    if (task->room_lu == lu)
+    {
+        room_requeue(task);
+    }
+    else
     {
         room_leave(task);
         task->room_end_ns = 0;
@@ -191,6 +204,11 @@ enum scsi_step room_run(struct scsi_task *task)
     task->is_resumed = true;
     task->state = TASK_DORMANT;
     return SCSI_DORMANT;
+}
+
+bool scsi_lacks_room(const struct scsi_task *task)
+{
+    return task->room_lu;
 }
 
 void room_note_done(struct scsi_task *task, uint64_t bytes)

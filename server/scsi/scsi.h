@@ -269,6 +269,12 @@ MUST_CHECK enum scsi_step scsi_execute_inline(struct scsi_task *task);
  */
 MUST_CHECK enum scsi_step scsi_execute(struct scsi_task *task);
 
+/*
+ * Of a task that was told SCSI_DORMANT: it waits for room, perhaps for an hour, and its data with
+ * it. Where that takes too much memory it may be ended with SCSI_BUSY instead.
+ */
+bool scsi_lacks_room(const struct scsi_task *task);
+
 /* Takes it out of the task set. True: send the response. False: it was aborted, send nothing. */
 MUST_CHECK bool scsi_task_end(struct scsi_task *task);
 

@@ -72,11 +72,16 @@ static void start(uint64_t p_bytes)
         sent[i] = (struct sent){.status = -1};
 }
 
-static void stop(void)
+static void free_tasks(void)
 {
     for (unsigned i = 0; i < ROOM_WRITES; i++)
         if (sent[i].task)
             scsi_free_scsi_task(sent[i].task);
+}
+
+static void stop(void)
+{
+    free_tasks();
     stage_close(&stage);
 }
 
@@ -192,6 +197,40 @@ static void test_short(void)
 static void test_long(void)
 {
     check_others_go_on(1 << 18);
+}
+
+/* The data of those that wait does not take all memory for data. */
+static void test_memory(void)
+{
+    AUTO_FREE uint8_t *bytes = malloc(65536);
+    unsigned busy = 0;
+    stage.data_mib = 1;
+    start(MIB);
+    client_verify(client, 0, 512, 100000, 8192, 5);
+    write_until_full(bytes, 65536);
+    check_others();
+    client_verify(client, 1, 4096, 500, MIB, 4);
+    for (unsigned i = 0; i < ROOM_WRITES; i++)
+    {
+        CU_ASSERT(sent[i].status == -1 || sent[i].status == SCSI_STATUS_GOOD ||
+                  sent[i].status == SCSI_STATUS_BUSY);
+        busy += sent[i].status == SCSI_STATUS_BUSY;
+    }
+    CU_ASSERT(busy > 0 && busy < ROOM_WRITES);
+    client_logout(client);
+    stop();
+    stage.data_mib = 0;
+}
+
+/* The server stops while they wait, and their client is still there. */
+static void test_shutdown(void)
+{
+    AUTO_FREE uint8_t *bytes = malloc(65536);
+    start(MIB);
+    write_until_full(bytes, 65536);
+    stage_close(&stage);
+    iscsi_destroy_context(client);
+    free_tasks();
 }
 
 static void test_stop(void)
@@ -445,6 +484,8 @@ static void test_copies(void)
 static CU_TestInfo room_tests[] = {
     {"short writes wait, others go on", test_short},
     {"long writes wait, others go on", test_long},
+    {"memory is left for others", test_memory},
+    {"the server stops", test_shutdown},
     {"the pool stops it", test_stop},
     {"the time is over", test_time_is_over},
     {"a lost connection", test_disconnect},
