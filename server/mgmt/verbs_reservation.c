@@ -69,8 +69,7 @@ static int reservation_list(struct verb_request *request, const struct lun_info 
     int r = scsi_reservation_get(scsi, info->id, &all);
     if (r < 0)
         return reason_set(&request->why, r,
-                          "what the pool stores of its reservations cannot be "
-                          "read");
+                          "the reservations that the pool stores of it cannot be read");
     if (all.reserved_by[0] && reservation_is_of(all.reserved_by, initiator) &&
         json_array_append_new(list, reservation_view_old(info->name, &all)) != 0)
         r = -ENOMEM;
@@ -95,7 +94,7 @@ static int reservation_lun(struct verb_request *request, struct lun_info *info)
 
 int verb_reservation_show(struct verb_request *request)
 {
-    struct lun_info info;
+    struct lun_info info = {0};
     json_t *list = NULL;
     int r = reservation_lun(request, &info);
     if (r == 0)
@@ -110,7 +109,7 @@ int verb_reservation_clear(struct verb_request *request)
 {
     const char *initiator = verb_string(request, "initiator");
     bool dry_run = verb_bool(request, "dry_run");
-    struct lun_info info;
+    struct lun_info info = {0};
     AUTO_JSON json_t *list = NULL;
     size_t cleared = 0;
     int r = reservation_lun(request, &info);

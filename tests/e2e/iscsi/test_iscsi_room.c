@@ -112,7 +112,7 @@ static void await_pause(void)
 {
     for (unsigned i = 0; i < ROOM_LOOKS && count_pauses() == 0; i++)
         service(client);
-    CU_ASSERT_EQUAL_FATAL(count_pauses(), 1);
+    CU_ASSERT_FATAL(count_pauses() > 0);
 }
 
 /* All end well. */
@@ -147,7 +147,7 @@ static void enlarge(void)
 static void check_holds(uint64_t lba, const uint8_t *bytes, uint32_t len)
 {
     struct scsi_task *task = iscsi_read16_sync(client, 0, lba, len, 512, 0, 0, 0, 0, 0);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(task);
+    INVARIANT(task);
     CU_ASSERT_EQUAL(task->status, SCSI_STATUS_GOOD);
     CU_ASSERT_EQUAL_FATAL(task->datain.size, (int)len);
     CU_ASSERT_EQUAL(memcmp(task->datain.data, bytes, len), 0);
@@ -359,7 +359,7 @@ static void test_target_reset(void)
 static void put_unit(uint8_t *at, int lun, uint32_t sector_bytes)
 {
     struct scsi_task *task = iscsi_inquiry_sync(client, lun, 1, 0x83, 255);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(task);
+    INVARIANT(task);
     CU_ASSERT_FATAL(task->datain.size >= 24);
     at[0] = 0xe4;
     at[4] = 1;
@@ -420,6 +420,7 @@ static void test_every_kind(void)
     AUTO_FREE uint8_t *bytes = malloc(8 * MIB);
     AUTO_FREE uint8_t *block = malloc(2 * MIB);
     uint8_t pair[2 * 65536] = {0};
+    INVARIANT(bytes && block);
     start(4 * MIB);
     client_fill(bytes, 8 * MIB, 7);
     client_fill(pair + 65536, 65536, 8);
