@@ -595,11 +595,24 @@ void lun_close(struct lun *lun); /* NULL is accepted */
  * volume that pauses when it is full: those that do end with -ENOSPC. For aborts and shutdown. */
 void lun_stop_waiting(struct lun *lun);
 void pool_stop_waiting(struct pool *pool);
-/* Asked now and then, on the thread of the write and without locks, while one through the handle
- * waits for room: true ends it as lun_stop_waiting() does, but only this write. */
-typedef bool lun_is_over_fn(void *opaque);
+/*
+ * Asked on the thread of the write and without locks before one through the handle waits for room,
+ * and now and then meanwhile: true ends it as lun_stop_waiting() does, but only this write.
+ * @reason: what it ends with, -ENOSPC or for the volume's bound -EDQUOT.
+ */
+typedef bool lun_is_over_fn(void *opaque, int reason);
 /* Before the handle is used for writing. */
 void lun_set_is_over(struct lun *lun, lun_is_over_fn *is_over, void *opaque);
+/*
+ * For who lets a write wait elsewhere than on its thread: is_over() says true, and the write is
+ * tried again later. How long it may wait (0: the volume of the LUN does not pause); from when to
+ * when it does, as events tell it; whether a new attempt may end in another way, which looks for
+ * room, perhaps waits for a checkpoint, and takes locks.
+ */
+uint64_t lun_pause_ms(const struct lun *lun);
+void lun_wait_begin(struct lun *lun, int reason);
+void lun_wait_end(struct lun *lun);
+bool lun_is_to_retry(struct lun *lun);
 
 uint64_t lun_size_bytes(const struct lun *lun); /* now; changes by resize */
 bool lun_is_read_only(const struct lun *lun);

@@ -237,8 +237,9 @@ static int export_find_id(struct export *export)
     return r;
 }
 
-static bool export_is_over_cb(void *opaque)
+static bool export_is_over_cb(void *opaque, int reason)
 {
+    (void)reason;
     return export_is_over(opaque);
 }
 

@@ -88,6 +88,11 @@ struct policy *target_policy(struct target *target)
     return target->policy;
 }
 
+struct scsi_target *target_scsi(struct target *target)
+{
+    return target->scsi;
+}
+
 struct iscsi_server *target_iscsi(struct target *target)
 {
     return target->iscsi;

@@ -19,6 +19,7 @@
 
 struct access;
 struct iscsi_server;
+struct scsi_target;
 struct qos;
 struct target;
 
@@ -70,6 +71,8 @@ struct qos *target_qos(struct target *target);
 
 /* What the server does by itself. */
 struct policy *target_policy(struct target *target);
+/* NULL where target_access() is. */
+struct scsi_target *target_scsi(struct target *target);
 /* NULL without portals. */
 struct iscsi_server *target_iscsi(struct target *target);
 

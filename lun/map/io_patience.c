@@ -88,8 +88,22 @@ static int pause_may_go_on(struct lun *lun, int reason)
     if (r < 0)
         return r;
     bool is_over = atomic_load(&lun->pool->stops_waiting) || atomic_load(&lun->stops_waiting) ||
-                   (lun->is_over && lun->is_over(lun->is_over_opaque));
+                   (lun->is_over && lun->is_over(lun->is_over_opaque, reason));
     return is_over ? reason : 0;
+}
+
+/* One look for room. 1: there may be some; 0: there is none. */
+static int pause_look(struct pool *pool, int reason)
+{
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    if (stats.deferred_blks > 0 && !pause_is_over(pool, reason))
+    {
+        int r = checkpoint_wait(pool);
+        if (r < 0)
+            return r;
+    }
+    return pause_is_over(pool, reason);
 }
 
 /* Waits until there may be room, or the time is over. */
@@ -107,15 +121,23 @@ static int pause_wait(struct lun *lun, int reason, uint64_t pause_ms, struct io_
             bool woken = condition_wait_ms(&pool->pause_wake, &pool->pause_lock, ms);
             patience->paused_ms += woken ? 1 : ms; /* who is woken without end ends too */
         }
-        struct space_stats stats;
-        space_get_stats(pool->space, &stats);
-        r = stats.deferred_blks > 0 && !pause_is_over(pool, reason) ? checkpoint_wait(pool) : 0;
-        if (r < 0)
-            return r;
-        if (pause_is_over(pool, reason))
-            return 0;
+        r = pause_look(pool, reason);
+        if (r != 0)
+            return r < 0 ? r : 0;
     }
     return r;
+}
+
+static void pause_begin(struct lun *lun, int reason, bool is_told, const char *volume,
+                        uint64_t pause_ms)
+{
+    bool is_first = atomic_fetch_add(&lun->object->paused_writes, 1) == 0;
+    if (is_first && !is_told)
+        event_add(
+            lun->pool, "warning", "volume.paused", volume,
+            "%s is full: writes to LUNs of volume '%s' wait for room, for up to %llu ms each; "
+            "'lunette explain space %s' shows what helps",
+            reason == -EDQUOT ? "it" : "the pool", volume, (unsigned long long)pause_ms, volume);
 }
 
 static int io_pause(struct lun *lun, int reason, struct io_patience *patience)
@@ -124,17 +146,40 @@ static int io_pause(struct lun *lun, int reason, struct io_patience *patience)
     uint64_t pause_ms = pause_ms_of(lun->pool, lun->object, volume);
     if (pause_ms == 0)
         return reason;
-    bool is_first = atomic_fetch_add(&lun->object->paused_writes, 1) == 0;
-    if (is_first && !patience->was_paused)
-        event_add(
-            lun->pool, "warning", "volume.paused", volume,
-            "%s is full: writes to LUNs of volume '%s' wait for room, for up to %llu ms each; "
-            "'lunette explain space %s' shows what helps",
-            reason == -EDQUOT ? "it" : "the pool", volume, (unsigned long long)pause_ms, volume);
+    int r = pause_may_go_on(lun, reason);
+    if (r < 0)
+        return r;
+    pause_begin(lun, reason, patience->was_paused, volume, pause_ms);
     patience->was_paused = true;
-    int r = pause_wait(lun, reason, pause_ms, patience);
+    r = pause_wait(lun, reason, pause_ms, patience);
     atomic_fetch_sub(&lun->object->paused_writes, 1);
     return r;
+}
+
+uint64_t lun_pause_ms(const struct lun *lun)
+{
+    char volume[LUN_NAME_MAX + 1];
+    return pause_ms_of(lun->pool, lun->object, volume);
+}
+
+void lun_wait_begin(struct lun *lun, int reason)
+{
+    char volume[LUN_NAME_MAX + 1] = "";
+    uint64_t pause_ms = pause_ms_of(lun->pool, lun->object, volume);
+    pause_begin(lun, reason, pause_ms == 0, volume, pause_ms);
+}
+
+void lun_wait_end(struct lun *lun)
+{
+    atomic_fetch_sub(&lun->object->paused_writes, 1);
+}
+
+bool lun_is_to_retry(struct lun *lun)
+{
+    struct pool *pool = lun->pool;
+    return atomic_load(&lun->object->is_dead) || pool_may_change(pool) < 0 ||
+           atomic_load(&pool->stops_waiting) || atomic_load(&lun->stops_waiting) ||
+           pause_look(pool, -ENOSPC) != 0;
 }
 
 /* ---- waiting for checkpoints --------------------------------------------------------------- */

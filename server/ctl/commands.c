@@ -346,6 +346,11 @@ static const struct command_option mapping_options[] = {
     {0},
 };
 
+static const struct command_option reservation_clear_options[] = {
+    {"initiator", 0, "INITIATOR", "only what is this initiator's (default: all)", false},
+    {0},
+};
+
 static const struct command_option session_terminate_options[] = {
     {"id", 0, "ID", "the one session with this id", false},
     {0},
@@ -468,6 +473,8 @@ const struct command_alias command_aliases[] = {
     {"event log show", "event show"},
     {"lun freed", "freed"},
     {"lun list", "lun show"},
+    {"lun persistent-reservation show", "lun reservation show"},
+    {"lun persistent-reservation clear", "lun reservation clear"},
     {"snapshot list", "snapshot show"},
     {NULL, NULL},
 };
@@ -618,6 +625,22 @@ const struct command command_table[] = {
      "lunette lun unmap vm1 --igroup web --dry-run\n"
      "lunette lun unmap vm1 --igroup web\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, mapping_options, ctl_lun_unmap},
+
+    {"lun reservation show", "LUN", "list who is registered or holds a reservation",
+     "show reservations of {0}",
+     "Persistent reservations of iSCSI initiators (clusters use them), also of those that are not "
+     "connected: one that persists outlives restarts of the server. While there is a reservation "
+     "NBD clients cannot write.",
+     "lunette lun reservation show vm1\n", COMMAND_LISTS, 1, 1, NULL, ctl_reservation_show},
+    {"lun reservation clear", "LUN",
+     "take registrations and reservations from initiators that are gone",
+     "clear reservations of {0}",
+     "With its registration an initiator loses a reservation that it holds. Initiators that are "
+     "connected are told (registrations preempted; without --initiator, reservations preempted) "
+     "and may register again.",
+     "lunette lun reservation clear vm1 --initiator iqn.1993-08.org.debian:01:web1\n"
+     "lunette lun reservation clear vm1 --dry-run\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, reservation_clear_options, ctl_reservation_clear},
 
     {"clone create", "SOURCE=NAME...", "clone several LUNs at one instant", "clone {0}",
      "All or none, and no write is in one clone that depends on a write missing in another: for "

@@ -36,6 +36,7 @@ ctl_run_fn ctl_quota_rule_create, ctl_quota_rule_modify, ctl_quota_rule_delete, 
 ctl_run_fn ctl_explain_space, ctl_explain_quota;
 ctl_run_fn ctl_igroup_create, ctl_igroup_add, ctl_igroup_remove, ctl_igroup_show, ctl_igroup_delete;
 ctl_run_fn ctl_lun_map, ctl_lun_unmap, ctl_mapping_show, ctl_lun_modify;
+ctl_run_fn ctl_reservation_show, ctl_reservation_clear;
 ctl_run_fn ctl_portal_show, ctl_session_show, ctl_session_terminate;
 ctl_run_fn ctl_chap_set, ctl_chap_show, ctl_chap_delete;
 ctl_run_fn ctl_qos_class_create, ctl_qos_class_modify, ctl_qos_class_delete, ctl_qos_class_show;

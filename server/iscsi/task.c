@@ -257,6 +257,20 @@ static void task_finish_busy(struct task *task)
     task_finish(task, NULL);
 }
 
+/*
+ * Writes that wait for room may wait for long: they get half of the memory for data, so that others
+ * find some. True: it was told to come again.
+ */
+static bool task_is_sent_away(struct task *task)
+{
+    const struct iscsi_thread *thread = task->session->thread;
+    if (!task->out_buf || !scsi_lacks_room(&task->scsi) ||
+        thread->buffers.used_bytes <= thread->buffer_limit_bytes / 2)
+        return false;
+    task_finish_busy(task);
+    return true;
+}
+
 /* What scsi_execute_inline() did not do goes elsewhere. */
 static void task_run_later(struct task *task, const uint8_t *data, size_t in_len,
                            enum scsi_step step)
@@ -268,10 +282,10 @@ static void task_run_later(struct task *task, const uint8_t *data, size_t in_len
     }
     if (task->begun_ns == 0)
         task->begun_ns = qos_clock_ns();
-    if (step == SCSI_DORMANT)
-        task->state = TASK_SLEEPING;
-    else
+    if (step != SCSI_DORMANT)
         task_submit(task);
+    else if (!task_is_sent_away(task))
+        task->state = TASK_SLEEPING;
 }
 
 /*
@@ -417,6 +431,8 @@ static void task_worked(struct task *task)
         task_finish(task, NULL);
     else if (is_woken)
         task_ready(task, NULL);
+    else if (task_is_sent_away(task))
+        return;
     /* else scsi/ makes it wait, and will say when it may go on */
 }
 

@@ -214,6 +214,11 @@ static const struct verb verbs[] = {
      verb_lun_modify,
      {NAME, FLAG("read_only"), FLAG("removable"), FLAG("native_512")}},
     {"lun.attribute.show", VERB_LOOKS, verb_attribute_show, {NAME}},
+    {"lun.reservation.show", VERB_LOOKS, verb_reservation_show, {NAME}},
+    {"lun.reservation.clear",
+     VERB_CHANGES,
+     verb_reservation_clear,
+     {NAME, TEXT("initiator", false), FLAG("dry_run")}},
     {"mapping.show", VERB_LOOKS, verb_mapping_show, {TEXT("name", false), TEXT("igroup", false)}},
 
     {"iscsi.chap.set",

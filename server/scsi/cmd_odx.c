@@ -10,6 +10,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "server/scsi/odx.h"
+#include "server/scsi/room.h"
 #include "server/scsi/vpd.h"
 
 enum
@@ -171,32 +172,38 @@ static uint64_t odx_locate(const struct odx_token *token, uint64_t at, uint64_t 
     return token->ranges[i].offset_bytes + at;
 }
 
+/* All of it or nothing; *done was 0 or is all of it. */
+static int odx_zero(struct scsi_task *task, uint64_t offset, uint64_t len, uint64_t *done)
+{
+    int r = *done < len ? lun_zero(task->lu->handle, len, offset, LUN_MAY_UNMAP) : 0;
+    if (r == 0 && *done < len)
+        room_note_done(task, len);
+    if (r == 0)
+        *done = len;
+    return r;
+}
+
 /* Fills @ranges from the token's byte @at on. @token NULL: with zeros. */
 static int odx_fill(struct scsi_task *task, const struct odx_token *token, uint64_t at,
                     const struct odx_range *ranges, size_t count, uint64_t *done)
 {
     struct lun *to = task->lu->handle;
+    uint64_t before = task->done_bytes; /* done before there was no room, and not again */
     for (size_t i = 0; i < count; i++)
     {
         uint64_t offset = ranges[i].offset_bytes, left = ranges[i].len_bytes;
         while (left > 0)
         {
             uint64_t run = left;
-            int r;
+            uint64_t from = token ? odx_locate(token, at, &run) : 0;
+            run = min_u64(run, left);
+            uint64_t run_before = min_u64(before, run), run_done = run_before;
+            int r = token ? thirdparty_copy(task, token->handle, from, to, offset, run, &run_done)
+                          : odx_zero(task, offset, run, &run_done);
+            before -= run_before;
+            *done += run_done;
             if (token)
-            {
-                uint64_t from = odx_locate(token, at, &run);
-                run = min_u64(run, left);
-                uint64_t copied = 0;
-                r = thirdparty_copy(task, token->handle, from, to, offset, run, &copied);
-                *done += copied;
-                qos_charge(task->lu->qos, copied);
-            }
-            else
-            {
-                r = lun_zero(to, run, offset, LUN_MAY_UNMAP);
-                *done += r == 0 ? run : 0;
-            }
+                qos_charge(task->lu->qos, run_done - run_before);
             if (r < 0)
                 return r;
             at += run;
@@ -243,7 +250,8 @@ static void odx_write(struct scsi_task *task, struct odx_token *token, struct od
     int r = odx_fill(task, token, at, ranges, count, &done);
     if (r < 0)
         sense_fail_errno(task, r, true);
-    odx_note(task, result, done);
+    if (!task->lacks_room)
+        odx_note(task, result, done);
 }
 
 void cmd_write_using_token(struct scsi_task *task)

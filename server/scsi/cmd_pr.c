@@ -354,34 +354,6 @@ static void pr_out_fail(struct scsi_task *task, enum pr_result result)
     }
 }
 
-static const uint8_t pr_attentions[] = {
-    [PR_NOTICE_RELEASED] = ATTENTION_RELEASED,
-    [PR_NOTICE_PREEMPTED] = ATTENTION_PREEMPTED,
-    [PR_NOTICE_REGISTRATION_PREEMPTED] = ATTENTION_REGISTRATIONS_PREEMPTED,
-};
-
-/* Puts the new state in place and tells those whose registrations were there before. */
-static void pr_out_switch_locked(struct scsi_task *task, const struct pr_out *out,
-                                 const struct pr_change *change)
-{
-    struct scsi_lu *lu = task->lu;
-    list_for_each (itl, &lu->itls, struct scsi_itl, lu_link)
-    {
-        uint32_t index = pr_find(change->before, &itl->nexus->port);
-        uint8_t notice = index == PR_NO_HOLDER ? PR_NOTICE_NONE : change->notices[index];
-        if (notice)
-            ua_add_locked(itl, pr_attentions[notice]);
-        if (notice == PR_NOTICE_REGISTRATION_PREEMPTED && out->action == PR_OUT_PREEMPT_AND_ABORT)
-            task_abort_all_locked(lu, itl->nexus, task);
-    }
-    pr_state_clear(&lu->pr);
-    lu->pr = *change->after;
-    pr_state_init(change->after);
-    lu_update_fence_locked(lu);
-    list_for_each (itl, &lu->itls, struct scsi_itl, lu_link)
-        itl_refresh_registration_locked(itl);
-}
-
 static bool pr_out_others_run_locked(const struct scsi_task *own)
 {
     list_for_each (task, &own->lu->tasks, struct scsi_task, set_link)
@@ -437,7 +409,7 @@ static void pr_out_apply_locked(struct scsi_task *task, const struct pr_out *out
     else
     {
         lock_take(&lu->lock);
-        pr_out_switch_locked(task, out, &change);
+        lu_switch_pr_locked(lu, &change, out->action == PR_OUT_PREEMPT_AND_ABORT ? task : NULL);
         lock_release(&lu->lock);
     }
     pr_state_clear(&after);

@@ -11,6 +11,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
+#include "server/scsi/room.h"
 #include "server/scsi/scsi_internal.h"
 
 enum
@@ -82,9 +83,9 @@ static bool write_plain(struct scsi_task *task, struct scsi_range *range, unsign
 {
     if (!write_range(task, range))
         return false;
-    int r = range->len_bytes ? lun_write(task->lu->handle, task->out, (size_t)range->len_bytes,
-                                         range->offset_bytes, flags)
-                             : 0;
+    int r = range->len_bytes
+                ? room_write(task, task->out, (size_t)range->len_bytes, range->offset_bytes, flags)
+                : 0;
     if (r < 0)
     {
         sense_fail_errno(task, r, true);

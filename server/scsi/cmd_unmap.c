@@ -5,6 +5,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
+#include "server/scsi/room.h"
 #include "server/scsi/scsi_internal.h"
 
 enum
@@ -86,9 +87,10 @@ static bool is_zero(const uint8_t *bytes, size_t len)
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
 }
 
-static int write_same_pattern(struct scsi_lu *lu, const struct scsi_range *range,
+static int write_same_pattern(struct scsi_task *task, const struct scsi_range *range,
                               const uint8_t *block, unsigned flags)
 {
+    const struct scsi_lu *lu = task->lu;
     size_t room = (size_t)min_u64(range->len_bytes, SCSI_COPY_STEP_BYTES);
     AUTO_FREE uint8_t *buf = malloc(room);
     if (!buf)
@@ -96,9 +98,13 @@ static int write_same_pattern(struct scsi_lu *lu, const struct scsi_range *range
     for (size_t at = 0; at < room; at += lu->sector_bytes)
         memcpy(buf + at, block, lu->sector_bytes);
     int r = 0;
-    for (uint64_t at = 0; r == 0 && at < range->len_bytes; at += room)
-        r = lun_write(lu->handle, buf, (size_t)min_u64(range->len_bytes - at, room),
-                      range->offset_bytes + at, flags);
+    for (uint64_t at = task->done_bytes; r == 0 && at < range->len_bytes; at += room)
+    {
+        size_t len = (size_t)min_u64(range->len_bytes - at, room);
+        r = lun_write(lu->handle, buf, len, range->offset_bytes + at, flags);
+        if (r == 0)
+            room_note_done(task, len);
+    }
     return r;
 }
 
@@ -136,7 +142,7 @@ void cmd_write_same(struct scsi_task *task)
     bool unmap = task->cdb[1] & WRITE_SAME_UNMAP;
     int r;
     if (!zeros)
-        r = write_same_pattern(lu, &range, block, flags);
+        r = write_same_pattern(task, &range, block, flags);
     else if (unmap)
         r = lun_unmap(lu->handle, range.len_bytes, range.offset_bytes, flags);
     else

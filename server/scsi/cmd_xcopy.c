@@ -27,6 +27,7 @@ struct xcopy
     size_t segment_count;
     uint16_t segments_done;
     uint64_t bytes_done;
+    uint64_t bytes_before; /* were copied before there was no room, and are not again */
 };
 
 /* ---- parameter list ------------------------------------------------------------------------ */
@@ -139,11 +140,13 @@ static uint32_t xcopy_segment(struct scsi_task *task, struct xcopy *copy, const 
         !range_ok(from_lba, from_blocks, command_block_count(from->lu)) ||
         !range_ok(to_lba, to_blocks, command_block_count(to->lu)))
         return SENSE_COPY_ABORTED;
-    uint64_t before = copy->bytes_done;
+    uint64_t before = min_u64(copy->bytes_before, len), done = before;
     int r = thirdparty_copy(task, from->lu->handle, from_lba << from->lu->sector_shift,
-                            to->lu->handle, to_lba << to->lu->sector_shift, len, &copy->bytes_done);
-    qos_charge(from->lu->qos, copy->bytes_done - before);
-    qos_charge(to->lu->qos, copy->bytes_done - before);
+                            to->lu->handle, to_lba << to->lu->sector_shift, len, &done);
+    copy->bytes_before -= before;
+    copy->bytes_done += done;
+    qos_charge(from->lu->qos, done - before);
+    qos_charge(to->lu->qos, done - before);
     return r < 0 ? SENSE_COPY_ABORTED : 0;
 }
 
@@ -161,7 +164,7 @@ static void xcopy_note(struct scsi_task *task, const struct xcopy *copy, bool fa
 
 void cmd_extended_copy(struct scsi_task *task)
 {
-    struct xcopy copy = {0};
+    struct xcopy copy = {.bytes_before = task->done_bytes};
     if (xcopy_read(task, &copy))
     {
         uint32_t code = 0;
@@ -173,7 +176,8 @@ void cmd_extended_copy(struct scsi_task *task)
         }
         if (code)
             sense_fail_information(task, code, copy.segments_done);
-        xcopy_note(task, &copy, code != 0);
+        if (!task->lacks_room)
+            xcopy_note(task, &copy, code != 0);
     }
     for (size_t i = 0; i < copy.unit_count; i++)
         if (copy.units[i])

@@ -111,6 +111,17 @@ void fence_remove(struct fences *fences, struct fence *fence)
     fence_remove_locked(fences, fence);
 }
 
+void fence_set_stored(struct fences *fences, uint64_t lun_id, uint8_t type)
+{
+    uint8_t kept_out = fence_of_type(type);
+    AUTO_LOCK(&fences->lock);
+    if (!kept_out)
+        fence_drop_stored_locked(fences, lun_id);
+    list_for_each (fence, fence_bucket(fences, lun_id), struct fence, link)
+        if (fence->is_stored && fence->lun_id == lun_id)
+            fence->kept_out = kept_out;
+}
+
 void fence_forget(struct fences *fences, uint64_t lun_id)
 {
     AUTO_LOCK(&fences->lock);

@@ -54,6 +54,8 @@ void fence_init(struct fence *fence, uint64_t lun_id);
 void fence_set(struct fences *fences, struct fence *fence, uint8_t kept_out);
 /* Takes a unit's entry out with the unit; what the store has stays. */
 void fence_remove(struct fences *fences, struct fence *fence);
+/* The reservation that the store has of a LUN without a unit is now of @type, perhaps none. */
+void fence_set_stored(struct fences *fences, uint64_t lun_id, uint8_t type);
 /* The LUN was deleted: drops what is there of the store. */
 void fence_forget(struct fences *fences, uint64_t lun_id);
 

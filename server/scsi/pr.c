@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
@@ -246,6 +247,27 @@ enum pr_result pr_preempt(struct pr_change *change)
     {
         return PR_CONFLICT; /* the key is nobody's */
     }
+    state->generation++;
+    return PR_DONE;
+}
+
+enum pr_result pr_evict(struct pr_change *change, const char *initiator)
+{
+    struct pr_state *state = change->after;
+    uint32_t evicted = 0;
+    for (uint32_t i = 0; i < state->count; i++)
+        if (!initiator || strcasecmp(state->list[i].port.name, initiator) == 0)
+        {
+            change->notices[i] = initiator ? PR_NOTICE_REGISTRATION_PREEMPTED : PR_NOTICE_PREEMPTED;
+            evicted++;
+        }
+    if (evicted == 0)
+        return PR_CONFLICT;
+    for (uint32_t i = state->count; i-- > 0;)
+        if (change->notices[i] == PR_NOTICE_REGISTRATION_PREEMPTED ||
+            change->notices[i] == PR_NOTICE_PREEMPTED)
+            pr_unregister(change, i);
+    state->is_persistent = state->is_persistent && state->count > 0;
     state->generation++;
     return PR_DONE;
 }

@@ -135,6 +135,11 @@ enum pr_result pr_release(struct pr_change *change);
 enum pr_result pr_clear(struct pr_change *change);
 /* Those with the notice REGISTRATION_PREEMPTED are who AND ABORT is about. */
 enum pr_result pr_preempt(struct pr_change *change);
+/*
+ * The administrator's: takes the registrations of @initiator away, with the reservation if it was
+ * theirs alone, or with NULL all there is. change->port is nobody. PR_CONFLICT: there are none.
+ */
+enum pr_result pr_evict(struct pr_change *change, const char *initiator);
 enum pr_result pr_register_and_move(struct pr_change *change, const struct pr_port *to,
                                     bool unregister);
 

@@ -111,6 +111,40 @@ struct scsi_lu_info
 MUST_CHECK int scsi_target_lu_info(struct scsi_target *target, uint64_t lun_id,
                                    struct scsi_lu_info *info);
 
+/* ---- persistent reservations, for the administrator ------------------------------------------ */
+
+struct scsi_registration
+{
+    char initiator[SCSI_NAME_MAX + 1];
+    uint8_t isid[6];
+    uint16_t target_port;
+    uint64_t key;
+    bool is_holder;    /* of the reservation; several with an "all registrants" type */
+    bool is_connected; /* it has a session now */
+};
+
+struct scsi_reservation
+{
+    uint8_t type;       /* as in PERSISTENT RESERVE IN; 0: there are registrations at most */
+    bool is_persistent; /* outlives a restart of the server (APTPL) */
+    uint32_t generation;
+    char reserved_by[SCSI_NAME_MAX + 1]; /* by the old RESERVE command, until its session ends */
+    struct scsi_registration *list;
+    size_t count;
+};
+
+/* Also of a LUN that nobody uses, from the store. The caller frees list. */
+MUST_CHECK int scsi_reservation_get(struct scsi_target *target, uint64_t lun_id,
+                                    struct scsi_reservation *reservation);
+/*
+ * For an initiator that is gone, or all (NULL): takes its registrations of the LUN away, with the
+ * reservation if it is its own, and what the old RESERVE holds. Durable when it returns. Hosts with
+ * sessions are told by unit attentions, NBD clients are kept out no longer. *cleared: how many; 0:
+ * there was nothing, and nothing changed.
+ */
+MUST_CHECK int scsi_reservation_clear(struct scsi_target *target, uint64_t lun_id,
+                                      const char *initiator, size_t *cleared);
+
 /* ---- nexus --------------------------------------------------------------------------------- */
 
 struct scsi_nexus_args
@@ -165,7 +199,8 @@ enum scsi_step
     SCSI_DONE,        /* status is set */
     SCSI_GO,          /* begin only: collect data, then execute */
     SCSI_WOULD_BLOCK, /* inline only: call scsi_execute() on a worker */
-    SCSI_DORMANT,     /* must wait for other tasks; comes up in scsi_nexus_next_changed() */
+    SCSI_DORMANT,     /* must wait for other tasks, or for room; comes up in
+                         scsi_nexus_next_changed() */
 };
 
 struct scsi_task
@@ -213,6 +248,12 @@ struct scsi_task
     uint8_t state;            /* under the unit's lock, as is_aborted */
     bool is_aborted;
     bool descriptor_sense; /* the format of sense data, as the control page had it */
+    bool lacks_room;       /* this and all below: room.h */
+    bool is_resumed;
+    struct scsi_lu *room_lu; /* in use by this task, too; NULL: it was not short of room yet */
+    struct list room_link;   /* with room_lu: in the target's list; under its lock */
+    uint64_t room_end_ns;    /* how long it waits; 0: from the next time on */
+    uint64_t done_bytes;     /* that need not be written again */
 };
 
 /* Puts the task into its logical unit's task set; see the head. Never blocks on I/O. */
@@ -222,10 +263,17 @@ MUST_CHECK enum scsi_step scsi_task_begin(struct scsi_task *task);
 MUST_CHECK enum scsi_step scsi_execute_inline(struct scsi_task *task);
 
 /*
- * Runs it; may block. Several tasks of a nexus may run at once on several threads. SCSI_DORMANT
- * only comes if scsi_execute_inline() was not asked before.
+ * Runs it; may block. Several tasks of a nexus may run at once on several threads. SCSI_DORMANT:
+ * scsi_execute_inline() was not asked before, or the task waits for room (room.h); @out is to stay
+ * as it is until then.
  */
 MUST_CHECK enum scsi_step scsi_execute(struct scsi_task *task);
+
+/*
+ * Of a task that was told SCSI_DORMANT: it waits for room, perhaps for an hour, and its data with
+ * it. Where that takes too much memory it may be ended with SCSI_BUSY instead.
+ */
+bool scsi_lacks_room(const struct scsi_task *task);
 
 /* Takes it out of the task set. True: send the response. False: it was aborted, send nothing. */
 MUST_CHECK bool scsi_task_end(struct scsi_task *task);

@@ -51,9 +51,12 @@ struct scsi_target
     struct lock lock; /* LOCK_RANK_SERVER: the sets of nexuses and units, ITL tables */
     struct list nexuses;
     struct list buckets[SCSI_LU_BUCKETS]; /* of units, by LUN id */
-    uint32_t background_count;            /* threads that work on their own (SANITIZE) */
+    struct list roomless;                 /* tasks with a room_lu */
+    uint64_t room_round;                  /* of looks for room */
+    uint32_t background_count;            /* threads that work on their own (SANITIZE, room.c) */
     struct condition background_ended;
     bool is_stopping;
+    bool is_looking_for_room; /* a thread does */
     bool is_low_on_space;
 
     struct lock wait_lock;  /* LOCK_RANK_LEAF */
@@ -130,7 +133,9 @@ struct scsi_lu
     unsigned sector_shift;
     bool is_snapshot;
     struct list bucket_link; /* under target->lock */
-    uint32_t use_count;      /* ITLs not yet freed, background work; under target->lock */
+    uint32_t use_count;      /* ITLs not yet freed, background work, tasks that have or had no room
+                                in it; under target->lock */
+    uint64_t room_round;     /* the last that looked at it; under target->lock */
     bool is_gone;            /* its LUN was deleted; under target->lock */
     struct lun *handle;      /* open while use_count > 0, as the next */
     struct qos_lun *qos;     /* NULL: none */
@@ -314,6 +319,8 @@ void nexus_put(struct scsi_nexus *nexus);
 /* Keeps an ITL and its unit usable, as a task does. The caller holds nexus->lock. */
 void itl_hold(struct scsi_itl *itl);
 void itl_release(struct scsi_itl *itl); /* no lock is held */
+/* NULL: none has been made, or its LUN is gone. The caller holds target->lock. */
+struct scsi_lu *target_find_lu_locked(struct scsi_target *target, uint64_t lun_id);
 /* One user less; closes the handle with the last. The caller holds target->lock. */
 void lu_put_locked(struct scsi_lu *lu);
 /* What is left of the pool at the threshold, in sets of 2^SCSI_THRESHOLD_EXPONENT blocks. */
@@ -336,6 +343,8 @@ void task_abort_locked(struct scsi_task *task);
 /* Those of @only (NULL: of everybody), but not @except (may be NULL). */
 void task_abort_all_locked(struct scsi_lu *lu, const struct scsi_nexus *only,
                            const struct scsi_task *except);
+/* A dormant one may try again. The caller holds lu->lock. */
+void task_go_on_locked(struct scsi_task *task);
 /* Wakes dormant tasks whose turn has come. */
 void task_wake_locked(struct scsi_lu *lu);
 /* Calls done() of task management whose tasks are all gone. No lock of a leaf's rank is held. */
@@ -345,6 +354,12 @@ void tmf_check_waiting(struct scsi_target *target);
 void itl_refresh_registration_locked(struct scsi_itl *itl);
 /* What the unit's reservations mean to others than SCSI hosts. */
 void lu_update_fence_locked(struct scsi_lu *lu);
+/*
+ * Puts change->after in the place of the unit's registrations, and tells those of before. @aborter:
+ * a task with which the others of who is preempted are aborted; NULL: none are.
+ */
+void lu_switch_pr_locked(struct scsi_lu *lu, const struct pr_change *change,
+                         const struct scsi_task *aborter);
 /* Whether @reservation of a command conflicts with others' reservations. */
 bool lu_reservation_conflict_locked(const struct scsi_task *task);
 

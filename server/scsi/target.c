@@ -9,6 +9,7 @@
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
+#include "server/scsi/room.h"
 #include "server/scsi/sanitize.h"
 #include "server/scsi/scsi_internal.h"
 
@@ -24,7 +25,7 @@ static struct list *target_bucket(struct scsi_target *target, uint64_t lun_id)
     return &target->buckets[lun_id % SCSI_LU_BUCKETS];
 }
 
-static struct scsi_lu *target_find_lu_locked(struct scsi_target *target, uint64_t lun_id)
+struct scsi_lu *target_find_lu_locked(struct scsi_target *target, uint64_t lun_id)
 {
     list_for_each (lu, target_bucket(target, lun_id), struct scsi_lu, bucket_link)
         if (lu->lun_id == lun_id)
@@ -74,6 +75,7 @@ static int lu_open_handle(struct scsi_lu *lu)
     lu->sector_bytes = info.sector_bytes;
     lu->sector_shift = (unsigned)__builtin_ctz(info.sector_bytes);
     lu->is_snapshot = info.kind == OBJECT_SNAPSHOT;
+    lun_set_is_over(handle, room_is_over_cb, lu);
     lu->handle = handle;
     return 0;
 }
@@ -474,6 +476,7 @@ int scsi_target_create(struct pool *pool, struct access *access,
     condition_init(&target->background_ended);
     list_init(&target->nexuses);
     list_init(&target->waiting);
+    list_init(&target->roomless);
     for (size_t i = 0; i < SCSI_LU_BUCKETS; i++)
         list_init(&target->buckets[i]);
     fences_init(&target->fences);

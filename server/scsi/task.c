@@ -4,9 +4,9 @@
  *
  *     NEW -- begin --> WAITING -- execute_inline --> CLAIMED -- execute --> RUNNING -- end --> gone
  *                        |  ^ \_______________________ execute ______________^
- *             not its turn  | task_wake_locked()
- *                        v  |
- *                      DORMANT
+ *             not its turn  | task_wake_locked()                         |
+ *                        v  |                                            |
+ *                      DORMANT <------------- no room (room.c) ----------'
  *
  * Abort (task_abort_locked) sets is_aborted in any state; who is not on a worker is put into the
  * nexus's changed list, so that its transport drops it.
@@ -15,6 +15,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
+#include "server/scsi/room.h"
 #include "server/scsi/scsi_internal.h"
 
 /* ---- order --------------------------------------------------------------------------------- */
@@ -57,14 +58,19 @@ static void task_announce(struct scsi_task *task)
     nexus->changed(nexus->opaque);
 }
 
+void task_go_on_locked(struct scsi_task *task)
+{
+    task->state = TASK_WAITING;
+    task_announce(task);
+}
+
 void task_wake_locked(struct scsi_lu *lu)
 {
     list_for_each (task, &lu->tasks, struct scsi_task, set_link)
     {
         if (task->state != TASK_DORMANT || task->is_aborted || !task_has_turn_locked(task))
             continue;
-        task->state = TASK_WAITING;
-        task_announce(task);
+        task_go_on_locked(task);
     }
 }
 
@@ -166,6 +172,7 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     task->sense_len = 0;
     list_init(&task->set_link);
     list_init(&task->changed_link);
+    room_init(task);
     if (!task_enter(task))
         return SCSI_DONE;
     const struct scsi_command *command = dispatch_find(task);
@@ -219,7 +226,7 @@ static bool task_check_locked(struct scsi_task *task)
     uint32_t code;
     task->descriptor_sense = lu->mode.descriptor_sense;
     unsigned flags = command ? command->flags : 0;
-    if (!(flags & CMD_IGNORES_ATTENTION) && ua_take_locked(task->itl, &code))
+    if (!task->is_resumed && !(flags & CMD_IGNORES_ATTENTION) && ua_take_locked(task->itl, &code))
     {
         sense_fail(task, code);
         return false;
@@ -286,9 +293,7 @@ static enum scsi_step task_execute(struct scsi_task *task, bool may_block)
     if (!task->lu)
         return task_run_without_lu(task);
     enum scsi_step step;
-    if (task_start(task, may_block, &step))
-        task_command(task)->run(task);
-    return step;
+    return task_start(task, may_block, &step) ? room_run(task) : step;
 }
 
 enum scsi_step scsi_execute_inline(struct scsi_task *task)
@@ -341,6 +346,7 @@ bool scsi_task_end(struct scsi_task *task)
         return true;
     }
     struct scsi_target *target = lu->target;
+    room_leave(task);
     lock_take(&lu->lock);
     INVARIANT(task->state != TASK_NEW);
     bool was_aborted = task->is_aborted;

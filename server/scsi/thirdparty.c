@@ -9,6 +9,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
+#include "server/scsi/room.h"
 #include "server/scsi/vpd.h"
 
 enum
@@ -147,6 +148,16 @@ static int copy_step(struct lun *from, uint64_t from_offset, struct lun *to, uin
     return r < 0 ? r : lun_write(to, buf, len, to_offset, 0);
 }
 
+/* A step that finds no room is done again, so it must not change what it reads. */
+static uint64_t copy_step_bytes(const struct lun *from, uint64_t from_offset, const struct lun *to,
+                                uint64_t to_offset)
+{
+    uint64_t apart = to_offset > from_offset ? to_offset - from_offset : from_offset - to_offset;
+    if (from != to || apart == 0 || apart >= SCSI_COPY_STEP_BYTES || lun_pause_ms(to) == 0)
+        return SCSI_COPY_STEP_BYTES;
+    return apart;
+}
+
 int thirdparty_copy(struct scsi_task *task, struct lun *from, uint64_t from_offset, struct lun *to,
                     uint64_t to_offset, uint64_t len, uint64_t *done)
 {
@@ -155,17 +166,19 @@ int thirdparty_copy(struct scsi_task *task, struct lun *from, uint64_t from_offs
         return -ENOMEM;
     /* From the end if the destination lies behind the source in it. */
     bool backwards = to_offset > from_offset && to_offset - from_offset < len;
-    for (uint64_t copied = 0; copied < len;)
+    uint64_t step_max = copy_step_bytes(from, from_offset, to, to_offset);
+    for (uint64_t copied = *done; copied < len;)
     {
         if (copy_is_aborted(task))
             return -ECANCELED;
-        size_t step = (size_t)min_u64(len - copied, SCSI_COPY_STEP_BYTES);
+        size_t step = (size_t)min_u64(len - copied, step_max);
         uint64_t at = backwards ? len - copied - step : copied;
         int r = copy_step(from, from_offset + at, to, to_offset + at, step, buf);
         if (r < 0)
             return r;
         copied += step;
         *done += step;
+        room_note_done(task, step);
     }
     return 0;
 }

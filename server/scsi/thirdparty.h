@@ -37,8 +37,8 @@ struct scsi_itl *thirdparty_find(struct scsi_nexus *nexus, const uint8_t *naa);
 uint32_t thirdparty_refusal(struct scsi_itl *itl, bool write);
 
 /*
- * Copies @len bytes; *done counts what was copied, also on an error. -ECANCELED: @task was aborted.
- * Ranges may overlap, like memmove()'s.
+ * Copies @len bytes but for the first *done, which counts on, also on an error; and notes it for
+ * the next attempt (room.h). -ECANCELED: @task was aborted. Ranges may overlap, like memmove()'s.
  */
 MUST_CHECK int thirdparty_copy(struct scsi_task *task, struct lun *from, uint64_t from_offset,
                                struct lun *to, uint64_t to_offset, uint64_t len, uint64_t *done);

@@ -361,6 +361,12 @@ static void fake_check_tmfs_locked(struct scsi_target *target)
     }
 }
 
+bool scsi_lacks_room(const struct scsi_task *task)
+{
+    (void)task;
+    return false;
+}
+
 bool scsi_task_end(struct scsi_task *task)
 {
     struct scsi_target *target = task->nexus->target;

@@ -89,6 +89,44 @@ uint64_t lun_size_bytes(const struct lun *lun)
     return lun->object->size_bytes;
 }
 
+/* Writes never wait here. */
+uint64_t lun_pause_ms(const struct lun *lun)
+{
+    (void)lun;
+    return 0;
+}
+
+void lun_wait_begin(struct lun *lun, int reason)
+{
+    (void)lun, (void)reason;
+}
+
+void lun_wait_end(struct lun *lun)
+{
+    (void)lun;
+}
+
+bool lun_is_to_retry(struct lun *lun)
+{
+    (void)lun;
+    return true;
+}
+
+void lun_set_is_over(struct lun *lun, lun_is_over_fn *is_over, void *opaque)
+{
+    (void)lun, (void)is_over, (void)opaque;
+}
+
+void lun_stop_waiting(struct lun *lun)
+{
+    (void)lun;
+}
+
+void pool_stop_waiting(struct pool *pool)
+{
+    (void)pool;
+}
+
 bool lun_is_read_only(const struct lun *lun)
 {
     return lun->is_read_only;

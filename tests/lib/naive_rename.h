@@ -25,8 +25,10 @@
 #define lun_freed_if_deleted naive_lun_freed_if_deleted
 #define lun_get_info naive_lun_get_info
 #define lun_is_read_only naive_lun_is_read_only
+#define lun_is_to_retry naive_lun_is_to_retry
 #define lun_list naive_lun_list
 #define lun_open naive_lun_open
+#define lun_pause_ms naive_lun_pause_ms
 #define lun_read naive_lun_read
 #define lun_read_modify_write naive_lun_read_modify_write
 #define lun_redeploy naive_lun_redeploy
@@ -35,8 +37,12 @@
 #define lun_sector_bytes naive_lun_sector_bytes
 #define lun_set_attributes naive_lun_set_attributes
 #define lun_set_comment naive_lun_set_comment
+#define lun_set_is_over naive_lun_set_is_over
 #define lun_size_bytes naive_lun_size_bytes
+#define lun_stop_waiting naive_lun_stop_waiting
 #define lun_unmap naive_lun_unmap
+#define lun_wait_begin naive_lun_wait_begin
+#define lun_wait_end naive_lun_wait_end
 #define lun_write naive_lun_write
 #define lun_write_atomic naive_lun_write_atomic
 #define lun_zero naive_lun_zero
@@ -106,6 +112,7 @@
 #define pool_run_job_step naive_pool_run_job_step
 #define pool_set_change_hook naive_pool_set_change_hook
 #define pool_start naive_pool_start
+#define pool_stop_waiting naive_pool_stop_waiting
 #define qtree_create naive_qtree_create
 #define qtree_delete naive_qtree_delete
 #define qtree_list naive_qtree_list

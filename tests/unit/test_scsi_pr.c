@@ -516,7 +516,157 @@ static void test_other_unit(void)
     CHECK_GOOD(host_send(b, &sending));
 }
 
+/* ---- the administrator --------------------------------------------------------------------- */
+
+static uint64_t disk_id(void)
+{
+    struct lun_info info = {0};
+    CU_ASSERT_EQUAL(lun_get_info(host.pool, "disk", &info, NULL), 0);
+    return info.id;
+}
+
+static size_t clear(const char *initiator)
+{
+    size_t cleared = 99;
+    CU_ASSERT_EQUAL(scsi_reservation_clear(host.target, disk_id(), initiator, &cleared), 0);
+    return cleared;
+}
+
+static bool is_kept_out(bool write)
+{
+    return scsi_target_check_foreign(host.target, disk_id(), write, NULL) == -EPERM;
+}
+
+static void test_show(void)
+{
+    struct scsi_reservation shown;
+    CHECK_GOOD(pr_out_flags(a, IGNORE, 0, 0, 0xa, 1));
+    CHECK_GOOD(pr_out_flags(b, IGNORE, 0, 0, 0xb, 1));
+    CHECK_GOOD(pr_out(a, RESERVE, 1, 0xa, 0));
+    scsi_nexus_destroy(b);
+    CU_ASSERT_EQUAL(scsi_reservation_get(host.target, disk_id(), &shown), 0);
+    CU_ASSERT_EQUAL(shown.type, 1);
+    CU_ASSERT_TRUE(shown.is_persistent);
+    CU_ASSERT_STRING_EQUAL(shown.reserved_by, "");
+    CU_ASSERT_EQUAL_FATAL(shown.count, 2);
+    CU_ASSERT_STRING_EQUAL(shown.list[0].initiator, HOST_A);
+    CU_ASSERT_EQUAL(shown.list[0].key, 0xa);
+    CU_ASSERT_TRUE(shown.list[0].is_holder && shown.list[0].is_connected);
+    CU_ASSERT_FALSE(shown.list[1].is_holder || shown.list[1].is_connected);
+    free(shown.list);
+    b = host_login(&host, HOST_B, 2);
+    logout_all();
+    host_restart(&host);
+    /* Nobody uses it: what is stored counts. */
+    CU_ASSERT_EQUAL(scsi_reservation_get(host.target, disk_id(), &shown), 0);
+    CU_ASSERT_EQUAL(shown.type, 1);
+    CU_ASSERT_EQUAL_FATAL(shown.count, 2);
+    CU_ASSERT_TRUE(shown.list[0].is_holder && !shown.list[0].is_connected);
+    free(shown.list);
+    login_all();
+}
+
+/* The holder is gone; the others go on, and are told where they shared the reservation. */
+static void test_clear_initiator(void)
+{
+    static const uint8_t types[] = {1, 3, 5, 6, 7, 8};
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+    {
+        bool all = types[i] >= 7;
+        register_all();
+        CHECK_GOOD(pr_out(a, RESERVE, types[i], 0xa, 0));
+        CU_ASSERT_TRUE(is_kept_out(true));
+        uint32_t before = generation();
+        CU_ASSERT_EQUAL(clear(HOST_C), 0);
+        CU_ASSERT_EQUAL(generation(), before);
+        CU_ASSERT_EQUAL(clear(HOST_A), 1);
+        CU_ASSERT_EQUAL(generation(), before + 1);
+        CU_ASSERT_EQUAL(key_count(), 1);
+        CU_ASSERT_EQUAL(reservation_type(), all ? types[i] : 0);
+        CU_ASSERT_EQUAL(is_kept_out(true), all);
+        CU_ASSERT_EQUAL(attention(a), 0x2a05); /* REGISTRATIONS PREEMPTED */
+        CU_ASSERT_EQUAL(attention(b), types[i] == 5 || types[i] == 6 ? 0x2a04 : 0);
+        CU_ASSERT_EQUAL(attention(c), 0);
+        CHECK_CONFLICT(pr_out(a, REGISTER, 0, 0xa, 0xa));
+        CU_ASSERT_EQUAL(clear(HOST_B), 1);
+        CU_ASSERT_EQUAL(attention(b), 0x2a05);
+        CU_ASSERT_EQUAL(reservation_type(), 0);
+        CU_ASSERT_FALSE(is_kept_out(true));
+    }
+}
+
+static void test_clear_all(void)
+{
+    register_all();
+    CHECK_GOOD(pr_out(a, RESERVE, 3, 0xa, 0));
+    CHECK_CONFLICT(host_read(c, 0, 1, 512));
+    CU_ASSERT_TRUE(is_kept_out(false));
+    CU_ASSERT_EQUAL(clear(NULL), 2);
+    CU_ASSERT_EQUAL(attention(a), 0x2a03); /* RESERVATIONS PREEMPTED, as after CLEAR */
+    CU_ASSERT_EQUAL(attention(b), 0x2a03);
+    CU_ASSERT_EQUAL(attention(c), 0);
+    CU_ASSERT_EQUAL(key_count(), 0);
+    CHECK_GOOD(host_read(c, 0, 1, 512));
+    CU_ASSERT_FALSE(is_kept_out(false));
+    CU_ASSERT_EQUAL(clear(NULL), 0);
+    /* The cluster begins anew. */
+    register_all();
+    CHECK_GOOD(pr_out(b, RESERVE, 1, 0xb, 0));
+}
+
+/* What outlives a restart does not come back, whether its LUN is in use or not. */
+static void test_clear_stored(void)
+{
+    for (int in_use = 0; in_use < 2; in_use++)
+    {
+        CHECK_GOOD(pr_out_flags(a, IGNORE, 0, 0, 0xa, 1));
+        CHECK_GOOD(pr_out_flags(b, IGNORE, 0, 0, 0xb, 1));
+        CHECK_GOOD(pr_out(a, RESERVE, 3, 0xa, 0));
+        logout_all();
+        host_restart(&host);
+        if (in_use)
+            login_all();
+        CU_ASSERT_TRUE(is_kept_out(false));
+        CU_ASSERT_EQUAL(clear("IQN.2001-04.com.example:a"), 1);
+        CU_ASSERT_FALSE(is_kept_out(false));
+        CU_ASSERT_FALSE(is_kept_out(true));
+        if (in_use)
+            logout_all();
+        host_restart(&host);
+        CU_ASSERT_FALSE(is_kept_out(false));
+        login_all();
+        CU_ASSERT_EQUAL(reservation_type(), 0);
+        CU_ASSERT_EQUAL(key_count(), 1);
+        logout_all();
+        CU_ASSERT_EQUAL(clear(NULL), 1);
+        host_restart(&host);
+        login_all();
+        CU_ASSERT_EQUAL(key_count(), 0);
+    }
+}
+
+static void test_clear_old_reserve(void)
+{
+    CHECK_GOOD(host_none(a, 0x16, 0, 0, 0, 0, 0));
+    CHECK_CONFLICT(host_read(b, 0, 1, 512));
+    CU_ASSERT_EQUAL(clear(HOST_B), 0);
+    CHECK_CONFLICT(host_read(b, 0, 1, 512));
+    struct scsi_reservation shown;
+    CU_ASSERT_EQUAL(scsi_reservation_get(host.target, disk_id(), &shown), 0);
+    CU_ASSERT_STRING_EQUAL(shown.reserved_by, HOST_A);
+    free(shown.list);
+    CU_ASSERT_EQUAL(clear(HOST_A), 1);
+    CHECK_GOOD(host_read(b, 0, 1, 512));
+    CU_ASSERT_EQUAL(attention(a), 0x2a03);
+    CU_ASSERT_FALSE(is_kept_out(true));
+}
+
 static CU_TestInfo pr_tests[] = {
+    {"the administrator looks", test_show},
+    {"he clears an initiator", test_clear_initiator},
+    {"he clears all", test_clear_all},
+    {"he clears what is stored", test_clear_stored},
+    {"he clears RESERVE", test_clear_old_reserve},
     {"REGISTER", test_register},
     {"parameter lists", test_parameter_lists},
     {"RESERVE and RELEASE", test_reserve_release},

@@ -104,6 +104,14 @@ ok lun map vm3 --igroup db
 ok lun delete vm3
 json count 1 mapping show
 
+# ---- persistent reservations, of which there are none ----
+refused 2 "needs LUN" lun reservation show
+json count 0 lun reservation show first
+json count 0 lun persistent-reservation show first
+refused 1 "lunette lun show" lun reservation show none
+refused 1 "lunette lun reservation show first" lun reservation clear first
+refused 1 "reservation of $host" lun reservation clear first --initiator $host --dry-run
+
 # ---- CHAP ----
 ok iscsi chap set igroup:web --user web --secret $secret
 says "Set CHAP of igroup:web: user web."

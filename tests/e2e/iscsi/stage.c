@@ -17,7 +17,10 @@ static int stage_serve(struct stage *stage, const char *const *portals, size_t p
     struct reason why = {.text = ""};
     struct scsi_target_options scsi = {.target_name = access_target_name(stage->access),
                                        .qos = stage->qos};
-    struct iscsi_options options = {.portals = portals, .portal_count = portal_count, .threads = 2};
+    struct iscsi_options options = {.portals = portals,
+                                    .portal_count = portal_count,
+                                    .threads = 2,
+                                    .limits = {.data_mib = stage->data_mib}};
     INVARIANT(scsi_target_create(stage->pool, stage->access, &scsi, &stage->scsi, &why) == 0);
     int r = iscsi_start(stage->scsi, stage->access, &options, &stage->server, &why);
     if (r == 0)

@@ -26,6 +26,7 @@ struct stage
     struct qos *qos;
     struct scsi_target *scsi;
     struct iscsi_server *server;
+    uint32_t data_mib; /* limits.data_mib, set before stage_open(); 0: the default */
 };
 
 /* On 127.0.0.1 and, if the machine has it, on ::1. Aborts when it fails. */

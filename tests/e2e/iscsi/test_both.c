@@ -20,10 +20,12 @@ enum
     RESERVE = SCSI_PERSISTENT_RESERVE_RESERVE,
     RELEASE = SCSI_PERSISTENT_RESERVE_RELEASE,
     WRITE_EXCLUSIVE = SCSI_PERSISTENT_RESERVE_TYPE_WRITE_EXCLUSIVE,
+    WRITE_EXCLUSIVE_REGISTRANTS = SCSI_PERSISTENT_RESERVE_TYPE_WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
     EXCLUSIVE_ACCESS = SCSI_PERSISTENT_RESERVE_TYPE_EXCLUSIVE_ACCESS,
     CONFLICT = SCSI_STATUS_RESERVATION_CONFLICT,
     SPACE_FAILED = 7 << 16 | 0x2707,
     SOFT_THRESHOLD = 6 << 16 | 0x3807,
+    RESERVATIONS_RELEASED = 6 << 16 | 0x2a04,
 };
 
 static struct both both;
@@ -198,6 +200,60 @@ static void test_reservations_after_crash(void)
 }
 
 /*
+ * The holder is gone for good: the administrator takes its reservation away, for both protocols and
+ * for ever; who shares it is told.
+ */
+static void test_reservations_cleared(void)
+{
+    static const char clear_a[] = "lun reservation clear disk --initiator " BOTH_A;
+    start_with_lun("512M", "64M");
+    struct iscsi_context *a = both_login(&both, BOTH_A, 1, 3);
+    CU_ASSERT_EQUAL(both_reserve_out(a, 3, REGISTER_AND_IGNORE, 0, 0, 0xa, true), 0);
+    CU_ASSERT_EQUAL(both_reserve_out(a, 3, RESERVE, WRITE_EXCLUSIVE_REGISTRANTS, 0xa, 0, false), 0);
+    iscsi_destroy_context(a);
+    struct iscsi_context *b = both_login(&both, BOTH_B, 2, 3);
+    CU_ASSERT_EQUAL(both_reserve_out(b, 3, REGISTER_AND_IGNORE, 0, 0, 0xb, true), 0);
+    struct nbd_handle *nbd = both_connect(&both, "disk");
+    CU_ASSERT_EQUAL(nbd_write_error(nbd), EPERM);
+    both_do(&both, "lun reservation show disk");
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, BOTH_A));
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, "0x000000000000000a"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, "write exclusive, registrants only"));
+
+    both_do(&both, "%s --dry-run", clear_a);
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, "which holds the reservation"));
+    CU_ASSERT_PTR_NULL(strstr(both.said, BOTH_B));
+    CU_ASSERT_EQUAL(nbd_write_error(nbd), EPERM);
+    both_do(&both, "%s", clear_a);
+    CU_ASSERT_EQUAL(nbd_write_error(nbd), 0);
+    CU_ASSERT_EQUAL(both_result(iscsi_testunitready_sync(b, 3)), RESERVATIONS_RELEASED);
+    CU_ASSERT_EQUAL(both_write(b, 3, 512, ours, 4096, 0), 0);
+    both_do(&both, "event show --json");
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, "lun.reservation.cleared"));
+    CU_ASSERT_NOT_EQUAL(both_try(&both, "%s", clear_a), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, "lunette lun reservation show disk"));
+
+    CU_ASSERT_EQUAL(both_reserve_out(b, 3, RESERVE, WRITE_EXCLUSIVE, 0xb, 0, false), 0);
+    nbd_close(nbd);
+    kill_and_serve(false);
+    iscsi_destroy_context(b);
+    nbd = both_connect(&both, "disk");
+    CU_ASSERT_EQUAL(nbd_write_error(nbd), EPERM);
+    /* Nobody is there, and no portal. */
+    both_do(&both, "lun reservation show disk --json");
+    CU_ASSERT_PTR_NULL(strstr(both.said, BOTH_A));
+    both_do(&both, "lun reservation clear disk --yes --json");
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, BOTH_B));
+    CU_ASSERT_EQUAL(nbd_write_error(nbd), 0);
+    nbd_close(nbd);
+    kill_and_serve(true);
+    nbd = both_connect(&both, "disk");
+    CU_ASSERT_EQUAL(nbd_write_error(nbd), 0);
+    nbd_close(nbd);
+    both_end(&both);
+}
+
+/*
  * Writes until it is refused: the last result. The soft threshold is told to the writer and to the
  * witness, who is asked all the time, also because an initiator that is silent for long is dropped.
  */
@@ -259,6 +315,7 @@ static CU_TestInfo both_tests[] = {
     {"a flush covers the other's writes", test_flush},
     {"reservations hold for both", test_reservations},
     {"reservations after a crash", test_reservations_after_crash},
+    {"reservations cleared by the administrator", test_reservations_cleared},
     {"a full pool", test_full_pool},
     CU_TEST_INFO_NULL,
 };
