@@ -69,11 +69,11 @@ struct oracle
 {
     struct oracle_volume volumes[ORACLE_VOLUMES];
     struct oracle_object objects[ORACLE_OBJECTS_MAX];
-    struct oracle_pending pending[ORACLE_PENDING_MAX];
     uint32_t pending_count;
     uint32_t next_version, next_group, next_age;
     uint32_t store[ORACLE_KEYS]; /* value of each key, 0: none */
     uint64_t pool_bytes;
+    struct oracle_pending pending[ORACLE_PENDING_MAX]; /* last, see oracle_assign() */
 };
 
 /* A sentence about the first thing that the oracle does not allow; "" if there is none. */
@@ -84,6 +84,9 @@ struct oracle_verdict
 
 /* The bytes of a sector. */
 void oracle_fill(uint8_t bytes[ORACLE_SECTOR_BYTES], uint32_t version, uint64_t sector);
+
+/* Makes @to the same as @from. */
+void oracle_assign(struct oracle *to, const struct oracle *from);
 
 struct oracle_object *oracle_find(struct oracle *oracle, const char *name);
 /* NULL when there is no place left. */

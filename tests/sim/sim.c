@@ -201,6 +201,7 @@ static void sim_cut_recovery(struct sim *sim)
             if (!sim_fits(sim, pool, false))
                 replay_fail(sim->replay, "after a cut at %" PRIu64 " of recovery, see above", k);
             sim_check_pool(sim, pool);
+            replay_count(sim->replay, SIM_CRASHES);
             ignore_error(pool_close(pool), "this disk is thrown away");
         }
         simdev_destroy(disk);
@@ -239,4 +240,5 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
         replay_fail(sim->replay, "after a power cut in '%s', see above", sim->op);
     sim->has_maybe = false;
     sim_check_pool(sim, sim->pool);
+    replay_count(sim->replay, SIM_CRASHES);
 }

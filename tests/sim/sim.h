@@ -8,6 +8,10 @@
 #include "tests/lib/simdev.h"
 #include "tests/sim/oracle.h"
 
+/* The counter of power cuts after which the pool was opened, compared with the oracle and checked.
+ */
+#define SIM_CRASHES "crashes"
+
 struct sim
 {
     struct replay *replay;

@@ -112,7 +112,7 @@ static int sim_result(struct sim *sim, int r)
 struct oracle *sim_begin_command(struct sim *sim, const char *op)
 {
     sim->op = op;
-    memcpy(sim->maybe, sim->now, sizeof(*sim->maybe));
+    oracle_assign(sim->maybe, sim->now);
     return sim->maybe;
 }
 
