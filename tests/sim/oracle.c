@@ -275,6 +275,21 @@ static bool oracle_recognise(const struct oracle *oracle, const struct oracle_ob
     return false;
 }
 
+bool oracle_allows(const struct oracle *oracle, const struct oracle_object *object, uint32_t sector,
+                   const uint8_t bytes[ORACLE_SECTOR_BYTES])
+{
+    uint32_t version;
+    return oracle_recognise(oracle, object, sector, bytes, false, &version);
+}
+
+bool oracle_once_wrote(const struct oracle *oracle, uint32_t sector,
+                       const uint8_t bytes[ORACLE_SECTOR_BYTES])
+{
+    uint32_t version;
+    memcpy(&version, bytes + offsetof(struct oracle_sector, version), sizeof(version));
+    return version <= oracle->next_version && oracle_is_version(bytes, version, sector);
+}
+
 static bool oracle_fits_object(const struct oracle *oracle, struct pool *pool, bool exactly,
                                const struct oracle_object *object, uint32_t *found,
                                struct oracle_verdict *verdict)

@@ -128,6 +128,13 @@ void oracle_write(struct oracle *oracle, const char *name, uint32_t sector, uint
 /* Everything that was written is durable; @name: of this LUN only. */
 void oracle_flush(struct oracle *oracle, const char *name);
 
+/* Whether the sector may hold these bytes after a power cut. */
+bool oracle_allows(const struct oracle *oracle, const struct oracle_object *object, uint32_t sector,
+                   const uint8_t bytes[ORACLE_SECTOR_BYTES]);
+/* Whether they are zeros, or what some write once put into a sector of this number. */
+bool oracle_once_wrote(const struct oracle *oracle, uint32_t sector,
+                       const uint8_t bytes[ORACLE_SECTOR_BYTES]);
+
 /* The value of store key @key: its bytes are @value, repeated. */
 void oracle_store_key(unsigned key, char text[16]);
 

@@ -6,6 +6,7 @@
  *             more in the recovery
  *   recovery  the same, and each recovery is cut at each of its writes and syncs
  *   overlap   the same as crash, and operations go on while a checkpoint is written
+ *   matrix    not only power cuts: each fault at each phase, see sim_fault.c
  *   every     for chosen operations, a cut at each of their writes and syncs, in processes of their
  *             own, with three policies of what survives
  */
@@ -91,6 +92,7 @@ static void sim_after_op(struct sim *sim, bool in_depth)
             return;
         sim->op = "idle";
         simdev_cut_power(sim->disk);
+        sim->phase = COVERAGE_NO_PHASE;
         sim_count_cut(sim, "between operations");
     }
     else
@@ -120,6 +122,11 @@ static void sim_close_and_open(struct sim *sim)
 
 static void sim_run(struct replay *replay)
 {
+    if (strcmp(replay->mode, "matrix") == 0)
+    {
+        sim_run_matrix(replay);
+        return;
+    }
     struct sim sim;
     struct rng rng = rng_of(replay->seed);
     bool in_depth = strcmp(replay->mode, "recovery") == 0;
@@ -210,7 +217,7 @@ static bool sim_summary(const struct replay_stats *stats)
             printf("No cut ever hit: %s\n", sim_phases[j]);
         is_covered &= totals[j] > 0;
     }
-    return is_covered;
+    return coverage_print(true) == 0 && is_covered;
 }
 
 int main(int argc, char **argv)
@@ -218,7 +225,8 @@ int main(int argc, char **argv)
     /* What one simulated crash freed serves the next; else a third of the time goes into pages. */
     mallopt(M_MMAP_THRESHOLD, 1 << 30);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    static const char *const modes[] = {"crash", "overlap", "recovery", "every", NULL};
+    coverage_init();
+    static const char *const modes[] = {"crash", "overlap", "recovery", "every", "matrix", NULL};
     static const struct replay_program program = {
         .name = "test_sim",
         .modes = modes,
