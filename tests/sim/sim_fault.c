@@ -188,7 +188,7 @@ static uint64_t fault_pick_place(struct sim *sim, const struct simdev_call *call
 
 static void fault_rot(struct sim *sim)
 {
-    uint64_t blk;
+    uint64_t blk = 0;
     sim->is_damaged = true;
     if (!fault_pick_metadata(sim, &blk))
         return;
