@@ -307,7 +307,12 @@ static int jobs_step_line(struct pool *pool, struct line *line)
     if (lineage_is_leaf(line))
     {
         if (!lineage_may_walk(line))
-            return 0; /* kicked again when its neighbours change */
+        {
+            /* Kicked again when its neighbours change. The point may have waited for this. */
+            if (line->predecessor->child_count == 1)
+                jobs_kick(pool, line->predecessor);
+            return 0;
+        }
         bool is_last = line->walk_phase >= lineage_walk_phases(line);
         int r = jobs_walk(pool, line);
         if (r < 0 || !is_last)

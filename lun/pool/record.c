@@ -342,6 +342,20 @@ int record_each_data(const void *actions, size_t len, record_data_fn *each, void
     return 0;
 }
 
+int record_each_kind(const void *actions, size_t len, record_kind_fn *each, void *opaque)
+{
+    struct reader reader = reader_of(actions, len);
+    while (reader_left(&reader) > 0)
+    {
+        struct action action;
+        int r = action_read(&reader, &action);
+        if (r < 0)
+            return r;
+        each(opaque, action.kind);
+    }
+    return 0;
+}
+
 struct record_blocks
 {
     record_blocks_fn *each;

@@ -77,6 +77,11 @@ typedef int record_data_fn(void *opaque, const struct record_data *data);
 MUST_CHECK int record_each_data(const void *actions, size_t len, record_data_fn *each,
                                 void *opaque);
 
+/* Calls @each with the kind of each action. */
+typedef void record_kind_fn(void *opaque, enum action_kind kind);
+MUST_CHECK int record_each_kind(const void *actions, size_t len, record_kind_fn *each,
+                                void *opaque);
+
 /* Calls @each for the blocks that the record's writes name. */
 typedef int record_blocks_fn(void *opaque, uint64_t blk, uint64_t len_blks);
 MUST_CHECK int record_each_block(const void *actions, size_t len, record_blocks_fn *each,

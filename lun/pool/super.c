@@ -20,13 +20,17 @@
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-static bool super_is_valid(const struct disk_super *super, uint64_t blk)
+static bool super_is_intact(const struct disk_super *super)
 {
     struct disk_super copy = *super;
     copy.header.crc32c = le32_put(0);
     return le32_get(super->header.magic) == DISK_MAGIC_SUPER &&
-           le64_get(super->header.blk) == blk &&
            crc32c(0, &copy, sizeof(copy)) == le32_get(super->header.crc32c);
+}
+
+static bool super_is_valid(const struct disk_super *super, uint64_t blk)
+{
+    return super_is_intact(super) && le64_get(super->header.blk) == blk;
 }
 
 /* Reads copy @blk; keeps it in @best if it is newer. */
@@ -77,6 +81,36 @@ static bool super_find(struct pool *pool, struct disk_super *super)
     return found && le32_get(super->group_blks) == blks;
 }
 
+/*
+ * A write that went elsewhere can take both copies of the newest superblock at once, if it was that
+ * of one and hit the other. What it left there says so; without it, the checkpoint before would be
+ * taken for the last.
+ */
+static int super_check_strays(struct pool *pool, const struct disk_super *super, struct reason *why)
+{
+    uint64_t group_blks = le32_get(super->group_blks);
+    AUTO_FREE struct disk_super *copy = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (!copy)
+        return -ENOMEM;
+    for (unsigned i = 0; i < 4; i++)
+    {
+        uint64_t blk = i / 2 * group_blks + DISK_HEAD_SUPER + i % 2;
+        if (device_read(pool->device, copy, BLK_BYTES, blk * BLK_BYTES) < 0 ||
+            !super_is_intact(copy) || le64_get(copy->header.blk) == blk ||
+            memcmp(copy->uuid, super->uuid, sizeof(copy->uuid)) != 0 ||
+            le64_get(copy->header.cp_id) <= le64_get(super->header.cp_id))
+            continue;
+        return reason_set(why, -EBADMSG,
+                          "block %" PRIu64
+                          " of pool '%s' holds the superblock of checkpoint %" PRIu64
+                          " that was meant for block %" PRIu64 ", and the newest one in its place "
+                          "is that of checkpoint %" PRIu64 ": the device misplaced a write",
+                          blk, pool->path, le64_get(copy->header.cp_id), le64_get(copy->header.blk),
+                          le64_get(super->header.cp_id));
+    }
+    return 0;
+}
+
 static int super_check_features(const struct disk_super *super, bool *force_read_only,
                                 const char *path, struct reason *why)
 {
@@ -123,7 +157,9 @@ int super_read(struct pool *pool, struct disk_super *super, struct reason *why)
                           "'%s' is not a Lunette pool, or all copies of its superblock are damaged",
                           path);
     bool force_read_only = false;
-    r = super_check_features(super, &force_read_only, path, why);
+    r = super_check_strays(pool, super, why);
+    if (r == 0)
+        r = super_check_features(super, &force_read_only, path, why);
     if (r < 0)
         return r;
     pool->is_read_only |= force_read_only;

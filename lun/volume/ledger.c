@@ -394,7 +394,27 @@ static struct line *ledger_only_child(const struct line *point)
 bool ledger_is_bound(const struct line *point)
 {
     return point->child_count == 1 && point->volume && volume_is_guaranteed(point->volume) &&
-           ledger_only_child(point)->volume != point->volume;
+           ledger_only_child(point)->volume != point->volume &&
+           !lineage_is_leaf(ledger_only_child(point));
+}
+
+/* What leaves a volume's charge with a dying line becomes free only behind it: until then the
+ * volume is promised as much elsewhere. */
+static int ledger_may_leave(struct pool *pool, const struct line *point, const struct line *child)
+{
+    const struct volume_object *volume = point->volume;
+    uint64_t more, available;
+    if (!volume || child->volume == volume)
+        return 0;
+    {
+        AUTO_LOCK(&pool->ledger.lock);
+        const struct volume_books *books = &volume->books;
+        uint64_t needs = ledger_volume_needs(
+            ledger_volume_blks(volume), volume_is_guaranteed(volume),
+            books->charged_blks - point->books.charged_blks, books->lun_needs_blks);
+        more = needs - books->needs_blks;
+    }
+    return more == 0 ? 0 : space_raise_promised(pool->space, more, 0, &available);
 }
 
 int ledger_may_merge(struct pool *pool, const struct line *point)
@@ -403,6 +423,8 @@ int ledger_may_merge(struct pool *pool, const struct line *point)
         return -EBUSY;
     const struct line *child = ledger_only_child(point);
     const struct lun_object *lun = child->lun;
+    if (lineage_is_leaf(child) && !pool->is_recovering)
+        return ledger_may_leave(pool, point, child);
     if (pool->is_recovering || !lun || !atomic_load(&lun->is_reserved))
         return 0;
     /* Its drops are the point's from then on, and so is what it may still drop. */

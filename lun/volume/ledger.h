@@ -107,7 +107,8 @@ MUST_CHECK int ledger_take(struct pool *pool, const struct lun_object *lun, uint
 void ledger_give(struct pool *pool, const struct ledger_claim *claim);
 
 /* Whether the point's own blocks may become its only child's. -EBUSY: they are promised to the
- * point's volume. -ENOSPC: the child would need more than there is. Raises what is promised. */
+ * point's volume. -ENOSPC: the child would need more than there is, or that volume if the child is
+ * dying. Raises what is promised. */
 MUST_CHECK int ledger_may_merge(struct pool *pool, const struct line *point);
 /* The first reason alone. */
 bool ledger_is_bound(const struct line *point);

@@ -58,6 +58,9 @@ struct simdev
     struct simdev_image backed;   /* a byte for each block: whether it has room */
     simdev_hook *hook;            /* set while nobody uses the disk */
     void *hook_opaque;
+    simdev_watch *watch; /* likewise */
+    void *watch_opaque;
+    struct simdev_losses losses;
     struct simdev_log_entry log[SIMDEV_LOG_ENTRIES];
     uint64_t log_count;
 };
@@ -100,10 +103,11 @@ static void simdev_forget(struct simdev *disk, struct simdev_write *write)
     disk->unsynced_count--;
 }
 
-/* Brings those sectors of @write into @image that @percent lets through. */
-static void simdev_apply(struct simdev_image *image, const struct simdev_write *write,
-                         struct rng *rng, unsigned percent)
+/* Brings those sectors of @write into @image that @percent lets through. Returns their bytes. */
+static size_t simdev_apply(struct simdev_image *image, const struct simdev_write *write,
+                           struct rng *rng, unsigned percent)
 {
+    size_t applied = 0;
     for (size_t done = 0; done < write->len;)
     {
         uint64_t offset = write->offset + done;
@@ -112,9 +116,13 @@ static void simdev_apply(struct simdev_image *image, const struct simdev_write *
         if (percent >= 100)
             part = write->len - done;
         if (percent >= 100 || rng_percent(rng, percent))
+        {
             simdev_image_write(image, write->bytes + done, part, offset);
+            applied += part;
+        }
         done += part;
     }
+    return applied;
 }
 
 /* ---- room */
@@ -298,11 +306,20 @@ static int simdev_begin(struct simdev *disk, enum simdev_op op, const void *byte
     return is_hit;
 }
 
+static void simdev_tell(struct simdev *disk, enum simdev_op op, const void *head, size_t len,
+                        uint64_t offset)
+{
+    struct simdev_call call = {.op = op, .len = len, .offset = offset, .head = head};
+    if (disk->watch)
+        disk->watch(disk->watch_opaque, &call);
+}
+
 /* ---- device functions */
 
 static int simdev_read(struct device *device, void *buf, size_t len, uint64_t offset)
 {
     struct simdev *disk = simdev_of(device);
+    simdev_tell(disk, SIMDEV_READ, NULL, len, offset);
     AUTO_LOCK(&disk->lock);
     int r = simdev_begin(disk, SIMDEV_READ, NULL, len, offset);
     if (r < 0)
@@ -331,7 +348,9 @@ static int simdev_faulty_write(struct simdev *disk, const uint8_t *bytes, size_t
     case SIMDEV_LOSE:
         return 0;
     case SIMDEV_MISDIRECT:
-        if (disk->size_bytes > len)
+        if (disk->fault.to != 0)
+            offset = disk->fault.to;
+        else if (disk->size_bytes > len)
             offset = round_down(rng_below(&disk->rng, disk->size_bytes - len), SIMDEV_SECTOR_BYTES);
         simdev_do_write(disk, bytes, len, offset);
         return 0;
@@ -356,6 +375,7 @@ static int simdev_writev(struct device *device, struct iovec *iov, int iov_count
     }
     if (disk->hook)
         disk->hook(disk->hook_opaque, SIMDEV_WRITE, bytes);
+    simdev_tell(disk, SIMDEV_WRITE, bytes, len, offset);
     AUTO_LOCK(&disk->lock);
     if (!range_ok(offset, len, disk->size_bytes))
         return disk->is_off ? -EIO : -ENOSPC;
@@ -377,6 +397,7 @@ static int simdev_sync_range(struct simdev *disk, uint64_t offset, uint64_t end,
 {
     if (disk->hook)
         disk->hook(disk->hook_opaque, SIMDEV_SYNC, NULL);
+    simdev_tell(disk, SIMDEV_SYNC, NULL, 0, 0);
     AUTO_LOCK(&disk->lock);
     int r = simdev_begin(disk, SIMDEV_SYNC, NULL, 0, 0);
     if (r < 0)
@@ -424,6 +445,7 @@ static int simdev_size(struct device *device, uint64_t *size_bytes)
 static int simdev_grow(struct device *device, uint64_t size_bytes)
 {
     struct simdev *disk = simdev_of(device);
+    simdev_tell(disk, SIMDEV_GROW, NULL, (size_t)size_bytes, 0);
     AUTO_LOCK(&disk->lock);
     int r = simdev_begin(disk, SIMDEV_GROW, NULL, (size_t)size_bytes, 0);
     if (r != 0)
@@ -487,6 +509,7 @@ static int simdev_find_hole(struct device *device, uint64_t offset, uint64_t end
 static int simdev_allocate(struct device *device, uint64_t len, uint64_t offset)
 {
     struct simdev *disk = simdev_of(device);
+    simdev_tell(disk, SIMDEV_ALLOCATE, NULL, (size_t)len, offset);
     AUTO_LOCK(&disk->lock);
     int r = simdev_begin(disk, SIMDEV_ALLOCATE, NULL, (size_t)len, offset);
     if (r != 0)
@@ -501,6 +524,7 @@ static int simdev_allocate(struct device *device, uint64_t len, uint64_t offset)
 static int simdev_discard(struct device *device, uint64_t len, uint64_t offset)
 {
     struct simdev *disk = simdev_of(device);
+    simdev_tell(disk, SIMDEV_DISCARD, NULL, (size_t)len, offset);
     AUTO_LOCK(&disk->lock);
     int r = simdev_begin(disk, SIMDEV_DISCARD, NULL, (size_t)len, offset);
     if (r != 0)
@@ -653,18 +677,29 @@ void simdev_restart(struct simdev *disk, struct rng *rng, const struct simdev_cr
     /* The size of a file may go back with the writes that were not synced after it changed. */
     if (disk->size_bytes != disk->durable_size_bytes && !rng_percent(rng, policy->keep_percent))
         disk->size_bytes = disk->durable_size_bytes;
+    disk->losses = (struct simdev_losses){0};
     list_for_each_safe (write, &disk->unsynced, struct simdev_write, node)
     {
+        size_t kept = 0;
         if (write->offset + write->len <= disk->size_bytes &&
             rng_percent(rng, policy->keep_percent))
-            simdev_apply(&disk->durable, write, rng,
-                         rng_percent(rng, policy->tear_percent) ? 50 : 100);
+            kept = simdev_apply(&disk->durable, write, rng,
+                                rng_percent(rng, policy->tear_percent) ? 50 : 100);
+        disk->losses.reordered += kept > 0 && disk->losses.dropped > 0;
+        disk->losses.torn += kept > 0 && kept < write->len;
+        disk->losses.dropped += kept == 0;
         simdev_forget(disk, write);
     }
     simdev_image_copy(&disk->current, &disk->durable);
     disk->durable_size_bytes = disk->size_bytes;
     disk->is_off = false;
     disk->cut_at = 0;
+}
+
+struct simdev_losses simdev_last_losses(struct simdev *disk)
+{
+    AUTO_LOCK(&disk->lock);
+    return disk->losses;
 }
 
 /* ---- faults */
@@ -705,6 +740,13 @@ void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque)
     AUTO_LOCK(&disk->lock);
     disk->hook = hook;
     disk->hook_opaque = opaque;
+}
+
+void simdev_set_watch(struct simdev *disk, simdev_watch *watch, void *opaque)
+{
+    AUTO_LOCK(&disk->lock);
+    disk->watch = watch;
+    disk->watch_opaque = opaque;
 }
 
 /* ---- looking */

@@ -90,6 +90,15 @@ struct simdev_cut simdev_last_cut(struct simdev *disk);
 /* Decides what survives and switches it on again; all devices were closed. Also without a cut. */
 void simdev_restart(struct simdev *disk, struct rng *rng, const struct simdev_crash_policy *policy);
 
+/* What the last restart did to writes that were not synced. */
+struct simdev_losses
+{
+    uint64_t dropped;   /* none of its sectors survived */
+    uint64_t torn;      /* some of them did */
+    uint64_t reordered; /* survived, and one before it did not */
+};
+struct simdev_losses simdev_last_losses(struct simdev *disk);
+
 /* ---- faults */
 
 enum simdev_fault_kind
@@ -109,6 +118,7 @@ struct simdev_fault
     int error;      /* negative errno */
     uint64_t nth;   /* the nth such call from now on, 1 is the next */
     bool is_sticky; /* and all after it */
+    uint64_t to;    /* MISDIRECT: where to; 0: anywhere */
 };
 
 /* One fault is armed at a time; NULL disarms. */
@@ -131,6 +141,17 @@ void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t le
  * it. @head: the first bytes of a write, at least 16 of them; NULL for a sync. NULL: no hook. */
 typedef void simdev_hook(void *opaque, enum simdev_op op, const uint8_t *head);
 void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque);
+
+/* Called before each call that a device gets, without a lock: what it arms hits that very call. */
+struct simdev_call
+{
+    enum simdev_op op;
+    size_t len;
+    uint64_t offset;
+    const uint8_t *head; /* the bytes of a write, 16 of them at least; else NULL */
+};
+typedef void simdev_watch(void *opaque, const struct simdev_call *call);
+void simdev_set_watch(struct simdev *disk, simdev_watch *watch, void *opaque);
 
 /* ---- looking */
 

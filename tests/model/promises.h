@@ -144,4 +144,7 @@ void pm_step_jobs(struct pm *pm);
 void pm_step_checkpoint(struct pm *pm);
 void pm_step_crash_in_jobs(struct pm *pm);
 
+/* ---- promises_merge.c: steps of @pm->rng */
+void pm_run_merges(struct pm *pm);
+
 #endif

@@ -5,6 +5,7 @@
  * random: commands and I/O at random; after each step the figures agree, and every refusal had a
  * reason. orders: the pool is filled to the last block by thin writes, promised writes, clones,
  * snapshots, deletes, unmaps, crashes and restarts, in an order that the seed numbers.
+ * merges: points that merge while the pool is full, see promises_merge.c.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -223,9 +224,21 @@ static void pm_run_order(struct replay *replay)
     pm_finish(&pm);
 }
 
+static void pm_run_merge(struct replay *replay)
+{
+    struct pm pm;
+    struct rng rng;
+    pm_begin(&pm, replay);
+    pm.rng = &rng;
+    pm_run_merges(&pm);
+    pm_finish(&pm);
+}
+
 static void pm_run(struct replay *replay)
 {
-    if (strcmp(replay->mode, "orders") == 0)
+    if (strcmp(replay->mode, "merges") == 0)
+        pm_run_merge(replay);
+    else if (strcmp(replay->mode, "orders") == 0)
         pm_run_order(replay);
     else
         pm_run_random(replay);
@@ -254,6 +267,8 @@ static bool pm_summary(const struct replay_stats *stats)
         "clone reserved: no space",
         "snapshot of a reserved LUN: no space",
         "modify volume: no space",
+        "merge: a clone elsewhere is left",
+        "merge: a reserved LUN that was larger once",
     };
     bool is_covered = true;
     for (unsigned j = 0; j < REPLAY_COUNTERS && stats->counters[j].label[0]; j++)
@@ -273,11 +288,11 @@ static bool pm_summary(const struct replay_stats *stats)
 
 int main(int argc, char **argv)
 {
-    static const char *const modes[] = {"random", "orders", NULL};
+    static const char *const modes[] = {"random", "orders", "merges", NULL};
     static const struct replay_program program = {
         .name = "test_promises",
         .modes = modes,
-        .runs = 40,
+        .runs = 60,
         .steps = 200,
         .seeds_path = PROMISES_SEEDS,
         .run = pm_run,

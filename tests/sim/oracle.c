@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/sim/oracle.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,26 +19,55 @@
 
 /* ---- sectors */
 
-/* Magic, version, sector number; the rest follows from them. */
+/* Magic, version, sector number; the rest are 64-bit words that follow from the last two. */
+struct oracle_sector
+{
+    char magic[4];
+    uint32_t version;
+    uint64_t sector;
+    uint64_t words[ORACLE_SECTOR_BYTES / 8 - 2];
+};
+static_assert(sizeof(struct oracle_sector) == ORACLE_SECTOR_BYTES, "a sector");
+
+/* Cheap, since most of the time of a simulated crash would go into these words. */
+static uint64_t oracle_first_word(uint32_t version, uint64_t sector)
+{
+    struct rng rng = rng_of(((uint64_t)version << 32) + sector);
+    return rng_next(&rng);
+}
+
+static const uint64_t ORACLE_WORD_STEP = UINT64_C(0x9e3779b97f4a7c15);
+
 void oracle_fill(uint8_t bytes[ORACLE_SECTOR_BYTES], uint32_t version, uint64_t sector)
 {
+    struct oracle_sector wanted = {.version = version, .sector = sector};
+    memset(bytes, 0, ORACLE_SECTOR_BYTES);
     if (version == 0)
-    {
-        memset(bytes, 0, ORACLE_SECTOR_BYTES);
         return;
-    }
-    struct rng rng = rng_of(((uint64_t)version << 32) + sector);
-    rng_fill(&rng, bytes, ORACLE_SECTOR_BYTES);
-    memcpy(bytes, ORACLE_MAGIC, 4);
-    memcpy(bytes + 4, &version, sizeof(version));
-    memcpy(bytes + 8, &sector, sizeof(sector));
+    memcpy(wanted.magic, ORACLE_MAGIC, sizeof(wanted.magic));
+    uint64_t first = oracle_first_word(version, sector);
+    for (uint64_t i = 0; i < ARRAY_SIZE(wanted.words); i++)
+        wanted.words[i] = first + i * ORACLE_WORD_STEP;
+    memcpy(bytes, &wanted, sizeof(wanted));
 }
 
 static bool oracle_is_version(const uint8_t *bytes, uint32_t version, uint64_t sector)
 {
-    uint8_t wanted[ORACLE_SECTOR_BYTES];
-    oracle_fill(wanted, version, sector);
-    return memcmp(bytes, wanted, sizeof(wanted)) == 0;
+    struct oracle_sector found;
+    uint64_t wrong = 0;
+    memcpy(&found, bytes, sizeof(found));
+    if (version == 0)
+    {
+        static const uint8_t zeros[ORACLE_SECTOR_BYTES];
+        return memcmp(bytes, zeros, sizeof(zeros)) == 0;
+    }
+    if (memcmp(found.magic, ORACLE_MAGIC, sizeof(found.magic)) != 0 || found.version != version ||
+        found.sector != sector)
+        return false;
+    uint64_t first = oracle_first_word(version, sector);
+    for (uint64_t i = 0; i < ARRAY_SIZE(found.words); i++)
+        wrong |= found.words[i] ^ (first + i * ORACLE_WORD_STEP);
+    return wrong == 0;
 }
 
 /* What a sector that nobody expected seems to be. */
@@ -60,6 +91,12 @@ static void oracle_describe(const uint8_t *bytes, char *text, size_t size)
 }
 
 /* ---- objects */
+
+void oracle_assign(struct oracle *to, const struct oracle *from)
+{
+    memcpy(to, from,
+           offsetof(struct oracle, pending) + from->pending_count * sizeof(from->pending[0]));
+}
 
 struct oracle_object *oracle_find(struct oracle *oracle, const char *name)
 {
@@ -238,6 +275,21 @@ static bool oracle_recognise(const struct oracle *oracle, const struct oracle_ob
     return false;
 }
 
+bool oracle_allows(const struct oracle *oracle, const struct oracle_object *object, uint32_t sector,
+                   const uint8_t bytes[ORACLE_SECTOR_BYTES])
+{
+    uint32_t version;
+    return oracle_recognise(oracle, object, sector, bytes, false, &version);
+}
+
+bool oracle_once_wrote(const struct oracle *oracle, uint32_t sector,
+                       const uint8_t bytes[ORACLE_SECTOR_BYTES])
+{
+    uint32_t version;
+    memcpy(&version, bytes + offsetof(struct oracle_sector, version), sizeof(version));
+    return version <= oracle->next_version && oracle_is_version(bytes, version, sector);
+}
+
 static bool oracle_fits_object(const struct oracle *oracle, struct pool *pool, bool exactly,
                                const struct oracle_object *object, uint32_t *found,
                                struct oracle_verdict *verdict)
@@ -362,7 +414,7 @@ bool oracle_fits(const struct oracle *oracle, struct pool *pool, bool exactly,
         return false;
     AUTO_FREE struct oracle *found = malloc(sizeof(*found));
     INVARIANT(found != NULL);
-    memcpy(found, oracle, sizeof(*found));
+    oracle_assign(found, oracle);
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
         const struct oracle_object *object = &oracle->objects[i];
@@ -375,7 +427,7 @@ bool oracle_fits(const struct oracle *oracle, struct pool *pool, bool exactly,
     if (observed)
     {
         oracle_flush(found, NULL);
-        memcpy(observed, found, sizeof(*found));
+        oracle_assign(observed, found);
     }
     return true;
 }

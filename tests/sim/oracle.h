@@ -69,11 +69,11 @@ struct oracle
 {
     struct oracle_volume volumes[ORACLE_VOLUMES];
     struct oracle_object objects[ORACLE_OBJECTS_MAX];
-    struct oracle_pending pending[ORACLE_PENDING_MAX];
     uint32_t pending_count;
     uint32_t next_version, next_group, next_age;
     uint32_t store[ORACLE_KEYS]; /* value of each key, 0: none */
     uint64_t pool_bytes;
+    struct oracle_pending pending[ORACLE_PENDING_MAX]; /* last, see oracle_assign() */
 };
 
 /* A sentence about the first thing that the oracle does not allow; "" if there is none. */
@@ -84,6 +84,9 @@ struct oracle_verdict
 
 /* The bytes of a sector. */
 void oracle_fill(uint8_t bytes[ORACLE_SECTOR_BYTES], uint32_t version, uint64_t sector);
+
+/* Makes @to the same as @from. */
+void oracle_assign(struct oracle *to, const struct oracle *from);
 
 struct oracle_object *oracle_find(struct oracle *oracle, const char *name);
 /* NULL when there is no place left. */
@@ -124,6 +127,13 @@ void oracle_write(struct oracle *oracle, const char *name, uint32_t sector, uint
                   const uint32_t *versions, bool is_atomic);
 /* Everything that was written is durable; @name: of this LUN only. */
 void oracle_flush(struct oracle *oracle, const char *name);
+
+/* Whether the sector may hold these bytes after a power cut. */
+bool oracle_allows(const struct oracle *oracle, const struct oracle_object *object, uint32_t sector,
+                   const uint8_t bytes[ORACLE_SECTOR_BYTES]);
+/* Whether they are zeros, or what some write once put into a sector of this number. */
+bool oracle_once_wrote(const struct oracle *oracle, uint32_t sector,
+                       const uint8_t bytes[ORACLE_SECTOR_BYTES]);
 
 /* The value of store key @key: its bytes are @value, repeated. */
 void oracle_store_key(unsigned key, char text[16]);

@@ -76,6 +76,18 @@ BUGS = [
      '        space->free_blks += len;\n        space->loaded_free_blks += len;\n        return;'),
     ('the nodes that a line owns are not counted after a restart', 'lun/volume/catalog.c',
      '    atomic_store(&line->own_node_blks, le64_get(disk->own_node_blks));\n', ''),
+    ('a lost write of metadata is not noticed', 'lun/pool/cache.c',
+     'else if (le64_get(header->cp_id) != cp_id)', 'else if (0 && cp_id)'),
+    ('a block of metadata in the place of another is not noticed', 'lun/pool/cache.c',
+     'else if (le64_get(header->blk) != blk)', 'else if (0)'),
+    ('a failed sync is taken for none', 'lun/pool/journal.c',
+     '        return r;\n    }\n    return pool_sync(pool);\n}',
+     '        return r;\n    }\n    ignore_error(pool_sync(pool), "planted");\n    return 0;\n}'),
+    ("a point of a guaranteed volume merges into another volume's child", 'lun/volume/ledger.c',
+     'ledger_only_child(point)->volume != point->volume &&', 'false &&', 'promises'),
+    ('a merge does not raise what its child is promised', 'lun/volume/ledger.c',
+     'return needs <= booked ? 0 : space_raise_promised(pool->space, needs - booked, 0, &available);',
+     '(void)available;\n    return needs < booked ? 0 : 0;', 'promises'),
     ('a LUN that moves leaves what it is charged behind', 'lun/volume/catalog_lun.c',
      'catalog_set_line_volume(pool, lun->line, lun->volume);', ''),
 ]
@@ -83,11 +95,14 @@ FLAGS = ['-std=gnu17', '-D_GNU_SOURCE', '-DLUNETTE_DEBUG_CHECKS', '-O1', '-w',
          '-DLUNETTE_VERSION="planted"', '-DSIM_SEEDS="/dev/null"', '-DPROMISES_SEEDS="/dev/null"']
 LIB = [f'tests/lib/{name}.c' for name in ('replay', 'rng', 'simdev', 'simdev_image')]
 PROGRAMS = {
-    'sim': LIB + [f'tests/sim/{name}.c' for name in ('oracle', 'oracle_volume', 'sim', 'sim_main',
+    'sim': LIB + [f'tests/sim/{name}.c' for name in ('coverage', 'coverage_stake', 'oracle',
+                                                     'oracle_volume', 'sim', 'sim_fault', 'sim_main',
                                                      'sim_ops', 'sim_volume')],
     'promises': LIB + [f'tests/model/{name}.c' for name in ('promises', 'promises_io', 'promises_main',
-                                                            'promises_manage')],
+                                                            'promises_manage', 'promises_merge')],
 }
+WRAPS = {'sim': ['-Wl,--wrap=record_apply,--wrap=journal_switch,--wrap=journal_switch_done'],
+         'promises': []}
 
 
 def compile_one(root, source, to, includes):
@@ -125,8 +140,9 @@ def search(program, runs):
 
 def plant(root, bug, objects, runs):
     """Return what became of it, and whether it was found."""
-    _, path, old, new, *program = bug
-    sources = [*LUN, *PROGRAMS[program[0] if program else 'sim']]
+    _, path, old, new, *rest = bug
+    program = rest[0] if rest else 'sim'
+    sources = [*LUN, *PROGRAMS[program]]
     with open(f'{root}/{path}', encoding='utf-8') as file:
         source = file.read()
     with tempfile.TemporaryDirectory() as folder:
@@ -141,7 +157,8 @@ def plant(root, bug, objects, runs):
         changed = [path] if path.endswith('.c') else sources
         objects = objects | compile_all(root, changed, folder, [folder, root])
         linked = [objects[source] for source in sources]
-        subprocess.run(['cc', '-o', f'{folder}/program', *linked, '-lisal', '-lpthread'], check=True)
+        subprocess.run(['cc', '-o', f'{folder}/program', *WRAPS[program], *linked, '-lisal',
+                        '-lpthread'], check=True)
         found = search(f'{folder}/program', runs)
     return (f'found in run {found[1]}: {found[0][:100]}', True) if found else ('NOT FOUND', False)
 

@@ -21,7 +21,16 @@ int sim_open(struct sim *sim, struct simdev *disk, struct pool **pool)
 {
     struct device *device = simdev_open(disk);
     struct pool_open_options options = {.cache_bytes = 256 << 10, .checkpoint_ms = 3600000};
+    coverage_stake = (struct coverage_stake){0};
+    sim->activity = COVERAGE_RECOVERY;
     int r = pool_open_device(&sim->env.env, device, &options, pool, &sim->why);
+    sim->activity = COVERAGE_NO_PHASE;
+    for (unsigned fault = 0; r == 0 && fault < COVERAGE_FAULTS; fault++)
+    {
+        if (sim->owed >> fault & 1)
+            coverage_note(coverage_stake.applied, COVERAGE_RECOVERY, (enum coverage_fault)fault);
+    }
+    sim->owed = r == 0 ? 0 : sim->owed;
     if (r < 0)
         device_close(device);
     return r;
@@ -29,7 +38,11 @@ int sim_open(struct sim *sim, struct simdev *disk, struct pool **pool)
 
 void sim_begin(struct sim *sim, struct replay *replay)
 {
-    *sim = (struct sim){.replay = replay, .op = "create pool"};
+    *sim = (struct sim){.replay = replay,
+                        .op = "create pool",
+                        .activity = COVERAGE_NO_PHASE,
+                        .written = COVERAGE_IO,
+                        .phase = COVERAGE_NO_PHASE};
     replay_quiet_log(replay);
     rng_env_init(&sim->env, replay->seed);
     sim->now = calloc(1, sizeof(*sim->now));
@@ -45,6 +58,7 @@ void sim_begin(struct sim *sim, struct replay *replay)
     };
     sim->now->pool_bytes = options.size_bytes;
     sim->disk = simdev_new(options.size_bytes, UINT64_C(1) << 30, replay->seed);
+    simdev_set_watch(sim->disk, sim_watch_cb, sim);
     if (sim->may_overlap)
         simdev_set_hook(sim->disk, sim_overlap_cb, sim);
     struct device *device = simdev_open(sim->disk);
@@ -152,6 +166,7 @@ void sim_drain(struct sim *sim)
 {
     int r = 1;
     sim->op = "drain";
+    sim->activity = COVERAGE_JOBS;
     for (uint64_t steps = 0; r > 0; steps++)
     {
         r = pool_run_job_step(sim->pool);
@@ -160,6 +175,7 @@ void sim_drain(struct sim *sim)
     }
     if (r == 0)
         r = pool_checkpoint(sim->pool);
+    sim->activity = COVERAGE_NO_PHASE;
     if (r < 0)
         replay_fail(sim->replay, "jobs and a checkpoint give %d", r);
     oracle_flush(sim->now, NULL);
@@ -180,7 +196,7 @@ static void sim_cut_recovery(struct sim *sim)
     for (uint64_t k = 1; k < SIM_RECOVERY_CUTS_MAX; k++)
     {
         struct pool *pool = NULL;
-        struct simdev *disk = simdev_copy(sim->disk, rng_next(sim->rng));
+        struct simdev *disk = simdev_copy(sim->disk, rng_next(sim->rng)); /* nobody watches it */
         simdev_cut_power_at(disk, k);
         int r = sim_open(sim, disk, &pool);
         bool is_cut = simdev_is_off(disk);
@@ -201,12 +217,34 @@ static void sim_cut_recovery(struct sim *sim)
             if (!sim_fits(sim, pool, false))
                 replay_fail(sim->replay, "after a cut at %" PRIu64 " of recovery, see above", k);
             sim_check_pool(sim, pool);
+            replay_count(sim->replay, SIM_CRASHES);
             ignore_error(pool_close(pool), "this disk is thrown away");
         }
         simdev_destroy(disk);
         if (!is_cut)
             return;
     }
+}
+
+void sim_note_fault(struct sim *sim, enum coverage_fault fault)
+{
+    coverage_note(sim->at_stake, sim->phase, fault);
+    if (sim->phase == COVERAGE_RECOVERY)
+        sim->owed |= UINT32_C(1) << fault;
+}
+
+void sim_restart(struct sim *sim, const struct simdev_crash_policy *policy)
+{
+    simdev_restart(sim->disk, sim->rng, policy);
+    struct simdev_losses losses = simdev_last_losses(sim->disk);
+    if (losses.dropped > 0)
+        sim_note_fault(sim, COVERAGE_DROP);
+    if (losses.reordered > 0)
+        sim_note_fault(sim, COVERAGE_REORDER);
+    if (losses.torn > 0)
+        sim_note_fault(sim, COVERAGE_TEAR);
+    sim->phase = COVERAGE_NO_PHASE;
+    sim->written = COVERAGE_IO;
 }
 
 void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool in_depth)
@@ -216,7 +254,7 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
     ignore_error(pool_close(sim->pool), "the power is off");
     for (unsigned cuts = 0; !is_open; cuts++)
     {
-        simdev_restart(sim->disk, sim->rng, &again);
+        sim_restart(sim, &again);
         if (in_depth && cuts == 0)
             sim_cut_recovery(sim);
         if (cuts < 3 && rng_percent(sim->rng, 30))
@@ -239,4 +277,5 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
         replay_fail(sim->replay, "after a power cut in '%s', see above", sim->op);
     sim->has_maybe = false;
     sim_check_pool(sim, sim->pool);
+    replay_count(sim->replay, SIM_CRASHES);
 }

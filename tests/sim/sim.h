@@ -6,7 +6,22 @@
 #include "tests/lib/replay.h"
 #include "tests/lib/rng.h"
 #include "tests/lib/simdev.h"
+#include "tests/sim/coverage.h"
 #include "tests/sim/oracle.h"
+
+/* The counter of power cuts after which the pool was opened, compared with the oracle and checked.
+ */
+#define SIM_CRASHES "crashes"
+
+/* A fault that waits for its moment. */
+struct sim_target
+{
+    enum coverage_phase phase;
+    enum coverage_fault fault;
+    uint64_t countdown; /* the call of the phase that it hits, 1 is the first; 0: none is armed */
+    bool is_hit;
+    bool hits_journal; /* what is lost of it may be taken for what was not written yet */
+};
 
 struct sim
 {
@@ -21,7 +36,15 @@ struct sim
     bool faults_armed; /* an operation may fail although the power is on */
     bool may_overlap;  /* operations go on while a checkpoint is written */
     bool in_checkpoint, has_switched, in_overlap; /* see sim_overlap_cb() */
-    const char *op;                               /* the name of the operation in hand */
+    bool without_fua;                             /* writes leave their records in memory */
+    bool is_damaged;              /* metadata on the disk is wrong: any operation may fail */
+    enum coverage_phase activity; /* recovery, growth or jobs, else COVERAGE_NO_PHASE */
+    enum coverage_phase written;  /* what the last write was */
+    enum coverage_phase phase;    /* of the last call while the power was on, */
+    uint32_t at_stake;            /* and what was at stake then */
+    uint32_t owed; /* a bit for each fault that hit a recovery: what it replays is known later */
+    struct sim_target target;
+    const char *op; /* the name of the operation in hand */
     struct reason why;
 };
 
@@ -43,11 +66,33 @@ const char *sim_cut_phase(struct simdev *disk);
 const char *sim_phase_of(const uint8_t *head);
 /* Does all background work; then nothing may be leaked. */
 void sim_drain(struct sim *sim);
+/* Counts a fault that hit the last call. */
+void sim_note_fault(struct sim *sim, enum coverage_fault fault);
+/* Switches the disk on again; what the cut hit is counted. */
+void sim_restart(struct sim *sim, const struct simdev_crash_policy *policy);
+
+/* sim_fault.c: faults at a chosen phase */
+/* Sees each call that the disk gets. */
+void sim_watch_cb(void *opaque, const struct simdev_call *call);
+void sim_aim(struct sim *sim, enum coverage_phase phase, enum coverage_fault fault,
+             uint64_t countdown);
+/* All faults at all phases, in processes of their own. */
+void sim_run_matrix(struct replay *replay);
 
 /* sim_ops.c */
 /* One random operation. Returns what the engine said: 0, or an error that is no failure because
  * the power is off or a fault is armed. 1: there was nothing to do it on. */
 int sim_random_op(struct sim *sim);
+/* The same but for growth and checkpoints, which end what is at stake. */
+int sim_random_change(struct sim *sim);
+int sim_op_write(struct sim *sim);
+int sim_op_unmap(struct sim *sim);
+int sim_op_flush(struct sim *sim);
+int sim_op_create(struct sim *sim);
+int sim_op_delete(struct sim *sim);
+int sim_op_checkpoint(struct sim *sim);
+int sim_op_jobs(struct sim *sim);
+int sim_op_grow(struct sim *sim);
 /* The hook of the disk: while a checkpoint is written, now and then another thread does an
  * operation from beginning to end. */
 void sim_overlap_cb(void *opaque, enum simdev_op op, const uint8_t *head);

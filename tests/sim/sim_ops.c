@@ -103,7 +103,8 @@ static int sim_result(struct sim *sim, int r)
 {
     if (r >= 0)
         return 0;
-    if (!simdev_is_off(sim->disk) && !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0))
+    if (!simdev_is_off(sim->disk) && !sim->is_damaged &&
+        !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0))
         replay_fail(sim->replay, "%s gives %d (%s): %s", sim->op, r, strerror(-r), sim->why.text);
     replay_trace(sim->replay, "  %s: %s", sim->op, strerror(-r));
     return r;
@@ -112,7 +113,7 @@ static int sim_result(struct sim *sim, int r)
 struct oracle *sim_begin_command(struct sim *sim, const char *op)
 {
     sim->op = op;
-    memcpy(sim->maybe, sim->now, sizeof(*sim->maybe));
+    oracle_assign(sim->maybe, sim->now);
     return sim->maybe;
 }
 
@@ -149,7 +150,7 @@ static void sim_keep_room(struct sim *sim)
     if (pool_checkpoint(sim->pool) == 0)
         oracle_flush(sim->now, NULL);
     else
-        INVARIANT(simdev_is_off(sim->disk) || sim->faults_armed);
+        INVARIANT(simdev_is_off(sim->disk) || sim->faults_armed || sim->is_damaged);
 }
 
 enum sim_write_kind
@@ -190,7 +191,7 @@ static int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
     sim_pick_range(sim, object, kind == SIM_WRITE_ATOMIC ? 8 : 1, &sector, &count);
     if (kind == SIM_WRITE_ATOMIC && ((count % 8) != 0 || (sector % 8) != 0))
         return SIM_NOTHING;
-    unsigned flags = rng_percent(sim->rng, 20) ? LUN_FUA : 0;
+    unsigned flags = rng_percent(sim->rng, 20) && !sim->without_fua ? LUN_FUA : 0;
     replay_trace(sim->replay, "%s %s sector %" PRIu32 "+%" PRIu32 "%s as version %" PRIu32, op,
                  object->name, sector, count, flags ? " FUA" : "", sim->now->next_version + 1);
     int r = sim_open_lun(sim, object->name, &lun);
@@ -214,7 +215,7 @@ static int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
     return sim_result(sim, r);
 }
 
-static int sim_op_write(struct sim *sim)
+int sim_op_write(struct sim *sim)
 {
     return sim_write(sim, SIM_WRITE_PLAIN, "write");
 }
@@ -231,7 +232,7 @@ static int sim_op_compare_and_write(struct sim *sim)
     return sim_write(sim, SIM_WRITE_COMPARE, "compare and write");
 }
 
-static int sim_op_unmap(struct sim *sim)
+int sim_op_unmap(struct sim *sim)
 {
     const struct oracle_object *object = sim_pick(sim, true, false);
     uint32_t sector;
@@ -242,7 +243,7 @@ static int sim_op_unmap(struct sim *sim)
         return SIM_NOTHING;
     sim_keep_room(sim);
     sim_pick_range(sim, object, 1, &sector, &count);
-    unsigned flags = rng_percent(sim->rng, 20) ? LUN_FUA : 0;
+    unsigned flags = rng_percent(sim->rng, 20) && !sim->without_fua ? LUN_FUA : 0;
     unsigned kind = (unsigned)rng_below(sim->rng, 3);
     replay_trace(sim->replay, "%s %s sector %" PRIu32 "+%" PRIu32 "%s", kind ? "zero" : "unmap",
                  object->name, sector, count, flags ? " FUA" : "");
@@ -261,7 +262,7 @@ static int sim_op_unmap(struct sim *sim)
     return sim_result(sim, r);
 }
 
-static int sim_op_flush(struct sim *sim)
+int sim_op_flush(struct sim *sim)
 {
     const struct oracle_object *object = sim_pick(sim, true, false);
     struct lun *lun = NULL;
@@ -280,7 +281,7 @@ static int sim_op_flush(struct sim *sim)
 
 /* ---- commands on LUNs */
 
-static int sim_op_create(struct sim *sim)
+int sim_op_create(struct sim *sim)
 {
     char name[ORACLE_NAME_BYTES];
     if (!sim_pick_free_lun(sim, name))
@@ -331,7 +332,7 @@ static int sim_op_clone_many(struct sim *sim)
     return sim_end_command(sim, lun_clone(sim->pool, &args, &sim->why));
 }
 
-static int sim_op_delete(struct sim *sim)
+int sim_op_delete(struct sim *sim)
 {
     const struct oracle_object *object = sim_pick(sim, true, false);
     if (!object)
@@ -446,7 +447,7 @@ static int sim_op_store(struct sim *sim)
     return sim_end_command(sim, store_apply(sim->pool, changes, count, &sim->why));
 }
 
-static int sim_op_checkpoint(struct sim *sim)
+int sim_op_checkpoint(struct sim *sim)
 {
     sim->op = "checkpoint";
     replay_trace(sim->replay, "checkpoint");
@@ -459,25 +460,30 @@ static int sim_op_checkpoint(struct sim *sim)
     return sim_result(sim, r);
 }
 
-static int sim_op_jobs(struct sim *sim)
+int sim_op_jobs(struct sim *sim)
 {
     uint64_t count = rng_between(sim->rng, 1, 12);
     sim->op = "jobs";
     replay_trace(sim->replay, "up to %" PRIu64 " job steps", count);
     int r = 1;
+    sim->activity = COVERAGE_JOBS;
     while (r > 0 && count-- > 0)
         r = pool_run_job_step(sim->pool);
+    sim->activity = COVERAGE_NO_PHASE;
     return sim_result(sim, r);
 }
 
-static int sim_op_grow(struct sim *sim)
+int sim_op_grow(struct sim *sim)
 {
     struct oracle *after = sim_begin_command(sim, "grow");
     if (after->pool_bytes >= (64 << 20))
         return SIM_NOTHING;
     after->pool_bytes += 2 << 20; /* a whole allocation group */
     replay_trace(sim->replay, "grow the pool to %" PRIu64, after->pool_bytes);
-    return sim_end_command(sim, pool_grow(sim->pool, after->pool_bytes, &sim->why));
+    sim->activity = COVERAGE_GROWTH;
+    int r = pool_grow(sim->pool, after->pool_bytes, &sim->why);
+    sim->activity = COVERAGE_NO_PHASE;
+    return sim_end_command(sim, r);
 }
 
 static const struct
@@ -525,6 +531,11 @@ static int sim_pick_op(struct sim *sim, bool overlapping)
 int sim_random_op(struct sim *sim)
 {
     return sim_pick_op(sim, false);
+}
+
+int sim_random_change(struct sim *sim)
+{
+    return sim_pick_op(sim, true);
 }
 
 static void *sim_overlap_thread(void *opaque)

@@ -94,6 +94,7 @@ static void test_crash_reorders(void)
     struct simdev_crash_policy half = {.keep_percent = 50};
     bool met[2][2] = {{false}};
     bool same[3] = {false};
+    bool has_reordered = false;
     for (uint64_t seed = 0; seed < 64; seed++)
     {
         struct simdev *disk = simdev_new(MIB, MIB, seed);
@@ -104,11 +105,17 @@ static void test_crash_reorders(void)
         CU_ASSERT_EQUAL(put(device, 2, SECTOR, 8192), 0);
         restart(disk, &device, &half, seed);
         met[peek(disk, 0)][peek(disk, 4096)] = true;
+        struct simdev_losses losses = simdev_last_losses(disk);
+        CU_ASSERT_TRUE(losses.dropped > 0 || (peek(disk, 0) && peek(disk, 4096)));
+        CU_ASSERT_TRUE(losses.reordered > 0 || peek(disk, 0) || !peek(disk, 4096));
+        CU_ASSERT_EQUAL(losses.torn, 0);
+        has_reordered |= losses.reordered > 0;
         same[peek(disk, 8192)] = true;
         device_close(device);
         simdev_destroy(disk);
     }
     CU_ASSERT_TRUE(met[0][0] && met[0][1] && met[1][0] && met[1][1]);
+    CU_ASSERT_TRUE(has_reordered);
     CU_ASSERT_TRUE(same[0] && same[1] && same[2]);
 }
 
@@ -129,6 +136,8 @@ static void test_crash_tears(void)
             sectors += peek(disk, at);
         }
         is_torn |= sectors > 0 && sectors < 8;
+        CU_ASSERT_EQUAL(simdev_last_losses(disk).torn, sectors > 0 && sectors < 8);
+        CU_ASSERT_EQUAL(simdev_last_losses(disk).dropped, sectors == 0);
         device_close(device);
         simdev_destroy(disk);
     }

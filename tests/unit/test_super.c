@@ -68,6 +68,25 @@ static void test_copies_lost(void)
     }
 }
 
+/* The write of one of the newest copies hits the other: without a trace, the checkpoint before
+ * would be opened. */
+static void test_misplaced(void)
+{
+    for (unsigned i = 0; i < 4; i++)
+    {
+        start_closed();
+        uint8_t bytes[BLK_BYTES];
+        unsigned other = i ^ 2;
+        bool is_newest = cp_id_of(copies[i]) > cp_id_of(copies[i ^ 1]);
+        simdev_peek(host.disk, bytes, sizeof(bytes), copies[i] * BLK_BYTES);
+        simdev_poke(host.disk, bytes, sizeof(bytes), copies[other] * BLK_BYTES);
+        damage(copies[i]);
+        CU_ASSERT_EQUAL(host_open(&host, NULL), is_newest ? -EBADMSG : 0);
+        CU_ASSERT_TRUE(!is_newest || strstr(host.why.text, "misplaced a write"));
+        host_stop(&host);
+    }
+}
+
 static void test_group_1_of_small_pool(void)
 {
     struct pool_create_options options = {.size_bytes = (uint64_t)32 << 20};
@@ -215,6 +234,7 @@ static void test_read_only_writes_nothing(void)
 
 static CU_TestInfo super_tests[] = {
     {"each set of lost copies", test_copies_lost},
+    {"copies misplaced", test_misplaced},
     {"group 1 is found without group 0", test_group_1_at_default_place},
     {"group 1 of a small pool is found without group 0", test_group_1_of_small_pool},
     {"copies are of the last two checkpoints", test_two_generations},

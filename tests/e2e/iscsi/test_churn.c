@@ -2,7 +2,7 @@
 /*
  * Eight sessions of two initiators and of NBD write and verify two LUNs, while these are cloned,
  * clones are mapped, used, unmapped below their user and deleted, LUNs grow and shrink, and the
- * server is killed and served again. No byte may be wrong.
+ * server is stopped and continued, killed and served again. No byte may be wrong.
  *
  * How a byte is known to be right: each worker owns a region of a LUN, cut into units of 4 KiB. It
  * counts up the version of a unit with every write, and the content of each sector follows from
@@ -19,9 +19,11 @@
  */
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
@@ -460,6 +462,35 @@ static void kill_and_recover(void)
         phase_begin(PHASE_RUN);
 }
 
+/* Requests begun by all workers. */
+static uint64_t count_issued(void)
+{
+    uint64_t sum = 0;
+    AUTO_LOCK(&lock);
+    for (unsigned i = 0; i < WORKERS; i++)
+        for (unsigned unit = 0; unit < UNITS; unit++)
+            sum += units[i][unit].issued;
+    return sum;
+}
+
+/* The server does not run for a while, as on a machine that is suspended: every worker waits for an
+ * answer then, and gets it afterwards. */
+static void stop_and_continue(void)
+{
+    siginfo_t info;
+    INVARIANT(kill(both.server.pid, SIGSTOP) == 0);
+    INVARIANT(waitid(P_PID, (id_t)both.server.pid, &info, WSTOPPED | WNOWAIT) == 0);
+    uint64_t before;
+    do
+    {
+        before = count_issued();
+        AUTO_LOCK(&lock);
+        condition_wait_ms(&changed, &lock, 300);
+    } while (count_issued() != before);
+    INVARIANT(kill(both.server.pid, SIGCONT) == 0);
+    let_them_work(50);
+}
+
 /* ---- main: management ------------------------------------------------------------------------ */
 
 struct versions
@@ -602,6 +633,8 @@ int main(int argc, char **argv)
         let_them_work(200);
         clone_round(round);
         resize_round(round);
+        if (is_good())
+            stop_and_continue();
         if (round % 2 && is_good())
             kill_and_recover();
     }
