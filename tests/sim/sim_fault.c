@@ -85,6 +85,7 @@ static enum coverage_phase fault_phase(struct sim *sim, const struct simdev_call
         break;
     case SIMDEV_ALLOCATE:
     case SIMDEV_GROW:
+    case SIMDEV_SHRINK:
     case SIMDEV_DISCARD:
     case SIMDEV_OP_COUNT:
         break;
