@@ -682,7 +682,7 @@ MUST_CHECK int store_list(struct pool *pool, const char *prefix, store_each_fn *
 struct job_info
 {
     uint64_t id;
-    char kind[16]; /* "delete", "merge", "reclaim", "shrink" */
+    char kind[16]; /* "delete", "merge", "reclaim", "shrink", "scrub" */
     char subject[2 * LUN_NAME_MAX + 2];
     char state[16];                 /* "running", "waiting" */
     uint64_t done_blks, total_blks; /* total 0: not known */
@@ -741,6 +741,39 @@ typedef void check_report_fn(void *opaque, bool is_error, const char *text);
  */
 MUST_CHECK int pool_check(struct pool *pool, check_report_fn *report, void *opaque,
                           struct check_result *result);
+
+/*
+ * A scrub reads every block of metadata from the device, beside all other work: whether it can be
+ * read and holds what was written there. Data has no checksums and is not read. What is damaged is
+ * an event each, "scrub.damaged"; what memory or another copy still knows is written anew.
+ * It is a job: job_list() and job_wait() know it. One at a time.
+ */
+struct scrub_options
+{
+    uint64_t rate_bytes; /* read so much a second at most; 0: without a pause */
+};
+
+struct scrub_info
+{
+    uint64_t id; /* of its job; 0: there was none since the pool was opened */
+    bool is_running, is_cancelled;
+    int error; /* why it ended early; or 0 */
+    uint64_t started_ns, ended_ns;
+    uint64_t done_blks, total_blks; /* the latter is an estimate until it has ended */
+    uint64_t damaged_blks;
+    uint64_t repaired_blks; /* of those, written anew */
+};
+
+/* -EBUSY: one runs. Without threads (pool_start()) the caller makes the steps. */
+MUST_CHECK int pool_scrub_start(struct pool *pool, const struct scrub_options *options,
+                                uint64_t *id, struct reason *why);
+/* 1: go on, 0: it is over, or there is none. An error has ended it. */
+MUST_CHECK int pool_scrub_step(struct pool *pool);
+/* Ends soon after. -ENOENT: none runs with this id. */
+MUST_CHECK int pool_scrub_cancel(struct pool *pool, uint64_t id);
+/* Of the one that runs or was last, and what it has found. */
+MUST_CHECK int pool_scrub_get(struct pool *pool, struct scrub_info *info, check_report_fn *report,
+                              void *opaque);
 
 /* Prints structures. @what: "superblock", "groups", "objects", "lines", "map NAME", "drops ID",
  * "journal", "block NUMBER". */

@@ -7,6 +7,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/log.h"
+#include "lun/check/scrub.h"
 #include "lun/map/drops.h"
 #include "lun/map/lineage.h"
 #include "lun/pool/checkpoint.h"
@@ -391,7 +392,7 @@ static bool jobs_has_work(const struct line *line)
 int job_list(struct pool *pool, struct job_info **list, size_t *count)
 {
     rwlock_take_shared(&pool->catalog_lock);
-    struct job_info *jobs = calloc(pool->line_count + 1, sizeof(*jobs));
+    struct job_info *jobs = calloc(pool->line_count + 2, sizeof(*jobs));
     size_t n = 0;
     list_for_each (line, &pool->lines, struct line, all_link)
     {
@@ -408,6 +409,7 @@ int job_list(struct pool *pool, struct job_info **list, size_t *count)
     rwlock_release(&pool->catalog_lock);
     if (!jobs)
         return -ENOMEM;
+    n += scrub_describe(pool, &jobs[n]);
     *list = jobs;
     *count = n;
     return 0;
@@ -420,14 +422,18 @@ static bool jobs_is_there(struct pool *pool, uint64_t id)
     list_for_each (line, &pool->lines, struct line, all_link)
         is_there |= jobs_has_work(line) && (id == 0 || line->object.id == id);
     rwlock_release(&pool->catalog_lock);
-    return is_there;
+    return is_there || scrub_runs(pool, id);
 }
 
 static int jobs_run_inline(struct pool *pool, uint64_t id)
 {
     while (jobs_is_there(pool, id))
     {
-        int r = pool_run_job_step(pool);
+        int r = scrub_runs(pool, id) ? pool_scrub_step(pool) : 0;
+        if (r > 0)
+            continue;
+        if (r == 0)
+            r = pool_run_job_step(pool);
         if (r <= 0)
             return r;
     }
@@ -464,8 +470,9 @@ int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
             return r;
         if (timeout_ms && waited >= timeout_ms)
             return -ETIMEDOUT;
+        bool scrubs = scrub_runs(pool, 0);
         AUTO_LOCK(&pool->job_lock);
-        if (id == 0 && jobs_are_idle_locked(pool))
+        if (id == 0 && !scrubs && jobs_are_idle_locked(pool))
             return 0; /* what is left waits for other things than time */
         ignore_error(!condition_wait_ms(&pool->job_idle, &pool->job_lock, POLL_MS), "a pause");
     }

@@ -13,6 +13,7 @@
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "lun/check/count.h"
+#include "lun/check/scrub.h"
 #include "lun/jobs/jobs.h"
 #include "lun/map/change.h"
 #include "lun/pool/checkpoint.h"
@@ -217,6 +218,7 @@ static void pool_free(struct pool *pool)
         catalog_destroy(pool);
     space_destroy(pool->space);
     cache_destroy(pool->cache);
+    scrub_destroy(pool->scrub);
     event_ring_destroy(pool->events);
     struct lock *locks[] = {&pool->management,  &pool->cp_lock,     &pool->dirty_lock,
                             &pool->handle_lock, &pool->job_lock,    &pool->cp_wait_lock,
@@ -334,7 +336,9 @@ static int pool_make_parts(struct pool *pool, const struct pool_open_options *op
     pool->path = strdup(pool->device->path ? pool->device->path : "(device)");
     if (!pool->events || !pool->path)
         return -ENOMEM;
-    int r = hash_init(&pool->objects_by_id, 1024);
+    int r = scrub_create(pool, &pool->scrub);
+    if (r == 0)
+        r = hash_init(&pool->objects_by_id, 1024);
     if (r == 0)
         r = hash_init(&pool->luns_by_name, 1024);
     struct hash *small[] = {&pool->store_by_key, &pool->volumes_by_name, &pool->qtrees_by_name,
@@ -358,6 +362,7 @@ static void pool_take_super(struct pool *pool)
     pool->generation = le32_get(super->generation);
     pool->next_id = le64_get(super->next_id);
     atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
+    atomic_store(&pool->durable_cp_id, le64_get(super->header.cp_id));
 }
 
 /* Makes this opening known on disk: nodes that a crashed one before it wrote have other numbers. */
@@ -517,6 +522,7 @@ int pool_start(struct pool *pool)
 
 static void pool_stop(struct pool *pool)
 {
+    scrub_stop(pool);
     if (!atomic_load(&pool->threads_running))
         return;
     {

@@ -46,7 +46,8 @@ struct group
     uint64_t *busy; /* NULL: not read yet */
     uint64_t *allocated;
     struct late_free *late;
-    struct slot slot;
+    struct slot slot;   /* this and the next: checkpoints alone change them */
+    uint32_t slot_free; /* not allocated in the bitmap that the slot is of */
 };
 
 struct deferred
@@ -225,6 +226,9 @@ void group_apply_free_locked(struct space *space, struct group *group, uint32_t 
 void space_free_again_locked(struct space *space, uint64_t blk, uint64_t len);
 void group_take_locked(struct space *space, struct group *group, uint64_t bit, uint64_t len);
 void group_drop_late(struct group *group);
+/* space_write.c: has the next checkpoint write the group's bitmap, and the tables above it, though
+ * nothing changed. False: the bitmap is not in memory. */
+bool space_write_again(struct space *space, uint64_t g);
 void space_set_reserve(struct space *space);
 
 #endif

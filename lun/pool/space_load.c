@@ -48,7 +48,7 @@ static int space_load_table1(struct space *space, uint64_t index)
         uint32_t free_blks = le32_get(table->slots[i].free_blks);
         if (free_blks > group->blks)
             return -EBADMSG;
-        group->free = free_blks;
+        group->free = group->slot_free = free_blks;
     }
     return 0;
 }

@@ -58,6 +58,12 @@ void catalog_mark_dirty(struct pool *pool, struct object *object)
         page_mark_dirty(pool, object->page);
 }
 
+void catalog_write_again(struct pool *pool, uint64_t number)
+{
+    AUTO_LOCK(&pool->dirty_lock);
+    page_mark_dirty(pool, pool->pages[number]);
+}
+
 static void object_place_in(struct object *object, struct page *page, uint32_t slot)
 {
     page->objects[slot] = object;

@@ -2,37 +2,6 @@
 /* The table of commands. */
 #include "server/ctl/ctl.h"
 
-const struct command_option command_common_options[] = {
-    {"json", 'j', NULL, "print JSON, sizes in bytes", false},
-    {"socket", 's', "PATH",
-     "the server's management socket (default: $LUNETTE_SOCKET, else /run/lunette/mgmt.sock)",
-     false},
-    {"help", 'h', NULL, "explain this command", false},
-    {0},
-};
-
-const struct command_option command_list_options[] = {
-    {"fields", 0, "A,B,C", "print these fields; a wrong one lists all there are", false},
-    {"units", 0, "U", "sizes in h (human), B, K, M, G, T or P", false},
-    {0},
-};
-
-const struct command_option command_dry_run_options[] = {
-    {"dry-run", 'n', NULL, "change nothing; print what would be done", false},
-    {0},
-};
-
-const struct command_option command_confirm_options[] = {
-    {"yes", 'y', NULL, "do not ask on a terminal", false},
-    {0},
-};
-
-const struct command_option command_offline_options[] = {
-    {"pool", 'p', "PATH", "open the pool at PATH instead of asking a server (none may have it)",
-     false},
-    {0},
-};
-
 static const struct command_option pool_create_options[] = {
     {"size", 0, "SIZE", "size of the pool; may stand as the second argument too", false},
     {"name", 0, "NAME", "name of the pool (default: from the path)", false},
@@ -122,6 +91,13 @@ static const struct command_option pool_modify_options[] = {
     {"lease-snapshots", 0, "own|all",
      "own: a LUN stays while snapshots of its volume hold it (default); all: it leaves them",
      false},
+    {0},
+};
+
+static const struct command_option pool_scrub_options[] = {
+    {"rate", 0, "SIZE", "read so much a second at most, 64K or more (default: 32M)", false},
+    {"background", 'b', NULL, "do not wait; job show tells how far it is", false},
+    {"last", 0, NULL, "start none: show what the last one found, or the one that runs", false},
     {0},
 };
 
@@ -427,38 +403,6 @@ static const struct command_option server_status_options[] = {
     {0},
 };
 
-const struct command_alias command_aliases[] = {
-    {"volume file clone create", "lun clone"},
-    {"file clone create", "lun clone"},
-    {"lun clone create", "lun clone"},
-    {"clone", "lun clone"},
-    {"volume snapshot create", "snapshot create"},
-    {"volume snapshot show", "snapshot show"},
-    {"volume snapshot delete", "snapshot delete"},
-    {"volume snapshot rename", "snapshot rename"},
-    {"volume snapshot restore", "snapshot restore"},
-    {"volume snapshot policy create", "snapshot policy create"},
-    {"volume snapshot policy modify", "snapshot policy modify"},
-    {"volume snapshot policy delete", "snapshot policy delete"},
-    {"volume snapshot policy show", "snapshot policy show"},
-    {"volume snapshot autodelete modify", "volume autodelete modify"},
-    {"volume snapshot autodelete show", "volume autodelete show"},
-    {"volume list", "volume show"},
-    {"volume quota report", "quota report"},
-    {"volume quota on", "quota on"},
-    {"volume quota off", "quota off"},
-    {"volume quota policy rule create", "quota rule create"},
-    {"volume quota policy rule modify", "quota rule modify"},
-    {"volume quota policy rule delete", "quota rule delete"},
-    {"volume quota policy rule show", "quota rule show"},
-    {"volume size", "volume resize"},
-    {"event log show", "event show"},
-    {"lun freed", "freed"},
-    {"lun list", "lun show"},
-    {"snapshot list", "snapshot show"},
-    {NULL, NULL},
-};
-
 const struct command command_table[] = {
     {"pool create", "PATH [SIZE]", "make a pool on a file or a block device", "create pool {0}",
      "A file is made sparse: it takes space as the pool fills. Journal, superblocks and the "
@@ -478,6 +422,17 @@ const struct command command_table[] = {
      "lunette pool check\n"
      "lunette pool check --pool /srv/pool.lunette\n",
      COMMAND_OFFLINE, 0, 0, NULL, ctl_pool_check},
+    {"pool scrub", "", "read all metadata and find what is damaged", "scrub the pool",
+     "Reads every block of metadata from the device, while the pool is in use: superblocks, "
+     "journal, bitmaps, tables, catalog, maps and drop lists. LUNs' data has no checksums and is "
+     "not read. It runs in the server, as a job, and goes on if this command is interrupted; job "
+     "cancel ends it. Each finding is an event and names the LUNs it hits. What the server still "
+     "knows, or another copy holds, is written anew; pool repair mends more. The status is 1 if "
+     "something is damaged and was not mended. With --pool nothing is written.",
+     "lunette pool scrub\n"
+     "lunette pool scrub --rate 200M --background\n"
+     "lunette pool scrub --last --json\n",
+     COMMAND_OFFLINE, 0, 0, pool_scrub_options, ctl_pool_scrub},
     {"pool grow", "[SIZE]", "use more of the file or device", "grow the pool",
      "SIZE is the new size, or what is added as +SIZE; without it all of a block device is used. A "
      "pool never shrinks. LUNs stay in use meanwhile.",

@@ -104,6 +104,10 @@
 #define pool_open naive_pool_open
 #define pool_open_device naive_pool_open_device
 #define pool_run_job_step naive_pool_run_job_step
+#define pool_scrub_cancel naive_pool_scrub_cancel
+#define pool_scrub_get naive_pool_scrub_get
+#define pool_scrub_start naive_pool_scrub_start
+#define pool_scrub_step naive_pool_scrub_step
 #define pool_set_change_hook naive_pool_set_change_hook
 #define pool_start naive_pool_start
 #define qtree_create naive_qtree_create

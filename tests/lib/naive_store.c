@@ -264,3 +264,36 @@ int pool_dump(struct pool *pool, const char *what, dump_line_fn *line, void *opa
     }
     return r;
 }
+
+/* ---- scrub: there is nothing on a disk that it could read ---- */
+
+int pool_scrub_start(struct pool *pool, const struct scrub_options *options, uint64_t *id,
+                     struct reason *why)
+{
+    (void)options;
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    *id = pool->scrub_id = ++pool->checkpoints;
+    return 0;
+}
+
+int pool_scrub_step(struct pool *pool)
+{
+    (void)pool;
+    return 0;
+}
+
+int pool_scrub_cancel(struct pool *pool, uint64_t id)
+{
+    (void)pool, (void)id;
+    return -ENOENT;
+}
+
+int pool_scrub_get(struct pool *pool, struct scrub_info *info, check_report_fn *report,
+                   void *opaque)
+{
+    (void)report, (void)opaque;
+    AUTO_LOCK(&pool->lock);
+    *info = (struct scrub_info){.id = pool->scrub_id};
+    return 0;
+}

@@ -12,7 +12,8 @@
  *
  * Mode "damage": one metadata block of a closed pool is flipped or lost. The pool opens or is
  * refused; what it serves is right, or an error. Mode "damage-each": the same with a bit of each
- * metadata block in turn, and what is read at all is missed by the check.
+ * metadata block in turn; neither the check nor, where the pool opens, the scrub misses what is
+ * read at all, and the scrub finds nothing where nothing is.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -264,11 +265,30 @@ static void faults_damage_block(struct sim *sim, uint64_t blk)
     simdev_poke(sim->disk, bytes, sizeof(bytes), blk * BLK_BYTES);
 }
 
+/* How many blocks a scrub finds damaged. */
+static uint64_t faults_scrub(struct sim *sim)
+{
+    uint64_t id;
+    struct scrub_info info = {0};
+    int r = pool_scrub_start(sim->pool, &(struct scrub_options){0}, &id, NULL);
+    while (r == 0 && pool_scrub_step(sim->pool) > 0)
+        continue;
+    if (r == 0)
+        r = pool_scrub_get(sim->pool, &info, faults_report_cb, sim->replay);
+    if (r < 0 || info.error < 0)
+        replay_fail(sim->replay, "a scrub gives %d", r < 0 ? r : info.error);
+    return info.damaged_blks;
+}
+
 /* Opens the closed pool, reads all of it, checks it and closes it again. Whether anything was found
- * wrong; what is served wrong ends the run. */
-static bool faults_examine(struct sim *sim, const char *what, uint64_t blk)
+ * wrong, by a scrub (*by_scrub, also true if the pool is refused) or else; what is served wrong
+ * ends the run. */
+static bool faults_examine(struct sim *sim, const char *what, uint64_t blk, bool *by_scrub)
 {
     struct check_result result = {0};
+    bool no_matter;
+    bool *found = by_scrub ? by_scrub : &no_matter;
+    *found = by_scrub != NULL;
     int r = sim_open(sim, sim->disk, &sim->pool);
     replay_trace(sim->replay, "%s in block %" PRIu64 " was damaged: open gives %d %s", what, blk, r,
                  r < 0 ? sim->why.text : "");
@@ -278,6 +298,7 @@ static bool faults_examine(struct sim *sim, const char *what, uint64_t blk)
     if (r < 0)
         return true;
     uint64_t unreadable = faults_read_all(sim);
+    *found = by_scrub && faults_scrub(sim) > 0;
     r = pool_check(sim->pool, faults_report_cb, sim->replay, &result);
     if (unreadable > 0 && r == 0 && result.errors == 0)
         replay_fail(sim->replay, "%" PRIu64 " sectors cannot be read, and the check finds nothing",
@@ -285,7 +306,7 @@ static bool faults_examine(struct sim *sim, const char *what, uint64_t blk)
     ignore_error((int)faults_read_all(sim), "what can be read must be right still");
     ignore_error(pool_close(sim->pool), "it may be damaged");
     sim->pool = NULL;
-    return r < 0 || result.errors > 0;
+    return r < 0 || result.errors > 0 || *found;
 }
 
 static void faults_run_damage(struct replay *replay)
@@ -319,7 +340,8 @@ static void faults_run_damage(struct replay *replay)
         faults_damage_block(&sim, blk);
     sim.faults_armed = true;
     sim.pool = NULL;
-    if (faults_examine(&sim, what, blk))
+    bool by_scrub;
+    if (faults_examine(&sim, what, blk, &by_scrub))
         replay_count(replay, "damage: %s: noticed", what);
     sim_end(&sim);
 }
@@ -343,8 +365,14 @@ static void faults_run_damage_each(struct replay *replay)
         replay_fail(replay, "pool_close() gives %d", r);
     struct simdev *pristine = simdev_copy(sim.disk, replay->seed);
     simdev_watch_reads(sim.disk);
-    if (faults_examine(&sim, "nothing", 0))
+    bool by_scrub;
+    if (faults_examine(&sim, "nothing", 0, NULL))
         replay_fail(replay, "damage is found where there is none");
+    struct sim sound = sim;
+    sound.disk = simdev_copy(pristine, replay->seed);
+    if (faults_examine(&sound, "nothing", 0, &by_scrub))
+        replay_fail(replay, "the scrub finds damage where there is none");
+    simdev_destroy(sound.disk);
     for (uint64_t blk = 0; blk < sim.now->pool_bytes / BLK_BYTES; blk++)
     {
         const char *what = faults_kind(pristine, blk);
@@ -355,9 +383,11 @@ static void faults_run_damage_each(struct replay *replay)
         struct sim copy = sim;
         copy.disk = simdev_copy(pristine, blk);
         simdev_rot(copy.disk, &rng, 1, BLK_BYTES, blk * BLK_BYTES);
-        bool is_noticed = faults_examine(&copy, what, blk);
+        bool is_noticed = faults_examine(&copy, what, blk, &by_scrub);
         if (is_needed && !is_noticed)
             replay_fail(replay, "damage to block %" PRIu64 ", a %s, is not noticed", blk, what);
+        if (is_needed && !by_scrub)
+            replay_fail(replay, "the scrub misses damage to block %" PRIu64 ", a %s", blk, what);
         replay_count(replay, "damage-each: %s: %s", what, is_noticed ? "noticed" : "not needed");
         simdev_destroy(copy.disk);
     }

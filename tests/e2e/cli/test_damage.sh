@@ -91,6 +91,60 @@ ok pool dump "block" "$page" --pool "$pool"
 says "58 58 58 58"
 refused 1 "'x7' is no number" pool dump block x7 --pool "$pool"
 
+# ---- a scrub, in the server and without one ----
+pool=$work/scrub
+cp --sparse=always "$work/sound" "$pool"
+ok pool scrub --pool "$pool"
+says "Scrub finished: read "
+says " 0 damaged, 0 of them written anew."
+refused 2 "need a server" pool scrub --last --pool "$pool"
+server_start
+ok pool scrub --last
+says "No scrub was started"
+json damaged 0 pool scrub
+json state finished pool scrub --last
+refused 2 "at least 64K" pool scrub --rate 1K
+# A copy of the superblock, and the page that was fatal above: both are mended.
+damage "$pool" "$page"
+run pool scrub
+same "$status" 0
+says "DAMAGED: block $page, page 0 of the catalog (good, bad@before, bad)"
+says " 1 damaged, 1 of them written anew."
+ok event show
+says "scrub.damaged"
+says "scrub.finished"
+ok pool scrub
+says " 0 damaged"
+# The map of a LUN is not.
+ok pool dump lines
+map=$(sed -n 's/^line .* map \([0-9]*\)\/.* of bad$/\1/p' <<<"$out")
+damage "$pool" "$map"
+run pool scrub
+same "$status" 1
+says "DAMAGED: block $map, a node of level 0 of the map of bad, holds something else than was written"
+[[ $err == *"1 blocks of metadata are lost"* ]] || fail "scrub: $err"
+run pool scrub --json
+same "$status" 1
+same "$("$probe" json damaged <<<"$out")" 1
+# As a job: slow, so that it can be seen and ended.
+ok pool scrub --rate 64K --background
+says "Scrub of the pool started, job "
+json jobs.0.kind scrub job show
+refused 1 "a scrub runs already" pool scrub
+id=$("$probe" json jobs.0.id <<<"$("$lunette" job show --json)")
+ok job cancel "$id"
+ok job wait "$id"
+json state cancelled pool scrub --last
+ok server stop
+wait "$server"
+server=
+run pool scrub --pool "$pool"
+same "$status" 1
+says "DAMAGED: block $map,"
+damage "$pool" 0
+run pool scrub --pool "$pool"
+says "copy 0 of the superblock"
+
 # ---- no pool at all ----
 pool=$work/cut
 head -c 30000000 "$work/sound" >"$pool"
