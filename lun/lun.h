@@ -33,6 +33,7 @@
 #include "lun/limits.h"
 
 struct pool;
+struct repair;
 struct lun;    /* an open LUN, snapshot or difference: a handle */
 struct device; /* pool/device.h: where a pool's bytes live */
 
@@ -58,6 +59,7 @@ struct pool_open_options
     uint64_t cache_bytes;   /* of metadata nodes; 0: 64 MiB */
     uint32_t checkpoint_ms; /* longest age of a change before a checkpoint; 0: 5000 */
     bool no_discard;        /* do not give freed space back to the file system below */
+    struct repair *repair;  /* of pool_repair() itself; else NULL */
 };
 
 /* Formats @path, a file (made if need be, sparse) or a block device. -EEXIST if it holds data. */
@@ -741,6 +743,34 @@ typedef void check_report_fn(void *opaque, bool is_error, const char *text);
  */
 MUST_CHECK int pool_check(struct pool *pool, check_report_fn *report, void *opaque,
                           struct check_result *result);
+
+/*
+ * A repair makes anew what follows from the catalog and the trees: free space (bitmaps, tables),
+ * counters, copies of the superblock, the index of the catalog's pages. It writes only where
+ * neither the trees nor any readable bitmap have something, and can be run again when it was cut
+ * off. It does not mend trees or pages of the catalog: what is lost of those is named.
+ */
+struct repair_options
+{
+    bool dry_run;         /* find out what it would do, and write nothing */
+    bool take_over;       /* as in pool_open_options */
+    bool discard_journal; /* what cannot be read of the journal is given up, with all behind it */
+};
+
+struct repair_result
+{
+    uint64_t mended, left; /* findings that were mended, and that were not */
+};
+
+/* Of a pool that nobody has open. Reports what it finds, as an error what stays so. 0 also if
+ * something is left; an error: the pool is as it was, and cannot be repaired. */
+MUST_CHECK int pool_repair(struct env *env, const char *path, const struct repair_options *options,
+                           check_report_fn *report, void *opaque, struct repair_result *result,
+                           struct reason *why);
+/* Closes @device, whatever it returns. */
+MUST_CHECK int pool_repair_device(struct env *env, struct device *device,
+                                  const struct repair_options *options, check_report_fn *report,
+                                  void *opaque, struct repair_result *result, struct reason *why);
 
 /*
  * A scrub reads every block of metadata from the device, beside all other work: whether it can be

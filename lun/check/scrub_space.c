@@ -24,7 +24,7 @@ static unsigned scrub_bad_supers(struct scrub *scrub)
     for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
     {
         scrub->step_blks++;
-        bad |= super_check_copy(pool, copy) < 0 ? 1u << copy : 0;
+        bad |= super_check_copy(pool, copy, !pool->is_read_only) < 0 ? 1u << copy : 0;
     }
     return bad;
 }

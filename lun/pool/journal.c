@@ -11,6 +11,7 @@
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "lun/base/reader.h"
+#include "lun/check/repair.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
@@ -604,6 +605,8 @@ static int replay_check_tail(const struct replay *replay)
         const struct disk_batch *batch = replay_batch(replay, at, &crc);
         if (!batch || le64_get(batch->synced_seq) <= replay->seq)
             continue;
+        if (repair_may_cut_journal(replay->journal->pool->options.repair, replay->seq + 1))
+            return 0;
         log_error("the journal is damaged: records %" PRIu64 " to %" PRIu64
                   " were durable and cannot be read",
                   replay->seq + 1, le64_get(batch->synced_seq));

@@ -13,6 +13,7 @@
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "lun/check/count.h"
+#include "lun/check/repair.h"
 #include "lun/check/scrub.h"
 #include "lun/jobs/jobs.h"
 #include "lun/map/change.h"
@@ -255,8 +256,9 @@ static int pool_replay_pin_record(void *opaque, const struct journal_record *rec
     return r;
 }
 
-/* Loads until it is prepared; there is nobody else. */
-static int pool_replay_actions(struct pool *pool, const struct journal_record *record)
+/* Loads until it is prepared; there is nobody else. *is_begun: something may have been changed. */
+static int pool_replay_actions(struct pool *pool, const struct journal_record *record,
+                               bool *is_begun)
 {
     AUTO_CHANGE struct change change;
     change_init(&change, pool);
@@ -267,10 +269,11 @@ static int pool_replay_actions(struct pool *pool, const struct journal_record *r
     {
         r = tree_op_load(change.map.missing.blk ? &change.map : &change.drops);
         if (r < 0)
-            return r;
+            return r; /* not begun */
     }
     /* Room for nodes is not asked for: the record names them, and they are pinned. On a full pool
      * nothing more might be left. */
+    *is_begun = r == 0;
     if (r == 0)
         r = record_apply(&change, record->actions, record->len);
     if (r == 0 && (change.placements.failed || change.placements.next != record->node_count))
@@ -281,9 +284,15 @@ static int pool_replay_actions(struct pool *pool, const struct journal_record *r
 static int pool_replay_record(void *opaque, const struct journal_record *record)
 {
     struct pool *pool = opaque;
+    bool is_begun = false;
+    if (repair_has_cut(pool->options.repair, record->seq))
+        return 0;
     if (record->is_after_switch)
         cache_seal(pool->cache);
-    int r = pool_replay_actions(pool, record);
+    int r = pool_replay_actions(pool, record, &is_begun);
+    if ((r == -EBADMSG || r == -EIO) && !is_begun &&
+        repair_may_cut_journal(pool->options.repair, record->seq))
+        return 0;
     if (r < 0)
         log_error("record %" PRIu64
                   " of the journal (first action %u, %zu bytes) cannot be applied: %s",
@@ -302,23 +311,35 @@ static int pool_load(struct pool *pool, struct reason *why)
     if (r == 0)
     {
         tree_from_disk(&pool->pages_tree, DISK_TREE_PAGES, &super->pages);
-        r = catalog_load(pool);
+        r = pool->options.repair ? repair_find_pages(pool) : 0;
     }
+    if (r == 0)
+        r = catalog_load(pool);
     if (r < 0)
         return reason_set(why, r,
                           "pool '%s' cannot be opened: its metadata is damaged (%s); the log "
-                          "names the block, 'lunette pool dump block NUMBER --pool %s' shows it",
-                          pool->path, strerror(-r), pool->path);
+                          "names the block%s%s%s",
+                          pool->path, strerror(-r),
+                          pool->options.repair ? ", and it cannot be made anew"
+                                               : "; 'lunette pool repair ",
+                          pool->options.repair ? "" : pool->path,
+                          pool->options.repair ? "" : " --dry-run' tells what can be mended");
     count_own_nodes(pool);
     ledger_load(pool);
-    r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
+    if (pool->options.repair)
+        r = repair_rebuild(pool);
+    if (r == 0)
+        r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
     if (r == 0)
         r = journal_replay(pool->journal, super, pool_replay_record, pool);
     if (r == 0)
         r = verify_lines(pool);
     if (r < 0)
-        return reason_set(why, r, "pool '%s' cannot be recovered from its journal: %s", pool->path,
-                          strerror(-r));
+        return reason_set(why, r, "pool '%s' cannot be recovered from its journal: %s%s",
+                          pool->path, strerror(-r),
+                          r == -EBADMSG ? "; 'lunette pool repair --discard-journal' gives up what "
+                                          "is in it from there on"
+                                        : "");
     return 0;
 }
 
@@ -417,6 +438,8 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     pool_take_super(pool);
     if (pool->options.super_only)
         return 0;
+    if (pool->options.repair)
+        repair_begin(pool);
     if (!pool->is_read_only)
         r = pool_claim(pool);
     if (r == 0)
@@ -436,6 +459,8 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
         return r;
     space_prepare_area(pool->space);
     pool_modernize(pool);
+    if (pool->options.repair)
+        repair_mark(pool);
     r = checkpoint_run(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));

@@ -43,6 +43,7 @@ struct group
     uint32_t blks;
     uint32_t free;  /* not busy; of an unread group: not allocated */
     bool is_dirty;  /* differs from disk */
+    bool is_lost;   /* a repair: its table is damaged, so nobody knows where its bitmap is */
     uint64_t *busy; /* NULL: not read yet */
     uint64_t *allocated;
     struct late_free *late;
@@ -218,6 +219,8 @@ MUST_CHECK int space_read_slot(struct space *space, const struct slot *slot, uin
                                enum disk_group_head head, enum disk_magic magic, void *buf);
 /* space_load.c: brings the bitmap of a group into memory, if it is not there. Without the lock. */
 MUST_CHECK int space_load_group(struct space *space, uint64_t g);
+/* space_load.c: sums that follow from the groups. */
+void space_recount(struct space *space);
 /* space_load.c: a tree frees what the bitmap has free; the pool changes nothing any more. */
 void space_contradiction(struct space *space, uint64_t blk);
 /* space_load.c: with the lock: [bit, bit + len) is not allocated any more, and still busy. */

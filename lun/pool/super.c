@@ -81,7 +81,7 @@ uint64_t super_copy_blk(const struct pool *pool, unsigned copy)
     return (uint64_t)(copy / 2) * pool->group_blks + DISK_HEAD_SUPER + copy % 2;
 }
 
-int super_check_copy(struct pool *pool, unsigned copy)
+int super_check_copy(struct pool *pool, unsigned copy, bool is_exact)
 {
     AUTO_FREE struct disk_super *super = aligned_alloc(BLK_BYTES, BLK_BYTES);
     if (!super)
@@ -90,12 +90,11 @@ int super_check_copy(struct pool *pool, unsigned copy)
     int r = device_read(pool->device, super, BLK_BYTES, blk * BLK_BYTES);
     if (r < 0)
         return r;
-    /* The last checkpoint wrote two of them, the one before it the others. Where nothing is
-     * written a crash may have left older ones. */
+    /* The last checkpoint wrote two of them, the one before it the others. */
     uint64_t last = le64_get(pool->super.header.cp_id), cp_id = le64_get(super->header.cp_id);
     uint64_t wanted = (last & 1) == copy % 2 ? last : last - 1;
     bool is_it = super_is_valid(super, blk) && le64_get(super->header.pool_id) == pool->pool_id &&
-                 (pool->is_read_only ? cp_id <= last : cp_id == wanted);
+                 (is_exact ? cp_id == wanted : cp_id <= last);
     return is_it ? 0 : -EBADMSG;
 }
 

@@ -101,6 +101,13 @@ static const struct command_option pool_scrub_options[] = {
     {0},
 };
 
+static const struct command_option pool_repair_options[] = {
+    {"discard-journal", 0, NULL,
+     "give up what the journal says from where it cannot be followed: the last changes", false},
+    {"take-over", 0, NULL, "open the pool although another host, known to be dead, held it", false},
+    {0},
+};
+
 static const struct command_option lun_create_options[] = {
     {"size", 0, "SIZE", "size of the LUN; may stand as the second argument too", false},
     {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
@@ -433,6 +440,17 @@ const struct command command_table[] = {
      "lunette pool scrub --rate 200M --background\n"
      "lunette pool scrub --last --json\n",
      COMMAND_OFFLINE, 0, 0, pool_scrub_options, ctl_pool_scrub},
+    {"pool repair", "PATH", "mend the metadata of a pool that nobody has open",
+     "repair the pool in {0}",
+     "Shows first what it would do, as --dry-run does. Makes anew what follows from the catalog "
+     "and "
+     "the maps: bitmaps and tables of free space, counters, copies of the superblock, the index of "
+     "the catalog. It writes only where nothing is, and can be run again if it is interrupted. A "
+     "map, a drop list or a page of the catalog that is lost it cannot make anew; it says so, the "
+     "status is 1, and LUNs that are whole go on as they are. Stop the server first.",
+     "lunette pool repair /srv/pool.lunette --dry-run\n"
+     "lunette pool repair /srv/pool.lunette --yes\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, pool_repair_options, ctl_pool_repair},
     {"pool grow", "[SIZE]", "use more of the file or device", "grow the pool",
      "SIZE is the new size, or what is added as +SIZE; without it all of a block device is used. A "
      "pool never shrinks. LUNs stay in use meanwhile.",

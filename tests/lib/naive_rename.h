@@ -103,6 +103,7 @@
 #define pool_list_lines naive_pool_list_lines
 #define pool_open naive_pool_open
 #define pool_open_device naive_pool_open_device
+#define pool_repair naive_pool_repair
 #define pool_run_job_step naive_pool_run_job_step
 #define pool_scrub_cancel naive_pool_scrub_cancel
 #define pool_scrub_get naive_pool_scrub_get

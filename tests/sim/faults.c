@@ -346,6 +346,68 @@ static void faults_run_damage(struct replay *replay)
     sim_end(&sim);
 }
 
+/* ---- repair */
+
+static int faults_repair(struct sim *sim, struct repair_result *result)
+{
+    struct repair_options options = {0};
+    reason_clear(&sim->why);
+    return pool_repair_device(&sim->env.env, simdev_open(sim->disk), &options, faults_report_cb,
+                              sim->replay, result, &sim->why);
+}
+
+/* Up to three attempts lose their power; the last one does not. */
+static int faults_repair_cutting(struct sim *sim, struct repair_result *result)
+{
+    for (uint64_t cuts = rng_below(sim->rng, 4); cuts > 0; cuts--)
+    {
+        struct simdev_crash_policy policy = simdev_random_policy(sim->rng);
+        simdev_cut_power_at(sim->disk, rng_between(sim->rng, 1, 40));
+        int r = faults_repair(sim, result);
+        replay_trace(sim->replay, "a repair with a power cut gives %d", r);
+        replay_count(sim->replay, "repair: %s", simdev_is_off(sim->disk) ? "cut off" : "too short");
+        simdev_cut_power_at(sim->disk, 0);
+        simdev_restart(sim->disk, sim->rng, &policy);
+    }
+    return faults_repair(sim, result);
+}
+
+static void faults_run_repair(struct replay *replay)
+{
+    struct sim sim;
+    struct rng rng = rng_of(replay->seed);
+    sim_begin(&sim, replay);
+    sim.rng = &rng;
+    sim_prepare(&sim);
+    for (uint64_t step = 0; step < replay->steps; step++)
+    {
+        if (replay_step(replay, step, &rng))
+            ignore_error(sim_random_op(&sim), "what fails here is a failure of its own");
+    }
+    ignore_error(pool_close(sim.pool), "the power may be off");
+    sim.pool = NULL;
+    uint64_t blk = 0;
+    const char *what = "nothing";
+    if (faults_pick_metadata(&sim, &blk, &what))
+        faults_damage_block(&sim, blk);
+    sim.faults_armed = true;
+    struct repair_result result;
+    int r = faults_repair_cutting(&sim, &result);
+    replay_trace(replay, "%s in block %" PRIu64 " was damaged: the repair gives %d, %s", what, blk,
+                 r, sim.why.text);
+    replay_count(replay, "repair: %s: %s", what,
+                 r < 0             ? "refused"
+                 : result.left > 0 ? "something is left"
+                                   : "clean");
+    if (r < 0 && (r != -EBADMSG || sim.why.text[0] == '\0'))
+        replay_fail(replay, "a repair gives %d, '%s'", r, sim.why.text);
+    bool by_scrub, is_wrong = faults_examine(&sim, what, blk, &by_scrub);
+    if (r == 0 && is_wrong != (result.left > 0))
+        replay_fail(replay, "after a repair that left %" PRIu64 " findings the pool is %s",
+                    result.left, is_wrong ? "wrong" : "right");
+    sim_end(&sim);
+}
+
 /* A bit of each metadata block in turn. */
 static void faults_run_damage_each(struct replay *replay)
 {
@@ -401,6 +463,8 @@ static void faults_run(struct replay *replay)
         faults_run_damage(replay);
     else if (strcmp(replay->mode, "damage-each") == 0)
         faults_run_damage_each(replay);
+    else if (strcmp(replay->mode, "repair") == 0)
+        faults_run_repair(replay);
     else if (strcmp(replay->mode, "no-room") == 0)
         faults_run_no_room(replay);
     else
@@ -416,16 +480,17 @@ static bool faults_summary(const struct replay_stats *stats)
 
 int main(int argc, char **argv)
 {
-    static const char *modes[ARRAY_SIZE(faults_modes) + 4];
+    static const char *modes[ARRAY_SIZE(faults_modes) + 5];
     for (unsigned i = 0; i < ARRAY_SIZE(faults_modes); i++)
         modes[i] = faults_modes[i].mode;
     modes[ARRAY_SIZE(faults_modes)] = "damage";
     modes[ARRAY_SIZE(faults_modes) + 1] = "no-room";
     modes[ARRAY_SIZE(faults_modes) + 2] = "damage-each";
+    modes[ARRAY_SIZE(faults_modes) + 3] = "repair";
     static const struct replay_program program = {
         .name = "test_faults",
         .modes = modes,
-        .runs = 33,
+        .runs = 36,
         .steps = 40,
         .seeds_path = FAULTS_SEEDS,
         .run = faults_run,

@@ -145,6 +145,54 @@ damage "$pool" 0
 run pool scrub --pool "$pool"
 says "copy 0 of the superblock"
 
+# ---- a repair ----
+pool=$work/repair
+cp --sparse=always "$work/sound" "$pool"
+ok pool repair "$pool"
+says "nothing to repair"
+cmp "$work/sound" "$pool" || fail "a repair of a sound pool has changed it"
+# The index of the catalog, the tables and a bitmap: it does not open, and then it does.
+ok pool dump superblock --pool "$pool"
+index=$(sed -n 's/^pages .*, tree at block \([0-9]*\) .*/\1/p' <<<"$out")
+[[ -n $index ]] || fail "no index in: $out"
+damage "$pool" "$index"
+for block in 1 2 3 4 5 6 7; do damage "$pool" "$block"; done
+run pool check --pool "$pool"
+same "$status" 1
+run serve --pool "$pool" --plugin "$plugin"
+[[ $status == 1 && $err == *"lunette pool repair"* ]] || fail "serve: $status $err"
+damage "$pool" 1 # that attempt has written it anew
+cp --sparse=always "$pool" "$work/damaged"
+run pool repair "$pool" --dry-run
+same "$status" 0
+says "to mend: the index of the catalog is damaged"
+says "to mend: the table of allocation groups 0 to "
+says "to mend: copy 1 of the superblock"
+cmp "$work/damaged" "$pool" || fail "a dry run has changed the pool"
+run pool repair "$pool" --yes --json
+same "$status" 0
+same "$("$probe" json left <<<"$out")" 0
+same "$("$probe" json mended <<<"$out")" 3
+ok pool check --pool "$pool"
+says "0 errors"
+server_start
+refused 1 "is in use by process" pool repair "$pool"
+for lun in good bad@before; do
+    [[ $(reads "$lun" 5) == *"read 1048576/1048576"* ]] || fail "$lun"
+done
+ok pool scrub
+says " 0 damaged"
+ok lun create more 8M
+ok server stop
+wait "$server"
+server=
+ok pool check --pool "$pool"
+# A map cannot be made anew.
+cp --sparse=always "$work/map" "$pool"
+run pool repair "$pool" --yes
+same "$status" 1
+says "LEFT: a tree of a deleted LUN cannot be read"
+
 # ---- no pool at all ----
 pool=$work/cut
 head -c 30000000 "$work/sound" >"$pool"
