@@ -773,6 +773,46 @@ MUST_CHECK int pool_repair_device(struct env *env, struct device *device,
                                   void *opaque, struct repair_result *result, struct reason *why);
 
 /*
+ * A salvage reads what there is of LUNs and snapshots in a pool that nobody has open, however it is
+ * damaged. It writes nothing there.
+ */
+struct salvage;
+
+enum salvage_way
+{
+    SALVAGE_WHOLE,    /* the pool opens */
+    SALVAGE_REPAIRED, /* it would after a repair, in which changes of the last seconds may be lost
+                       */
+    SALVAGE_RAW,      /* of the catalog as the last checkpoint left it, what can be read */
+};
+
+struct salvage_item
+{
+    char name[4 * LUN_NAME_MAX]; /* "volume-ID", "lun-ID", "line-ID" where a name is lost */
+    uint64_t size_bytes;         /* 0: not known, of an unnamed one */
+    uint64_t mapped_bytes;
+    bool is_there;   /* else its map is lost as a whole */
+    bool is_unnamed; /* "line-ID": a LUN or snapshot whose name is lost, or that was deleted */
+    bool is_old;     /* found on a page that may be out of date: parts may be others' data */
+};
+
+MUST_CHECK int salvage_open(struct env *env, const char *path, struct salvage **salvage,
+                            struct reason *why);
+/* Closes @device, at once or with the salvage. */
+MUST_CHECK int salvage_open_device(struct env *env, struct device *device, struct salvage **salvage,
+                                   struct reason *why);
+void salvage_close(struct salvage *salvage); /* NULL is accepted */
+enum salvage_way salvage_way(const struct salvage *salvage);
+size_t salvage_count(const struct salvage *salvage);
+const struct salvage_item *salvage_item(const struct salvage *salvage, size_t i); /* by name */
+
+/* A part of a LUN, ascending; @bytes NULL: it is lost. What is not told was never written. Not 0
+ * ends the reading. */
+typedef int salvage_fn(void *opaque, uint64_t offset, uint64_t len, const void *bytes);
+MUST_CHECK int salvage_read(struct salvage *salvage, const char *name, salvage_fn *each,
+                            void *opaque, struct reason *why);
+
+/*
  * A scrub reads every block of metadata from the device, beside all other work: whether it can be
  * read and holds what was written there. Data has no checksums and is not read. What is damaged is
  * an event each, "scrub.damaged"; what memory or another copy still knows is written anew.

@@ -38,6 +38,7 @@ struct repair
     uint64_t max_cp_id; /* of what was durable before this repair */
     const struct reach *reach;
     struct repair_options options;
+    struct repair_result own_result; /* of repair_create() */
     uint64_t cut_seq; /* this record of the journal and all behind it are given up; 0: none */
 };
 
@@ -50,6 +51,25 @@ void repair_say(struct repair *repair, bool is_mended, const char *format, ...)
     va_end(args);
     *(is_mended ? &repair->result->mended : &repair->result->left) += 1;
     repair->report(repair->opaque, !is_mended, text);
+}
+
+struct repair *repair_create(check_report_fn *report, void *opaque)
+{
+    struct repair *repair = calloc(1, sizeof(*repair));
+    if (!repair)
+        return NULL;
+    repair->report = report;
+    repair->opaque = opaque;
+    repair->result = &repair->own_result;
+    repair->options = (struct repair_options){.dry_run = true, .discard_journal = true};
+    return repair;
+}
+
+void repair_destroy(struct repair *repair)
+{
+    if (repair)
+        free(repair->places);
+    free(repair);
 }
 
 static void repair_report_cb(void *opaque, bool is_error, const char *text)

@@ -12,9 +12,12 @@
 #include <stdint.h>
 
 #include "lun/base/err.h"
+#include "lun/lun.h"
 
-struct pool;
-struct repair;
+/* For an opening that is only to look: as a repair's, and the journal is followed as far as it
+ * goes. NULL: no memory. */
+struct repair *repair_create(check_report_fn *report, void *opaque);
+void repair_destroy(struct repair *repair); /* NULL is accepted */
 
 /* A finding: what is damaged, and that it is mended, or (@is_mended false) not. */
 void repair_say(struct repair *repair, bool is_mended, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -320,10 +320,12 @@ static int pool_load(struct pool *pool, struct reason *why)
                           "pool '%s' cannot be opened: its metadata is damaged (%s); the log "
                           "names the block%s%s%s",
                           pool->path, strerror(-r),
-                          pool->options.repair ? ", and it cannot be made anew"
-                                               : "; 'lunette pool repair ",
-                          pool->options.repair ? "" : pool->path,
-                          pool->options.repair ? "" : " --dry-run' tells what can be mended");
+                          pool->options.repair
+                              ? ", and it cannot be made anew; 'lunette lun salvage --list --pool "
+                              : "; 'lunette pool repair ",
+                          pool->path,
+                          pool->options.repair ? "' shows what can be read"
+                                               : " --dry-run' tells what can be mended");
     count_own_nodes(pool);
     ledger_load(pool);
     if (pool->options.repair)

@@ -66,8 +66,8 @@ static enum ctl_exit repair_conclude(const struct invocation *in, const json_t *
     fflush(stdout);
     if (ctl_get(result, "left") == 0)
         return CTL_DONE;
-    fprintf(stderr,
-            "lunette: what is left cannot be made anew; LUNs that are not named are whole\n");
+    fprintf(stderr, "lunette: what is left cannot be made anew; LUNs that are not named are whole\n"
+                    "  try: lunette lun salvage, for what can be read of the others\n");
     return CTL_REFUSED;
 }
 

@@ -108,6 +108,14 @@ static const struct command_option pool_repair_options[] = {
     {0},
 };
 
+static const struct command_option lun_salvage_options[] = {
+    {"list", 0, NULL, "show what can be found", false},
+    {"to", 0, "FILE", "where to write it, a new file", false},
+    {"map", 0, "FILE", "list what is lost, as a mapfile of ddrescue", false},
+    {"overwrite", 0, NULL, "replace files that are there", false},
+    {0},
+};
+
 static const struct command_option lun_create_options[] = {
     {"size", 0, "SIZE", "size of the LUN; may stand as the second argument too", false},
     {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
@@ -551,6 +559,17 @@ const struct command command_table[] = {
      "lunette lun export vm1 vm1.qcow2 --overwrite --dry-run\n"
      "lunette lun export vm1@monday nbd://backup.example.com/vm1\n",
      COMMAND_DRY_RUN, 2, 2, lun_export_options, ctl_lun_export},
+    {"lun salvage", "[NAME]", "read what is left of a LUN in a damaged pool", "salvage {0}",
+     "Opens a pool that no server has, for reading only, however damaged it is, and copies what "
+     "can "
+     "be read of a LUN or snapshot to a file. What is lost stays a hole there; --map writes the "
+     "lost parts as ddrescue does. The status is 1 if anything was lost. --list shows what there "
+     "is: "
+     "where a name is lost with a page of the catalog it is volume-ID, lun-ID or line-ID. What it "
+     "says of an old page: that may be out of date, and parts of it may be other LUNs' data.",
+     "lunette lun salvage --list --pool /srv/pool.lunette\n"
+     "lunette lun salvage vm1 --pool /srv/pool.lunette --to vm1.raw --map vm1.map\n",
+     COMMAND_LISTS | COMMAND_OFFLINE, 0, 1, lun_salvage_options, ctl_lun_salvage},
     {"lun attach", "NAME", "print the commands that attach a LUN to a host", "attach {0}",
      "For qemu, nbd-client, nbdcopy and libvirt, with the address of the running server. With an "
      "iSCSI portal also, for each igroup it is mapped to: open-iscsi, multipath, qemu, libvirt, "

@@ -13,11 +13,12 @@
 
 enum
 {
-    USE_LUNS = 12,        /* at most so many are looked at, */
-    USE_DIFFERENCES = 3,  /* so many pairs of them, */
-    USE_LINES = 16,       /* so many lines, */
-    USE_EXTENTS = 16,     /* so many extents at a time, */
-    USE_EXTENT_CALLS = 2, /* so many times, */
+    USE_SALVAGED_BYTES = 16 << 20, /* of each */
+    USE_LUNS = 12,                 /* at most so many are looked at, */
+    USE_DIFFERENCES = 3,           /* so many pairs of them, */
+    USE_LINES = 16,                /* so many lines, */
+    USE_EXTENTS = 16,              /* so many extents at a time, */
+    USE_EXTENT_CALLS = 2,          /* so many times, */
     USE_READ_BYTES = 48 << 10,
     USE_JOB_STEPS = 600, /* and so much background work done */
 };
@@ -275,12 +276,44 @@ static void repair(const struct simdev *disk, struct rng_env *env)
     simdev_destroy(copy);
 }
 
+struct salvage_use
+{
+    uint64_t end, told;
+};
+
+static int use_part(void *opaque, uint64_t offset, uint64_t len, const void *part)
+{
+    struct salvage_use *use = opaque;
+    INVARIANT(offset >= use->end && len > 0);
+    use->end = offset + len;
+    use->told += part ? len : 0;
+    return use->told > USE_SALVAGED_BYTES ? 1 : 0;
+}
+
+static void salvage(struct simdev *disk, struct rng_env *env)
+{
+    struct salvage *salvage;
+    struct reason why;
+    int r = salvage_open_device(&env->env, simdev_open(disk), &salvage, &why);
+    may_fail(r);
+    if (r < 0)
+        return;
+    for (size_t i = 0; i < salvage_count(salvage) && i < USE_LUNS; i++)
+    {
+        struct salvage_use use = {0};
+        r = salvage_read(salvage, salvage_item(salvage, i)->name, use_part, &use, &why);
+        may_fail(r > 0 ? 0 : r);
+    }
+    salvage_close(salvage);
+}
+
 void pool_image_use(struct simdev *disk, bool is_changed)
 {
     struct rng_env env;
     rng_env_init(&env, 2);
     if (is_changed)
         repair(disk, &env);
+    salvage(disk, &env);
     struct pool *pool = use_open(disk, &env, true);
     if (pool)
     {

@@ -115,6 +115,12 @@
 #define qtree_delete naive_qtree_delete
 #define qtree_list naive_qtree_list
 #define qtree_rename naive_qtree_rename
+#define salvage_close naive_salvage_close
+#define salvage_count naive_salvage_count
+#define salvage_item naive_salvage_item
+#define salvage_open naive_salvage_open
+#define salvage_read naive_salvage_read
+#define salvage_way naive_salvage_way
 #define snapshot_create naive_snapshot_create
 #define snapshot_delete naive_snapshot_delete
 #define snapshot_rename naive_snapshot_rename

@@ -309,3 +309,41 @@ int pool_repair(struct env *env, const char *path, const struct repair_options *
     *result = (struct repair_result){0};
     return 0;
 }
+
+/* ---- salvage: nor to salvage ---- */
+
+int salvage_open(struct env *env, const char *path, struct salvage **salvage, struct reason *why)
+{
+    (void)env, (void)salvage;
+    return reason_set(why, -EBADMSG, "'%s' has nothing on a disk", path);
+}
+
+void salvage_close(struct salvage *salvage)
+{
+    (void)salvage;
+}
+
+enum salvage_way salvage_way(const struct salvage *salvage)
+{
+    (void)salvage;
+    return SALVAGE_RAW;
+}
+
+size_t salvage_count(const struct salvage *salvage)
+{
+    (void)salvage;
+    return 0;
+}
+
+const struct salvage_item *salvage_item(const struct salvage *salvage, size_t i)
+{
+    (void)salvage, (void)i;
+    return NULL;
+}
+
+int salvage_read(struct salvage *salvage, const char *name, salvage_fn *each, void *opaque,
+                 struct reason *why)
+{
+    (void)salvage, (void)each, (void)opaque;
+    return reason_set(why, -ENOENT, "'%s' was not found", name);
+}

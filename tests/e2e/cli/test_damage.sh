@@ -193,6 +193,56 @@ run pool repair "$pool" --yes
 same "$status" 1
 says "LEFT: a tree of a deleted LUN cannot be read"
 
+# ---- a salvage ----
+pool=$work/salvage
+cp --sparse=always "$work/sound" "$pool"
+json count 3 lun salvage --list --pool "$pool"
+ok lun salvage good --pool "$pool" --to "$work/whole"
+says "Copied 1.00MiB of good to $work/whole; 0B are lost, in 0 places."
+same "$(stat -c %s "$work/whole")" 67108864
+head -c 1M /dev/zero | tr '\0' '\5' >"$work/five"
+cmp -n 1048576 "$work/five" "$work/whole" || fail "a salvaged LUN differs"
+refused 1 "cannot be made: File exists" lun salvage good --pool "$pool" --to "$work/whole"
+refused 1 "'bod' was not found" lun salvage bod --pool "$pool" --to "$work/bod"
+refused 2 "use lun export" lun salvage good --to "$work/good"
+refused 2 "give --list, or a NAME" lun salvage good --pool "$pool"
+# A map is lost: all of one LUN, nothing of the others.
+damage "$pool" "$map"
+run lun salvage bad --pool "$pool" --to "$work/bad" --map "$work/bad.map"
+same "$status" 1
+says "Copied 0B of bad"
+same "$(sed -n 's/^0x00000000  0x04000000  -$/all/p' "$work/bad.map")" all
+run lun salvage bad@before --pool "$pool" --to "$work/before"
+same "$status" 0
+cmp -n 1048576 "$work/five" "$work/before" || fail "a salvaged snapshot differs"
+# A page of the catalog: the pool is refused as a whole, and yet what other pages have is there.
+pool=$work/pages
+cp --sparse=always "$work/sound" "$pool"
+server_start
+for i in 1 2 3 4 5 6 7 8; do ok lun create "extra$i" 8M; done
+ok server stop
+wait "$server"
+server=
+ok pool dump objects --pool "$pool"
+damage "$pool" "$(sed -n 's/^page 1 at block \([0-9]*\).*/\1/p' <<<"$out")"
+run pool repair "$pool" --yes
+same "$status" 1
+[[ $err == *"cannot be made anew"* ]] || fail "repair: $err"
+run lun salvage --list --pool "$pool"
+same "$status" 0
+says "bad@before"
+run lun salvage good --pool "$pool" --to "$work/whole" --overwrite --json
+same "$status" 0
+same "$("$probe" json pool <<<"$out")" raw
+[[ $err == *"as the last checkpoint left it"* ]] || fail "salvage: $err"
+cmp -n 1048576 "$work/five" "$work/whole" || fail "a salvaged LUN differs"
+pool=$work/sound
+server_start
+refused 1 "is in use by process" lun salvage good --pool "$pool" --to "$work/served"
+ok server stop
+wait "$server"
+server=
+
 # ---- no pool at all ----
 pool=$work/cut
 head -c 30000000 "$work/sound" >"$pool"
