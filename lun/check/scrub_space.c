@@ -126,7 +126,8 @@ static int scrub_table(struct scrub *scrub, unsigned level, uint64_t group, cons
 {
     struct space *space = scrub->pool->space;
     enum disk_group_head head = level == 1 ? DISK_HEAD_TABLE1 : DISK_HEAD_TABLE2;
-    uint64_t groups = level == 1 ? DISK_TABLE_FANOUT : DISK_TABLE_FANOUT * DISK_TABLE_FANOUT;
+    uint64_t groups =
+        level == 1 ? DISK_TABLE_FANOUT : (uint64_t)DISK_TABLE_FANOUT * DISK_TABLE_FANOUT;
     int damage;
     int r = scrub_slots(scrub, slot, group, head, DISK_MAGIC_TABLE, &damage);
     if (r < 0 || damage == 0)
@@ -163,7 +164,7 @@ static int scrub_group_locked(struct scrub *scrub, uint64_t g)
 {
     struct space *space = scrub->pool->space;
     int r = 0;
-    if (g % (DISK_TABLE_FANOUT * DISK_TABLE_FANOUT) == 0)
+    if (g % ((uint64_t)DISK_TABLE_FANOUT * DISK_TABLE_FANOUT) == 0)
         r = scrub_table(scrub, 2, g, &space->tables2[g / DISK_TABLE_FANOUT / DISK_TABLE_FANOUT]);
     if (r == 0 && g % DISK_TABLE_FANOUT == 0)
         r = scrub_table(scrub, 1, g, &space->tables1[g / DISK_TABLE_FANOUT]);

@@ -439,10 +439,7 @@ static bool scrub_tree_now(const struct scrub *scrub, const struct line *line, s
 static int scrub_step_tree(struct scrub *scrub)
 {
     struct pool *pool = scrub->pool;
-    struct scrub_found found;
-    found.count = 0;
-    found.missing.ref.blk = 0;
-    found.is_map = scrub->walk.line_id != 0 && !scrub->walk.in_drops;
+    struct scrub_found found = {.is_map = scrub->walk.line_id != 0 && !scrub->walk.in_drops};
     rwlock_take_exclusive(&pool->cp_gate);
     const struct line *line =
         scrub->walk.line_id ? catalog_find_line(pool, scrub->walk.line_id) : NULL;

@@ -56,9 +56,9 @@ static int rebuild_group(struct space *space, const struct reach *reach, uint64_
                          struct space_rebuilt *result)
 {
     size_t words = words_for(space->group_blks);
-    AUTO_FREE uint64_t *old = malloc(words * 8);
-    AUTO_FREE uint64_t *bits = malloc(words * 8);
-    AUTO_FREE uint64_t *busy = malloc(words * 8);
+    AUTO_FREE uint64_t *old = calloc(words + 1, 8);
+    AUTO_FREE uint64_t *bits = calloc(words + 1, 8);
+    AUTO_FREE uint64_t *busy = calloc(words + 1, 8);
     if (!old || !bits || !busy)
         return -ENOMEM;
     rebuild_bits(space, reach, g, bits);

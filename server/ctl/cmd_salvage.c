@@ -78,7 +78,7 @@ static int copying_lose(struct copying *copying, uint64_t offset, uint64_t len)
         last->to += len;
         return 0;
     }
-    if (copying->lost_count == copying->lost_capacity)
+    if (!copying->lost || copying->lost_count == copying->lost_capacity)
     {
         size_t capacity = copying->lost_capacity ? 2 * copying->lost_capacity : 64;
         struct lost_range *lost = realloc(copying->lost, capacity * sizeof(*lost));

@@ -286,7 +286,7 @@ static uint64_t faults_scrub(struct sim *sim)
 static bool faults_examine(struct sim *sim, const char *what, uint64_t blk, bool *by_scrub)
 {
     struct check_result result = {0};
-    bool no_matter;
+    bool no_matter = false;
     bool *found = by_scrub ? by_scrub : &no_matter;
     *found = by_scrub != NULL;
     int r = sim_open(sim, sim->disk, &sim->pool);
