@@ -103,6 +103,7 @@ static int space_write_slot(struct space *space, struct slot *slot, uint64_t gro
     int r = device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES);
     if (r < 0)
         return r;
+    AUTO_LOCK(&space->lock); /* space_load_group() copies groups, whatever it needs of them */
     *slot = (struct slot){.cp_id = space->image_cp_id,
                           .crc = le32_get(((struct disk_header *)block)->crc32c),
                           .slot = (uint8_t)other};
@@ -171,6 +172,7 @@ int space_write(struct space *space, struct disk_super *super)
                                  DISK_MAGIC_BITMAP, image->disk);
         if (r < 0)
             return r;
+        AUTO_LOCK(&space->lock);
         group->slot_free = image->free;
     }
     int r = space_write_tables(space);

@@ -188,6 +188,20 @@ static void test_bitmaps(void)
     }
 }
 
+/* A table that is damaged while the pool is open does not fail the next checkpoint. */
+static void test_checkpoint_without_table(void)
+{
+    start();
+    for (unsigned head = DISK_HEAD_TABLE1; head < DISK_GROUP_HEAD_BLKS; head++)
+        flip(head);
+    CU_ASSERT_EQUAL(host_write(&host, "other", 30, 4, 8, 0), 0);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    host_reopen(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "other", 30, 4, 8));
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
 /* A bitmap that is not in memory cannot be mended. */
 static void test_unread_bitmap(void)
 {
@@ -423,6 +437,7 @@ static CU_TestInfo scrub_tests[] = {
     {"copies of the superblock", test_supers},
     {"the same without writing", test_supers_read_only},
     {"bitmaps and tables", test_bitmaps},
+    {"a checkpoint over a damaged table", test_checkpoint_without_table},
     {"a bitmap that is not in memory", test_unread_bitmap},
     {"the journal", test_journal},
     {"nodes of maps", test_maps},
