@@ -33,6 +33,7 @@
 #include "lun/limits.h"
 
 struct pool;
+struct repair;
 struct lun;    /* an open LUN, snapshot or difference: a handle */
 struct device; /* pool/device.h: where a pool's bytes live */
 
@@ -58,6 +59,7 @@ struct pool_open_options
     uint64_t cache_bytes;   /* of metadata nodes; 0: 64 MiB */
     uint32_t checkpoint_ms; /* longest age of a change before a checkpoint; 0: 5000 */
     bool no_discard;        /* do not give freed space back to the file system below */
+    struct repair *repair;  /* of pool_repair() itself; else NULL */
 };
 
 /* Formats @path, a file (made if need be, sparse) or a block device. -EEXIST if it holds data. */
@@ -695,7 +697,7 @@ MUST_CHECK int store_list(struct pool *pool, const char *prefix, store_each_fn *
 struct job_info
 {
     uint64_t id;
-    char kind[16]; /* "delete", "merge", "reclaim", "shrink" */
+    char kind[16]; /* "delete", "merge", "reclaim", "shrink", "scrub" */
     char subject[2 * LUN_NAME_MAX + 2];
     char state[16];                 /* "running", "waiting", "failed" */
     char problem[160];              /* of one that failed: why, and what helps */
@@ -756,6 +758,107 @@ typedef void check_report_fn(void *opaque, bool is_error, const char *text);
  */
 MUST_CHECK int pool_check(struct pool *pool, check_report_fn *report, void *opaque,
                           struct check_result *result);
+
+/*
+ * A repair makes anew what follows from the catalog and the trees: free space (bitmaps, tables),
+ * counters, copies of the superblock, the index of the catalog's pages. It writes only where
+ * neither the trees nor any readable bitmap have something, and can be run again when it was cut
+ * off. It does not mend trees or pages of the catalog: what is lost of those is named.
+ */
+struct repair_options
+{
+    bool dry_run;         /* find out what it would do, and write nothing */
+    bool take_over;       /* as in pool_open_options */
+    bool discard_journal; /* what cannot be read of the journal is given up, with all behind it */
+};
+
+struct repair_result
+{
+    uint64_t mended, left; /* findings that were mended, and that were not */
+};
+
+/* Of a pool that nobody has open. Reports what it finds, as an error what stays so. 0 also if
+ * something is left; an error: the pool is as it was, and cannot be repaired. */
+MUST_CHECK int pool_repair(struct env *env, const char *path, const struct repair_options *options,
+                           check_report_fn *report, void *opaque, struct repair_result *result,
+                           struct reason *why);
+/* Closes @device, whatever it returns. */
+MUST_CHECK int pool_repair_device(struct env *env, struct device *device,
+                                  const struct repair_options *options, check_report_fn *report,
+                                  void *opaque, struct repair_result *result, struct reason *why);
+
+/*
+ * A salvage reads what there is of LUNs and snapshots in a pool that nobody has open, however it is
+ * damaged. It writes nothing there.
+ */
+struct salvage;
+
+enum salvage_way
+{
+    SALVAGE_WHOLE,    /* the pool opens */
+    SALVAGE_REPAIRED, /* it would after a repair, in which changes of the last seconds may be lost
+                       */
+    SALVAGE_RAW,      /* of the catalog as the last checkpoint left it, what can be read */
+};
+
+struct salvage_item
+{
+    char name[4 * LUN_NAME_MAX]; /* "volume-ID", "lun-ID", "line-ID" where a name is lost */
+    uint64_t size_bytes;         /* 0: not known, of an unnamed one */
+    uint64_t mapped_bytes;
+    bool is_there;   /* else its map is lost as a whole */
+    bool is_unnamed; /* "line-ID": a LUN or snapshot whose name is lost, or that was deleted */
+    bool is_old;     /* found on a page that may be out of date: parts may be others' data */
+};
+
+MUST_CHECK int salvage_open(struct env *env, const char *path, struct salvage **salvage,
+                            struct reason *why);
+/* Closes @device, at once or with the salvage. */
+MUST_CHECK int salvage_open_device(struct env *env, struct device *device, struct salvage **salvage,
+                                   struct reason *why);
+void salvage_close(struct salvage *salvage); /* NULL is accepted */
+enum salvage_way salvage_way(const struct salvage *salvage);
+size_t salvage_count(const struct salvage *salvage);
+const struct salvage_item *salvage_item(const struct salvage *salvage, size_t i); /* by name */
+
+/* A part of a LUN, ascending; @bytes NULL: it is lost. What is not told was never written. Not 0
+ * ends the reading. */
+typedef int salvage_fn(void *opaque, uint64_t offset, uint64_t len, const void *bytes);
+MUST_CHECK int salvage_read(struct salvage *salvage, const char *name, salvage_fn *each,
+                            void *opaque, struct reason *why);
+
+/*
+ * A scrub reads every block of metadata from the device, beside all other work: whether it can be
+ * read and holds what was written there. Data has no checksums and is not read. What is damaged is
+ * an event each, "scrub.damaged"; what memory or another copy still knows is written anew.
+ * It is a job: job_list() and job_wait() know it. One at a time.
+ */
+struct scrub_options
+{
+    uint64_t rate_bytes; /* read so much a second at most; 0: without a pause */
+};
+
+struct scrub_info
+{
+    uint64_t id; /* of its job; 0: there was none since the pool was opened */
+    bool is_running, is_cancelled;
+    int error; /* why it ended early; or 0 */
+    uint64_t started_ns, ended_ns;
+    uint64_t done_blks, total_blks; /* the latter is an estimate until it has ended */
+    uint64_t damaged_blks;
+    uint64_t repaired_blks; /* of those, written anew */
+};
+
+/* -EBUSY: one runs. Without threads (pool_start()) the caller makes the steps. */
+MUST_CHECK int pool_scrub_start(struct pool *pool, const struct scrub_options *options,
+                                uint64_t *id, struct reason *why);
+/* 1: go on, 0: it is over, or there is none. An error has ended it. */
+MUST_CHECK int pool_scrub_step(struct pool *pool);
+/* Ends soon after. -ENOENT: none runs with this id. */
+MUST_CHECK int pool_scrub_cancel(struct pool *pool, uint64_t id);
+/* Of the one that runs or was last, and what it has found. */
+MUST_CHECK int pool_scrub_get(struct pool *pool, struct scrub_info *info, check_report_fn *report,
+                              void *opaque);
 
 /* Prints structures. @what: "superblock", "groups", "objects", "lines", "map NAME", "drops ID",
  * "journal", "block NUMBER". */

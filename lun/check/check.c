@@ -20,6 +20,7 @@
 #include "lun/base/size_text.h"
 #include "lun/check/count.h"
 #include "lun/check/objects.h"
+#include "lun/check/reach.h"
 #include "lun/check/walk.h"
 #include "lun/map/lineage.h"
 #include "lun/volume/catalog.h"
@@ -37,8 +38,9 @@ struct check
     struct check_result *result;
     uint64_t *expected, *own;
     uint64_t bits;
+    bool fixes; /* a repair: counters are set right */
     /* Of the line at hand: */
-    const struct line *line;
+    struct line *line;
     uint64_t mapped, own_data, own_nodes, dropped_data, dropped_nodes;
     struct tree_key end;
     uint64_t data_blks, node_blks;
@@ -55,6 +57,7 @@ static void check_say(struct check *check, bool is_error, const char *format, ..
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     check->result->errors += is_error;
+    check->result->warnings += check->fixes && !is_error;
     if (check->result->errors > CHECK_ERRORS_TOLD)
         return;
     writer_u8(&check->said, is_error);
@@ -93,6 +96,21 @@ static const char *line_name(const struct line *line)
     if (line->snapshot_count > 0)
         return container_of(line->snapshots.next, struct lun_object, point_link)->name;
     return line->is_dying ? "a deleted LUN" : "a hidden point";
+}
+
+/* A counter of the line that should be @found. */
+static void check_counter(struct check *check, _Atomic uint64_t *counter, uint64_t found,
+                          const char *what)
+{
+    uint64_t told = atomic_load(counter);
+    if (told == found)
+        return;
+    check_say(check, !check->fixes, "%s counts %" PRIu64 " %s, there are %" PRIu64,
+              line_name(check->line), told, what, found);
+    if (!check->fixes)
+        return;
+    atomic_store(counter, found);
+    catalog_mark_dirty(check->pool, &check->line->object);
 }
 
 /* Every block a map, list or tree names passes here. */
@@ -197,7 +215,7 @@ static int check_unwalked(struct check *check, const struct tree *tree)
     return tree_visit_unwalked(check->pool, check->line, tree, &visit);
 }
 
-static int check_map(struct check *check, const struct line *line)
+static int check_map(struct check *check, struct line *line)
 {
     check->mapped = 0;
     check->end = (struct tree_key){0};
@@ -207,10 +225,7 @@ static int check_map(struct check *check, const struct line *line)
     int r = tree_visit(check->pool, &line->map, &visit);
     if (r < 0)
         return r;
-    uint64_t mapped = atomic_load(&line->mapped_blks);
-    if (mapped != check->mapped)
-        check_say(check, true, "%s counts %" PRIu64 " mapped blocks, there are %" PRIu64,
-                  line_name(line), mapped, check->mapped);
+    check_counter(check, &line->mapped_blks, check->mapped, "mapped blocks");
     return 0;
 }
 
@@ -244,7 +259,7 @@ static int check_drop_entry(void *opaque, const union disk_entry *entry, struct 
     return 0;
 }
 
-static int check_drops(struct check *check, const struct line *line)
+static int check_drops(struct check *check, struct line *line)
 {
     check->dropped_data = check->dropped_nodes = 0;
     check->end = (struct tree_key){0};
@@ -256,13 +271,8 @@ static int check_drops(struct check *check, const struct line *line)
     int r = tree_visit(check->pool, &line->drops, &visit);
     if (r < 0)
         return r;
-    if (atomic_load(&line->dropped_data_blks) != check->dropped_data ||
-        atomic_load(&line->dropped_node_blks) != check->dropped_nodes)
-        check_say(check, true,
-                  "%s counts %" PRIu64 " + %" PRIu64 " dropped blocks, there are %" PRIu64
-                  " + %" PRIu64,
-                  line_name(line), atomic_load(&line->dropped_data_blks),
-                  atomic_load(&line->dropped_node_blks), check->dropped_data, check->dropped_nodes);
+    check_counter(check, &line->dropped_data_blks, check->dropped_data, "dropped blocks");
+    check_counter(check, &line->dropped_node_blks, check->dropped_nodes, "dropped nodes");
     return 0;
 }
 
@@ -289,19 +299,14 @@ static void check_line_counts(struct check *check, const struct line *line)
 }
 
 /* A dead map says nothing of what is left of it: those behind it do. */
-static int check_own(struct check *check, const struct line *line, bool is_dead)
+static int check_own(struct check *check, struct line *line, bool is_dead)
 {
     uint64_t data = check->own_data, nodes = check->own_nodes;
     int r = is_dead ? count_own(check->pool, line, &data, &nodes) : 0;
     if (r < 0)
         return r;
-    uint64_t own = atomic_load(&line->own_blks), own_nodes = atomic_load(&line->own_node_blks);
-    if (own != data)
-        check_say(check, true, "%s counts %" PRIu64 " own blocks, there are %" PRIu64,
-                  line_name(line), own, data);
-    if (own_nodes != nodes)
-        check_say(check, true, "%s counts %" PRIu64 " own nodes, there are %" PRIu64,
-                  line_name(line), own_nodes, nodes);
+    check_counter(check, &line->own_blks, data, "own blocks");
+    check_counter(check, &line->own_node_blks, nodes, "own nodes");
     return 0;
 }
 
@@ -469,4 +474,43 @@ int pool_check(struct pool *pool, check_report_fn *report, void *opaque,
     check_tell(&check, report, opaque);
     writer_destroy(&check.said);
     return r;
+}
+
+/* ---- for a repair -------------------------------------------------------------------------- */
+
+int check_reach(struct pool *pool, struct reach *reach, check_report_fn *report, void *opaque)
+{
+    struct check_result result = {0};
+    uint64_t bits = atomic_load(&pool->size_blks);
+    size_t words = (size_t)div_round_up(bits, 64);
+    AUTO_FREE uint64_t *expected = calloc(words, 8);
+    AUTO_FREE uint64_t *own = calloc(words, 8);
+    if (!expected || !own)
+        return -ENOMEM;
+    struct check check = {.pool = pool,
+                          .result = &result,
+                          .expected = expected,
+                          .own = own,
+                          .bits = bits,
+                          .fixes = true};
+    int r = check_lines(&check);
+    check.end = (struct tree_key){0};
+    struct tree_visit pages = {
+        .node = check_private_node, .entry = check_page_entry, .opaque = &check};
+    if (r == 0)
+        r = tree_visit(pool, &pool->pages_tree, &pages);
+    for (uint64_t i = 0; r == 0 && i < pool->page_count; i++)
+    {
+        if (!mark_get(expected, pool->pages[i]->blk)) /* the tree that leads to it is lost */
+            check_block(&check, pool->pages[i]->blk, true, true);
+    }
+    check_tell(&check, report, opaque);
+    writer_destroy(&check.said);
+    if (r < 0)
+        return r;
+    *reach = (struct reach){.bits = take_ptr(&expected),
+                            .data_blks = check.data_blks,
+                            .node_blks = check.node_blks,
+                            .is_whole = result.errors == 0};
+    return 0;
 }

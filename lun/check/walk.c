@@ -52,6 +52,13 @@ static bool unwalked_is_freed(const struct line *line, unsigned phase, unsigned 
     return tree_key_compare(high, line->walk_key) <= 0 && tree_key_compare(high, TREE_KEY_END) != 0;
 }
 
+bool walk_has_freed(const struct line *line, bool in_map, unsigned level, struct tree_key high)
+{
+    uint32_t before = in_map ? 0 : line->map.levels;
+    return line->walk_phase >= before &&
+           unwalked_is_freed(line, line->walk_phase - before, level, high);
+}
+
 static int visit_unwalked(struct pool *pool, const struct line *line, const struct tree *tree,
                           struct node_ref ref, unsigned level, struct tree_key low,
                           struct tree_key high, const struct tree_visit *visit)

@@ -26,4 +26,8 @@ MUST_CHECK int tree_visit(struct pool *pool, const struct tree *tree,
 MUST_CHECK int tree_visit_unwalked(struct pool *pool, const struct line *line,
                                    const struct tree *tree, const struct tree_visit *visit);
 
+/* Whether the begun walk of @line has freed its own node at @level with keys up to @high already,
+ * of its map or of its drop list. */
+bool walk_has_freed(const struct line *line, bool in_map, unsigned level, struct tree_key high);
+
 #endif

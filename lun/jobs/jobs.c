@@ -9,6 +9,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/log.h"
+#include "lun/check/scrub.h"
 #include "lun/map/drops.h"
 #include "lun/map/lineage.h"
 #include "lun/pool/checkpoint.h"
@@ -448,7 +449,7 @@ static const char *jobs_state(const struct line *line)
 int job_list(struct pool *pool, struct job_info **list, size_t *count)
 {
     rwlock_take_shared(&pool->catalog_lock);
-    struct job_info *jobs = calloc(pool->line_count + 1, sizeof(*jobs));
+    struct job_info *jobs = calloc(pool->line_count + 2, sizeof(*jobs));
     size_t n = 0;
     list_for_each (line, &pool->lines, struct line, all_link)
     {
@@ -467,6 +468,7 @@ int job_list(struct pool *pool, struct job_info **list, size_t *count)
     rwlock_release(&pool->catalog_lock);
     if (!jobs)
         return -ENOMEM;
+    n += scrub_describe(pool, &jobs[n]);
     *list = jobs;
     *count = n;
     return 0;
@@ -486,7 +488,7 @@ static int jobs_look(struct pool *pool, uint64_t id)
         is_there |= !jobs_has_failed(line);
     }
     rwlock_release(&pool->catalog_lock);
-    if (is_there)
+    if (is_there || scrub_runs(pool, id))
         return 1;
     return has_failed ? -EBADMSG : 0;
 }
@@ -506,6 +508,11 @@ static int jobs_run_inline(struct pool *pool, uint64_t id)
     int r;
     while ((r = jobs_look(pool, id)) > 0)
     {
+        r = scrub_runs(pool, id) ? pool_scrub_step(pool) : 0;
+        if (r < 0)
+            return r;
+        if (r > 0)
+            continue;
         r = pool_run_job_step(pool);
         if (r <= 0 && r != -EBADMSG)
             return r;
@@ -545,9 +552,9 @@ int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
             return r;
         if (timeout_ms && waited >= timeout_ms)
             return -ETIMEDOUT;
-        bool any_failed = id == 0 && jobs_any_failed(pool);
+        bool any_failed = id == 0 && jobs_any_failed(pool), scrubs = scrub_runs(pool, 0);
         AUTO_LOCK(&pool->job_lock);
-        if (id == 0 && jobs_are_idle_locked(pool))
+        if (id == 0 && !scrubs && jobs_are_idle_locked(pool))
             return any_failed ? -EBADMSG : 0; /* what is left waits for other things than time */
         ignore_error(!condition_wait_ms(&pool->job_idle, &pool->job_lock, POLL_MS), "a pause");
     }

@@ -10,16 +10,11 @@
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "lun/pool/pool_internal.h"
+#include "lun/pool/super.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/lun_internal.h"
 
 /* ---- superblock ---------------------------------------------------------------------------- */
-
-/* Copies 0 and 1 are in group 0, 2 and 3 in group 1. */
-static uint64_t super_copy_blk(const struct pool *pool, unsigned copy)
-{
-    return (uint64_t)(copy / 2) * pool->group_blks + DISK_HEAD_SUPER + copy % 2;
-}
 
 int checkpoint_write_super(struct pool *pool, struct disk_super *super)
 {
@@ -35,6 +30,7 @@ int checkpoint_write_super(struct pool *pool, struct disk_super *super)
         if (r < 0)
             return r;
     }
+    atomic_store(&pool->durable_cp_id, cp_id);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "lun/base/reader.h"
+#include "lun/check/repair.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
@@ -626,6 +627,8 @@ static int replay_check_tail(const struct replay *replay)
         const struct disk_batch *batch = replay_batch(replay, at, &crc);
         if (!batch || le64_get(batch->synced_seq) <= replay->seq)
             continue;
+        if (repair_may_cut_journal(replay->journal->pool->options.repair, replay->seq + 1))
+            return 0;
         log_error("the journal is damaged: records %" PRIu64 " to %" PRIu64
                   " were durable and cannot be read",
                   replay->seq + 1, le64_get(batch->synced_seq));
@@ -744,5 +747,39 @@ int journal_replay(struct journal *journal, const struct disk_super *super, jour
     int r = replay_run(&replay);
     AUTO_LOCK(&journal->lock);
     journal->last_seq = journal->durable_seq = replay.seq;
+    return r;
+}
+
+/* ---- verifying ----------------------------------------------------------------------------- */
+
+int journal_verify(struct journal *journal, uint64_t *blks, uint64_t *bad_blk)
+{
+    AUTO_FREE uint8_t *half = calloc(1, journal->half_bytes);
+    if (!half)
+        return -ENOMEM;
+    struct replay replay = {.journal = journal, .half = half};
+    uint64_t used_bytes;
+    {
+        AUTO_LOCK(&journal->lock);
+        replay.index = journal->current;
+        replay.journal_id = journal->halves[journal->current].journal_id;
+        used_bytes = journal->halves[journal->current].used_bytes;
+    }
+    uint64_t first_blk = journal->first_blk + replay.index * (journal->half_bytes / BLK_BYTES);
+    *blks = div_round_up(used_bytes, BLK_BYTES);
+    *bad_blk = first_blk;
+    int r = used_bytes == 0
+                ? 0
+                : device_read(journal->pool->device, half, used_bytes, first_blk * BLK_BYTES);
+    while (r == 0 && replay.offset < used_bytes)
+    {
+        uint32_t crc;
+        const struct disk_batch *batch = replay_batch(&replay, replay.offset, &crc);
+        *bad_blk = first_blk + replay.offset / BLK_BYTES;
+        if (!batch || le32_get(batch->chain) != replay.chain)
+            return -EBADMSG;
+        replay.chain = crc;
+        replay.offset += batch_bytes(le32_get(batch->payload_bytes));
+    }
     return r;
 }

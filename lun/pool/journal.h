@@ -89,6 +89,13 @@ typedef int journal_replay_fn(void *opaque, const struct journal_record *record)
 MUST_CHECK int journal_replay(struct journal *journal, const struct disk_super *super,
                               journal_replay_fn *each, void *opaque);
 
+/*
+ * Reads the batches of the half in use from the device, up to where they were written at the call.
+ * With cp_lock held. *blks: how much that is. -EBADMSG: from *bad_blk on they are not what was
+ * written; or the device's error.
+ */
+MUST_CHECK int journal_verify(struct journal *journal, uint64_t *blks, uint64_t *bad_blk);
+
 struct journal_stats
 {
     uint64_t used_bytes, half_bytes, commits;

@@ -13,6 +13,8 @@
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "lun/check/count.h"
+#include "lun/check/repair.h"
+#include "lun/check/scrub.h"
 #include "lun/jobs/jobs.h"
 #include "lun/map/change.h"
 #include "lun/pool/checkpoint.h"
@@ -223,6 +225,7 @@ static void pool_free(struct pool *pool)
         catalog_destroy(pool);
     space_destroy(pool->space);
     cache_destroy(pool->cache);
+    scrub_destroy(pool->scrub);
     event_ring_destroy(pool->events);
     struct lock *locks[] = {&pool->management,  &pool->cp_lock,     &pool->dirty_lock,
                             &pool->handle_lock, &pool->job_lock,    &pool->cp_wait_lock,
@@ -260,8 +263,9 @@ static int pool_replay_pin_record(void *opaque, const struct journal_record *rec
     return r;
 }
 
-/* Loads until it is prepared; there is nobody else. */
-static int pool_replay_actions(struct pool *pool, const struct journal_record *record)
+/* Loads until it is prepared; there is nobody else. *is_begun: something may have been changed. */
+static int pool_replay_actions(struct pool *pool, const struct journal_record *record,
+                               bool *is_begun)
 {
     AUTO_CHANGE struct change change;
     change_init(&change, pool);
@@ -272,10 +276,11 @@ static int pool_replay_actions(struct pool *pool, const struct journal_record *r
     {
         r = tree_op_load(change.map.missing.blk ? &change.map : &change.drops);
         if (r < 0)
-            return r;
+            return r; /* not begun */
     }
     /* Room for nodes is not asked for: the record names them, and they are pinned. On a full pool
      * nothing more might be left. */
+    *is_begun = r == 0;
     if (r == 0)
         r = record_apply(&change, record->actions, record->len);
     if (r == 0 && (change.placements.failed || change.placements.next != record->node_count))
@@ -286,9 +291,15 @@ static int pool_replay_actions(struct pool *pool, const struct journal_record *r
 static int pool_replay_record(void *opaque, const struct journal_record *record)
 {
     struct pool *pool = opaque;
+    bool is_begun = false;
+    if (repair_has_cut(pool->options.repair, record->seq))
+        return 0;
     if (record->is_after_switch)
         cache_seal(pool->cache);
-    int r = pool_replay_actions(pool, record);
+    int r = pool_replay_actions(pool, record, &is_begun);
+    if ((r == -EBADMSG || r == -EIO) && !is_begun &&
+        repair_may_cut_journal(pool->options.repair, record->seq))
+        return 0;
     if (r < 0)
         log_error("record %" PRIu64
                   " of the journal (first action %u, %zu bytes) cannot be applied: %s",
@@ -307,23 +318,37 @@ static int pool_load(struct pool *pool, struct reason *why)
     if (r == 0)
     {
         tree_from_disk(&pool->pages_tree, DISK_TREE_PAGES, &super->pages);
-        r = catalog_load(pool);
+        r = pool->options.repair ? repair_find_pages(pool) : 0;
     }
+    if (r == 0)
+        r = catalog_load(pool);
     if (r < 0)
         return reason_set(why, r,
                           "pool '%s' cannot be opened: its metadata is damaged (%s); the log "
-                          "names the block, 'lunette pool dump block NUMBER --pool %s' shows it",
-                          pool->path, strerror(-r), pool->path);
+                          "names the block%s%s%s",
+                          pool->path, strerror(-r),
+                          pool->options.repair
+                              ? ", and it cannot be made anew; 'lunette lun salvage --list --pool "
+                              : "; 'lunette pool repair ",
+                          pool->path,
+                          pool->options.repair ? "' shows what can be read"
+                                               : " --dry-run' tells what can be mended");
     count_own_nodes(pool);
     ledger_load(pool);
-    r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
+    if (pool->options.repair)
+        r = repair_rebuild(pool);
+    if (r == 0)
+        r = journal_replay(pool->journal, super, pool_replay_pin_record, pool);
     if (r == 0)
         r = journal_replay(pool->journal, super, pool_replay_record, pool);
     if (r == 0)
         r = verify_lines(pool);
     if (r < 0)
-        return reason_set(why, r, "pool '%s' cannot be recovered from its journal: %s", pool->path,
-                          strerror(-r));
+        return reason_set(why, r, "pool '%s' cannot be recovered from its journal: %s%s",
+                          pool->path, strerror(-r),
+                          r == -EBADMSG ? "; 'lunette pool repair --discard-journal' gives up what "
+                                          "is in it from there on"
+                                        : "");
     return 0;
 }
 
@@ -341,7 +366,9 @@ static int pool_make_parts(struct pool *pool, const struct pool_open_options *op
     pool->path = strdup(pool->device->path ? pool->device->path : "(device)");
     if (!pool->events || !pool->path)
         return -ENOMEM;
-    int r = hash_init(&pool->objects_by_id, 1024);
+    int r = scrub_create(pool, &pool->scrub);
+    if (r == 0)
+        r = hash_init(&pool->objects_by_id, 1024);
     if (r == 0)
         r = hash_init(&pool->luns_by_name, 1024);
     struct hash *small[] = {&pool->store_by_key, &pool->volumes_by_name, &pool->qtrees_by_name,
@@ -365,6 +392,7 @@ static void pool_take_super(struct pool *pool)
     pool->generation = le32_get(super->generation);
     pool->next_id = le64_get(super->next_id);
     atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
+    atomic_store(&pool->durable_cp_id, le64_get(super->header.cp_id));
 }
 
 /* Makes this opening known on disk: nodes that a crashed one before it wrote have other numbers. */
@@ -419,6 +447,8 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     pool_take_super(pool);
     if (pool->options.super_only)
         return 0;
+    if (pool->options.repair)
+        repair_begin(pool);
     if (!pool->is_read_only)
         r = pool_claim(pool);
     if (r == 0)
@@ -438,6 +468,8 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
         return r;
     space_prepare_area(pool->space);
     pool_modernize(pool);
+    if (pool->options.repair)
+        repair_mark(pool);
     r = checkpoint_run(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));
@@ -524,6 +556,7 @@ int pool_start(struct pool *pool)
 
 static void pool_stop(struct pool *pool)
 {
+    scrub_stop(pool);
     if (!atomic_load(&pool->threads_running))
         return;
     {

@@ -256,6 +256,7 @@ struct store_object
 };
 
 struct event_ring;
+struct scrub;
 
 struct pool
 {
@@ -297,6 +298,7 @@ struct pool
     uint32_t generation;          /* under management + gate */
     _Atomic uint64_t next_id; /* counts under management; a checkpoint reads it under the gate */
     _Atomic uint64_t cp_id;   /* of the checkpoint in the making; changes at the switch */
+    _Atomic uint64_t durable_cp_id; /* of the last one that is on the device as a whole */
 
     struct hash objects_by_id; /* under catalog_lock */
     struct hash luns_by_name;
@@ -340,6 +342,7 @@ struct pool
     struct condition pause_wake;
     _Atomic bool stops_waiting;
 
+    struct scrub *scrub;
     struct event_ring *events;
     lun_change_hook *change_hook;
     void *change_opaque;

@@ -23,6 +23,7 @@
 
 struct device;
 struct pool;
+struct reach;
 struct space;
 
 /* For whom blocks are taken, and so what must be left. */
@@ -39,6 +40,30 @@ void space_destroy(struct space *space);
 
 /* Reads the tables that @super names; bitmaps come when they are needed. */
 MUST_CHECK int space_load(struct space *space, const struct disk_super *super);
+
+/* What space_rebuild() found. */
+struct space_rebuilt
+{
+    uint64_t lost_groups, first_lost; /* their bitmaps cannot be read */
+    uint64_t missing_blks;            /* in use, and were marked free */
+    uint64_t leaked_blks;             /* the other way round */
+};
+
+/*
+ * A repair, before the journal is replayed: makes the bitmaps anew from @reached, a bit for each
+ * block of the pool that something refers to. What a bitmap that can be read has as used is not
+ * taken until the pool is opened again. If the trees could not be read as a whole (@is_whole
+ * false), it stays marked used for good, and so does all of a group without a bitmap.
+ */
+MUST_CHECK int space_rebuild(struct space *space, const struct reach *reach,
+                             struct space_rebuilt *result);
+
+/* Before space_pin_replayed(): what a record names was free, whatever a bitmap made anew says. */
+void space_rebuild_room(struct space *space, const struct reach *reach, uint64_t blk, uint64_t len);
+
+/* The bitmap of group @g as the checkpoint has it, one bit for each block; @bits has room for
+ * DISK_GROUP_BLKS_MAX. -EBADMSG: it is damaged, or its table is. */
+MUST_CHECK int space_read_group(struct space *space, uint64_t g, uint64_t *bits);
 
 /* Blocks that whole groups cover, on a device of @size_blks: there are no short groups. */
 uint64_t space_usable_blks(uint64_t size_blks, uint32_t group_blks);

@@ -44,10 +44,12 @@ struct group
     uint32_t blks;
     uint32_t free;  /* not busy; of an unread group: not allocated */
     bool is_dirty;  /* differs from disk */
+    bool is_lost;   /* a repair: its table is damaged, so nobody knows where its bitmap is */
     uint64_t *busy; /* NULL: not read yet */
     uint64_t *allocated;
     struct late_free *late;
-    struct slot slot;
+    struct slot slot;   /* this and the next: checkpoints alone change them */
+    uint32_t slot_free; /* not allocated in the bitmap that the slot is of */
 };
 
 struct deferred
@@ -218,6 +220,8 @@ MUST_CHECK int space_read_slot(struct space *space, const struct slot *slot, uin
                                enum disk_group_head head, enum disk_magic magic, void *buf);
 /* space_load.c: brings the bitmap of a group into memory, if it is not there. Without the lock. */
 MUST_CHECK int space_load_group(struct space *space, uint64_t g);
+/* space_load.c: sums that follow from the groups. */
+void space_recount(struct space *space);
 /* space_load.c: a tree frees what the bitmap has free; the pool changes nothing any more. */
 void space_contradiction(struct space *space, uint64_t blk);
 /* space_load.c: with the lock: [bit, bit + len) is not allocated any more, and still busy. */
@@ -226,6 +230,9 @@ void group_apply_free_locked(struct space *space, struct group *group, uint32_t 
 void space_free_again_locked(struct space *space, uint64_t blk, uint64_t len);
 void group_take_locked(struct space *space, struct group *group, uint64_t bit, uint64_t len);
 void group_drop_late(struct group *group);
+/* space_write.c: has the next checkpoint write the group's bitmap, and the tables above it, though
+ * nothing changed. False: the bitmap is not in memory. */
+bool space_write_again(struct space *space, uint64_t g);
 void space_set_reserve(struct space *space);
 
 #endif

@@ -7,6 +7,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
+#include "lun/check/repair.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/space_internal.h"
 
@@ -27,6 +28,21 @@ int space_read_slot(struct space *space, const struct slot *slot, uint64_t group
     return r;
 }
 
+/* A table of groups from @first on cannot be read. A repair goes on without it. */
+static int space_lose_table(struct space *space, uint64_t first, uint64_t count, int r)
+{
+    struct repair *repair = space->pool->options.repair;
+    if (!repair || (r != -EBADMSG && r != -EIO))
+        return r;
+    uint64_t end = min_u64(first + count, space->group_total);
+    repair_say(repair, true,
+               "the table of allocation groups %llu to %llu is damaged: it is made anew",
+               (unsigned long long)first, (unsigned long long)(end - 1));
+    for (uint64_t g = first; g < end; g++)
+        space_group(space, g)->is_lost = true;
+    return 0;
+}
+
 static int space_load_table1(struct space *space, uint64_t index)
 {
     if (space->tables1[index].cp_id == 0)
@@ -38,7 +54,7 @@ static int space_load_table1(struct space *space, uint64_t index)
     int r = space_read_slot(space, &space->tables1[index], first, DISK_HEAD_TABLE1,
                             DISK_MAGIC_TABLE, table);
     if (r < 0)
-        return r;
+        return space_lose_table(space, first, DISK_TABLE_FANOUT, r);
     for (uint64_t i = 0; i < DISK_TABLE_FANOUT && first + i < space->group_total; i++)
     {
         struct group *group = space_group(space, first + i);
@@ -48,7 +64,7 @@ static int space_load_table1(struct space *space, uint64_t index)
         uint32_t free_blks = le32_get(table->slots[i].free_blks);
         if (free_blks > group->blks)
             return -EBADMSG;
-        group->free = free_blks;
+        group->free = group->slot_free = free_blks;
     }
     return 0;
 }
@@ -64,6 +80,9 @@ static int space_load_table2(struct space *space, uint64_t index)
     uint64_t tables1 = div_round_up(space->group_total, DISK_TABLE_FANOUT);
     int r = space_read_slot(space, &space->tables2[index], first * DISK_TABLE_FANOUT,
                             DISK_HEAD_TABLE2, DISK_MAGIC_TABLE, table);
+    if (r < 0)
+        return space_lose_table(space, first * DISK_TABLE_FANOUT,
+                                (uint64_t)DISK_TABLE_FANOUT * DISK_TABLE_FANOUT, r);
     for (uint64_t i = 0; r == 0 && i < DISK_TABLE_FANOUT && first + i < tables1; i++)
     {
         space->tables1[first + i] = slot_from_disk(&table->slots[i]);
@@ -73,7 +92,7 @@ static int space_load_table2(struct space *space, uint64_t index)
 }
 
 /* Sums that follow from the groups. */
-static void space_recount(struct space *space)
+void space_recount(struct space *space)
 {
     space->total_blks = space->fixed_blks = space->free_blks = space->loaded_free_blks = 0;
     for (uint64_t g = 0; g < space->group_count; g++)
@@ -145,6 +164,8 @@ static void group_install_locked(struct space *space, struct group *group, uint6
 static int space_read_bitmap(struct space *space, uint64_t g, const struct group *group,
                              uint64_t *bits)
 {
+    if (group->is_lost)
+        return -EBADMSG;
     memset(bits, 0, words_for(space->group_blks) * 8);
     bits_set(bits, 0, space_fixed_in_group(space, g));
     if (group->slot.cp_id != 0)
@@ -166,6 +187,11 @@ static int space_read_bitmap(struct space *space, uint64_t g, const struct group
         return -EBADMSG;
     }
     return 0;
+}
+
+int space_read_group(struct space *space, uint64_t g, uint64_t *bits)
+{
+    return space_read_bitmap(space, g, space_group(space, g), bits);
 }
 
 /* Brings the bitmap of a group into memory. Called without the lock. */

@@ -52,6 +52,18 @@ int space_prepare_switch(struct space *space)
     }
 }
 
+bool space_write_again(struct space *space, uint64_t g)
+{
+    AUTO_LOCK(&space->lock);
+    struct group *group = space_group(space, g);
+    if (group->busy && !group->is_dirty)
+    {
+        group->is_dirty = true;
+        space->dirty_groups++;
+    }
+    return group->busy != NULL;
+}
+
 void space_switch(struct space *space, uint64_t cp_id)
 {
     AUTO_LOCK(&space->lock);
@@ -91,44 +103,23 @@ static int space_write_slot(struct space *space, struct slot *slot, uint64_t gro
     int r = device_write(pool->device, block, BLK_BYTES, blk * BLK_BYTES);
     if (r < 0)
         return r;
+    AUTO_LOCK(&space->lock); /* space_load_group() copies groups, whatever it needs of them */
     *slot = (struct slot){.cp_id = space->image_cp_id,
                           .crc = le32_get(((struct disk_header *)block)->crc32c),
                           .slot = (uint8_t)other};
     return 0;
 }
 
-/* What the disk knows of a group's free blocks: of images as they were at the switch. */
-static void space_fill_table1(struct space *space, uint64_t index, struct disk_table *table,
-                              const uint32_t *free_blks)
+static void space_fill_table1(struct space *space, uint64_t index, struct disk_table *table)
 {
     memset(table, 0, sizeof(*table));
     table->level = le32_put(1);
     uint64_t first = index * DISK_TABLE_FANOUT;
     for (uint64_t i = 0; i < DISK_TABLE_FANOUT && first + i < space->group_total; i++)
-        table->slots[i] = slot_to_disk(&space_group(space, first + i)->slot, free_blks[i]);
-}
-
-/* Free blocks on disk of the groups under table @index: images override what was there. */
-static int space_disk_free(struct space *space, uint64_t index, size_t *image, uint32_t *free_blks)
-{
-    uint64_t first = index * DISK_TABLE_FANOUT;
-    AUTO_FREE struct disk_table *old = aligned_alloc(BLK_BYTES, BLK_BYTES);
-    if (!old)
-        return -ENOMEM;
-    memset(old, 0, sizeof(*old));
-    if (space->tables1[index].cp_id != 0)
     {
-        int r = space_read_slot(space, &space->tables1[index], first, DISK_HEAD_TABLE1,
-                                DISK_MAGIC_TABLE, old);
-        if (r < 0)
-            return r;
+        const struct group *group = space_group(space, first + i);
+        table->slots[i] = slot_to_disk(&group->slot, group->slot_free);
     }
-    for (uint64_t i = 0; i < DISK_TABLE_FANOUT; i++)
-        free_blks[i] = le32_get(old->slots[i].free_blks);
-    for (; *image < space->image_count && space->images[*image].group / DISK_TABLE_FANOUT == index;
-         ++*image)
-        free_blks[space->images[*image].group - first] = space->images[*image].free;
-    return 0;
 }
 
 static int space_write_tables(struct space *space)
@@ -140,13 +131,12 @@ static int space_write_tables(struct space *space)
     while (image < space->image_count)
     {
         uint64_t index = space->images[image].group / DISK_TABLE_FANOUT;
-        uint32_t free_blks[DISK_TABLE_FANOUT];
-        int r = space_disk_free(space, index, &image, free_blks);
-        if (r < 0)
-            return r;
-        space_fill_table1(space, index, table, free_blks);
-        r = space_write_slot(space, &space->tables1[index], index * DISK_TABLE_FANOUT,
-                             DISK_HEAD_TABLE1, DISK_MAGIC_TABLE, table);
+        while (image < space->image_count &&
+               space->images[image].group / DISK_TABLE_FANOUT == index)
+            image++;
+        space_fill_table1(space, index, table);
+        int r = space_write_slot(space, &space->tables1[index], index * DISK_TABLE_FANOUT,
+                                 DISK_HEAD_TABLE1, DISK_MAGIC_TABLE, table);
         if (r < 0)
             return r;
     }
@@ -182,6 +172,8 @@ int space_write(struct space *space, struct disk_super *super)
                                  DISK_MAGIC_BITMAP, image->disk);
         if (r < 0)
             return r;
+        AUTO_LOCK(&space->lock);
+        group->slot_free = image->free;
     }
     int r = space_write_tables(space);
     if (r < 0)

@@ -111,6 +111,28 @@ static int super_check_strays(struct pool *pool, const struct disk_super *super,
     return 0;
 }
 
+uint64_t super_copy_blk(const struct pool *pool, unsigned copy)
+{
+    return (uint64_t)(copy / 2) * pool->group_blks + DISK_HEAD_SUPER + copy % 2;
+}
+
+int super_check_copy(struct pool *pool, unsigned copy, bool is_exact)
+{
+    AUTO_FREE struct disk_super *super = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (!super)
+        return -ENOMEM;
+    uint64_t blk = super_copy_blk(pool, copy);
+    int r = device_read(pool->device, super, BLK_BYTES, blk * BLK_BYTES);
+    if (r < 0)
+        return r;
+    /* The last checkpoint wrote two of them, the one before it the others. */
+    uint64_t last = le64_get(pool->super.header.cp_id), cp_id = le64_get(super->header.cp_id);
+    uint64_t wanted = (last & 1) == copy % 2 ? last : last - 1;
+    bool is_it = super_is_valid(super, blk) && le64_get(super->header.pool_id) == pool->pool_id &&
+                 (is_exact ? cp_id == wanted : cp_id <= last);
+    return is_it ? 0 : -EBADMSG;
+}
+
 static int super_check_features(const struct disk_super *super, bool *force_read_only,
                                 const char *path, struct reason *why)
 {

@@ -5,12 +5,24 @@
 #ifndef LUN_POOL_SUPER_H
 #define LUN_POOL_SUPER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lun/base/err.h"
 #include "lun/pool/format.h"
 
 struct pool;
+
+enum
+{
+    SUPER_COPIES = 4
+};
+
+/* Where copy 0 to 3 is: 0 and 1 are in group 0, 2 and 3 in group 1. */
+uint64_t super_copy_blk(const struct pool *pool, unsigned copy);
+/* With cp_lock held: whether the copy is what was written there last; unless @is_exact, where a
+ * crash may have been, it may be older. -EBADMSG, or the error of the device. */
+MUST_CHECK int super_check_copy(struct pool *pool, unsigned copy, bool is_exact);
 
 /* The newest valid copy; checks version, features and every figure in it. */
 MUST_CHECK int super_read(struct pool *pool, struct disk_super *super, struct reason *why);

@@ -60,6 +60,9 @@ void catalog_set_line_volume(struct pool *pool, struct line *line, struct volume
 /* The next checkpoint writes its page. Any thread, under the gate. */
 void catalog_mark_dirty(struct pool *pool, struct object *object);
 
+/* The same for page @number, though nothing of it changed. Under the gate. */
+void catalog_write_again(struct pool *pool, uint64_t number);
+
 /* References of handles to a LUN or snapshot object; the object itself holds one. */
 void lun_object_get(struct pool *pool, struct lun_object *lun);
 void lun_object_put(struct pool *pool, struct lun_object *lun);

@@ -7,6 +7,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
+#include "lun/check/repair.h"
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog_internal.h"
@@ -56,6 +57,12 @@ void catalog_mark_dirty(struct pool *pool, struct object *object)
     list_add_tail(&pool->dirty_objects, &object->dirty_link);
     if (object->page)
         page_mark_dirty(pool, object->page);
+}
+
+void catalog_write_again(struct pool *pool, uint64_t number)
+{
+    AUTO_LOCK(&pool->dirty_lock);
+    page_mark_dirty(pool, pool->pages[number]);
 }
 
 static void object_place_in(struct object *object, struct page *page, uint32_t slot)
@@ -311,9 +318,12 @@ struct loaded_page
     uint64_t predecessors[DISK_PAGE_SLOTS_MAX];
 };
 
-static int page_read(struct pool *pool, uint64_t number, struct tree_op *op,
-                     struct loaded_page *loaded)
+/* Where page @number is. */
+static int page_find(struct pool *pool, uint64_t number, struct tree_op *op, uint64_t *blk,
+                     uint64_t *cp_id)
 {
+    if (repair_page_place(pool->options.repair, number, blk, cp_id))
+        return 0;
     union disk_entry entry;
     bool found;
     int r;
@@ -328,14 +338,24 @@ static int page_read(struct pool *pool, uint64_t number, struct tree_op *op,
         return r;
     if (!found || le40_get(entry.page.page) != number)
         return -EBADMSG;
+    *blk = le40_get(entry.page.blk);
+    *cp_id = le48_get(entry.page.cp_id);
+    return 0;
+}
+
+static int page_read(struct pool *pool, uint64_t number, struct tree_op *op,
+                     struct loaded_page *loaded)
+{
+    uint64_t blk, cp_id;
+    int r = page_find(pool, number, op, &blk, &cp_id);
+    if (r < 0)
+        return r;
     loaded->disk = aligned_alloc(BLK_BYTES, BLK_BYTES);
     if (!loaded->disk)
         return -ENOMEM;
-    uint64_t blk = le40_get(entry.page.blk);
     r = device_read(pool->device, loaded->disk, BLK_BYTES, blk * BLK_BYTES);
     if (r == 0)
-        r = disk_header_verify(pool, &loaded->disk->header, DISK_MAGIC_PAGE, blk,
-                               le48_get(entry.page.cp_id));
+        r = disk_header_verify(pool, &loaded->disk->header, DISK_MAGIC_PAGE, blk, cp_id);
     if (r < 0)
         return r;
     uint32_t slot_bytes = le16_get(loaded->disk->slot_bytes);

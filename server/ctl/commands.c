@@ -2,37 +2,6 @@
 /* The table of commands. */
 #include "server/ctl/ctl.h"
 
-const struct command_option command_common_options[] = {
-    {"json", 'j', NULL, "print JSON, sizes in bytes", false},
-    {"socket", 's', "PATH",
-     "the server's management socket (default: $LUNETTE_SOCKET, else /run/lunette/mgmt.sock)",
-     false},
-    {"help", 'h', NULL, "explain this command", false},
-    {0},
-};
-
-const struct command_option command_list_options[] = {
-    {"fields", 0, "A,B,C", "print these fields; a wrong one lists all there are", false},
-    {"units", 0, "U", "sizes in h (human), B, K, M, G, T or P", false},
-    {0},
-};
-
-const struct command_option command_dry_run_options[] = {
-    {"dry-run", 'n', NULL, "change nothing; print what would be done", false},
-    {0},
-};
-
-const struct command_option command_confirm_options[] = {
-    {"yes", 'y', NULL, "do not ask on a terminal", false},
-    {0},
-};
-
-const struct command_option command_offline_options[] = {
-    {"pool", 'p', "PATH", "open the pool at PATH instead of asking a server (none may have it)",
-     false},
-    {0},
-};
-
 static const struct command_option pool_create_options[] = {
     {"size", 0, "SIZE", "size of the pool; may stand as the second argument too", false},
     {"name", 0, "NAME", "name of the pool (default: from the path)", false},
@@ -129,6 +98,28 @@ static const struct command_option pool_modify_options[] = {
     {"lease-snapshots", 0, "own|all",
      "own: a LUN stays while snapshots of its volume hold it (default); all: it leaves them",
      false},
+    {0},
+};
+
+static const struct command_option pool_scrub_options[] = {
+    {"rate", 0, "SIZE", "read so much a second at most, 64K or more (default: 32M)", false},
+    {"background", 'b', NULL, "do not wait; job show tells how far it is", false},
+    {"last", 0, NULL, "start none: show what the last one found, or the one that runs", false},
+    {0},
+};
+
+static const struct command_option pool_repair_options[] = {
+    {"discard-journal", 0, NULL,
+     "give up what the journal says from where it cannot be followed: the last changes", false},
+    {"take-over", 0, NULL, "open the pool although another host, known to be dead, held it", false},
+    {0},
+};
+
+static const struct command_option lun_salvage_options[] = {
+    {"list", 0, NULL, "show what can be found", false},
+    {"to", 0, "FILE", "where to write it, a new file", false},
+    {"map", 0, "FILE", "list what is lost, as a mapfile of ddrescue", false},
+    {"overwrite", 0, NULL, "replace files that are there", false},
     {0},
 };
 
@@ -445,40 +436,6 @@ static const struct command_option server_status_options[] = {
     {0},
 };
 
-const struct command_alias command_aliases[] = {
-    {"volume file clone create", "lun clone"},
-    {"file clone create", "lun clone"},
-    {"lun clone create", "lun clone"},
-    {"clone", "lun clone"},
-    {"volume snapshot create", "snapshot create"},
-    {"volume snapshot show", "snapshot show"},
-    {"volume snapshot delete", "snapshot delete"},
-    {"volume snapshot rename", "snapshot rename"},
-    {"volume snapshot restore", "snapshot restore"},
-    {"volume snapshot policy create", "snapshot policy create"},
-    {"volume snapshot policy modify", "snapshot policy modify"},
-    {"volume snapshot policy delete", "snapshot policy delete"},
-    {"volume snapshot policy show", "snapshot policy show"},
-    {"volume snapshot autodelete modify", "volume autodelete modify"},
-    {"volume snapshot autodelete show", "volume autodelete show"},
-    {"volume list", "volume show"},
-    {"volume quota report", "quota report"},
-    {"volume quota on", "quota on"},
-    {"volume quota off", "quota off"},
-    {"volume quota policy rule create", "quota rule create"},
-    {"volume quota policy rule modify", "quota rule modify"},
-    {"volume quota policy rule delete", "quota rule delete"},
-    {"volume quota policy rule show", "quota rule show"},
-    {"volume size", "volume resize"},
-    {"event log show", "event show"},
-    {"lun freed", "freed"},
-    {"lun list", "lun show"},
-    {"lun persistent-reservation show", "lun reservation show"},
-    {"lun persistent-reservation clear", "lun reservation clear"},
-    {"snapshot list", "snapshot show"},
-    {NULL, NULL},
-};
-
 const struct command command_table[] = {
     {"pool create", "PATH [SIZE]", "make a pool on a file or a block device", "create pool {0}",
      "A file is made sparse: it takes space as the pool fills. Journal, superblocks and the "
@@ -498,6 +455,28 @@ const struct command command_table[] = {
      "lunette pool check\n"
      "lunette pool check --pool /srv/pool.lunette\n",
      COMMAND_OFFLINE, 0, 0, NULL, ctl_pool_check},
+    {"pool scrub", "", "read all metadata and find what is damaged", "scrub the pool",
+     "Reads every block of metadata from the device, while the pool is in use: superblocks, "
+     "journal, bitmaps, tables, catalog, maps and drop lists. LUNs' data has no checksums and is "
+     "not read. It runs in the server, as a job, and goes on if this command is interrupted; job "
+     "cancel ends it. Each finding is an event and names the LUNs it hits. What the server still "
+     "knows, or another copy holds, is written anew; pool repair mends more. The status is 1 if "
+     "something is damaged and was not mended. With --pool nothing is written.",
+     "lunette pool scrub\n"
+     "lunette pool scrub --rate 200M --background\n"
+     "lunette pool scrub --last --json\n",
+     COMMAND_OFFLINE, 0, 0, pool_scrub_options, ctl_pool_scrub},
+    {"pool repair", "PATH", "mend the metadata of a pool that nobody has open",
+     "repair the pool in {0}",
+     "Shows first what it would do, as --dry-run does. Makes anew what follows from the catalog "
+     "and "
+     "the maps: bitmaps and tables of free space, counters, copies of the superblock, the index of "
+     "the catalog. It writes only where nothing is, and can be run again if it is interrupted. A "
+     "map, a drop list or a page of the catalog that is lost it cannot make anew; it says so, the "
+     "status is 1, and LUNs that are whole go on as they are. Stop the server first.",
+     "lunette pool repair /srv/pool.lunette --dry-run\n"
+     "lunette pool repair /srv/pool.lunette --yes\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, pool_repair_options, ctl_pool_repair},
     {"pool grow", "[SIZE]", "use more of the file or device", "grow the pool",
      "SIZE is the new size, or what is added as +SIZE; without it all of a block device is used. A "
      "pool never shrinks. LUNs stay in use meanwhile.",
@@ -598,6 +577,17 @@ const struct command command_table[] = {
      "lunette lun export vm1 vm1.qcow2 --overwrite --dry-run\n"
      "lunette lun export vm1@monday nbd://backup.example.com/vm1\n",
      COMMAND_DRY_RUN, 2, 2, lun_export_options, ctl_lun_export},
+    {"lun salvage", "[NAME]", "read what is left of a LUN in a damaged pool", "salvage {0}",
+     "Opens a pool that no server has, for reading only, however damaged it is, and copies what "
+     "can "
+     "be read of a LUN or snapshot to a file. What is lost stays a hole there; --map writes the "
+     "lost parts as ddrescue does. The status is 1 if anything was lost. --list shows what there "
+     "is: "
+     "where a name is lost with a page of the catalog it is volume-ID, lun-ID or line-ID. What it "
+     "says of an old page: that may be out of date, and parts of it may be other LUNs' data.",
+     "lunette lun salvage --list --pool /srv/pool.lunette\n"
+     "lunette lun salvage vm1 --pool /srv/pool.lunette --to vm1.raw --map vm1.map\n",
+     COMMAND_LISTS | COMMAND_OFFLINE, 0, 1, lun_salvage_options, ctl_lun_salvage},
     {"lun attach", "NAME", "print the commands that attach a LUN to a host", "attach {0}",
      "For qemu, nbd-client, nbdcopy and libvirt, with the address of the running server. With an "
      "iSCSI portal also, for each igroup it is mapped to: open-iscsi, multipath, qemu, libvirt, "

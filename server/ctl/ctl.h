@@ -15,7 +15,7 @@ typedef enum ctl_exit ctl_run_fn(struct invocation *in);
 
 ctl_run_fn ctl_pool_create, ctl_pool_show, ctl_pool_check, ctl_pool_grow, ctl_pool_dump;
 ctl_run_fn ctl_volume_split_pause, ctl_volume_split_stop, ctl_volume_split_show;
-ctl_run_fn ctl_pool_modify;
+ctl_run_fn ctl_pool_modify, ctl_pool_scrub, ctl_pool_repair, ctl_lun_salvage;
 ctl_run_fn ctl_pool_autodelete_modify, ctl_pool_autodelete_show, ctl_volume_autodelete_modify,
     ctl_volume_autodelete_show;
 ctl_run_fn ctl_snapshot_policy_create, ctl_snapshot_policy_modify, ctl_snapshot_policy_delete,

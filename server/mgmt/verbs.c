@@ -56,6 +56,9 @@ static const struct verb verbs[] = {
       NUMBER("autogrow_max_bytes", false), NUMBER("autogrow_threshold", false), FLAG("dry_run")}},
     {"pool.settings.show", VERB_LOOKS, verb_pool_settings_show, {{0}}},
     {"pool.check", VERB_CHANGES, verb_pool_check, {{0}}},
+    {"pool.scrub", VERB_CHANGES, verb_pool_scrub, {NUMBER("rate_bytes", false)}},
+    {"pool.scrub.show", VERB_LOOKS, verb_pool_scrub_show, {{0}}},
+    {"pool.scrub.wait", VERB_LOOKS, verb_pool_scrub_wait, {NUMBER("id", true)}},
     {"pool.dump", VERB_CHANGES, verb_pool_dump, {TEXT("what", true)}},
 
     {"lun.create",

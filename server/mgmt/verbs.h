@@ -125,6 +125,7 @@ verb_fn verb_qos_class_create, verb_qos_class_modify, verb_qos_class_delete, ver
 verb_fn verb_qos_set, verb_qos_show, verb_stats_show;
 verb_fn verb_tree, verb_df;
 verb_fn verb_event_list, verb_event_follow;
+verb_fn verb_pool_scrub, verb_pool_scrub_show, verb_pool_scrub_wait;
 verb_fn verb_job_list, verb_job_wait, verb_job_cancel;
 verb_fn verb_server_status, verb_server_stop;
 verb_fn verb_store_get, verb_store_list;

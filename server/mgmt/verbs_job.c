@@ -87,12 +87,14 @@ int verb_job_wait(struct verb_request *request)
     return r == -EBADMSG ? verb_job_failed(request, id) : r;
 }
 
-/* All kinds of the engine's jobs give space back; stopping one would leak it, so none can be. */
+/* All others of the engine's jobs give space back; stopping one would leak it, so none can be. */
 int verb_job_cancel(struct verb_request *request)
 {
     AUTO_FREE struct job_info *list = NULL;
     size_t count;
     uint64_t id = verb_number(request, "id", 0);
+    if (pool_scrub_cancel(request->pool, id) == 0)
+        return 0;
     int r = job_list(request->pool, &list, &count);
     if (r < 0)
         return r;

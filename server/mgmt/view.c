@@ -345,6 +345,51 @@ json_t *view_check(const struct check_result *result)
     return object;
 }
 
+void view_add_finding(void *findings, bool is_error, const char *text)
+{
+    ignore_error(json_array_append_new(
+                     findings, json_pack("{s:b, s:s}", "error", (int)is_error, "text", text)),
+                 "counted in the result");
+}
+
+static const char *view_scrub_state(const struct scrub_info *info)
+{
+    if (info->is_running)
+        return "running";
+    if (info->id == 0)
+        return "none";
+    if (info->is_cancelled)
+        return "cancelled";
+    return info->error < 0 ? "failed" : "finished";
+}
+
+json_t *view_scrub(const struct scrub_info *info, json_t *findings)
+{
+    json_t *object = json_object();
+    if (!object || !findings)
+    {
+        json_decref(findings);
+        json_decref(object);
+        return NULL;
+    }
+    uint64_t percent = info->total_blks ? info->done_blks * 100 / info->total_blks : 0;
+    view_put_uint(object, "id", info->id);
+    view_put_text(object, "state", view_scrub_state(info));
+    if (info->error < 0)
+        view_put_text(object, "error", strerror(-info->error));
+    if (info->id != 0)
+        view_put(object, "started", view_time(info->started_ns));
+    if (info->ended_ns != 0)
+        view_put(object, "ended", view_time(info->ended_ns));
+    view_put_uint(object, "percent", percent);
+    view_put_uint(object, "blocks_read", info->done_blks);
+    view_put_uint(object, "blocks_total", info->total_blks);
+    view_put_uint(object, "damaged", info->damaged_blks);
+    view_put_uint(object, "repaired", info->repaired_blks);
+    view_put(object, "findings", findings);
+    return object;
+}
+
 json_t *view_listing(const char *key, json_t *array)
 {
     AUTO_JSON json_t *listing = json_object();

@@ -20,6 +20,10 @@ json_t *view_volume_snapshot(const struct volume_snapshot_info *info);
 json_t *view_quota_rule(const struct quota_rule *rule);
 json_t *view_quota_usage(const struct quota_usage *usage);
 json_t *view_line(const struct line_info *line);
+/* Takes @findings over, as view_add_finding() made it. */
+json_t *view_scrub(const struct scrub_info *info, json_t *findings);
+/* A check_report_fn; @findings is an array. */
+void view_add_finding(void *findings, bool is_error, const char *text);
 json_t *view_job(const struct job_info *job);
 json_t *view_event(const struct event *event);
 json_t *view_check(const struct check_result *result);

@@ -13,11 +13,12 @@
 
 enum
 {
-    USE_LUNS = 12,        /* at most so many are looked at, */
-    USE_DIFFERENCES = 3,  /* so many pairs of them, */
-    USE_LINES = 16,       /* so many lines, */
-    USE_EXTENTS = 16,     /* so many extents at a time, */
-    USE_EXTENT_CALLS = 2, /* so many times, */
+    USE_SALVAGED_BYTES = 16 << 20, /* of each */
+    USE_LUNS = 12,                 /* at most so many are looked at, */
+    USE_DIFFERENCES = 3,           /* so many pairs of them, */
+    USE_LINES = 16,                /* so many lines, */
+    USE_EXTENTS = 16,              /* so many extents at a time, */
+    USE_EXTENT_CALLS = 2,          /* so many times, */
     USE_READ_BYTES = 48 << 10,
     USE_JOB_STEPS = 600, /* and so much background work done */
 };
@@ -135,6 +136,19 @@ static void look_for_errors(struct pool *pool)
     may_fail(pool_check(pool, use_report, &told, &result));
 }
 
+static void scrub(struct pool *pool)
+{
+    uint64_t id;
+    struct scrub_info info;
+    size_t told = 0;
+    int r = pool_scrub_start(pool, &(struct scrub_options){0}, &id, NULL);
+    may_fail(r);
+    while (r == 0 && (r = pool_scrub_step(pool)) > 0)
+        r = 0;
+    may_fail(r);
+    may_fail(pool_scrub_get(pool, &info, use_report, &told));
+}
+
 static void look(struct pool *pool)
 {
     static const char *const dumps[] = {"superblock", "groups",  "objects",
@@ -150,6 +164,7 @@ static void look(struct pool *pool)
     look_at_lines(pool);
     may_fail(store_list(pool, "", use_value, &told));
     may_fail(job_list(pool, &jobs, &count));
+    scrub(pool);
 }
 
 /* ---- changing ------------------------------------------------------------------------------ */
@@ -239,10 +254,66 @@ static struct pool *use_open(struct simdev *disk, struct rng_env *env, bool is_r
     return NULL;
 }
 
+/* A copy of it. What a repair made opens. */
+static void repair(const struct simdev *disk, struct rng_env *env)
+{
+    struct simdev *copy = simdev_copy((struct simdev *)(uintptr_t)disk, 1);
+    struct repair_options options = {.take_over = true, .discard_journal = true};
+    struct repair_result result;
+    struct reason why;
+    size_t told = 0;
+    int r = pool_repair_device(&env->env, simdev_open(copy), &options, use_report, &told, &result,
+                               &why);
+    may_fail(r);
+    struct pool *pool = r == 0 ? use_open(copy, env, false) : NULL;
+    INVARIANT(r < 0 || pool);
+    if (pool)
+    {
+        look_for_errors(pool);
+        change(pool);
+        may_fail(pool_close(pool));
+    }
+    simdev_destroy(copy);
+}
+
+struct salvage_use
+{
+    uint64_t end, told;
+};
+
+static int use_part(void *opaque, uint64_t offset, uint64_t len, const void *part)
+{
+    struct salvage_use *use = opaque;
+    INVARIANT(offset >= use->end && len > 0);
+    use->end = offset + len;
+    use->told += part ? len : 0;
+    return use->told > USE_SALVAGED_BYTES ? 1 : 0;
+}
+
+static void salvage(struct simdev *disk, struct rng_env *env)
+{
+    struct salvage *salvage;
+    struct reason why;
+    int r = salvage_open_device(&env->env, simdev_open(disk), &salvage, &why);
+    may_fail(r);
+    if (r < 0)
+        return;
+    for (size_t i = 0; i < salvage_count(salvage) && i < USE_LUNS; i++)
+    {
+        struct salvage_use use = {0};
+        r = salvage_read(salvage, salvage_item(salvage, i)->name, use_part, &use, &why);
+        may_fail(r > 0 ? 0 : r);
+    }
+    salvage_close(salvage);
+}
+
 void pool_image_use(struct simdev *disk, bool is_changed)
 {
     struct rng_env env;
     rng_env_init(&env, 2);
+    if (is_changed)
+        repair(disk, &env);
+    salvage(disk, &env);
     struct pool *pool = use_open(disk, &env, true);
     if (pool)
     {

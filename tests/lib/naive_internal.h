@@ -113,6 +113,7 @@ struct pool
     uint64_t page_count; /* pages in use by all objects */
     uint64_t next_id, generation, mark_round;
     uint64_t checkpoints, flushes;
+    uint64_t scrub_id;
     struct list volumes;
     struct list luns;   /* by name */
     struct list values; /* by key */

@@ -109,7 +109,12 @@
 #define pool_list_lines naive_pool_list_lines
 #define pool_open naive_pool_open
 #define pool_open_device naive_pool_open_device
+#define pool_repair naive_pool_repair
 #define pool_run_job_step naive_pool_run_job_step
+#define pool_scrub_cancel naive_pool_scrub_cancel
+#define pool_scrub_get naive_pool_scrub_get
+#define pool_scrub_start naive_pool_scrub_start
+#define pool_scrub_step naive_pool_scrub_step
 #define pool_set_change_hook naive_pool_set_change_hook
 #define pool_start naive_pool_start
 #define pool_stop_waiting naive_pool_stop_waiting
@@ -117,6 +122,12 @@
 #define qtree_delete naive_qtree_delete
 #define qtree_list naive_qtree_list
 #define qtree_rename naive_qtree_rename
+#define salvage_close naive_salvage_close
+#define salvage_count naive_salvage_count
+#define salvage_item naive_salvage_item
+#define salvage_open naive_salvage_open
+#define salvage_read naive_salvage_read
+#define salvage_way naive_salvage_way
 #define snapshot_create naive_snapshot_create
 #define snapshot_delete naive_snapshot_delete
 #define snapshot_rename naive_snapshot_rename

@@ -264,3 +264,86 @@ int pool_dump(struct pool *pool, const char *what, dump_line_fn *line, void *opa
     }
     return r;
 }
+
+/* ---- scrub: there is nothing on a disk that it could read ---- */
+
+int pool_scrub_start(struct pool *pool, const struct scrub_options *options, uint64_t *id,
+                     struct reason *why)
+{
+    (void)options;
+    reason_clear(why);
+    AUTO_LOCK(&pool->lock);
+    *id = pool->scrub_id = ++pool->checkpoints;
+    return 0;
+}
+
+int pool_scrub_step(struct pool *pool)
+{
+    (void)pool;
+    return 0;
+}
+
+int pool_scrub_cancel(struct pool *pool, uint64_t id)
+{
+    (void)pool, (void)id;
+    return -ENOENT;
+}
+
+int pool_scrub_get(struct pool *pool, struct scrub_info *info, check_report_fn *report,
+                   void *opaque)
+{
+    (void)report, (void)opaque;
+    AUTO_LOCK(&pool->lock);
+    *info = (struct scrub_info){.id = pool->scrub_id};
+    return 0;
+}
+
+/* ---- repair: nor is there anything to repair ---- */
+
+int pool_repair(struct env *env, const char *path, const struct repair_options *options,
+                check_report_fn *report, void *opaque, struct repair_result *result,
+                struct reason *why)
+{
+    (void)env, (void)path, (void)options, (void)report, (void)opaque;
+    reason_clear(why);
+    *result = (struct repair_result){0};
+    return 0;
+}
+
+/* ---- salvage: nor to salvage ---- */
+
+int salvage_open(struct env *env, const char *path, struct salvage **salvage, struct reason *why)
+{
+    (void)env, (void)salvage;
+    return reason_set(why, -EBADMSG, "'%s' has nothing on a disk", path);
+}
+
+void salvage_close(struct salvage *salvage)
+{
+    (void)salvage;
+}
+
+enum salvage_way salvage_way(const struct salvage *salvage)
+{
+    (void)salvage;
+    return SALVAGE_RAW;
+}
+
+size_t salvage_count(const struct salvage *salvage)
+{
+    (void)salvage;
+    return 0;
+}
+
+const struct salvage_item *salvage_item(const struct salvage *salvage, size_t i)
+{
+    (void)salvage, (void)i;
+    return NULL;
+}
+
+int salvage_read(struct salvage *salvage, const char *name, salvage_fn *each, void *opaque,
+                 struct reason *why)
+{
+    (void)salvage, (void)each, (void)opaque;
+    return reason_set(why, -ENOENT, "'%s' was not found", name);
+}

@@ -12,7 +12,8 @@
  *
  * Mode "damage": one metadata block of a closed pool is flipped or lost. The pool opens or is
  * refused; what it serves is right, or an error. Mode "damage-each": the same with a bit of each
- * metadata block in turn, and what is read at all is missed by the check.
+ * metadata block in turn; neither the check nor, where the pool opens, the scrub misses what is
+ * read at all, and the scrub finds nothing where nothing is.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -264,11 +265,30 @@ static void faults_damage_block(struct sim *sim, uint64_t blk)
     simdev_poke(sim->disk, bytes, sizeof(bytes), blk * BLK_BYTES);
 }
 
+/* How many blocks a scrub finds damaged. */
+static uint64_t faults_scrub(struct sim *sim)
+{
+    uint64_t id;
+    struct scrub_info info = {0};
+    int r = pool_scrub_start(sim->pool, &(struct scrub_options){0}, &id, NULL);
+    while (r == 0 && pool_scrub_step(sim->pool) > 0)
+        continue;
+    if (r == 0)
+        r = pool_scrub_get(sim->pool, &info, faults_report_cb, sim->replay);
+    if (r < 0 || info.error < 0)
+        replay_fail(sim->replay, "a scrub gives %d", r < 0 ? r : info.error);
+    return info.damaged_blks;
+}
+
 /* Opens the closed pool, reads all of it, checks it and closes it again. Whether anything was found
- * wrong; what is served wrong ends the run. */
-static bool faults_examine(struct sim *sim, const char *what, uint64_t blk)
+ * wrong, by a scrub (*by_scrub, also true if the pool is refused) or else; what is served wrong
+ * ends the run. */
+static bool faults_examine(struct sim *sim, const char *what, uint64_t blk, bool *by_scrub)
 {
     struct check_result result = {0};
+    bool no_matter = false;
+    bool *found = by_scrub ? by_scrub : &no_matter;
+    *found = by_scrub != NULL;
     int r = sim_open(sim, sim->disk, &sim->pool);
     replay_trace(sim->replay, "%s in block %" PRIu64 " was damaged: open gives %d %s", what, blk, r,
                  r < 0 ? sim->why.text : "");
@@ -278,6 +298,7 @@ static bool faults_examine(struct sim *sim, const char *what, uint64_t blk)
     if (r < 0)
         return true;
     uint64_t unreadable = faults_read_all(sim);
+    *found = by_scrub && faults_scrub(sim) > 0;
     r = pool_check(sim->pool, faults_report_cb, sim->replay, &result);
     if (unreadable > 0 && r == 0 && result.errors == 0)
         replay_fail(sim->replay, "%" PRIu64 " sectors cannot be read, and the check finds nothing",
@@ -285,7 +306,7 @@ static bool faults_examine(struct sim *sim, const char *what, uint64_t blk)
     ignore_error((int)faults_read_all(sim), "what can be read must be right still");
     ignore_error(pool_close(sim->pool), "it may be damaged");
     sim->pool = NULL;
-    return r < 0 || result.errors > 0;
+    return r < 0 || result.errors > 0 || *found;
 }
 
 static void faults_run_damage(struct replay *replay)
@@ -319,8 +340,71 @@ static void faults_run_damage(struct replay *replay)
         faults_damage_block(&sim, blk);
     sim.faults_armed = true;
     sim.pool = NULL;
-    if (faults_examine(&sim, what, blk))
+    bool by_scrub;
+    if (faults_examine(&sim, what, blk, &by_scrub))
         replay_count(replay, "damage: %s: noticed", what);
+    sim_end(&sim);
+}
+
+/* ---- repair */
+
+static int faults_repair(struct sim *sim, struct repair_result *result)
+{
+    struct repair_options options = {0};
+    reason_clear(&sim->why);
+    return pool_repair_device(&sim->env.env, simdev_open(sim->disk), &options, faults_report_cb,
+                              sim->replay, result, &sim->why);
+}
+
+/* Up to three attempts lose their power; the last one does not. */
+static int faults_repair_cutting(struct sim *sim, struct repair_result *result)
+{
+    for (uint64_t cuts = rng_below(sim->rng, 4); cuts > 0; cuts--)
+    {
+        struct simdev_crash_policy policy = simdev_random_policy(sim->rng);
+        simdev_cut_power_at(sim->disk, rng_between(sim->rng, 1, 40));
+        int r = faults_repair(sim, result);
+        replay_trace(sim->replay, "a repair with a power cut gives %d", r);
+        replay_count(sim->replay, "repair: %s", simdev_is_off(sim->disk) ? "cut off" : "too short");
+        simdev_cut_power_at(sim->disk, 0);
+        simdev_restart(sim->disk, sim->rng, &policy);
+    }
+    return faults_repair(sim, result);
+}
+
+static void faults_run_repair(struct replay *replay)
+{
+    struct sim sim;
+    struct rng rng = rng_of(replay->seed);
+    sim_begin(&sim, replay);
+    sim.rng = &rng;
+    sim_prepare(&sim);
+    for (uint64_t step = 0; step < replay->steps; step++)
+    {
+        if (replay_step(replay, step, &rng))
+            ignore_error(sim_random_op(&sim), "what fails here is a failure of its own");
+    }
+    ignore_error(pool_close(sim.pool), "the power may be off");
+    sim.pool = NULL;
+    uint64_t blk = 0;
+    const char *what = "nothing";
+    if (faults_pick_metadata(&sim, &blk, &what))
+        faults_damage_block(&sim, blk);
+    sim.faults_armed = true;
+    struct repair_result result;
+    int r = faults_repair_cutting(&sim, &result);
+    replay_trace(replay, "%s in block %" PRIu64 " was damaged: the repair gives %d, %s", what, blk,
+                 r, sim.why.text);
+    replay_count(replay, "repair: %s: %s", what,
+                 r < 0             ? "refused"
+                 : result.left > 0 ? "something is left"
+                                   : "clean");
+    if (r < 0 && (r != -EBADMSG || sim.why.text[0] == '\0'))
+        replay_fail(replay, "a repair gives %d, '%s'", r, sim.why.text);
+    bool by_scrub, is_wrong = faults_examine(&sim, what, blk, &by_scrub);
+    if (r == 0 && is_wrong != (result.left > 0))
+        replay_fail(replay, "after a repair that left %" PRIu64 " findings the pool is %s",
+                    result.left, is_wrong ? "wrong" : "right");
     sim_end(&sim);
 }
 
@@ -343,8 +427,14 @@ static void faults_run_damage_each(struct replay *replay)
         replay_fail(replay, "pool_close() gives %d", r);
     struct simdev *pristine = simdev_copy(sim.disk, replay->seed);
     simdev_watch_reads(sim.disk);
-    if (faults_examine(&sim, "nothing", 0))
+    bool by_scrub;
+    if (faults_examine(&sim, "nothing", 0, NULL))
         replay_fail(replay, "damage is found where there is none");
+    struct sim sound = sim;
+    sound.disk = simdev_copy(pristine, replay->seed);
+    if (faults_examine(&sound, "nothing", 0, &by_scrub))
+        replay_fail(replay, "the scrub finds damage where there is none");
+    simdev_destroy(sound.disk);
     for (uint64_t blk = 0; blk < sim.now->pool_bytes / BLK_BYTES; blk++)
     {
         const char *what = faults_kind(pristine, blk);
@@ -355,9 +445,11 @@ static void faults_run_damage_each(struct replay *replay)
         struct sim copy = sim;
         copy.disk = simdev_copy(pristine, blk);
         simdev_rot(copy.disk, &rng, 1, BLK_BYTES, blk * BLK_BYTES);
-        bool is_noticed = faults_examine(&copy, what, blk);
+        bool is_noticed = faults_examine(&copy, what, blk, &by_scrub);
         if (is_needed && !is_noticed)
             replay_fail(replay, "damage to block %" PRIu64 ", a %s, is not noticed", blk, what);
+        if (is_needed && !by_scrub)
+            replay_fail(replay, "the scrub misses damage to block %" PRIu64 ", a %s", blk, what);
         replay_count(replay, "damage-each: %s: %s", what, is_noticed ? "noticed" : "not needed");
         simdev_destroy(copy.disk);
     }
@@ -371,6 +463,8 @@ static void faults_run(struct replay *replay)
         faults_run_damage(replay);
     else if (strcmp(replay->mode, "damage-each") == 0)
         faults_run_damage_each(replay);
+    else if (strcmp(replay->mode, "repair") == 0)
+        faults_run_repair(replay);
     else if (strcmp(replay->mode, "no-room") == 0)
         faults_run_no_room(replay);
     else
@@ -386,16 +480,17 @@ static bool faults_summary(const struct replay_stats *stats)
 
 int main(int argc, char **argv)
 {
-    static const char *modes[ARRAY_SIZE(faults_modes) + 4];
+    static const char *modes[ARRAY_SIZE(faults_modes) + 5];
     for (unsigned i = 0; i < ARRAY_SIZE(faults_modes); i++)
         modes[i] = faults_modes[i].mode;
     modes[ARRAY_SIZE(faults_modes)] = "damage";
     modes[ARRAY_SIZE(faults_modes) + 1] = "no-room";
     modes[ARRAY_SIZE(faults_modes) + 2] = "damage-each";
+    modes[ARRAY_SIZE(faults_modes) + 3] = "repair";
     static const struct replay_program program = {
         .name = "test_faults",
         .modes = modes,
-        .runs = 33,
+        .runs = 36,
         .steps = 40,
         .seeds_path = FAULTS_SEEDS,
         .run = faults_run,

@@ -379,9 +379,9 @@ static void run(struct world *world)
 
 static void say_counts(const struct world *world)
 {
-    static const char *const names[] = {"writes",    "reads",    "zeros",   "flushes", "clones",
-                                        "snapshots", "restores", "deletes", "resizes", "checks",
-                                        "chaos",     "prefixes", "cycles"};
+    static const char *const names[] = {"writes",    "reads",    "zeros",    "flushes", "clones",
+                                        "snapshots", "restores", "deletes",  "resizes", "checks",
+                                        "scrubs",    "chaos",    "prefixes", "cycles"};
     printf("stress: seed %llu:", (unsigned long long)world->options.seed);
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         printf(" %s %llu,", names[i], (unsigned long long)atomic_load(&world->counts[i]));

@@ -113,6 +113,38 @@ static void observe_dump(struct world *world, struct rng *rng)
                  "only its errors count");
 }
 
+static void scrub_cb(void *opaque, bool is_error, const char *text)
+{
+    (void)opaque, (void)is_error;
+    fprintf(stderr, "pool_scrub: %s\n", text);
+}
+
+/* One after the other: whatever goes on beside it, it finds nothing. */
+static void observe_scrub(struct world *world)
+{
+    struct scrub_info info;
+    doing("pool_scrub_get", 0);
+    int r = pool_scrub_get(world->pool, &info, NULL, NULL);
+    if (r < 0)
+        fail("pool_scrub_get: %s", strerror(-r));
+    if ((info.damaged_blks > 0 || info.error < 0) && !is_off(world))
+    {
+        ignore_error(pool_scrub_get(world->pool, &info, scrub_cb, NULL), "it fails below");
+        fail("a scrub found %llu damaged blocks, error %d", (unsigned long long)info.damaged_blks,
+             info.error);
+    }
+    if (info.is_running)
+        return;
+    uint64_t id;
+    doing("pool_scrub_start", 0);
+    struct scrub_options options = {.rate_bytes = info.id % 2 ? 64 << 20 : 0};
+    struct reason why;
+    r = pool_scrub_start(world->pool, &options, &id, &why);
+    ignore_error(went_well(world, r, "pool_scrub_start", "the pool", &why, 0),
+                 "only its errors count");
+    count(world, COUNT_SCRUBS);
+}
+
 void work_observe(struct worker *worker)
 {
     struct world *world = worker->world;
@@ -121,6 +153,7 @@ void work_observe(struct worker *worker)
         observe_luns(world, &worker->rng);
         observe_pool(world);
         observe_dump(world, &worker->rng);
+        observe_scrub(world);
         breathe(world, PAUSE_MS);
     }
 }

@@ -98,6 +98,158 @@ ok pool dump "block" "$page" --pool "$pool"
 says "58 58 58 58"
 refused 1 "'x7' is no number" pool dump block x7 --pool "$pool"
 
+# ---- a scrub, in the server and without one ----
+pool=$work/scrub
+cp --sparse=always "$work/sound" "$pool"
+ok pool scrub --pool "$pool"
+says "Scrub finished: read "
+says " 0 damaged, 0 of them written anew."
+refused 2 "need a server" pool scrub --last --pool "$pool"
+server_start
+ok pool scrub --last
+says "No scrub was started"
+json damaged 0 pool scrub
+json state finished pool scrub --last
+refused 2 "at least 64K" pool scrub --rate 1K
+# A copy of the superblock, and the page that was fatal above: both are mended.
+damage "$pool" "$page"
+run pool scrub
+same "$status" 0
+says "DAMAGED: block $page, page 0 of the catalog (good, bad@before, bad)"
+says " 1 damaged, 1 of them written anew."
+ok event show
+says "scrub.damaged"
+says "scrub.finished"
+ok pool scrub
+says " 0 damaged"
+# The map of a LUN is not.
+ok pool dump lines
+map=$(sed -n 's/^line .* map \([0-9]*\)\/.* of bad$/\1/p' <<<"$out")
+damage "$pool" "$map"
+run pool scrub
+same "$status" 1
+says "DAMAGED: block $map, a node of level 0 of the map of bad, holds something else than was written"
+[[ $err == *"1 blocks of metadata are lost"* ]] || fail "scrub: $err"
+run pool scrub --json
+same "$status" 1
+same "$("$probe" json damaged <<<"$out")" 1
+# As a job: slow, so that it can be seen and ended.
+ok pool scrub --rate 64K --background
+says "Scrub of the pool started, job "
+json jobs.0.kind scrub job show
+refused 1 "a scrub runs already" pool scrub
+id=$("$probe" json jobs.0.id <<<"$("$lunette" job show --json)")
+ok job cancel "$id"
+ok job wait "$id"
+json state cancelled pool scrub --last
+ok server stop
+wait "$server"
+server=
+run pool scrub --pool "$pool"
+same "$status" 1
+says "DAMAGED: block $map,"
+damage "$pool" 0
+run pool scrub --pool "$pool"
+says "copy 0 of the superblock"
+
+# ---- a repair ----
+pool=$work/repair
+cp --sparse=always "$work/sound" "$pool"
+ok pool repair "$pool"
+says "nothing to repair"
+cmp "$work/sound" "$pool" || fail "a repair of a sound pool has changed it"
+# The index of the catalog, the tables and a bitmap: it does not open, and then it does.
+ok pool dump superblock --pool "$pool"
+index=$(sed -n 's/^pages .*, tree at block \([0-9]*\) .*/\1/p' <<<"$out")
+[[ -n $index ]] || fail "no index in: $out"
+damage "$pool" "$index"
+for block in 1 2 3 4 5 6 7; do damage "$pool" "$block"; done
+run pool check --pool "$pool"
+same "$status" 1
+run serve --pool "$pool" --plugin "$plugin"
+[[ $status == 1 && $err == *"lunette pool repair"* ]] || fail "serve: $status $err"
+damage "$pool" 1 # that attempt has written it anew
+cp --sparse=always "$pool" "$work/damaged"
+run pool repair "$pool" --dry-run
+same "$status" 0
+says "to mend: the index of the catalog is damaged"
+says "to mend: the table of allocation groups 0 to "
+says "to mend: copy 1 of the superblock"
+cmp "$work/damaged" "$pool" || fail "a dry run has changed the pool"
+run pool repair "$pool" --yes --json
+same "$status" 0
+same "$("$probe" json left <<<"$out")" 0
+same "$("$probe" json mended <<<"$out")" 3
+ok pool check --pool "$pool"
+says "0 errors"
+server_start
+refused 1 "is in use by process" pool repair "$pool"
+for lun in good bad@before; do
+    [[ $(reads "$lun" 5) == *"read 1048576/1048576"* ]] || fail "$lun"
+done
+ok pool scrub
+says " 0 damaged"
+ok lun create more 8M
+ok server stop
+wait "$server"
+server=
+ok pool check --pool "$pool"
+# A map cannot be made anew.
+cp --sparse=always "$work/map" "$pool"
+run pool repair "$pool" --yes
+same "$status" 1
+says "LEFT: a tree of a deleted LUN cannot be read"
+
+# ---- a salvage ----
+pool=$work/salvage
+cp --sparse=always "$work/sound" "$pool"
+json count 3 lun salvage --list --pool "$pool"
+ok lun salvage good --pool "$pool" --to "$work/whole"
+says "Copied 1.00MiB of good to $work/whole; 0B are lost, in 0 places."
+same "$(stat -c %s "$work/whole")" 67108864
+head -c 1M /dev/zero | tr '\0' '\5' >"$work/five"
+cmp -n 1048576 "$work/five" "$work/whole" || fail "a salvaged LUN differs"
+refused 1 "cannot be made: File exists" lun salvage good --pool "$pool" --to "$work/whole"
+refused 1 "'bod' was not found" lun salvage bod --pool "$pool" --to "$work/bod"
+refused 2 "use lun export" lun salvage good --to "$work/good"
+refused 2 "give --list, or a NAME" lun salvage good --pool "$pool"
+# A map is lost: all of one LUN, nothing of the others.
+damage "$pool" "$map"
+run lun salvage bad --pool "$pool" --to "$work/bad" --map "$work/bad.map"
+same "$status" 1
+says "Copied 0B of bad"
+same "$(sed -n 's/^0x00000000  0x04000000  -$/all/p' "$work/bad.map")" all
+run lun salvage bad@before --pool "$pool" --to "$work/before"
+same "$status" 0
+cmp -n 1048576 "$work/five" "$work/before" || fail "a salvaged snapshot differs"
+# A page of the catalog: the pool is refused as a whole, and yet what other pages have is there.
+pool=$work/pages
+cp --sparse=always "$work/sound" "$pool"
+server_start
+for i in 1 2 3 4 5 6 7 8; do ok lun create "extra$i" 8M; done
+ok server stop
+wait "$server"
+server=
+ok pool dump objects --pool "$pool"
+damage "$pool" "$(sed -n 's/^page 1 at block \([0-9]*\).*/\1/p' <<<"$out")"
+run pool repair "$pool" --yes
+same "$status" 1
+[[ $err == *"cannot be made anew"* ]] || fail "repair: $err"
+run lun salvage --list --pool "$pool"
+same "$status" 0
+says "bad@before"
+run lun salvage good --pool "$pool" --to "$work/whole" --overwrite --json
+same "$status" 0
+same "$("$probe" json pool <<<"$out")" raw
+[[ $err == *"as the last checkpoint left it"* ]] || fail "salvage: $err"
+cmp -n 1048576 "$work/five" "$work/whole" || fail "a salvaged LUN differs"
+pool=$work/sound
+server_start
+refused 1 "is in use by process" lun salvage good --pool "$pool" --to "$work/served"
+ok server stop
+wait "$server"
+server=
+
 # ---- no pool at all ----
 pool=$work/cut
 head -c 30000000 "$work/sound" >"$pool"

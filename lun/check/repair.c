@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lun/check/repair.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/check/reach.h"
+#include "lun/check/walk.h"
+#include "lun/pool/checkpoint.h"
+#include "lun/pool/journal.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/pool/record.h"
+#include "lun/pool/super.h"
+#include "lun/volume/catalog.h"
+
+enum
+{
+    REPAIR_READ_BLKS = 64, /* at once, when pages are looked for */
+};
+
+struct page_place
+{
+    uint64_t blk, cp_id;
+};
+
+struct repair
+{
+    check_report_fn *report;
+    void *opaque;
+    struct repair_result *result;
+    struct page_place *places; /* by number; NULL: the tree is whole */
+    uint64_t place_count;
+    uint64_t max_cp_id; /* of what was durable before this repair */
+    const struct reach *reach;
+    struct repair_options options;
+    struct repair_result own_result; /* of repair_create() */
+    uint64_t cut_seq; /* this record of the journal and all behind it are given up; 0: none */
+};
+
+void repair_say(struct repair *repair, bool is_mended, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    *(is_mended ? &repair->result->mended : &repair->result->left) += 1;
+    repair->report(repair->opaque, !is_mended, text);
+}
+
+struct repair *repair_create(check_report_fn *report, void *opaque)
+{
+    struct repair *repair = calloc(1, sizeof(*repair));
+    if (!repair)
+        return NULL;
+    repair->report = report;
+    repair->opaque = opaque;
+    repair->result = &repair->own_result;
+    repair->options = (struct repair_options){.dry_run = true, .discard_journal = true};
+    return repair;
+}
+
+void repair_destroy(struct repair *repair)
+{
+    if (repair)
+        free(repair->places);
+    free(repair);
+}
+
+static void repair_report_cb(void *opaque, bool is_error, const char *text)
+{
+    repair_say(opaque, !is_error, "%s", text);
+}
+
+/* ---- copies of the superblock -------------------------------------------------------------- */
+
+void repair_begin(struct pool *pool)
+{
+    struct repair *repair = pool->options.repair;
+    repair->max_cp_id = le64_get(pool->super.header.cp_id);
+    for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
+    {
+        if (super_check_copy(pool, copy, false) < 0)
+            repair_say(repair, true,
+                       "copy %u of the superblock, block %" PRIu64
+                       ", is damaged: it is written anew",
+                       copy, super_copy_blk(pool, copy));
+    }
+}
+
+/* ---- the catalog's index ------------------------------------------------------------------- */
+
+bool repair_page_place(const struct repair *repair, uint64_t number, uint64_t *blk, uint64_t *cp_id)
+{
+    if (!repair || !repair->places)
+        return false;
+    *blk = repair->places[number].blk;
+    *cp_id = repair->places[number].cp_id;
+    return true;
+}
+
+/* Whether the bytes of block @blk are a page that the last checkpoint may have. */
+static bool repair_is_page(struct pool *pool, const struct disk_page *page, uint64_t blk)
+{
+    const struct disk_header *header = &page->header;
+    return le32_get(header->magic) == DISK_MAGIC_PAGE && le64_get(header->blk) == blk &&
+           le64_get(header->pool_id) == pool->pool_id &&
+           le64_get(header->cp_id) <= pool->options.repair->max_cp_id &&
+           le64_get(page->page) < pool->options.repair->place_count &&
+           disk_header_verify(pool, header, DISK_MAGIC_PAGE, blk, le64_get(header->cp_id)) == 0;
+}
+
+/* Of two versions of a page one is free by the bitmap; where that is lost too, nobody knows. */
+static int repair_note_page(struct repair *repair, const struct disk_page *page, uint64_t blk)
+{
+    struct page_place *place = &repair->places[le64_get(page->page)];
+    if (place->blk != 0)
+        return -EBADMSG;
+    *place = (struct page_place){.blk = blk, .cp_id = le64_get(page->header.cp_id)};
+    return 0;
+}
+
+static int repair_scan_run(struct pool *pool, uint64_t blk, uint64_t len, uint8_t *buf)
+{
+    int r = device_read(pool->device, buf, len * BLK_BYTES, blk * BLK_BYTES);
+    for (uint64_t i = 0; r == 0 && i < len; i++)
+    {
+        const struct disk_page *page = (const void *)(buf + i * BLK_BYTES);
+        if (repair_is_page(pool, page, blk + i))
+            r = repair_note_page(pool->options.repair, page, blk + i);
+    }
+    return r == -EIO ? 0 : r; /* a page that cannot be read is missed in the end */
+}
+
+static int repair_scan_group(struct pool *pool, uint64_t g, uint64_t *bits, uint8_t *buf)
+{
+    uint64_t first = g * pool->group_blks;
+    int r = space_read_group(pool->space, g, bits);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0)
+        memset(bits, 0xff, DISK_GROUP_BLKS_MAX / 8 + 8);
+    r = 0;
+    for (uint64_t bit = 0; r == 0 && bit < pool->group_blks;)
+    {
+        uint64_t len = 0;
+        while (bit + len < pool->group_blks && len < REPAIR_READ_BLKS &&
+               bits[(bit + len) / 64] >> ((bit + len) % 64) & 1)
+            len++;
+        if (len > 0)
+            r = repair_scan_run(pool, first + bit, len, buf);
+        bit += max_u64(len, 1);
+    }
+    return r;
+}
+
+/* Looks for the pages in all that is in use. */
+static int repair_scan(struct pool *pool)
+{
+    struct repair *repair = pool->options.repair;
+    AUTO_FREE uint64_t *bits = malloc(DISK_GROUP_BLKS_MAX / 8 + 8);
+    AUTO_FREE uint8_t *buf = aligned_alloc(BLK_BYTES, (size_t)REPAIR_READ_BLKS * BLK_BYTES);
+    repair->place_count = le64_get(pool->super.page_count);
+    repair->places = calloc(repair->place_count + 1, sizeof(*repair->places));
+    if (!bits || !buf || !repair->places)
+        return -ENOMEM;
+    int r = 0;
+    uint64_t groups = atomic_load(&pool->size_blks) / pool->group_blks, found = 0;
+    for (uint64_t g = 0; r == 0 && g < groups; g++)
+        r = repair_scan_group(pool, g, bits, buf);
+    for (uint64_t i = 0; i < repair->place_count; i++)
+        found += repair->places[i].blk != 0;
+    if (r == 0 && found < repair->place_count)
+        r = -EBADMSG;
+    repair_say(repair, r == 0,
+               "the index of the catalog is damaged: %" PRIu64 " of %" PRIu64
+               " pages were found without it%s",
+               found, repair->place_count, r == 0 ? "; it is made anew" : "");
+    return r;
+}
+
+static int repair_count_page(void *opaque, const union disk_entry *entry, struct tree_key low,
+                             struct tree_key high)
+{
+    (void)entry, (void)low, (void)high;
+    ++*(uint64_t *)opaque;
+    return 0;
+}
+
+int repair_find_pages(struct pool *pool)
+{
+    uint64_t count = 0, wanted = le64_get(pool->super.page_count);
+    struct tree_visit visit = {.entry = repair_count_page, .opaque = &count};
+    if (wanted > atomic_load(&pool->size_blks))
+        return -EBADMSG;
+    int r = tree_visit(pool, &pool->pages_tree, &visit);
+    if (r == -ENOMEM || (r == 0 && count == wanted))
+        return r;
+    r = repair_scan(pool);
+    if (r == 0)
+        pool->pages_tree = (struct tree){.kind = DISK_TREE_PAGES};
+    return r;
+}
+
+/* ---- the journal --------------------------------------------------------------------------- */
+
+bool repair_may_cut_journal(struct repair *repair, uint64_t seq)
+{
+    if (!repair || !repair->options.discard_journal)
+        return false;
+    if (repair->cut_seq == 0)
+        repair_say(repair, true,
+                   "the journal cannot be followed from record %" PRIu64
+                   " on: it and all behind it are given up",
+                   seq);
+    repair->cut_seq = repair->cut_seq ? min_u64(repair->cut_seq, seq) : seq;
+    return true;
+}
+
+bool repair_has_cut(const struct repair *repair, uint64_t seq)
+{
+    return repair && repair->cut_seq != 0 && seq >= repair->cut_seq;
+}
+
+/* ---- counters, bitmaps, tables ------------------------------------------------------------- */
+
+static int repair_free_replayed(void *opaque, uint64_t blk, uint64_t len)
+{
+    struct pool *pool = opaque;
+    space_rebuild_room(pool->space, pool->options.repair->reach, blk, len);
+    return 0;
+}
+
+static int repair_free_record(void *opaque, const struct journal_record *record)
+{
+    struct pool *pool = opaque;
+    int r = record_each_block(record->actions, record->len, repair_free_replayed, pool);
+    for (unsigned i = 0; r == 0 && i < record->node_count; i++)
+        r = repair_free_replayed(pool, record->nodes[i], 1);
+    return r;
+}
+
+static void repair_say_space(struct repair *repair, const struct space_rebuilt *found,
+                             bool is_whole)
+{
+    if (found->lost_groups > 0)
+        repair_say(repair, true,
+                   "bitmaps of %" PRIu64 " allocation groups, the first of group %" PRIu64
+                   ", cannot be read: they are made anew",
+                   found->lost_groups, found->first_lost);
+    if (found->missing_blks > 0)
+        repair_say(repair, true,
+                   "%" PRIu64 " blocks that are in use were marked free: they are marked used",
+                   found->missing_blks);
+    if (found->leaked_blks > 0)
+        repair_say(repair, true,
+                   "%" PRIu64 " blocks that nothing refers to were marked used: they are free",
+                   found->leaked_blks);
+    if (!is_whole)
+        repair_say(repair, false,
+                   "space is not given back while trees cannot be read: blocks below them stay "
+                   "marked used");
+}
+
+int repair_rebuild(struct pool *pool)
+{
+    struct repair *repair = pool->options.repair;
+    struct reach reach;
+    struct space_rebuilt found;
+    struct space_stats before;
+    space_get_stats(pool->space, &before);
+    int r = check_reach(pool, &reach, repair_report_cb, repair);
+    if (r < 0)
+        return r;
+    r = space_rebuild(pool->space, &reach, &found);
+    if (r == 0)
+    {
+        if (reach.is_whole &&
+            (before.data_blks != reach.data_blks || before.node_blks != reach.node_blks) &&
+            !repair->places)
+            repair_say(repair, true,
+                       "the pool counts %" PRIu64 " data and %" PRIu64
+                       " metadata blocks, there are %" PRIu64 " and %" PRIu64,
+                       before.data_blks, before.node_blks, reach.data_blks, reach.node_blks);
+        repair_say_space(repair, &found, reach.is_whole);
+        repair->reach = &reach;
+        r = journal_replay(pool->journal, &pool->super, repair_free_record, pool);
+        repair->reach = NULL;
+    }
+    free(reach.bits);
+    return r;
+}
+
+void repair_mark(struct pool *pool)
+{
+    for (uint64_t i = 0; pool->options.repair->places && i < pool->page_count; i++)
+        catalog_write_again(pool, i);
+}
+
+/* ---- all of it ----------------------------------------------------------------------------- */
+
+/* What the check says of the pool as it is now. */
+static void repair_check_cb(void *opaque, bool is_error, const char *text)
+{
+    if (is_error)
+        repair_say(opaque, false, "%s", text);
+}
+
+/* Where trees cannot be read that was said already, and the check has more to say for that. */
+static int repair_prove(struct pool *pool, struct repair *repair)
+{
+    struct check_result check;
+    uint64_t left = repair->result->left;
+    int r = pool_check(pool, left == 0 ? repair_check_cb : NULL, repair, &check);
+    repair->result->left = max_u64(repair->result->left, check.errors);
+    return r;
+}
+
+static int repair_run(struct env *env, struct device *device, const struct repair_options *options,
+                      struct repair *repair, struct reason *why)
+{
+    struct pool *pool;
+    struct pool_open_options open = {.read_only = options->dry_run,
+                                     .take_over = options->take_over,
+                                     .no_discard = true,
+                                     .repair = repair};
+    int r = pool_open_device(env, device, &open, &pool, why);
+    if (r < 0)
+    {
+        device_close(device);
+        return r;
+    }
+    /* An index that was not written yet leads to no page. */
+    if (!options->dry_run || !repair->places)
+        r = repair_prove(pool, repair);
+    /* One more, so that all copies of the superblock are written. */
+    if (r == 0 && !options->dry_run)
+        r = pool_checkpoint(pool);
+    return keep_first(r, pool_close(pool));
+}
+
+int pool_repair_device(struct env *env, struct device *device, const struct repair_options *options,
+                       check_report_fn *report, void *opaque, struct repair_result *result,
+                       struct reason *why)
+{
+    reason_clear(why);
+    *result = (struct repair_result){0};
+    struct repair repair = {
+        .report = report, .opaque = opaque, .result = result, .options = *options};
+    int r = repair_run(env, device, options, &repair, why);
+    free(repair.places);
+    return r;
+}
+
+int pool_repair(struct env *env, const char *path, const struct repair_options *options,
+                check_report_fn *report, void *opaque, struct repair_result *result,
+                struct reason *why)
+{
+    reason_clear(why);
+    struct device_file_options device_options = {.read_only = options->dry_run};
+    struct device *device;
+    int r = device_file_open(path, &device_options, &device, why);
+    if (r == -EBUSY)
+        return super_explain_busy(path, why);
+    if (r < 0)
+        return r;
+    return pool_repair_device(env, device, options, report, opaque, result, why);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* lun salvage. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lun/base/checked.h"
+#include "server/ctl/ctl.h"
+#include "server/units.h"
+
+static const struct field salvage_fields[] = {
+    {"name", "Name", FIELD_TEXT, false},
+    {"size_bytes", "Size", FIELD_BYTES, false},
+    {"mapped_bytes", "Mapped", FIELD_BYTES, false},
+    {"state", "State", FIELD_TEXT, false},
+    {0},
+};
+
+struct lost_range
+{
+    uint64_t from, to;
+};
+
+struct copying
+{
+    int fd;
+    int error; /* of writing */
+    bool shows_progress;
+    uint64_t mapped_bytes, copied_bytes, lost_bytes;
+    uint64_t end; /* of what was told */
+    struct lost_range *lost;
+    size_t lost_count, lost_capacity;
+};
+
+/* ---- listing ------------------------------------------------------------------------------- */
+
+static const char *salvage_state(const struct salvage_item *item)
+{
+    if (!item->is_there)
+        return "lost";
+    if (item->is_old)
+        return "of an old page";
+    return item->is_unnamed ? "without a name" : "there";
+}
+
+static enum ctl_exit salvage_list(const struct invocation *in, const struct salvage *salvage)
+{
+    json_t *items = json_array();
+    for (size_t i = 0; i < salvage_count(salvage); i++)
+    {
+        const struct salvage_item *item = salvage_item(salvage, i);
+        ignore_error(
+            json_array_append_new(items, json_pack("{s:s, s:I, s:I, s:s}", "name", item->name,
+                                                   "size_bytes", (json_int_t)item->size_bytes,
+                                                   "mapped_bytes", (json_int_t)item->mapped_bytes,
+                                                   "state", salvage_state(item))),
+            "counted below");
+    }
+    AUTO_JSON json_t *listing =
+        json_pack("{s:o, s:I}", "items", items, "count", (json_int_t)salvage_count(salvage));
+    if (!listing)
+        return ctl_refuse(in, "no memory", NULL);
+    return ctl_list(in, listing, "items", salvage_fields);
+}
+
+/* ---- copying ------------------------------------------------------------------------------- */
+
+static int copying_lose(struct copying *copying, uint64_t offset, uint64_t len)
+{
+    struct lost_range *last = copying->lost_count ? &copying->lost[copying->lost_count - 1] : NULL;
+    copying->lost_bytes += len;
+    if (last && last->to == offset)
+    {
+        last->to += len;
+        return 0;
+    }
+    if (!copying->lost || copying->lost_count == copying->lost_capacity)
+    {
+        size_t capacity = copying->lost_capacity ? 2 * copying->lost_capacity : 64;
+        struct lost_range *lost = realloc(copying->lost, capacity * sizeof(*lost));
+        if (!lost)
+            return -ENOMEM;
+        copying->lost = lost;
+        copying->lost_capacity = capacity;
+    }
+    copying->lost[copying->lost_count++] = (struct lost_range){offset, offset + len};
+    return 0;
+}
+
+static int copying_part_cb(void *opaque, uint64_t offset, uint64_t len, const void *bytes)
+{
+    struct copying *copying = opaque;
+    copying->end = offset + len;
+    if (!bytes)
+        return copying_lose(copying, offset, len);
+    for (uint64_t done = 0; done < len;)
+    {
+        ssize_t n =
+            pwrite(copying->fd, (const uint8_t *)bytes + done, len - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return copying->error = n < 0 ? -errno : -ENOSPC;
+        done += (uint64_t)n;
+    }
+    copying->copied_bytes += len;
+    if (copying->shows_progress && copying->mapped_bytes > 0)
+        fprintf(stderr, "\r%" PRIu64 " %% copied, %" PRIu64 " bytes lost\033[K",
+                min_u64(100, copying->copied_bytes / (copying->mapped_bytes / 100 + 1)),
+                copying->lost_bytes);
+    return 0;
+}
+
+static void map_line(FILE *file, uint64_t from, uint64_t to, char status)
+{
+    if (to > from)
+        fprintf(file, "0x%08" PRIX64 "  0x%08" PRIX64 "  %c\n", from, to - from, status);
+}
+
+/* In the form of ddrescue: '+' is there, '-' is lost. */
+static int salvage_write_map(const struct copying *copying, const char *path, uint64_t size_bytes)
+{
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return -errno;
+    fprintf(file, "# Mapfile. Created by lunette lun salvage\n"
+                  "# current_pos  current_status  current_pass\n"
+                  "0x00000000     +               1\n"
+                  "#      pos        size  status\n");
+    uint64_t at = 0;
+    for (size_t i = 0; i < copying->lost_count; i++)
+    {
+        map_line(file, at, copying->lost[i].from, '+');
+        map_line(file, copying->lost[i].from, copying->lost[i].to, '-');
+        at = copying->lost[i].to;
+    }
+    map_line(file, at, size_bytes, '+');
+    bool failed = ferror(file) != 0;
+    return fclose(file) != 0 || failed ? -EIO : 0;
+}
+
+static void salvage_say(const struct invocation *in, const struct salvage_item *item,
+                        const struct copying *copying, enum salvage_way way)
+{
+    static const char *const ways[] = {"whole", "repaired", "raw"};
+    char copied[UNITS_TEXT_MAX], lost[UNITS_TEXT_MAX];
+    AUTO_JSON json_t *result =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:s}", "name", item->name, "size_bytes",
+                  (json_int_t)item->size_bytes, "copied_bytes", (json_int_t)copying->copied_bytes,
+                  "lost_bytes", (json_int_t)copying->lost_bytes, "lost_ranges",
+                  (json_int_t)copying->lost_count, "pool", ways[way], "state", salvage_state(item));
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        printf("Copied %s of %s to %s; %s are lost, in %zu places.\n",
+               units_format_bytes(copying->copied_bytes, 'h', copied), item->name,
+               option_text(in, "to"), units_format_bytes(copying->lost_bytes, 'h', lost),
+               copying->lost_count);
+    fflush(stdout);
+    if (way == SALVAGE_REPAIRED)
+        fprintf(stderr, "lunette: the pool does not open; its last changes may not be there\n");
+    if (way == SALVAGE_RAW)
+        fprintf(stderr,
+                "lunette: the catalog is damaged; this is as the last checkpoint left it\n");
+    if (item->is_old)
+        fprintf(stderr,
+                "lunette: %s was found on a page that may be out of date; parts of it may "
+                "be data of others\n",
+                item->name);
+}
+
+static enum ctl_exit salvage_copy(const struct invocation *in, struct salvage *salvage,
+                                  const struct salvage_item *item, struct copying *copying)
+{
+    struct reason why = {.text = ""};
+    const char *map = option_text(in, "map");
+    int r = salvage_read(salvage, item->name, copying_part_cb, copying, &why);
+    if (copying->shows_progress)
+        fputs("\r\033[K", stderr);
+    if (r < 0 && copying->error < 0)
+        ignore_error(
+            reason_set(&why, r, "'%s' cannot be written: %s", option_text(in, "to"), strerror(-r)),
+            "said below");
+    if (r < 0)
+        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
+                          "lunette lun salvage --list --pool ...");
+    uint64_t size_bytes = item->size_bytes ? item->size_bytes : copying->end;
+    if (item->size_bytes && ftruncate(copying->fd, (off_t)item->size_bytes) < 0)
+        r = -errno;
+    if (fsync(copying->fd) < 0)
+        r = -errno;
+    if (r == 0 && map)
+        r = salvage_write_map(copying, map, size_bytes);
+    if (r < 0)
+        return ctl_refuse(in, strerror(-r), NULL);
+    salvage_say(in, item, copying, salvage_way(salvage));
+    return copying->lost_bytes > 0 || item->is_old ? CTL_REFUSED : CTL_DONE;
+}
+
+static const struct salvage_item *salvage_find(const struct salvage *salvage, const char *name)
+{
+    for (size_t i = 0; i < salvage_count(salvage); i++)
+    {
+        if (strcmp(salvage_item(salvage, i)->name, name) == 0)
+            return salvage_item(salvage, i);
+    }
+    return NULL;
+}
+
+static enum ctl_exit salvage_one(const struct invocation *in, struct salvage *salvage)
+{
+    const char *to = option_text(in, "to");
+    char why[2048];
+    const struct salvage_item *item = salvage_find(salvage, in->args[0]);
+    if (!item || !item->is_there)
+    {
+        snprintf(why, sizeof(why), item ? "the map of '%s' is lost" : "'%s' was not found",
+                 in->args[0]);
+        return ctl_refuse(in, why, "lunette lun salvage --list --pool ...");
+    }
+    int flags = O_WRONLY | O_CREAT | O_CLOEXEC;
+    AUTO_CLOSE int fd = open(to, flags | (option_flag(in, "overwrite") ? O_TRUNC : O_EXCL), 0600);
+    if (fd < 0)
+    {
+        snprintf(why, sizeof(why), "'%s' cannot be made: %s", to, strerror(errno));
+        return ctl_refuse(in, why, errno == EEXIST ? "--overwrite" : NULL);
+    }
+    struct copying copying = {.fd = fd,
+                              .shows_progress = isatty(STDERR_FILENO) && !option_flag(in, "json"),
+                              .mapped_bytes = item->mapped_bytes};
+    enum ctl_exit status = salvage_copy(in, salvage, item, &copying);
+    free(copying.lost);
+    return status;
+}
+
+enum ctl_exit ctl_lun_salvage(struct invocation *in)
+{
+    bool list = option_flag(in, "list");
+    struct salvage *salvage;
+    struct reason why = {.text = ""};
+    struct table_options options;
+    enum ctl_exit status = ctl_table_options(in, salvage_fields, &options);
+    if (status != CTL_DONE)
+        return status;
+    if (!option_text(in, "pool"))
+        return ctl_usage(in, "--pool says of which pool; of one that is served, use lun export");
+    if (list == (in->arg_count > 0) || (!list && !option_text(in, "to")))
+        return ctl_usage(in, "give --list, or a NAME and --to FILE");
+    int r = salvage_open(env_system(), option_text(in, "pool"), &salvage, &why);
+    if (r < 0)
+        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
+                          r == -EBUSY ? "lunette lun export" : NULL);
+    status = list ? salvage_list(in, salvage) : salvage_one(in, salvage);
+    salvage_close(salvage);
+    return status;
+}

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Each block of metadata of a small pool is damaged in turn. A repair mends it, or says what it
+ * cannot mend; what it leaves is clean, or no worse than before; data that can be read is right.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/pool/space_internal.h"
+#include "lun/pool/super.h"
+#include "lun/volume/catalog.h"
+#include "tests/lib/cunit_main.h"
+#include "tests/unit/damage_host.h"
+
+static struct repair_result result;
+static char said[16384];
+
+static void hear(void *opaque, bool is_error, const char *text)
+{
+    (void)opaque;
+    size_t len = strlen(said);
+    snprintf(said + len, sizeof(said) - len, "%s%s\n", is_error ? "LEFT: " : "", text);
+}
+
+static bool says(const char *text)
+{
+    bool found = strstr(said, text) != NULL;
+    if (!found)
+        fprintf(stderr, "said '%s' instead of '%s'\n", said, text);
+    return found;
+}
+
+static int repair(const struct repair_options *options)
+{
+    said[0] = '\0';
+    return pool_repair_device(&host.env.env, simdev_open(host.disk), options, hear, NULL, &result,
+                              &host.why);
+}
+
+static const struct repair_options dry = {.dry_run = true};
+static const struct repair_options wet = {0};
+
+/* How many blocks of all LUNs cannot be read; those that can be must be right. */
+static unsigned read_all(void)
+{
+    unsigned unreadable = 0;
+    uint8_t buf[LUN_BLK_BYTES];
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+    {
+        struct lun *lun;
+        CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, names[i], LUN_READ_ONLY, &lun, NULL), 0);
+        for (uint64_t lba = 0; lba < lun_size_bytes(lun) / LUN_BLK_BYTES; lba++)
+        {
+            int r = lun_read(lun, buf, sizeof(buf), lba * LUN_BLK_BYTES);
+            unreadable += r < 0;
+            uint8_t found = buf[0];
+            bool is_right = found == wanted[i][lba] || (is_journal_hit && found == before[i][lba]);
+            if (r == 0 && (!is_right || buf[LUN_BLK_BYTES - 1] != found))
+            {
+                CU_FAIL("a block is read wrong");
+                fprintf(stderr, "%s, block %" PRIu64 ": %u, not %u\n", names[i], lba, buf[0],
+                        wanted[i][lba]);
+            }
+        }
+        lun_close(lun);
+    }
+    return unreadable;
+}
+
+/* Opens it as after any repair, reads and checks it, changes something. Errors that are left. */
+static uint64_t examine(unsigned *unreadable)
+{
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    *unreadable = read_all();
+    uint64_t errors = host_check(&host);
+    if (errors == 0)
+    {
+        host_create(&host, "new", 64);
+        CU_ASSERT_EQUAL(host_write(&host, "new", 0, 20, 9, 0), 0);
+        host_delete(&host, "new");
+        host_settle(&host);
+        CU_ASSERT_EQUAL(host_check(&host), 0);
+        CU_ASSERT_EQUAL(read_all(), 0);
+    }
+    host_close(&host);
+    return errors;
+}
+
+/* ---- a sound pool -------------------------------------------------------------------------- */
+
+static void test_sound(void)
+{
+    for (int with_journal = 0; with_journal < 2; with_journal++)
+    {
+        start(with_journal);
+        uint64_t writes = simdev_count(host.disk, SIMDEV_WRITE);
+        CU_ASSERT_EQUAL(repair(&dry), 0);
+        CU_ASSERT_EQUAL(simdev_count(host.disk, SIMDEV_WRITE), writes);
+        CU_ASSERT_STRING_EQUAL(said, "");
+        CU_ASSERT_EQUAL(result.mended + result.left, 0);
+        CU_ASSERT_EQUAL(repair(&wet), 0);
+        CU_ASSERT_STRING_EQUAL(said, "");
+        unsigned unreadable;
+        CU_ASSERT_EQUAL(examine(&unreadable), 0);
+        CU_ASSERT_EQUAL(unreadable, 0);
+        host_stop(&host);
+    }
+}
+
+/* ---- each block ---------------------------------------------------------------------------- */
+
+struct outcomes
+{
+    unsigned sound, mended, left, refused;
+};
+
+/* What a repair makes of it; the disk is changed. */
+static void repair_one(uint64_t blk, enum harm harm, struct outcomes *outcomes)
+{
+    bool is_super = magic_of(blk) == DISK_MAGIC_SUPER;
+    do_harm(blk, harm);
+    bool opened = host_open(&host, &(struct pool_open_options){.read_only = true}) == 0;
+    bool was_clean = opened && host_check(&host) == 0;
+    unsigned unreadable = opened ? read_all() : 0, after;
+    host_close(&host);
+    int r = repair(&dry);
+    struct repair_result planned = result;
+    int done = repair(&wet);
+    CU_ASSERT_EQUAL(done, r); /* what would be refused is */
+    if (done < 0)
+    {
+        CU_ASSERT_FALSE(opened); /* then there is nothing to repair */
+        CU_ASSERT_TRUE(strlen(host.why.text) > 0);
+        outcomes->refused++;
+        return;
+    }
+    CU_ASSERT_EQUAL(planned.mended > 0, result.mended > 0);
+    CU_ASSERT_EQUAL(planned.left > 0, result.left > 0);
+    if (!was_clean || is_super)
+        CU_ASSERT_TRUE(!was_clean ? result.mended + result.left > 0 : true);
+    uint64_t errors = examine(&after);
+    CU_ASSERT_EQUAL(errors > 0, result.left > 0);
+    if (opened)
+        CU_ASSERT_EQUAL(after, unreadable); /* it takes nothing away */
+    if (result.left > 0)
+        outcomes->left++;
+    else if (result.mended > 0)
+        outcomes->mended++;
+    else
+        outcomes->sound++;
+    /* And a second one has nothing more to do. */
+    CU_ASSERT_EQUAL(repair(&wet), 0);
+    CU_ASSERT_EQUAL(result.mended, 0);
+}
+
+static void test_each(void)
+{
+    struct outcomes outcomes = {0};
+    for (int with_journal = 0; with_journal < 2; with_journal++)
+    {
+        start(with_journal);
+        struct simdev *pristine = host.disk;
+        for (uint64_t blk = 0; blk < POOL_BLKS; blk++)
+        {
+            host.disk = pristine;
+            for (enum harm harm = 0; is_metadata(blk) && harm < HARMS; harm++)
+            {
+                host.disk = simdev_copy(pristine, blk);
+                is_journal_hit = false;
+                repair_one(blk, harm, &outcomes);
+                simdev_destroy(host.disk);
+                host.disk = pristine;
+            }
+        }
+        host_stop(&host);
+    }
+    printf(" %u sound, %u mended, %u left, %u refused ", outcomes.sound, outcomes.mended,
+           outcomes.left, outcomes.refused);
+    CU_ASSERT_TRUE(outcomes.sound > 0);
+    CU_ASSERT_TRUE(outcomes.mended > 10);
+    CU_ASSERT_TRUE(outcomes.left > 5);
+    CU_ASSERT_TRUE(outcomes.refused > 0);
+}
+
+/* ---- what is mended, and how it is said ------------------------------------------------------ */
+
+/* What block @blk of the closed pool's @what is; looked up while it is open. */
+static uint64_t find_blk(const char *what)
+{
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, &(struct pool_open_options){.read_only = true}), 0);
+    uint64_t blk = 0;
+    struct space *space = host.pool->space;
+    if (strcmp(what, "bitmap") == 0)
+        blk = slot_blk(space, 0, DISK_HEAD_BITMAP, space_group(space, 0)->slot.slot);
+    else if (strcmp(what, "table1") == 0)
+        blk = slot_blk(space, 0, DISK_HEAD_TABLE1, space->tables1[0].slot);
+    else if (strcmp(what, "table2") == 0)
+        blk = slot_blk(space, 0, DISK_HEAD_TABLE2, space->tables2[0].slot);
+    else if (strcmp(what, "index") == 0)
+        blk = host.pool->pages_tree.root.blk;
+    else if (strcmp(what, "map") == 0)
+        blk = host_line(&host, "a@s")->map.root.blk;
+    else if (strcmp(what, "page") == 0)
+        blk = host.pool->pages[0]->blk;
+    host_close(&host);
+    CU_ASSERT_TRUE_FATAL(blk > 0);
+    return blk;
+}
+
+static const struct
+{
+    const char *what, *text;
+} mended[] = {
+    {"bitmap", "bitmaps of 1 allocation groups, the first of group 0"},
+    {"table1", "the table of allocation groups 0 to 7 is damaged"},
+    {"table2", "the table of allocation groups 0 to 7 is damaged"},
+    {"index", "the index of the catalog is damaged: 2 of 2 pages were found without it"},
+};
+
+static void test_says(void)
+{
+    unsigned unreadable;
+    for (size_t i = 0; i < ARRAY_SIZE(mended); i++)
+    {
+        start(i % 2);
+        do_harm(find_blk(mended[i].what), HARM_FLIP);
+        CU_ASSERT_TRUE(host_open(&host, NULL) < 0 || host_check(&host) > 0 || i == 0);
+        host_crash(&host);
+        CU_ASSERT_EQUAL(repair(&wet), 0);
+        CU_ASSERT_TRUE(says(mended[i].text));
+        CU_ASSERT_EQUAL(result.left, 0);
+        CU_ASSERT_EQUAL(examine(&unreadable), 0);
+        CU_ASSERT_EQUAL(unreadable, 0);
+        host_stop(&host);
+    }
+}
+
+/* All of the fixed metadata at once but one superblock: the trees say it all. */
+static void test_all_fixed(void)
+{
+    unsigned unreadable;
+    start(true);
+    for (uint64_t g = 0; g < POOL_BLKS / HOST_GROUP_BLKS; g++)
+    {
+        for (uint64_t head = DISK_HEAD_BITMAP; head < DISK_GROUP_HEAD_BLKS; head++)
+            do_harm(g * HOST_GROUP_BLKS + head, HARM_ZERO);
+    }
+    do_harm(0, HARM_ZERO);
+    do_harm(1, HARM_ZERO);
+    CU_ASSERT_EQUAL(repair(&wet), 0);
+    CU_ASSERT_EQUAL(result.left, 0);
+    CU_ASSERT_TRUE(says("copy 0 of the superblock"));
+    CU_ASSERT_TRUE(says("copy 1 of the superblock"));
+    CU_ASSERT_EQUAL(examine(&unreadable), 0);
+    CU_ASSERT_EQUAL(unreadable, 0);
+    host_stop(&host);
+}
+
+/* A tree that cannot be read keeps what it had: nothing is written over it. */
+static void test_lost_map(void)
+{
+    unsigned unreadable;
+    for (int without_bitmaps = 0; without_bitmaps < 2; without_bitmaps++)
+    {
+        start(true);
+        uint64_t blk = find_blk("map");
+        uint8_t sound[BLK_BYTES];
+        simdev_peek(host.disk, sound, sizeof(sound), blk * BLK_BYTES);
+        do_harm(blk, HARM_ZERO);
+        for (uint64_t head = DISK_HEAD_BITMAP; without_bitmaps && head < DISK_HEAD_TABLE1; head++)
+            do_harm(head, HARM_ZERO);
+        /* Records in the journal speak of it. */
+        CU_ASSERT_EQUAL(repair(&wet), -EBADMSG);
+        CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "--discard-journal"));
+        CU_ASSERT_EQUAL(repair(&(struct repair_options){.discard_journal = true}), 0);
+        is_journal_hit = true;
+        CU_ASSERT_TRUE(says("the journal cannot be followed from record"));
+        CU_ASSERT_TRUE(result.left > 0);
+        CU_ASSERT_TRUE(says("LEFT: a tree of a@s cannot be read"));
+        CU_ASSERT_TRUE(says("LEFT: space is not given back"));
+        /* Much is written, and then the map is there again: all of it is as it was. */
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+        CU_ASSERT_TRUE(host_check(&host) > 0);
+        host_create(&host, "big", 2048);
+        for (uint64_t i = 0; i < 2048; i += 64)
+            ignore_error(host_write(&host, "big", i, 64, 7, 0), "until it is full");
+        host_close(&host);
+        simdev_poke(host.disk, sound, sizeof(sound), blk * BLK_BYTES);
+        CU_ASSERT_EQUAL(repair(&wet), 0);
+        CU_ASSERT_EQUAL(result.left, 0);
+        CU_ASSERT_EQUAL(examine(&unreadable), 0);
+        CU_ASSERT_EQUAL(unreadable, 0);
+        host_stop(&host);
+    }
+}
+
+static void test_counters(void)
+{
+    unsigned unreadable;
+    start(false);
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    host_line(&host, "a")->mapped_blks++;
+    host_line(&host, "a")->own_blks += 2;
+    host_line(&host, "a")->own_node_blks += 3;
+    host_line(&host, "a")->dropped_data_blks += 4;
+    CU_ASSERT_EQUAL(host_write(&host, "a", 3000, 1, 5, 0), 0);
+    wanted[0][3000] = 5;
+    host.pool->space->data_blks += 7;
+    uint64_t taken, got;
+    CU_ASSERT_EQUAL(space_take(host.pool->space, SPACE_THIN, 0, 1, &taken, &got), 0);
+    space_commit(host.pool->space, taken, 1); /* a leak */
+    catalog_mark_dirty(host.pool, &host_line(&host, "a")->object);
+    host_close(&host);
+    CU_ASSERT_EQUAL(repair(&wet), 0);
+    CU_ASSERT_TRUE(says("mapped blocks, there are"));
+    CU_ASSERT_TRUE(says("own blocks, there are"));
+    CU_ASSERT_TRUE(says("own nodes, there are"));
+    CU_ASSERT_TRUE(says("dropped blocks, there are"));
+    CU_ASSERT_TRUE(says("the pool counts"));
+    CU_ASSERT_TRUE(says("1 blocks that nothing refers to were marked used"));
+    CU_ASSERT_EQUAL(result.left, 0);
+    CU_ASSERT_EQUAL(examine(&unreadable), 0);
+    host_stop(&host);
+}
+
+static void test_journal(void)
+{
+    unsigned unreadable;
+    start(true);
+    /* Two synced batches: damage to the first is no torn end. */
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    uint64_t id = le64_get(host.pool->super.journal_id), first = 0;
+    for (uint64_t i = 0; i < 4; i++)
+    {
+        host_create(&host, i == 0 ? "x" : i == 1 ? "y" : i == 2 ? "z" : "w", 64);
+        host_flush(&host);
+    }
+    host_crash(&host);
+    for (uint64_t at = DISK_GROUP_HEAD_BLKS; first == 0; at++)
+    {
+        struct disk_batch batch;
+        simdev_peek(host.disk, &batch, sizeof(batch), at * BLK_BYTES);
+        if (le32_get(batch.magic) == DISK_MAGIC_BATCH && le64_get(batch.journal_id) == id)
+            first = at;
+    }
+    uint8_t byte = 0xff;
+    simdev_poke(host.disk, &byte, 1, first * BLK_BYTES + 70);
+    CU_ASSERT_EQUAL(host_open(&host, NULL), -EBADMSG);
+    CU_ASSERT_EQUAL(repair(&wet), -EBADMSG);
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "--discard-journal"));
+    CU_ASSERT_EQUAL(repair(&(struct repair_options){.discard_journal = true}), 0);
+    CU_ASSERT_TRUE(says("and all behind it are given up"));
+    CU_ASSERT_EQUAL(result.left, 0);
+    CU_ASSERT_EQUAL(examine(&unreadable), 0);
+    CU_ASSERT_EQUAL(unreadable, 0);
+    host_stop(&host);
+}
+
+/* ---- cut off ------------------------------------------------------------------------------- */
+
+/* Cuts the power at each write of a repair: the next one ends it. */
+static void cut_at_each(const uint64_t *blks, size_t count)
+{
+    struct simdev *pristine = host.disk;
+    struct rng rng = rng_of(3);
+    bool was_cut = true;
+    unsigned cuts = 0, unreadable;
+    for (uint64_t n = 1; was_cut; n++)
+    {
+        host.disk = simdev_copy(pristine, n);
+        for (size_t i = 0; i < count; i++)
+            do_harm(blks[i], HARM_FLIP);
+        for (unsigned time = 0; time < 3; time++)
+        {
+            struct simdev_crash_policy policy = simdev_random_policy(&rng);
+            simdev_cut_power_at(host.disk, time == 0 ? n : n + time);
+            ignore_error(repair(&wet), "the power is off");
+            was_cut = simdev_is_off(host.disk);
+            cuts += was_cut;
+            simdev_cut_power_at(host.disk, 0);
+            simdev_restart(host.disk, &rng, &policy);
+        }
+        int r = repair(&wet);
+        CU_ASSERT_EQUAL(r, 0);
+        if (r < 0)
+            fprintf(stderr, "cut at %" PRIu64 ": %s\n%s", n, host.why.text, said);
+        CU_ASSERT_EQUAL(result.left, 0);
+        if (r == 0)
+            CU_ASSERT_EQUAL(examine(&unreadable), 0);
+        simdev_destroy(host.disk);
+    }
+    CU_ASSERT_TRUE(cuts > 15);
+    host.disk = pristine;
+}
+
+static void test_cut_off(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(mended); i++)
+    {
+        start(true);
+        uint64_t blks[] = {find_blk(mended[i].what), 0};
+        cut_at_each(blks, 2);
+        host_stop(&host);
+    }
+}
+
+static CU_TestInfo repair_tests[] = {
+    {"a sound pool", test_sound},
+    {"each block of metadata", test_each},
+    {"what it says", test_says},
+    {"all fixed metadata at once", test_all_fixed},
+    {"a map that is lost", test_lost_map},
+    {"counters and leaks", test_counters},
+    {"the journal", test_journal},
+    {"cut off at each write", test_cut_off},
+    CU_TEST_INFO_NULL,
+};
+
+int main(int argc, char **argv)
+{
+    CU_SuiteInfo suites[] = {
+        {"repair", NULL, NULL, NULL, NULL, repair_tests},
+        CU_SUITE_INFO_NULL,
+    };
+    return cunit_main(suites, argc, argv);
+}
