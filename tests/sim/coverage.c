@@ -58,6 +58,7 @@ static const struct
     {COVERAGE_SPACE, COVERAGE_READ_EIO, "after its switch, a checkpoint reads nothing", 0},
     {COVERAGE_BARRIER, COVERAGE_READ_EIO, "after its switch, a checkpoint reads nothing", 0},
     {COVERAGE_SUPER, COVERAGE_READ_EIO, "after its switch, a checkpoint reads nothing", 0},
+    {COVERAGE_GROWTH, COVERAGE_READ_EIO, "a growth reads nothing", 0},
     {COVERAGE_NODES, COVERAGE_SYNC_EIO, "nothing is synced until all is written", 0},
     {COVERAGE_PAGES, COVERAGE_SYNC_EIO, "nothing is synced until all is written", 0},
     {COVERAGE_SPACE, COVERAGE_SYNC_EIO, "nothing is synced until all is written", 0},

@@ -422,6 +422,24 @@ static int fault_recovery(struct sim *sim)
     return sim_open(sim, sim->disk, &sim->pool);
 }
 
+/* Changes until all records are at stake, or nearly all after a while. */
+static void fault_put_at_stake(struct sim *sim)
+{
+    for (unsigned i = 0; i < FAULT_CHANGES_MAX && coverage_stake.since != COVERAGE_ALL_KINDS; i++)
+        ignore_error(sim_random_change(sim), "all is well still");
+}
+
+/* With a cache that holds little but what was changed since: else jobs read nothing. */
+static int fault_cool(struct sim *sim)
+{
+    struct sim_target target = sim->target;
+    int r = fault_recovery(sim);
+    sim->target.countdown = 0;
+    fault_put_at_stake(sim);
+    sim->target = target;
+    return r;
+}
+
 static int fault_do(struct sim *sim)
 {
     switch (sim->target.phase)
@@ -584,6 +602,8 @@ __attribute__((noreturn)) static void fault_try(struct sim *sim, enum coverage_p
         [COVERAGE_JOBS] = 16,
     };
     sim_aim(sim, phase, fault, rng_between(sim->rng, 1, calls[phase]));
+    if (phase == COVERAGE_JOBS && fault == COVERAGE_READ_EIO)
+        r = fault_cool(sim);
     for (unsigned ops = 0; r >= 0 && !sim->target.is_hit && ops < FAULT_OPS_MAX; ops++)
     {
         sim->target.countdown = sim->target.countdown > 1 && ops > 4 ? 1 : sim->target.countdown;
@@ -602,8 +622,7 @@ __attribute__((noreturn)) static void fault_try(struct sim *sim, enum coverage_p
     _exit(0);
 }
 
-/* A pool that has had some checkpoints, so that each place has held something before; and then
- * until all records are at stake, or nearly all after a while. */
+/* A pool that has had some checkpoints, so that each place has held something before. */
 static void fault_prepare(struct sim *sim, struct rng *rng)
 {
     sim->rng = rng;
@@ -613,8 +632,7 @@ static void fault_prepare(struct sim *sim, struct rng *rng)
         ignore_error(fault_change(sim, 15), "all is well still");
         ignore_error(sim_op_checkpoint(sim), "all is well still");
     }
-    for (unsigned i = 0; i < FAULT_CHANGES_MAX && coverage_stake.since != COVERAGE_ALL_KINDS; i++)
-        ignore_error(sim_random_change(sim), "all is well still");
+    fault_put_at_stake(sim);
     replay_trace(sim->replay, "at stake: %#x", coverage_stake.since);
 }
 
