@@ -109,12 +109,19 @@ static int scrub_slots(struct scrub *scrub, const struct slot *slot, uint64_t gr
     return scrub_other_slot(scrub, slot_blk(space, group, head, slot->slot ^ 1u), buf);
 }
 
+/* A grow adds to them beside us, once its checkpoint is through. */
+static uint64_t scrub_groups(struct space *space)
+{
+    AUTO_LOCK(&space->lock);
+    return space->group_count;
+}
+
 /* Makes the next checkpoint write the table's slots anew: with a bitmap below it, the table and the
  * tables above it are written too. */
 static bool scrub_rewrite_table(struct scrub *scrub, uint64_t first, uint64_t count)
 {
     struct space *space = scrub->pool->space;
-    for (uint64_t g = first; g < min_u64(first + count, space->group_count); g++)
+    for (uint64_t g = first; g < min_u64(first + count, scrub_groups(space)); g++)
     {
         if (space_load_group(space, g) == 0 && space_write_again(space, g))
             return true;
@@ -137,7 +144,7 @@ static int scrub_table(struct scrub *scrub, unsigned level, uint64_t group, cons
     scrub_say_damage(scrub, NULL,
                      "block %" PRIu64 ", the table of level %u of allocation groups %" PRIu64
                      " to %" PRIu64 ", %s%s",
-                     blk, level, group, min_u64(group + groups, space->group_count) - 1,
+                     blk, level, group, min_u64(group + groups, scrub_groups(space)) - 1,
                      scrub_what(damage), is_known ? "" : "; 'lunette pool repair' makes it anew");
     scrub->wants_checkpoint |= is_known;
     return is_known ? scrub_remember_slot(scrub, blk) : 0;
@@ -175,13 +182,13 @@ int scrub_step_space(struct scrub *scrub)
 {
     struct pool *pool = scrub->pool;
     AUTO_LOCK(&pool->cp_lock);
-    while (scrub->group < pool->space->group_count && scrub->step_blks < SCRUB_BATCH)
+    while (scrub->group < scrub_groups(pool->space) && scrub->step_blks < SCRUB_BATCH)
     {
         int r = scrub_group_locked(scrub, scrub->group++);
         if (r < 0)
             return r;
     }
-    return scrub->group < pool->space->group_count;
+    return scrub->group < scrub_groups(pool->space);
 }
 
 /* ---- once it was written anew -------------------------------------------------------------- */

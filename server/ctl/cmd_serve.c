@@ -474,12 +474,15 @@ static enum ctl_exit serve_check_free(const struct serve *serve)
     return serve_clear_nbd_socket(serve);
 }
 
-/* Clients that hang up would end nbdkit without it; the plugin says so when it is not there. */
+/* Clients that hang up would end nbdkit without it. */
 static void serve_preload_guard(void)
 {
     AUTO_FREE char *guard = serve_find("lunette-hangup-guard.so");
     const char *others = getenv("LD_PRELOAD");
     AUTO_FREE char *list = NULL;
+    if (!guard)
+        fprintf(stderr, "lunette: warning: lunette-hangup-guard.so is neither built nor installed "
+                        "beside this program: NBD clients that hang up can end the server\n");
     if (guard && asprintf(&list, "%s%s%s", guard, others ? ":" : "", others ? others : "") >= 0)
         setenv("LD_PRELOAD", list, 1);
 }

@@ -60,6 +60,7 @@ says "nbd-client" 1
 says "nbdcopy 'nbd+unix" 1
 says "<disk type='network'" 1
 first=$(server_pid)
+grep -q /lunette-hangup-guard.so "/proc/$first/maps" || fail "nbdkit runs without its guard"
 is_alive "$first" || fail "the server does not run"
 
 quick
