@@ -200,7 +200,7 @@ static int verb_plan_backing(struct verb_request *request, const struct volume_i
 
 int verb_volume_delete(struct verb_request *request)
 {
-    struct volume_snapshot_info backing;
+    struct volume_snapshot_info backing = {0};
     AUTO_FREE struct lun_info *list = NULL;
     AUTO_FREE const char **names = NULL;
     size_t count = 0;
@@ -277,7 +277,7 @@ int verb_volume_split(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
     bool is_physical = verb_bool(request, "physical");
-    struct volume_snapshot_info backing;
+    struct volume_snapshot_info backing = {0};
     struct volume_info info;
     if (!is_physical && verb_has(request, "rate_bytes"))
         return reason_set(&request->why, -EINVAL, "a rate is for a physical split");
