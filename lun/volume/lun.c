@@ -33,7 +33,9 @@ static int lun_check_size(uint64_t size_bytes, uint32_t sector_bytes, struct rea
 {
     if (sector_bytes != 512 && sector_bytes != 4096)
         return reason_set(why, -EINVAL, "a sector has 512 or 4096 bytes, not %u", sector_bytes);
-    if (size_bytes == 0 || size_bytes % sector_bytes != 0)
+    if (size_bytes == 0)
+        return reason_set(why, -EINVAL, "a LUN needs a size, of %u bytes at least", sector_bytes);
+    if (size_bytes % sector_bytes != 0)
         return reason_set(why, -EINVAL,
                           "a size of %s is not a multiple of the sector size, %u bytes",
                           size_text(size_bytes).text, sector_bytes);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
@@ -151,9 +152,9 @@ int qtree_delete(struct pool *pool, const char *path, struct reason *why)
         if (r == 0 && qtree->lun_count > 0)
             r = reason_set(why, -EBUSY,
                            "qtree '%s' holds %" PRIu64
-                           " LUNs; delete them, or 'lunette lun rename' "
-                           "moves them out of it",
-                           path, qtree->lun_count);
+                           " LUN%s; delete what is in it, or 'lunette lun rename' moves it "
+                           "elsewhere",
+                           path, qtree->lun_count, plural_s(qtree->lun_count));
         if (r < 0)
             return r;
         AUTO_WRITER struct writer writer = {0};

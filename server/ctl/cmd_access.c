@@ -32,7 +32,9 @@ static void access_print_plan(const struct invocation *in, const json_t *plan)
     size_t i;
     json_t *mapping;
     const json_t *mappings = json_object_get(plan, "mappings");
-    printf("Would %s.\n", in->command->summary);
+    printf("Would ");
+    ctl_print_doing(stdout, in);
+    printf(".\n");
     json_array_foreach(mappings, i, mapping)
         printf("Hosts of igroup %s lose LUN %s (number %d).\n",
                json_string_value(json_object_get(mapping, "igroup")),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* snapshot create, show, delete, rename, restore. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -143,13 +144,41 @@ static void snapshot_print_volume_restore(const json_t *plan)
                units_format_bytes(ctl_get(lun, "lost_bytes"), 'h', text));
 }
 
-static void snapshot_print_plan(const char *verb, const json_t *plan)
+/* "LUN@SNAPSHOT", in one argument or two. */
+static void snapshot_print_name(const struct invocation *in)
+{
+    printf("%s%s%s", in->args[0], in->arg_count > 1 ? "@" : "",
+           in->arg_count > 1 ? in->args[1] : "");
+}
+
+/* @result of a deletion: whether it waits for volume clones. */
+static bool snapshot_print_deferred(const struct invocation *in, const json_t *result, bool would)
+{
+    if (!json_is_true(json_object_get(result, "deferred")))
+        return false;
+    uint64_t clones = ctl_get(result, "clones");
+    printf("Snapshot ");
+    snapshot_print_name(in);
+    printf("%s when the last volume clone of it goes or is split; there %s %" PRIu64 ".\n",
+           would ? " would be deleted" : " will be deleted", clones == 1 ? "is" : "are", clones);
+    return true;
+}
+
+static void snapshot_print_delete_plan(const struct invocation *in, const json_t *plan)
+{
+    if (snapshot_print_deferred(in, plan, true))
+        return;
+    printf("Would delete snapshot ");
+    snapshot_print_name(in);
+    printf(".\n");
+    ctl_print_freed(plan, "With it goes");
+}
+
+static void snapshot_print_plan(const struct invocation *in, const char *verb, const json_t *plan)
 {
     char text[UNITS_TEXT_MAX];
     if (strcmp(verb, "snapshot.delete") == 0)
-        printf("Would delete snapshot %s\nFrees %s.\n",
-               json_string_value(json_array_get(json_object_get(plan, "goes"), 0)),
-               units_format_bytes(ctl_get(plan, "freed_bytes"), 'h', text));
+        snapshot_print_delete_plan(in, plan);
     else if (json_object_get(plan, "volume"))
         snapshot_print_volume_restore(plan);
     else
@@ -179,17 +208,24 @@ static enum ctl_exit snapshot_destroy(const struct invocation *in, const char *v
         if (status == CTL_DONE && option_flag(in, "json"))
             table_print_json(stdout, plan);
         else if (status == CTL_DONE)
-            snapshot_print_plan(verb, plan);
+            snapshot_print_plan(in, verb, plan);
     }
     if (status != CTL_DONE || dry_run)
         return status;
     status = ctl_confirm(in);
     if (status != CTL_DONE)
         return status;
-    bool restores = strcmp(verb, "snapshot.restore") == 0;
-    return ctl_do(in, verb, take_ptr(&args), "%s %s%s%s.",
-                  restores ? "Restored snapshot" : "Deleted snapshot", in->args[0],
-                  in->arg_count > 1 ? "@" : "", in->arg_count > 1 ? in->args[1] : "");
+    AUTO_JSON json_t *result = NULL;
+    status = ctl_ask(in, verb, take_ptr(&args), &result);
+    if (status == CTL_DONE && option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else if (status == CTL_DONE && !snapshot_print_deferred(in, result, false))
+    {
+        printf(strcmp(verb, "snapshot.restore") == 0 ? "Restored snapshot " : "Deleted snapshot ");
+        snapshot_print_name(in);
+        printf(".\n");
+    }
+    return status;
 }
 
 enum ctl_exit ctl_snapshot_lock(struct invocation *in)

@@ -100,6 +100,25 @@ static void volume_print_change(const char *what, const char *before, const char
     printf("%s: %s -> %s\n", what, before ? before : "-", after ? after : "-");
 }
 
+/* What the pool keeps for the guarantee of the volume, now and with the options in @args. */
+static void volume_print_need(const json_t *args, const json_t *now)
+{
+    char available[UNITS_TEXT_MAX], before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX];
+    const json_t *guarantee = json_object_get(args, "guarantee");
+    const char *kind = json_string_value(json_object_get(now, "guarantee"));
+    bool was = kind && strcmp(kind, "volume") == 0, is = guarantee ? json_is_true(guarantee) : was;
+    uint64_t size_bytes = ctl_get(json_object_get(args, "size_bytes") ? args : now, "size_bytes");
+    uint64_t charged_bytes = ctl_get(now, "charged_bytes");
+    printf("%s are available in it now, and its guarantee needs %s of the pool",
+           units_format_bytes(ctl_get(now, "available_bytes"), 'h', available),
+           units_format_bytes(was ? ctl_get(now, "needed_bytes") : 0, 'h', before));
+    if (guarantee || json_object_get(args, "size_bytes"))
+        printf("; afterwards %s",
+               units_format_bytes(is && size_bytes > charged_bytes ? size_bytes - charged_bytes : 0,
+                                  'h', after));
+    printf(".\n");
+}
+
 /* What the options in @args would make of the volume as it is. */
 static void volume_print_changes(const json_t *args, const json_t *now)
 {
@@ -122,9 +141,7 @@ static void volume_print_changes(const json_t *args, const json_t *now)
     if (json_object_get(args, "pause_ms"))
         printf("pause: %" PRIu64 " ms -> %" PRIu64 " ms\n", ctl_get(now, "pause_ms"),
                ctl_get(args, "pause_ms"));
-    printf("%s are available in it now; its guarantee still needs %s of the pool.\n",
-           units_format_bytes(ctl_get(now, "available_bytes"), 'h', before),
-           units_format_bytes(ctl_get(now, "needed_bytes"), 'h', after));
+    volume_print_need(args, now);
 }
 
 static void volume_print_dry_run(const struct invocation *in, const char *would, const json_t *args,

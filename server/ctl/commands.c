@@ -440,7 +440,8 @@ const struct command command_table[] = {
     {"pool create", "PATH [SIZE]", "make a pool on a file or a block device", "create pool {0}",
      "A file is made sparse: it takes space as the pool fills. Journal, superblocks and the "
      "reserve "
-     "for metadata are taken at once. SIZE is left out for a block device, which is used whole. "
+     "for metadata are taken at once, all of it with the first promise of space (--space-reserve, "
+     "--space-guarantee). SIZE is left out for a block device, which is used whole. "
      "Something recognisable at PATH is never overwritten without --overwrite.",
      "lunette pool create /srv/pool.lunette 100G\n"
      "lunette pool create /dev/vg0/pool --name main\n",
@@ -472,8 +473,10 @@ const struct command command_table[] = {
      "and "
      "the maps: bitmaps and tables of free space, counters, copies of the superblock, the index of "
      "the catalog. It writes only where nothing is, and can be run again if it is interrupted. A "
-     "map, a drop list or a page of the catalog that is lost it cannot make anew; it says so, the "
-     "status is 1, and LUNs that are whole go on as they are. Stop the server first.",
+     "map or a drop list that is lost it cannot make anew; it says so, the status is 1, and LUNs "
+     "that "
+     "are whole go on as they are. A pool that lost a page of the catalog it refuses; lun salvage "
+     "copies what other pages know of. Stop the server first.",
      "lunette pool repair /srv/pool.lunette --dry-run\n"
      "lunette pool repair /srv/pool.lunette --yes\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, pool_repair_options, ctl_pool_repair},
@@ -513,7 +516,9 @@ const struct command command_table[] = {
      0, 0, -1, serve_options, ctl_serve},
 
     {"lun create", "NAME SIZE", "make an empty LUN", "create LUN {0}",
-     "It is thin: it takes space when it is written. Sizes are binary: 10G, 1.5T, 512M, or bytes.",
+     "It is thin: it takes space when it is written. Sizes are binary: 10G, 1.5T, 512M, or bytes. "
+     "With --space-reserve yes its space is promised; as a promise has to be backed, the first one "
+     "takes room for the whole file of the pool from the file system below, for good.",
      "lunette lun create vm1 20G\n"
      "lunette lun create db-log 8G --sector 4096 --comment 'log of the sales database'\n",
      COMMAND_DRY_RUN, 1, 2, lun_create_options, ctl_lun_create},

@@ -16,7 +16,7 @@
 /* ---- refusing ------------------------------------------------------------------------------ */
 
 /* The command's "doing" with {0}, {1} replaced by its arguments. */
-static void ctl_print_doing(FILE *file, const struct invocation *in)
+void ctl_print_doing(FILE *file, const struct invocation *in)
 {
     const char *at = in->command->doing;
     while (*at)
@@ -24,7 +24,7 @@ static void ctl_print_doing(FILE *file, const struct invocation *in)
         if (at[0] == '{' && at[1] >= '0' && at[1] <= '9' && at[2] == '}')
         {
             size_t i = (size_t)(at[1] - '0');
-            fputs(i < in->arg_count ? in->args[i] : "...", file);
+            fputs(i < in->arg_count ? in->args[i] : "it", file);
             at += 3;
         }
         else

@@ -50,6 +50,8 @@ ctl_run_fn ctl_help, ctl_complete, ctl_manual;
 
 /* ---- refusing ------------------------------------------------------------------------------ */
 
+/* What the command does, as "delete igroup web". */
+void ctl_print_doing(FILE *file, const struct invocation *in);
 /* Prints "lunette: cannot ...: @why" and, if @hint is not empty, "  try: ..."; CTL_REFUSED. */
 enum ctl_exit ctl_refuse(const struct invocation *in, const char *why, const char *hint);
 /* Prints "lunette: @why" and where to read on; CTL_USAGE. */

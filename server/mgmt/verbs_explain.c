@@ -263,7 +263,8 @@ static void explain_quota(struct explanation *explanation, const struct quota_us
                 usage->is_default ? ", by a default rule" : "",
                 usage->is_enabled ? "" : ", and it is off");
     if (usage->used_bytes > rule->hard_bytes)
-        explain_say(explanation, "It is over-allocated: clones went through, growth is refused.");
+        explain_say(explanation, "It is over-allocated: clones went through, or the rule came "
+                                 "later; growth is refused.");
 }
 
 int verb_explain_quota(struct verb_request *request)

@@ -244,13 +244,37 @@ static int verb_plan_volume_snapshot(struct verb_request *request, const char *v
     return request->result ? 0 : -ENOMEM;
 }
 
+/* How many volume clones depend on it; 0: also if it is not there. */
+static int verb_count_dependents(struct verb_request *request, const char *volume,
+                                 const char *snapshot, uint32_t *clones)
+{
+    AUTO_FREE struct volume_snapshot_info *list = NULL;
+    size_t count = 0;
+    *clones = 0;
+    int r = volume_snapshot_list(request->pool, volume, &list, &count, &request->why);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        if (strcmp(strchr(list[i].name, '@') + 1, snapshot) == 0)
+            *clones = list[i].clone_count;
+    return r;
+}
+
 static int verb_volume_snapshot_delete(struct verb_request *request)
 {
     const char *volume = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
     unsigned flags = verb_force_flag(request) | (verb_bool(request, "defer") ? LUN_DEFER : 0u);
-    int r = volume_snapshot_delete(request->pool, volume, snapshot, flags, &request->why);
-    if (r < 0 || !verb_bool(request, "dry_run"))
+    uint32_t clones;
+    int r = verb_count_dependents(request, volume, snapshot, &clones);
+    if (r == 0)
+        r = volume_snapshot_delete(request->pool, volume, snapshot, flags, &request->why);
+    if (r < 0)
         return r;
+    if (clones > 0)
+    {
+        request->result = json_pack("{s:b, s:I}", "deferred", 1, "clones", (json_int_t)clones);
+        return request->result ? 0 : -ENOMEM;
+    }
+    if (!verb_bool(request, "dry_run"))
+        return 0;
     return verb_plan_volume_snapshot(request, volume, snapshot);
 }
 
