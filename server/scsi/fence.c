@@ -3,6 +3,7 @@
 #include "server/scsi/fence.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "lun/base/invariant.h"
@@ -130,9 +131,9 @@ void fence_forget(struct fences *fences, uint64_t lun_id)
 
 bool fence_keeps_out(struct fences *fences, uint64_t lun_id, bool write)
 {
-    AUTO_LOCK(&fences->lock);
-    if (fences->count == 0)
+    if (atomic_load(&fences->count) == 0)
         return false;
+    AUTO_LOCK(&fences->lock);
     list_for_each (fence, fence_bucket(fences, lun_id), struct fence, link)
         if (fence->lun_id == lun_id)
             return fence->kept_out & (write ? FENCE_WRITES : FENCE_READS);

@@ -39,7 +39,7 @@ struct fences
 {
     struct lock lock; /* LOCK_RANK_LEAF */
     struct list buckets[FENCE_BUCKETS];
-    uint64_t count;
+    _Atomic uint64_t count; /* changes under the lock */
 };
 
 void fences_init(struct fences *fences);
