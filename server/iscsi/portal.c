@@ -24,6 +24,7 @@ enum
     ISCSI_TRIM_MS = 5000,
     ISCSI_WORKERS_DEFAULT = 16,
     ISCSI_STOP_GRACE_MS = 5000, /* for last words to be read by the initiators */
+    ISCSI_POLL_NS = 50000,      /* about what it takes to sleep and be woken in a guest */
 };
 
 static const struct iscsi_limits iscsi_default_limits = {
@@ -337,6 +338,8 @@ static int portal_init_thread(struct iscsi_server *server, struct iscsi_thread *
     if (!thread->scratch)
         return -ENOMEM;
     int r = loop_create(name, &thread->loop);
+    if (r == 0)
+        loop_set_poll_ns(thread->loop, ISCSI_POLL_NS);
     if (r == 0)
         loop_timer_set(thread->loop, &thread->trim_timer, ISCSI_TRIM_MS);
     return r;

@@ -49,15 +49,22 @@ struct loop
     struct list wheel[LOOP_WHEEL_SLOTS];
     uint64_t now_ms;
     uint64_t next_due_ms; /* not after the earliest timer; UINT64_MAX: none */
+    uint64_t poll_ns;     /* how long it looks for events before it sleeps, when that pays; 0 */
+    bool is_polling;      /* it does: the last events came that soon */
     unsigned ready_count;
     struct epoll_event ready[LOOP_EVENTS_MAX];
 };
 
-static uint64_t loop_clock_ms(void)
+static uint64_t loop_clock_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t loop_clock_ms(void)
+{
+    return loop_clock_ns() / 1000000;
 }
 
 /* Takes the count out of the event descriptor; the messages themselves are run by every turn. */
@@ -348,12 +355,42 @@ static int loop_timeout_ms(const struct loop *loop, int limit_ms)
 
 /* ---- turns --------------------------------------------------------------------------------- */
 
+void loop_set_poll_ns(struct loop *loop, uint64_t poll_ns)
+{
+    loop->poll_ns = poll_ns;
+}
+
+bool loop_is_polling(const struct loop *loop)
+{
+    return loop->is_polling;
+}
+
+static int loop_epoll(struct loop *loop, int timeout)
+{
+    return epoll_wait(loop->epoll_fd, loop->ready, LOOP_EVENTS_MAX, timeout);
+}
+
+/* Waits for events: awake for a moment if the last ones came that soon, and asleep then. */
+static int loop_wait(struct loop *loop, int timeout)
+{
+    if (loop->poll_ns == 0 || timeout == 0)
+        return loop_epoll(loop, timeout);
+    uint64_t begun_ns = loop_clock_ns();
+    int n = 0;
+    while (loop->is_polling && n == 0 && loop_clock_ns() - begun_ns < loop->poll_ns)
+        n = loop_epoll(loop, 0);
+    if (n == 0)
+        n = loop_epoll(loop, timeout);
+    loop->is_polling = loop_clock_ns() - begun_ns < loop->poll_ns;
+    return n;
+}
+
 void loop_run_once(struct loop *loop, int timeout_ms)
 {
     loop->owner = pthread_self();
     loop->has_owner = true;
     int timeout = list_is_empty(&loop->deferred) ? loop_timeout_ms(loop, timeout_ms) : 0;
-    int n = epoll_wait(loop->epoll_fd, loop->ready, LOOP_EVENTS_MAX, timeout);
+    int n = loop_wait(loop, timeout);
     INVARIANT(n >= 0 || errno == EINTR);
     loop->now_ms = loop_clock_ms();
     loop->ready_count = n > 0 ? (unsigned)n : 0;

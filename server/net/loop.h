@@ -66,6 +66,15 @@ void loop_stop(struct loop *loop);
  * ever). */
 void loop_run_once(struct loop *loop, int timeout_ms);
 
+/*
+ * Before it started: the loop looks for events for up to @poll_ns before it sleeps, as long as they
+ * come that soon. To sleep and be woken takes longer than most requests, in a virtual machine above
+ * all. A loop with nothing to do, or less often, sleeps at once. 0: it never looks.
+ */
+void loop_set_poll_ns(struct loop *loop, uint64_t poll_ns);
+/* Whether it would look first now. For tests, between two turns. */
+bool loop_is_polling(const struct loop *loop);
+
 bool loop_is_owner(const struct loop *loop);
 void loop_assert_owner(const struct loop *loop);
 

@@ -252,7 +252,35 @@ static void test_port_taken(void)
     loop_destroy(loop);
 }
 
+/* It stays awake for the next events only where the last ones came soon. */
+static void test_polling(void)
+{
+    struct counter counter = {.fired = 0};
+    int fd = eventfd(0, EFD_NONBLOCK);
+    uint64_t one = 1;
+    CU_ASSERT_EQUAL_FATAL(loop_create("test", &counter.loop), 0);
+    CU_ASSERT_EQUAL(loop_watch_add(counter.loop, &counter.watch, fd, EPOLLIN, counter_ready), 0);
+    CU_ASSERT_EQUAL(write(fd, &one, sizeof(one)), sizeof(one));
+    loop_run_once(counter.loop, 1000);
+    CU_ASSERT_FALSE(loop_is_polling(counter.loop)); /* not asked for */
+    loop_set_poll_ns(counter.loop, UINT64_C(60000000000));
+    loop_run_once(counter.loop, 1000);
+    CU_ASSERT_TRUE(loop_is_polling(counter.loop));
+    loop_run_once(counter.loop, 1000); /* found while it looks */
+    CU_ASSERT_TRUE(loop_is_polling(counter.loop));
+    CU_ASSERT_EQUAL(counter.fired, 3);
+    loop_set_poll_ns(counter.loop, 1000);
+    CU_ASSERT_EQUAL(read(fd, &one, sizeof(one)), sizeof(one));
+    loop_run_once(counter.loop, 1); /* nothing comes: it sleeps, and will do so at once */
+    CU_ASSERT_FALSE(loop_is_polling(counter.loop));
+    CU_ASSERT_EQUAL(counter.fired, 3);
+    loop_watch_remove(&counter.watch);
+    close(fd);
+    loop_destroy(counter.loop);
+}
+
 static CU_TestInfo loop_tests[] = {
+    {"staying awake", test_polling},
     {"a watch removes another", test_watch_removes_other},
     {"posted and deferred calls", test_calls},
     {"timers", test_timers},
