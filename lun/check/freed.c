@@ -93,7 +93,8 @@ static int pieces_entry(void *opaque, const union disk_entry *entry, struct tree
                                              .len = le16_get(drop->len_blks)});
 }
 
-/* The map_lock of a head keeps writers away; other lines change only under management. */
+/* The map_lock of a head keeps writers away, and reads that have to look at the map; other lines
+ * change only under management. */
 static void line_lock(const struct line *line)
 {
     if (line->lun)

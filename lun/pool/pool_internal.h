@@ -7,7 +7,8 @@
  *  - lines, LUNs, snapshots, names change only in apply(), with management, the CP gate
  *    (exclusive) and catalog_lock (exclusive) held; so any one of the three is enough to read;
  *  - the trees of a head change only in apply(): by writers with the gate shared and
- *    lun->map_lock exclusive, by jobs with the gate exclusive (and map_lock, where readers look);
+ *    lun->map_lock, by jobs with the gate exclusive (and map_lock, where readers look); who only
+ *    looks at them for a moment takes map_lock too;
  *  - counters of a line change with its trees and are read without a lock by listings, so they are
  *    atomics with relaxed order: each is a figure of its own.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Clients that go away with requests under way harm nobody else. nbdkit 1.32 would abort
- * (plugin/hangup_guard.c), about each tenth time.
+ * (plugin/hangup_guard.c), within the first few of them.
  */
 #include <CUnit/CUnit.h>
 #include <inttypes.h>
