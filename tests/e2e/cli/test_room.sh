@@ -42,6 +42,7 @@ unchanged()
 small_file_system()
 {
     mkdir -p "$below"
+    rm -f "$work/image" # mkfs.xfs refuses to take the place of another file system
     truncate -s 400M "$work/image"
     case $1 in
     ext4) mkfs.ext4 -q -F "$work/image" && mount -o loop "$work/image" "$below" ;;
