@@ -99,8 +99,18 @@ int nv_check_comment(const char *comment, struct reason *why)
     return reason_set(why, -EINVAL, "A comment has at most %d bytes.", LUN_COMMENT_MAX);
 }
 
+static _Thread_local bool nv_is_dry_run;
+
+/* Refused rather than done after all: there is none. */
+void command_dry_run(bool on)
+{
+    nv_is_dry_run = on;
+}
+
 int nv_check_writable(const struct pool *pool, struct reason *why)
 {
+    if (nv_is_dry_run)
+        return reason_set(why, -ENOTSUP, "The engine in memory has no dry runs.");
     if (!pool->is_read_only)
         return 0;
     return reason_set(why, -EROFS, "Pool '%s' is open for reading only.", pool->name);
