@@ -33,52 +33,60 @@ static bool super_is_valid(const struct disk_super *super, uint64_t blk)
     return super_is_intact(super) && le64_get(super->header.blk) == blk;
 }
 
-/* Reads copy @blk; keeps it in @best if it is newer. */
-static void super_consider(struct pool *pool, uint64_t blk, struct disk_super *best, bool *found)
+/* The newest copy that was met. All are read into one block, taken before the first: one that was
+ * passed over for want of memory could have been the newest. */
+struct super_search
 {
-    struct disk_super *copy = aligned_alloc(BLK_BYTES, BLK_BYTES);
-    if (!copy)
-        return;
-    if (device_read(pool->device, copy, BLK_BYTES, blk * BLK_BYTES) == 0 &&
+    struct pool *pool;
+    struct disk_super *copy, *best;
+    bool found;
+};
+
+/* Reads copy @blk; keeps it if it is newer. */
+static void super_consider(struct super_search *search, uint64_t blk)
+{
+    struct disk_super *copy = search->copy, *best = search->best;
+    if (device_read(search->pool->device, copy, BLK_BYTES, blk * BLK_BYTES) == 0 &&
         super_is_valid(copy, blk) &&
-        (!*found || le64_get(copy->header.cp_id) > le64_get(best->header.cp_id)))
+        (!search->found || le64_get(copy->header.cp_id) > le64_get(best->header.cp_id)))
     {
         *best = *copy;
-        *found = true;
+        search->found = true;
     }
-    free(copy);
 }
 
-static void super_consider_group(struct pool *pool, uint64_t first_blk, struct disk_super *best,
-                                 bool *found)
+static void super_consider_group(struct super_search *search, uint64_t first_blk)
 {
-    super_consider(pool, first_blk + DISK_HEAD_SUPER, best, found);
-    super_consider(pool, first_blk + DISK_HEAD_SUPER + 1, best, found);
+    super_consider(search, first_blk + DISK_HEAD_SUPER);
+    super_consider(search, first_blk + DISK_HEAD_SUPER + 1);
 }
 
 /*
  * Copies are in groups 0 and 1. Where group 1 is, a copy of group 0 says; if both of those are
  * gone, group 1 is looked for where it can begin: groups are as large as create.c makes them, a
- * multiple of 64 blocks or the most there can be.
+ * multiple of 64 blocks or the most there can be. -EBADMSG: there is none.
  */
-static bool super_find(struct pool *pool, struct disk_super *super)
+static int super_find(struct pool *pool, struct disk_super *super)
 {
-    bool found = false;
-    super_consider_group(pool, 0, super, &found);
-    if (found)
+    AUTO_FREE struct disk_super *copy = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (!copy)
+        return -ENOMEM;
+    struct super_search search = {.pool = pool, .copy = copy, .best = super};
+    super_consider_group(&search, 0);
+    if (search.found)
     {
-        super_consider_group(pool, le32_get(super->group_blks), super, &found);
-        return true;
+        super_consider_group(&search, le32_get(super->group_blks));
+        return 0;
     }
-    super_consider_group(pool, DISK_GROUP_BLKS_MAX, super, &found);
+    super_consider_group(&search, DISK_GROUP_BLKS_MAX);
     uint64_t blks = DISK_GROUP_BLKS_MAX;
-    for (uint64_t at = DISK_GROUP_BLKS_MIN; !found && at < DISK_GROUP_BLKS_MAX; at += 64)
+    for (uint64_t at = DISK_GROUP_BLKS_MIN; !search.found && at < DISK_GROUP_BLKS_MAX; at += 64)
     {
         blks = at;
-        super_consider_group(pool, at, super, &found);
+        super_consider_group(&search, at);
     }
     /* What looks like a superblock elsewhere may be a LUN's data. */
-    return found && le32_get(super->group_blks) == blks;
+    return search.found && le32_get(super->group_blks) == blks ? 0 : -EBADMSG;
 }
 
 /*
@@ -174,10 +182,13 @@ int super_read(struct pool *pool, struct disk_super *super, struct reason *why)
     int r = pool->device->ops->size(pool->device, &device_bytes);
     if (r < 0)
         return reason_set(why, r, "the size of '%s' cannot be read: %s", path, strerror(-r));
-    if (!super_find(pool, super))
-        return reason_set(why, -EBADMSG,
+    r = super_find(pool, super);
+    if (r == -EBADMSG)
+        return reason_set(why, r,
                           "'%s' is not a Lunette pool, or all copies of its superblock are damaged",
                           path);
+    if (r < 0)
+        return r;
     bool force_read_only = false;
     r = super_check_strays(pool, super, why);
     if (r == 0)
