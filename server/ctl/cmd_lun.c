@@ -391,7 +391,7 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
         if (status != CTL_DONE)
             return status;
         if (json_array_extend(names, json_object_get(one, "goes")) != 0)
-            return ctl_refuse(in, "no memory", NULL);
+            return ctl_no_memory(in);
     }
     return ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
 }

@@ -60,7 +60,7 @@ static enum ctl_exit policy_show(const struct invocation *in, const char *verb, 
     if (status == CTL_DONE && !options.json && dry_run)
         puts("Would be done; nothing was changed.");
     else if (status == CTL_DONE && table_print_object(stdout, result, fields, &options, &why) < 0)
-        return ctl_refuse(in, why.text, NULL);
+        return ctl_no_memory(in);
     return status;
 }
 

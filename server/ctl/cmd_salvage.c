@@ -63,7 +63,7 @@ static enum ctl_exit salvage_list(const struct invocation *in, const struct salv
     AUTO_JSON json_t *listing =
         json_pack("{s:o, s:I}", "items", items, "count", (json_int_t)salvage_count(salvage));
     if (!listing)
-        return ctl_refuse(in, "no memory", NULL);
+        return ctl_no_memory(in);
     return ctl_list(in, listing, "items", salvage_fields);
 }
 
@@ -186,7 +186,7 @@ static enum ctl_exit salvage_copy(const struct invocation *in, struct salvage *s
             reason_set(&why, r, "'%s' cannot be written: %s", option_text(in, "to"), strerror(-r)),
             "said below");
     if (r < 0)
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
+        return ctl_fail(in, r, why.text,
                           "lunette lun salvage --list --pool ...");
     uint64_t size_bytes = item->size_bytes ? item->size_bytes : copying->end;
     if (item->size_bytes && ftruncate(copying->fd, (off_t)item->size_bytes) < 0)
@@ -196,7 +196,7 @@ static enum ctl_exit salvage_copy(const struct invocation *in, struct salvage *s
     if (r == 0 && map)
         r = salvage_write_map(copying, map, size_bytes);
     if (r < 0)
-        return ctl_refuse(in, strerror(-r), NULL);
+        return ctl_fail(in, r, NULL, NULL);
     salvage_say(in, item, copying, salvage_way(salvage));
     return copying->lost_bytes > 0 || item->is_old ? CTL_REFUSED : CTL_DONE;
 }
@@ -220,14 +220,15 @@ static enum ctl_exit salvage_one(const struct invocation *in, struct salvage *sa
     {
         snprintf(why, sizeof(why), item ? "the map of '%s' is lost" : "'%s' was not found",
                  in->args[0]);
-        return ctl_refuse(in, why, "lunette lun salvage --list --pool ...");
+        return ctl_fail(in, -ENOENT, why, "lunette lun salvage --list --pool ...");
     }
     int flags = O_WRONLY | O_CREAT | O_CLOEXEC;
     AUTO_CLOSE int fd = open(to, flags | (option_flag(in, "overwrite") ? O_TRUNC : O_EXCL), 0600);
     if (fd < 0)
     {
+        int r = -errno;
         snprintf(why, sizeof(why), "'%s' cannot be made: %s", to, strerror(errno));
-        return ctl_refuse(in, why, errno == EEXIST ? "--overwrite" : NULL);
+        return ctl_fail(in, r, why, NULL);
     }
     struct copying copying = {.fd = fd,
                               .shows_progress = isatty(STDERR_FILENO) && !option_flag(in, "json"),
@@ -252,7 +253,7 @@ enum ctl_exit ctl_lun_salvage(struct invocation *in)
         return ctl_usage(in, "give --list, or a NAME and --to FILE");
     int r = salvage_open(env_system(), option_text(in, "pool"), &salvage, &why);
     if (r < 0)
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
+        return ctl_fail(in, r, why.text,
                           r == -EBUSY ? "lunette lun export" : NULL);
     status = list ? salvage_list(in, salvage) : salvage_one(in, salvage);
     salvage_close(salvage);

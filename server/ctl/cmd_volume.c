@@ -373,7 +373,7 @@ enum ctl_exit ctl_volume_clone_show(struct invocation *in)
     {
         if (json_is_true(json_object_get(volume, "clone_volume")) &&
             json_array_append(clones, volume) != 0)
-            return ctl_refuse(in, "no memory", NULL);
+            return ctl_no_memory(in);
     }
     ctl_put(result, "count", proto_json_uint(json_array_size(clones)));
     ctl_put(result, "volumes", take_ptr(&clones));

@@ -52,10 +52,24 @@ ctl_run_fn ctl_help, ctl_complete, ctl_manual;
 
 /* What the command does, as "delete igroup web". */
 void ctl_print_doing(FILE *file, const struct invocation *in);
-/* Prints "lunette: cannot ...: @why" and, if @hint is not empty, "  try: ..."; CTL_REFUSED. */
+/*
+ * All of these print on standard error "lunette: cannot ...: @why" (ctl_usage(), ctl_conclude() and
+ * ctl_note() only @why) and, if @hint is not empty, "  try: ..."; with --json one object on a line.
+ */
 enum ctl_exit ctl_refuse(const struct invocation *in, const char *why, const char *hint);
-/* Prints "lunette: @why" and where to read on; CTL_USAGE. */
+/* The same with an error number; @why may be empty. */
+enum ctl_exit ctl_fail(const struct invocation *in, int err, const char *why, const char *hint);
+enum ctl_exit ctl_no_memory(const struct invocation *in);
+/* CTL_NO_SERVER. */
+enum ctl_exit ctl_no_server(const struct invocation *in, int err, const char *why);
+/* CTL_USAGE; says where to read on. */
 enum ctl_exit ctl_usage(const struct invocation *in, const char *why);
+/* It was done and found what makes the status CTL_REFUSED. */
+enum ctl_exit ctl_conclude(const struct invocation *in, const char *why, const char *hint);
+/* Something to know beside the result. */
+void ctl_note(const char *format, ...) PRINTF_LIKE(1, 2);
+/* From here on errors are JSON. */
+void ctl_errors_as_json(void);
 
 /* ---- asking the server --------------------------------------------------------------------- */
 
