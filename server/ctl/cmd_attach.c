@@ -215,7 +215,7 @@ enum ctl_exit ctl_lun_attach(struct invocation *in)
     const char *nbd_uri = json_string_value(json_object_get(server, "nbd_uri"));
     if (!nbd_uri)
         return ctl_fail(in, -ENOTSUP, "the server was not told where NBD clients reach it",
-                          "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
+                        "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
     CLEANUP(attach_destroy)
     struct attach attach = {.name = name, .is_read_only = strchr(name, '@') || strstr(name, "..")};
     if (gethostname(attach.host, sizeof(attach.host) - 1) < 0 || !attach.host[0])
@@ -223,6 +223,7 @@ enum ctl_exit ctl_lun_attach(struct invocation *in)
     AUTO_FREE char *reachable = uri_reachable(nbd_uri, attach.host);
     attach.uri = reachable ? uri_of_export(reachable, name) : NULL;
     if (!attach.uri || uri_parse(reachable, &attach.address) < 0)
-        return ctl_fail(in, -EINVAL, "the server's NBD address makes no sense", "lunette server status");
+        return ctl_fail(in, -EINVAL, "the server's NBD address makes no sense",
+                        "lunette server status");
     return attach_print(in, &attach);
 }

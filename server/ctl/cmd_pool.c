@@ -61,6 +61,7 @@ static const struct field df_fields[] = {
     {"available_bytes", "Available", FIELD_BYTES, false},
     {"used_percent", "Used%", FIELD_PERCENT, false},
     {"mapped_bytes", "Mapped", FIELD_BYTES, false},
+    {"saved_bytes", "Saved", FIELD_BYTES, false},
     {"savings_ratio", "Savings", FIELD_RATIO, false},
     {0},
 };
@@ -117,8 +118,7 @@ enum ctl_exit ctl_pool_create(struct invocation *in)
     bool dry_run = options.dry_run;
     int r = pool_create(env_system(), path, &options, &why);
     if (r < 0)
-        return ctl_fail(in, r, why.text,
-                          r == -EEXIST ? "lunette pool create --help" : NULL);
+        return ctl_fail(in, r, why.text, r == -EEXIST ? "lunette pool create --help" : NULL);
     bool destroys = dry_run && pool_create_destroys(path, options);
     AUTO_JSON json_t *result = json_pack("{s:s, s:I, s:b, s:b}", "path", path, "size_bytes",
                                          (json_int_t)options.size_bytes, "dry_run", (int)dry_run,

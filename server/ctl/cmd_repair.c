@@ -27,8 +27,7 @@ static enum ctl_exit repair_run(const struct invocation *in, bool dry_run, json_
         json_t *finding;
         json_array_foreach(findings, i, finding)
             ctl_note("%s", json_string_value(json_object_get(finding, "text")));
-        return ctl_fail(in, r, why.text,
-                          r == -EBUSY ? "lunette server stop" : NULL);
+        return ctl_fail(in, r, why.text, r == -EBUSY ? "lunette server stop" : NULL);
     }
     *result =
         json_pack("{s:b, s:I, s:I, s:O}", "dry_run", (int)dry_run, "mended",
@@ -74,8 +73,9 @@ static enum ctl_exit repair_conclude(const struct invocation *in, const json_t *
     if (ctl_get(result, "left") == 0)
         return CTL_DONE;
     snprintf(hint, sizeof(hint), "lunette lun salvage --list --pool %.400s", in->args[0]);
-    return ctl_conclude(in, "what is left cannot be made anew; LUNs that are not named are whole, "
-                            "and lun salvage copies what can be read of the others",
+    return ctl_conclude(in,
+                        "what is left cannot be made anew; LUNs that are not named are whole, "
+                        "and lun salvage copies what can be read of the others",
                         hint);
 }
 

@@ -81,8 +81,8 @@ static enum ctl_exit scrub_conclude(const struct invocation *in, const json_t *r
     if (left == 0)
         return CTL_DONE;
     char text[128];
-    snprintf(text, sizeof(text), "the pool is damaged: %" PRIu64 " block%s of metadata %s lost", left,
-             plural_s(left), left == 1 ? "is" : "are");
+    snprintf(text, sizeof(text), "the pool is damaged: %" PRIu64 " block%s of metadata %s lost",
+             left, plural_s(left), left == 1 ? "is" : "are");
     return ctl_conclude(in, text, "lunette pool repair --help");
 }
 

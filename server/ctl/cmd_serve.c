@@ -198,8 +198,9 @@ static enum ctl_exit serve_require_tls(struct serve *serve)
     const struct config *config = serve->config;
     AUTO_FREE char *user = config->nbd_tls_psk ? serve_first_user(config->nbd_tls_psk) : NULL;
     if (config->nbd_tls_psk && !user)
-        return ctl_fail(serve->in, -ENOENT, "there is no \"user:key\" line to be read in the file of keys",
-                          "psktool --username=USER --pskfile=FILE");
+        return ctl_fail(serve->in, -ENOENT,
+                        "there is no \"user:key\" line to be read in the file of keys",
+                        "psktool --username=USER --pskfile=FILE");
     AUTO_FREE char *plain = serve->nbd_uri;
     serve->nbd_uri = uri_with_tls(plain, config->nbd_tls_certificates, config->nbd_tls_psk, user);
     return serve->nbd_uri ? CTL_DONE : ctl_no_memory(serve->in);
@@ -420,7 +421,8 @@ static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
     if (!path || lstat(path, &there) < 0)
         return CTL_DONE;
     if (strlen(path) >= sizeof(address.sun_path) || !S_ISSOCK(there.st_mode))
-        return ctl_fail(serve->in, -EEXIST, "the path for the NBD socket is something else already", NULL);
+        return ctl_fail(serve->in, -EEXIST, "the path for the NBD socket is something else already",
+                        NULL);
     memcpy(address.sun_path, path, strlen(path) + 1);
     if (serve_is_left(&address))
     {
@@ -442,7 +444,8 @@ static enum ctl_exit serve_check_folder(const struct serve *serve)
         return CTL_DONE;
     int r = -errno;
     snprintf(text, sizeof(text), "its sockets belong into %s: %s", folder, strerror(-r));
-    return ctl_fail(serve->in, r, text, "export LUNETTE_SOCKET=FOLDER/mgmt.sock, a folder of yours");
+    return ctl_fail(serve->in, r, text,
+                    "export LUNETTE_SOCKET=FOLDER/mgmt.sock, a folder of yours");
 }
 
 /* The rest of what may be wrong with it nbdkit's process says, which opens it. */
@@ -525,8 +528,8 @@ static enum ctl_exit serve_wait(const struct serve *serve, uint64_t timeout_ms, 
             return CTL_DONE;
         if (waitpid(-1, &wait_status, WNOHANG) > 0)
             return ctl_fail(serve->in, -EIO,
-                              "the server ended while it started; why is in the system log",
-                              "the same command with --foreground, which shows it");
+                            "the server ended while it started; why is in the system log",
+                            "the same command with --foreground, which shows it");
         nanosleep(&pause, NULL);
     }
     snprintf(text, sizeof(text), "it is not ready after %" PRIu64 " s; it may still become so",

@@ -114,7 +114,7 @@ static enum ctl_exit transfer_export_uri(const struct invocation *in, const char
     const char *nbd_uri = json_string_value(json_object_get(server, "nbd_uri"));
     if (!nbd_uri)
         return ctl_fail(in, -ENOTSUP, "the server was not told where NBD clients reach it",
-                          "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
+                        "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
     AUTO_FREE char *reachable = uri_reachable(nbd_uri, "localhost");
     *uri = reachable ? uri_of_export(reachable, name) : NULL;
     return *uri ? CTL_DONE : ctl_no_memory(in);
@@ -196,6 +196,33 @@ static enum ctl_exit import_measure(struct import *import)
     return ctl_fail(in, -EINVAL, text, "lunette lun import --help");
 }
 
+/* What would be made; refuses what making it would. */
+static enum ctl_exit import_plan(const struct import *import, const char *source)
+{
+    const struct invocation *in = import->in;
+    AUTO_JSON json_t *result = NULL;
+    char size[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
+    enum ctl_exit status =
+        ctl_ask(in, "lun.create",
+                json_pack("{s:s, s:I, s:I, s:b}", "name", import->name, "size_bytes",
+                          (json_int_t)import->size_bytes, "sector_bytes",
+                          (json_int_t)import->sector_bytes, "dry_run", 1),
+                &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+    {
+        ctl_put_text(result, "source", source);
+        table_print_json(stdout, result);
+        return CTL_DONE;
+    }
+    printf("Would make LUN %s of %s from %s; it takes what of that is not zero, and %s are "
+           "available.\n",
+           import->name, units_format_bytes(import->size_bytes, 'h', size), source,
+           units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+    return CTL_DONE;
+}
+
 /* The LUN, made unless it is there from a run that is to be resumed. */
 static enum ctl_exit import_make_lun(struct import *import)
 {
@@ -240,6 +267,8 @@ static enum ctl_exit import_run(struct import *import)
     AUTO_FREE char *uri = NULL;
     AUTO_FREE char *source = transfer->redact(import->source);
     enum ctl_exit status = import_measure(import);
+    if (status == CTL_DONE && option_flag(in, "dry-run"))
+        return import_plan(import, source ? source : "the source");
     if (status == CTL_DONE)
         status = transfer_export_uri(in, import->name, &uri);
     /* From here on an interruption has something to undo. */
@@ -357,8 +386,7 @@ enum ctl_exit ctl_lun_export(struct invocation *in)
     transfer_catch_signals();
     int r = transfer_copy(in, &options, connections, &result, &why);
     if (r < 0)
-        return ctl_fail(in, r, why.text,
-                          r == -EEXIST ? "lunette lun export --help" : NULL);
+        return ctl_fail(in, r, why.text, r == -EEXIST ? "lunette lun export --help" : NULL);
     transfer_report(in, in->args[0], destination ? destination : "the destination", &result);
     return CTL_DONE;
 }

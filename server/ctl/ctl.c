@@ -298,7 +298,7 @@ enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_
     if (r == 0)
         return CTL_DONE;
     return ctl_fail(in, r, why.text,
-                      r == -EBUSY    ? "the same command without --pool, which asks the server"
-                      : r == -ENOENT ? "lunette pool create --help"
-                                     : NULL);
+                    r == -EBUSY    ? "the same command without --pool, which asks the server"
+                    : r == -ENOENT ? "lunette pool create --help"
+                                   : NULL);
 }

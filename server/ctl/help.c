@@ -110,14 +110,14 @@ static json_t *help_view(const struct command *command)
     size_t count = command_all_options(command, options);
     json_t *list = json_array(), *also = json_array();
     for (size_t i = 0; i < count; i++)
-        ignore_error(json_array_append_new(
-                         list, json_pack("{s:s, s:o, s:s?, s:s, s:b}", "name", options[i]->name,
-                                         "letter",
-                                         options[i]->letter ? json_stringn(&options[i]->letter, 1)
-                                                            : json_null(),
-                                         "value", options[i]->value, "help", options[i]->help,
-                                         "repeats", (int)options[i]->repeats)),
-                     "shown only");
+        ignore_error(
+            json_array_append_new(
+                list,
+                json_pack("{s:s, s:o, s:s?, s:s, s:b}", "name", options[i]->name, "letter",
+                          options[i]->letter ? json_stringn(&options[i]->letter, 1) : json_null(),
+                          "value", options[i]->value, "help", options[i]->help, "repeats",
+                          (int)options[i]->repeats)),
+            "shown only");
     for (const struct command_alias *alias = command_aliases; alias->words; alias++)
         if (strcmp(alias->target, command->words) == 0)
             ignore_error(json_array_append_new(also, json_string(alias->words)), "shown only");
@@ -174,7 +174,7 @@ enum ctl_exit ctl_help(struct invocation *in)
                                 in->args[i]);
     if (*prefix == '-')
     {
-        command_print_help(stdout, in->command);
+        (json ? command_print_help_json : command_print_help)(stdout, in->command);
         return CTL_DONE;
     }
     for (command = command_table; command->words; command++)
@@ -306,6 +306,28 @@ static const char manual_tail[] =
     ".TP\n1\nRefused or failed; standard error says why, and which command helps.\n"
     ".TP\n2\nThe command line was not understood.\n"
     ".TP\n3\nNo server answers on the management socket.\n"
+    ".SH JSON\n"
+    "With \\fB\\-\\-json\\fR a command prints one JSON object on standard output, and \\fBtop\\fR "
+    "of "
+    "several tables and \\fBevent show \\-\\-follow\\fR one on each line. Sizes are bytes, times "
+    "seconds since 1970. A listing is an array under a key, with \\fIcount\\fR beside it. A change "
+    "says of what it was (the arguments it was given, names, ids), what was done (\\fIdeleted\\fR, "
+    "\\fImappings\\fR, \\fItaken_bytes\\fR, \\fIpromised_bytes\\fR and others), and with "
+    "\\fIdry_run\\fR whether it was done; a dry run of something that deletes has "
+    "\\fIgoes\\fR and \\fIfreed_bytes\\fR, of settings \\fIchanges\\fR with \\fIbefore\\fR and "
+    "\\fIafter\\fR. \\fBlunette help \\-\\-json\\fR lists all commands and options.\n"
+    ".PP\n"
+    "An error is one object on one line of standard error, whatever its kind; standard output is "
+    "empty then, but for commands that look and find something wrong (\\fBpool check\\fR, \\fBpool "
+    "scrub\\fR, \\fBpool repair\\fR, \\fBlun salvage\\fR), which print what they found:\n"
+    ".PP\n.EX\n"
+    "{\"error\":{\"message\":\"cannot create LUN a: a LUN named 'a' is there already\",\n"
+    "\"reason\":\"a LUN named 'a' is there already\",\"errno\":\"EEXIST\",\"exit\":1,\n"
+    "\"command\":\"lun create\",\"try\":\"lunette lun show a\"}}\n"
+    ".EE\n.PP\n"
+    "\\fIexit\\fR is the exit status; \\fIerrno\\fR and \\fIcommand\\fR may be null; "
+    "\\fItry\\fR, a command that helps, may be missing. What is to be known beside a result is "
+    "{\"note\":\"...\"} on a line there.\n"
     ".SH ENVIRONMENT\n"
     ".TP\n\\fBLUNETTE_SOCKET\\fR\nThe management socket, if \\fB\\-\\-socket\\fR is not given.\n"
     ".TP\n\\fBLIBISCSI_CHAP_USERNAME\\fR, \\fBLIBISCSI_CHAP_PASSWORD\\fR\n"

@@ -205,7 +205,7 @@ pool=$work/salvage
 cp --sparse=always "$work/sound" "$pool"
 json count 3 lun salvage --list --pool "$pool"
 ok lun salvage good --pool "$pool" --to "$work/whole"
-says "Copied 1.00MiB of good to $work/whole; 0B are lost, in 0 places."
+says "Copied 1 MiB of good to $work/whole; 0 B are lost, in 0 places."
 same "$(stat -c %s "$work/whole")" 67108864
 head -c 1M /dev/zero | tr '\0' '\5' >"$work/five"
 cmp -n 1048576 "$work/five" "$work/whole" || fail "a salvaged LUN differs"
@@ -217,7 +217,7 @@ refused 2 "give --list, or a NAME" lun salvage good --pool "$pool"
 damage "$pool" "$map"
 run lun salvage bad --pool "$pool" --to "$work/bad" --map "$work/bad.map"
 same "$status" 1
-says "Copied 0B of bad"
+says "Copied 0 B of bad"
 same "$(sed -n 's/^0x00000000  0x04000000  -$/all/p' "$work/bad.map")" all
 run lun salvage bad@before --pool "$pool" --to "$work/before"
 same "$status" 0
