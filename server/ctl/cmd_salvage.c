@@ -165,6 +165,9 @@ static enum ctl_exit salvage_list(const struct invocation *in, struct salvage *s
     ctl_put(listing, "count", proto_json_uint(count));
     ctl_put(listing, "damaged", proto_json_uint(damaged));
     enum ctl_exit status = ctl_list(in, listing, "items", salvage_fields);
+    if (status == CTL_DONE && salvage_way(salvage) == SALVAGE_RAW)
+        return ctl_conclude(in, "the catalog is damaged: what is not listed is lost with it",
+                            "lunette lun salvage --help");
     if (status != CTL_DONE || damaged == 0)
         return status;
     snprintf(text, sizeof(text), "%zu of %zu LUNs and snapshots lack%s something", damaged, count,

@@ -68,7 +68,9 @@ enum ctl_exit ctl_usage(const struct invocation *in, const char *why);
 enum ctl_exit ctl_conclude(const struct invocation *in, const char *why, const char *hint);
 /* Something to know beside the result. */
 void ctl_note(const char *format, ...) PRINTF_LIKE(1, 2);
-/* From here on errors are JSON. */
+/* What the engine logs becomes notes, each line once. */
+void ctl_log_to_notes(void);
+/* From here on errors and notes are JSON. */
 void ctl_errors_as_json(void);
 
 /* ---- asking the server --------------------------------------------------------------------- */

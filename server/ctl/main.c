@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
-#include "lun/base/log.h"
 #include "server/ctl/ctl.h"
 #include "server/mgmt/proto.h"
 
@@ -93,7 +92,7 @@ int main(int argc, char **argv)
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C");
     signal(SIGPIPE, SIG_IGN);
-    log_set_level(LOG_LEVEL_WARNING);
+    ctl_log_to_notes();
     proto_wipe_json();
     enum ctl_exit status = main_run(argc, (const char **)argv);
     /* An answer that could not be written was not given. */

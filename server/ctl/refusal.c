@@ -16,6 +16,7 @@
 enum
 {
     REFUSAL_TEXT_MAX = 4096,
+    REFUSAL_LINES_MAX = 256, /* that are told apart */
 };
 
 static bool refusal_json; /* set before anything is said, by the one thread there is */
@@ -180,14 +181,32 @@ void ctl_note(const char *format, ...)
         fprintf(stderr, "%s\n", line);
 }
 
+/* Whether this line was logged before: the engine meets the same damage on each of its ways. */
+static bool refusal_is_known(const char *text)
+{
+    static char *known[REFUSAL_LINES_MAX];
+    static size_t count;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(known[i], text) == 0)
+            return true;
+    if (count < REFUSAL_LINES_MAX && (known[count] = strdup(text)))
+        count++;
+    return false;
+}
+
 static void refusal_log(enum log_level level, const char *text)
 {
-    (void)level;
-    ctl_note("%s", text);
+    if (!refusal_is_known(text))
+        ctl_note("%s%s", level == LOG_LEVEL_ERROR ? "error: " : "warning: ", text);
+}
+
+void ctl_log_to_notes(void)
+{
+    log_set_level(LOG_LEVEL_WARNING);
+    log_set_sink(refusal_log);
 }
 
 void ctl_errors_as_json(void)
 {
     refusal_json = true;
-    log_set_sink(refusal_log);
 }
