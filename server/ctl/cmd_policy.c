@@ -69,7 +69,8 @@ static enum ctl_exit policy_plan(const struct invocation *in, const char *verb, 
         status = ctl_ask(in, verb, json_incref(wanted), &result);
     if (status != CTL_DONE)
         return status;
-    ctl_put(plan, "name", json_incref(json_object_get(now, "name")));
+    if (json_object_update(plan, now) < 0 || json_object_update(plan, wanted) < 0)
+        return ctl_no_memory(in);
     if (!json)
         printf("Would change %s; nothing was changed.\n",
                json_string_value(json_object_get(now, "name")));

@@ -60,7 +60,7 @@ says "# iSCSI, hosts of igroup quickstart: LUN 1" 1
 says "is mapped to no igroup" 0
 says "nbd-client" 1
 says "nbdcopy 'nbd+unix" 1
-says "<disk type='network'" 1
+says "<disk type='network'" 2
 first=$(server_pid)
 grep -q /lunette-hangup-guard.so "/proc/$first/maps" || fail "nbdkit runs without its guard"
 is_alive "$first" || fail "the server does not run"
