@@ -826,6 +826,10 @@ const struct salvage_item *salvage_item(const struct salvage *salvage, size_t i)
 typedef int salvage_fn(void *opaque, uint64_t offset, uint64_t len, const void *bytes);
 MUST_CHECK int salvage_read(struct salvage *salvage, const char *name, salvage_fn *each,
                             void *opaque, struct reason *why);
+/* The same of the map alone, without reading data: @bytes that are not NULL may not be looked at.
+ */
+MUST_CHECK int salvage_read_map(struct salvage *salvage, const char *name, salvage_fn *each,
+                                void *opaque, struct reason *why);
 
 /*
  * A scrub reads every block of metadata from the device, beside all other work: whether it can be

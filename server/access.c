@@ -42,8 +42,7 @@ int access_normalise_name(const char *name, char *normal, struct reason *why)
     size_t len = strlen(name);
     if (len == 0 || len > ACCESS_INITIATOR_MAX)
         return reason_set(why, -EINVAL,
-                          "\"%.80s\" is no iSCSI name: it has %zu bytes, 1 to %d are "
-                          "allowed.",
+                          "'%.80s' is no iSCSI name: it has %zu bytes, and 1 to %d are allowed",
                           name, len, ACCESS_INITIATOR_MAX);
     char lower[ACCESS_INITIATOR_MAX + 1] = "";
     for (size_t i = 0; i <= len; i++)
@@ -52,9 +51,9 @@ int access_normalise_name(const char *name, char *normal, struct reason *why)
               (strncmp(lower, "naa.", 4) == 0 && (is_hex(lower + 4, 16) || is_hex(lower + 4, 32)));
     if (!ok)
         return reason_set(why, -EINVAL,
-                          "\"%s\" is no iSCSI name. Such a name looks like "
+                          "'%s' is no iSCSI name; such a name looks like "
                           "iqn.2001-04.com.example:host1, eui.0123456789abcdef or "
-                          "naa.0123456789abcdef.",
+                          "naa.0123456789abcdef",
                           name);
     memcpy(normal, lower, len + 1);
     return 0;
@@ -68,8 +67,8 @@ static int check_group_name(const char *name, struct reason *why)
     if (len > 0 && len <= ACCESS_NAME_MAX && strspn(name, allowed) == len && name[0] != '-')
         return 0;
     return reason_set(why, -EINVAL,
-                      "\"%.80s\" cannot be the name of an igroup: 1 to %d letters, "
-                      "digits and . _ : + - are allowed.",
+                      "'%.80s' cannot be the name of an igroup: 1 to %d letters, digits and "
+                      ". _ : + - are allowed, the first not -",
                       name, ACCESS_NAME_MAX);
 }
 
@@ -105,9 +104,9 @@ int access_require_group(struct access *access, const char *name, struct access_
     if (*group)
         return 0;
     return reason_set(why, -ENOENT,
-                      "There is no igroup \"%s\". `lunette igroup show` lists them, "
-                      "`lunette igroup create` makes one.",
-                      name);
+                      "there is no igroup '%s'; 'lunette igroup show' lists them, 'lunette igroup "
+                      "create %s' makes it",
+                      name, name);
 }
 
 static size_t find_initiator(const struct access_group *group, const char *initiator)
@@ -197,7 +196,7 @@ static int load_target_name(struct access *access, struct reason *why)
     if (r == 0 && len > ACCESS_INITIATOR_MAX)
         r = -EBADMSG;
     if (r < 0)
-        return reason_set(why, r, "The target's name cannot be read from the pool: %s.",
+        return reason_set(why, r, "the target's name cannot be read from the pool: %s",
                           strerror(-r));
     snprintf(access->target_name, sizeof(access->target_name), "%s", (const char *)value);
     return 0;
@@ -207,7 +206,7 @@ int access_open(struct pool *pool, struct access **out, struct reason *why)
 {
     struct access *access = calloc(1, sizeof(*access));
     if (!access)
-        return reason_set(why, -ENOMEM, "Not enough memory for access control.");
+        return reason_set(why, -ENOMEM, "no memory for igroups and mappings");
     access->pool = pool;
     lock_init(&access->change_lock, LOCK_RANK_SESSION);
     lock_init(&access->lock, LOCK_RANK_LU);
@@ -294,7 +293,7 @@ static int normalise_all(const char *const *initiators, size_t count,
             return r;
         for (size_t j = 0; j < i; j++)
             if (strcmp(normal[i], normal[j]) == 0)
-                return reason_set(why, -EINVAL, "Initiator %s is given twice.", normal[i]);
+                return reason_set(why, -EINVAL, "initiator '%s' is given twice", normal[i]);
     }
     return 0;
 }
@@ -305,7 +304,7 @@ static int create_stored(struct access *access, const char *group,
     AUTO_FREE struct store_change *changes = calloc(count + 1, sizeof(*changes));
     AUTO_FREE char(*keys)[ACCESS_KEY_BYTES] = calloc(count + 1, sizeof(*keys));
     if (!changes || !keys)
-        return reason_set(why, -ENOMEM, "Not enough memory for igroup \"%s\".", group);
+        return reason_set(why, -ENOMEM, "no memory for igroup '%s'", group);
     access_key_group(group, keys[0]);
     changes[0] = (struct store_change){keys[0], "0", 1};
     for (size_t i = 0; i < count; i++)
@@ -331,23 +330,28 @@ int access_igroup_create(struct access *access, const char *group, const char *c
     if (r < 0)
         return r;
     if (count > ACCESS_INITIATORS_PER_GROUP_MAX)
-        return reason_set(why, -EINVAL, "An igroup has at most %d initiators, not %zu.",
-                          ACCESS_INITIATORS_PER_GROUP_MAX, count);
+        return reason_set(why, -EINVAL,
+                          "igroup '%s' would have %zu initiators, and %d are possible; another "
+                          "igroup can be mapped to the same LUNs",
+                          group, count, ACCESS_INITIATORS_PER_GROUP_MAX);
     AUTO_FREE char(*normal)[ACCESS_INITIATOR_MAX + 1] = calloc(count + 1, sizeof(*normal));
     if (!normal)
-        return reason_set(why, -ENOMEM, "Not enough memory for igroup \"%s\".", group);
+        return reason_set(why, -ENOMEM, "no memory for igroup '%s'", group);
     r = normalise_all(initiators, count, normal, why);
     if (r < 0)
         return r;
     AUTO_LOCK(&access->change_lock);
     if (access_find_group(access, group))
         return reason_set(why, -EEXIST,
-                          "There is an igroup \"%s\" already. `lunette igroup add` "
-                          "adds initiators to it.",
-                          group);
+                          "there is an igroup '%s' already; 'lunette igroup add %s INITIATOR' adds "
+                          "initiators to it",
+                          group, group);
     if (access->group_count >= ACCESS_GROUPS_MAX)
-        return reason_set(why, -ENOSPC, "There are %d igroups already, no more are possible.",
-                          ACCESS_GROUPS_MAX);
+        return reason_set(
+            why, -ENOSPC,
+            "there are %d igroups, and no more are possible; 'lunette igroup delete' makes "
+            "room for one",
+            ACCESS_GROUPS_MAX);
     return create_stored(access, group, normal, count, why); /* nothing is mapped to it yet */
 }
 
@@ -376,10 +380,11 @@ static int check_joins(const struct access *access, const struct access_group *g
                 if ((x->lun_id == y->lun_id) == (x->number == y->number))
                     continue;
                 return reason_set(why, -EBUSY,
-                                  "Initiator %s is also in igroup \"%s\", where %s is "
-                                  "LUN %u; in \"%s\" %s is LUN %u. Unmap one of them first.",
+                                  "initiator '%s' is in igroup '%s' too, where '%s' is LUN %u; in "
+                                  "'%s' '%s' is LUN %u, and it can see one of them there; 'lunette "
+                                  "lun unmap %s --igroup %s' takes one away",
                                   initiator, other->name, y->lun_name, y->number, group->name,
-                                  x->lun_name, x->number);
+                                  x->lun_name, x->number, x->lun_name, group->name);
             }
     }
     return 0;
@@ -393,12 +398,15 @@ static int add_locked(struct access *access, const char *group_name, const char 
     if (r < 0)
         return r;
     if (access_group_has(group, initiator))
-        return reason_set(why, -EEXIST, "Initiator %s is in igroup \"%s\" already.", initiator,
-                          group_name);
+        return reason_set(
+            why, -EEXIST,
+            "initiator '%s' is in igroup '%s' already; 'lunette igroup show %s' lists "
+            "those that are",
+            initiator, group_name, group_name);
     if (group->initiator_count >= ACCESS_INITIATORS_PER_GROUP_MAX)
         return reason_set(why, -ENOSPC,
-                          "Igroup \"%s\" has %d initiators already, no more are "
-                          "possible.",
+                          "igroup '%s' has %d initiators, and no more are possible; another igroup "
+                          "can be mapped to the same LUNs",
                           group_name, ACCESS_INITIATORS_PER_GROUP_MAX);
     r = check_joins(access, group, initiator, why);
     if (r < 0)
@@ -439,8 +447,8 @@ static int remove_locked(struct access *access, const char *group_name, const ch
     size_t i = find_initiator(group, initiator);
     if (i == group->initiator_count)
         return reason_set(why, -ENOENT,
-                          "Initiator %s is not in igroup \"%s\". `lunette igroup "
-                          "show %s` lists those that are.",
+                          "initiator '%s' is not in igroup '%s'; 'lunette igroup show %s' lists "
+                          "those that are",
                           initiator, group_name, group_name);
     char key[ACCESS_KEY_BYTES];
     access_key_initiator(group_name, group->initiators[i].slot, key);
@@ -477,7 +485,7 @@ static int delete_stored(struct access *access, const struct access_group *group
     AUTO_FREE struct store_change *changes = calloc(count, sizeof(*changes));
     AUTO_FREE char(*keys)[ACCESS_KEY_BYTES] = calloc(count, sizeof(*keys));
     if (!changes || !keys)
-        return reason_set(why, -ENOMEM, "Not enough memory to delete igroup \"%s\".", group->name);
+        return reason_set(why, -ENOMEM, "no memory to delete igroup '%s'", group->name);
     access_key_group(group->name, keys[used++]);
     for (size_t i = 0; i < group->initiator_count; i++)
         access_key_initiator(group->name, group->initiators[i].slot, keys[used++]);
@@ -500,9 +508,9 @@ static int delete_locked(struct access *access, const char *name, bool force, st
     if (group->map_count > 0 && !force)
         return reason_set(
             why, -EBUSY,
-            "Igroup \"%s\" has %zu mapping%s. `lunette mapping show` lists them; with "
-            "--force they go too, and no LUN is left to its %zu initiator%s.",
-            name, group->map_count, plural_s(group->map_count), group->initiator_count,
+            "igroup '%s' has %zu mapping%s; 'lunette mapping show --igroup %s' lists them; with "
+            "--force they go too, and no LUN is left to its %zu initiator%s",
+            name, group->map_count, plural_s(group->map_count), name, group->initiator_count,
             plural_s(group->initiator_count));
     r = delete_stored(access, group, why);
     if (r < 0)
@@ -563,7 +571,7 @@ int access_igroup_list(struct access *access, const char *group, struct access_i
     }
     struct access_igroup *list = calloc(access->group_count + 1, sizeof(*list));
     if (!list)
-        return reason_set(why, -ENOMEM, "Not enough memory for the list.");
+        return reason_set(why, -ENOMEM, "no memory for the list");
     size_t used = 0;
     for (size_t i = 0; i < access->group_count; i++)
     {
@@ -573,7 +581,7 @@ int access_igroup_list(struct access *access, const char *group, struct access_i
         if (r < 0)
         {
             access_igroups_free(list, used);
-            return reason_set(why, r, "Not enough memory for the list.");
+            return reason_set(why, r, "no memory for the list");
         }
         used++;
     }

@@ -87,11 +87,10 @@ static int check_pair(const char *user, const char *secret, const char *what, st
 {
     size_t len = strlen(secret);
     if (user[0] == '\0')
-        return reason_set(why, -EINVAL, "The %s CHAP user must not be empty.", what);
+        return reason_set(why, -EINVAL, "the %s CHAP user is empty", what);
     if (len < ACCESS_CHAP_SECRET_MIN)
         return reason_set(why, -EINVAL,
-                          "The %s CHAP secret has %zu characters; RFC 7143 asks for "
-                          "at least %d.",
+                          "the %s CHAP secret has %zu characters; RFC 7143 asks for %d at least",
                           what, len, ACCESS_CHAP_SECRET_MIN);
     return 0;
 }
@@ -104,8 +103,8 @@ static int check_chap(const struct access_chap *chap, struct reason *why)
     r = check_pair(chap->mutual_user, chap->mutual_secret, "target's", why);
     if (r == 0 && strcmp(chap->secret, chap->mutual_secret) == 0)
         return reason_set(why, -EINVAL,
-                          "Both directions have the same CHAP secret, which lets an "
-                          "attacker answer with what he was asked.");
+                          "both directions have the same CHAP secret, which lets an attacker "
+                          "answer with what he was asked");
     return r;
 }
 
@@ -146,7 +145,9 @@ int access_chap_set(struct access *access, const char *subject, const struct acc
     if (r < 0)
         return r;
     if (access->chap_count >= ACCESS_CHAPS_MAX)
-        return reason_set(why, -ENOSPC, "There are %d CHAP records already, no more are possible.",
+        return reason_set(why, -ENOSPC,
+                          "there are %d CHAP records, and no more are possible; 'lunette iscsi "
+                          "chap delete' makes room",
                           ACCESS_CHAPS_MAX);
     return store_chap(access, normal, chap, why);
 }
@@ -162,8 +163,7 @@ int access_chap_delete(struct access *access, const char *subject, struct reason
     chap_place(access, normal, &found);
     if (!found)
         return reason_set(why, -ENOENT,
-                          "There is no CHAP record of \"%s\". `lunette iscsi chap "
-                          "show` lists them.",
+                          "there is no CHAP record of '%s'; 'lunette iscsi chap show' lists them",
                           subject);
     access_key_chap(normal, key);
     struct store_change change = {.key = key};

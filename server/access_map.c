@@ -106,8 +106,11 @@ static int choose_number(const struct access *access, const struct access_group 
         *number = candidate;
         return 0;
     }
-    return reason_set(why, -ENOSPC, "All %d LUN numbers of igroup \"%s\" are taken.",
-                      ACCESS_LUN_NUMBER_MAX + 1, group->name);
+    return reason_set(
+        why, -ENOSPC,
+        "all %d LUN numbers of igroup '%s' are taken; 'lunette mapping show --igroup %s' "
+        "lists by what, 'lunette lun unmap' frees one",
+        ACCESS_LUN_NUMBER_MAX + 1, group->name, group->name);
 }
 
 /* ---- map and unmap ------------------------------------------------------------------------- */
@@ -145,8 +148,10 @@ static int map_locked(struct access *access, const char *lun_name, const char *g
         return r;
     size_t at = find_map(group, info.id);
     if (at < group->map_count)
-        return reason_set(why, -EEXIST, "%s is mapped to igroup \"%s\" already, as LUN %u.",
-                          lun_name, group_name, group->maps[at].number);
+        return reason_set(why, -EEXIST,
+                          "'%s' is mapped to igroup '%s' already, as LUN %u; 'lunette lun unmap %s "
+                          "--igroup %s' ends that",
+                          lun_name, group_name, group->maps[at].number, lun_name, group_name);
     struct access_map_entry entry = {.lun_id = info.id, .number = (uint32_t)number};
     snprintf(entry.lun_name, sizeof(entry.lun_name), "%s", info.name);
     uint32_t next = group->next_number;
@@ -163,8 +168,8 @@ static int map_locked(struct access *access, const char *lun_name, const char *g
         find_collision(access, group, info.id, entry.number, &in);
     if (other)
         return reason_set(why, -EBUSY,
-                          "%s cannot be LUN %u of igroup \"%s\": %s is LUN %u of "
-                          "igroup \"%s\"%s. Leave out the number to get a free one.",
+                          "'%s' cannot be LUN %u of igroup '%s': '%s' is LUN %u of igroup '%s'%s; "
+                          "without --lun-id it gets a free number",
                           lun_name, entry.number, group_name, other->lun_name, other->number,
                           in->name, in == group ? "" : ", which has initiators in common");
     r = store_map(access, group, &entry, next, why);
@@ -177,7 +182,7 @@ int access_map(struct access *access, const char *lun_name, const char *group, i
                uint32_t *used, struct reason *why)
 {
     if (number < ACCESS_LUN_AUTOMATIC || number > ACCESS_LUN_NUMBER_MAX)
-        return reason_set(why, -EINVAL, "%d is no LUN number: 0 to %d are.", number,
+        return reason_set(why, -EINVAL, "%d is no LUN number: 0 to %d are", number,
                           ACCESS_LUN_NUMBER_MAX);
     lock_take(&access->change_lock);
     int r = map_locked(access, lun_name, group, number, used, why);
@@ -194,7 +199,7 @@ static int unmap_id_locked(struct access *access, uint64_t lun_id, const struct 
     AUTO_FREE struct store_change *changes = calloc(access->group_count + 1, sizeof(*changes));
     AUTO_FREE char(*keys)[ACCESS_KEY_BYTES] = calloc(access->group_count + 1, sizeof(*keys));
     if (!changes || !keys)
-        return reason_set(why, -ENOMEM, "Not enough memory to unmap the LUN.");
+        return reason_set(why, -ENOMEM, "no memory to unmap the LUN");
     size_t count = 0;
     for (size_t i = 0; i < access->group_count; i++)
     {
@@ -233,9 +238,13 @@ static int unmap_locked(struct access *access, const char *lun_name, const char 
         r = unmap_id_locked(access, info.id, group, &removed, why);
     if (r < 0 || removed)
         return r;
-    return group_name ? reason_set(why, -ENOENT, "%s is not mapped to igroup \"%s\".", lun_name,
-                                   group_name)
-                      : reason_set(why, -ENOENT, "%s is not mapped to any igroup.", lun_name);
+    return group_name
+               ? reason_set(
+                     why, -ENOENT,
+                     "'%s' is not mapped to igroup '%s'; 'lunette mapping show %s' lists where "
+                     "it is",
+                     lun_name, group_name, lun_name)
+               : reason_set(why, -ENOENT, "'%s' is not mapped to any igroup", lun_name);
 }
 
 int access_unmap(struct access *access, const char *lun_name, const char *group, struct reason *why)
@@ -278,7 +287,7 @@ static int list_maps(struct access *access, uint64_t lun_id, const char *only,
         return r;
     struct access_mapping *maps = calloc(count_maps(access) + 1, sizeof(*maps));
     if (!maps)
-        return reason_set(why, -ENOMEM, "Not enough memory for the list.");
+        return reason_set(why, -ENOMEM, "no memory for the list");
     size_t used = 0;
     for (size_t i = 0; i < access->group_count; i++)
         for (size_t j = 0; j < access->groups[i]->map_count; j++)

@@ -163,7 +163,7 @@ int access_load(struct access *access, struct reason *why)
     {
         int r = store_list(access->pool, parts[i].prefix, parts[i].each, access);
         if (r < 0)
-            return reason_set(why, r, "What the pool has stored under \"%s\" cannot be read: %s.",
+            return reason_set(why, r, "what the pool has stored under '%s' cannot be read: %s",
                               parts[i].prefix, strerror(-r));
     }
     return 0;

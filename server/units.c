@@ -139,13 +139,20 @@ char *units_format_bytes(uint64_t bytes, char unit, char text[UNITS_TEXT_MAX])
     uint64_t whole = bytes >> (10 * power);
     uint64_t rest = bytes & ((UINT64_C(1) << (10 * power)) - 1);
     if (power == 0)
-        snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 "B", whole);
-    else
     {
-        /* Cut off, not rounded: 1023.999 GiB must not read as more than there is. */
-        uint64_t hundredths = power == 6 ? (rest >> 10) * 100 >> 50 : rest * 100 >> (10 * power);
-        snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 ".%02" PRIu64 "%ciB", whole, hundredths,
-                 units_letters[power]);
+        snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 " B", whole);
+        return text;
     }
+    /* Cut off, not rounded: 1023.999 GiB must not read as more than there is. */
+    uint64_t hundredths = power == 6 ? (rest >> 10) * 100 >> 50 : rest * 100 >> (10 * power);
+    bool is_fixed = fixed && *fixed; /* all of a column alike */
+    if (!is_fixed && hundredths == 0)
+        snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 " %ciB", whole, units_letters[power]);
+    else if (!is_fixed && hundredths % 10 == 0)
+        snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 ".%" PRIu64 " %ciB", whole, hundredths / 10,
+                 units_letters[power]);
+    else
+        snprintf(text, UNITS_TEXT_MAX, "%" PRIu64 ".%02" PRIu64 " %ciB", whole, hundredths,
+                 units_letters[power]);
     return text;
 }

@@ -165,6 +165,7 @@ struct reading
     struct pool *pool;
     uint64_t end_blk; /* of the LUN */
     uint64_t size_bytes;
+    bool is_map_only;
     salvage_fn *each;
     void *opaque;
     uint8_t *buf; /* SALVAGE_PIECE_BLKS */
@@ -203,6 +204,8 @@ static int reading_extent(struct reading *reading, const struct disk_map_entry *
     len = min_u64(len, reading->end_blk - lba);
     if (!space_may_hold(reading->pool, blk, len))
         return reading_tell(reading, lba, len, NULL);
+    if (reading->is_map_only)
+        return reading_tell(reading, lba, len, reading->buf);
     int r = 0;
     for (uint64_t at = 0; r == 0 && at < len; at += SALVAGE_PIECE_BLKS)
         r = reading_blocks(reading, lba + at, blk + at, min_u64(len - at, SALVAGE_PIECE_BLKS));
@@ -242,8 +245,8 @@ static int reading_node(struct reading *reading, struct node_ref ref, unsigned l
     return r;
 }
 
-int salvage_read(struct salvage *salvage, const char *name, salvage_fn *each, void *opaque,
-                 struct reason *why)
+static int salvage_run(struct salvage *salvage, const char *name, bool is_map_only,
+                       salvage_fn *each, void *opaque, struct reason *why)
 {
     reason_clear(why);
     const struct salvaged *one = NULL;
@@ -262,6 +265,7 @@ int salvage_read(struct salvage *salvage, const char *name, salvage_fn *each, vo
     struct reading reading = {.pool = salvage->pool,
                               .end_blk = div_round_up(one->size_bytes, BLK_BYTES),
                               .size_bytes = one->size_bytes,
+                              .is_map_only = is_map_only,
                               .each = each,
                               .opaque = opaque,
                               .buf = buf};
@@ -271,4 +275,16 @@ int salvage_read(struct salvage *salvage, const char *name, salvage_fn *each, vo
     if (map->levels == 0 || map->levels > DISK_LEVELS_MAX)
         return reason_set(why, -EBADMSG, "the map of '%s' is lost as a whole", name);
     return reading_node(&reading, map->root, map->levels - 1u, (struct tree_key){0}, TREE_KEY_END);
+}
+
+int salvage_read(struct salvage *salvage, const char *name, salvage_fn *each, void *opaque,
+                 struct reason *why)
+{
+    return salvage_run(salvage, name, false, each, opaque, why);
+}
+
+int salvage_read_map(struct salvage *salvage, const char *name, salvage_fn *each, void *opaque,
+                     struct reason *why)
+{
+    return salvage_run(salvage, name, true, each, opaque, why);
 }

@@ -245,6 +245,34 @@ static struct size_text blks_text(uint64_t blks)
     return size_text(bytes_of(blks));
 }
 
+/* Of a volume that @used blocks do not fit into. */
+static int plan_refuse_volume(const struct plan *plan, const struct plan_volume *planned,
+                              uint64_t used, struct reason *why)
+{
+    const struct volume_object *volume = planned->volume;
+    const char *name = volume ? volume->name : "(new)";
+    uint64_t promised = planned->lun_needs_blks;
+    if (volume && ledger_volume_blks(volume) != planned->size_blks)
+        return reason_set(
+            why, -ENOSPC,
+            "volume '%s' uses %s, more than %s: %s are taken by data and metadata of its LUNs and "
+            "snapshots, and %s are promised to its reserved LUNs; the smallest size is %" PRIu64
+            " bytes: 'lunette volume resize %s %" PRIu64 "M'; 'lunette explain space %s' shows "
+            "what it holds",
+            name, blks_text(used).text, blks_text(planned->size_blks).text,
+            blks_text(used - promised).text, blks_text(promised).text, bytes_of(used), name,
+            div_round_up(bytes_of(used), 1 << 20), name);
+    return reason_set(
+        why, -ENOSPC,
+        "volume '%s' has %s, and would need %s: %s are taken by data and metadata of its LUNs and "
+        "snapshots, and %s would be promised to its reserved LUNs; 'lunette volume resize %s "
+        "%" PRIu64 "M' makes it large enough, 'lunette explain space %s' shows what it holds%s",
+        name, blks_text(planned->size_blks).text, blks_text(used).text,
+        blks_text(used - promised).text, blks_text(promised).text, name,
+        div_round_up(bytes_of(used), 1 << 20), name,
+        plan->cloned_blks > 0 ? ", and --no-reserve makes a clone without a promise" : "");
+}
+
 static int plan_check_volumes(const struct plan *plan, struct reason *why)
 {
     for (size_t i = 0; i < plan->volume_count; i++)
@@ -252,17 +280,8 @@ static int plan_check_volumes(const struct plan *plan, struct reason *why)
         const struct plan_volume *volume = &plan->volumes[i];
         uint64_t taken = volume->volume ? volume->volume->books.taken_blks : 0;
         uint64_t used = volume->charged_blks + taken + volume->lun_needs_blks;
-        if (volume->size_blks == 0 || used <= volume->size_blks)
-            continue;
-        return reason_set(
-            why, -ENOSPC,
-            "volume '%s' would have %s, and needs %s: %s are charged to it, and %s more are "
-            "promised "
-            "to its reserved LUNs; 'lunette volume resize' makes it larger, 'lunette explain space "
-            "%s' shows what it holds, '--no-reserve' makes a clone without a promise",
-            volume->volume ? volume->volume->name : "(new)", blks_text(volume->size_blks).text,
-            blks_text(used).text, blks_text(volume->charged_blks + taken).text,
-            blks_text(volume->lun_needs_blks).text, volume->volume ? volume->volume->name : "");
+        if (volume->size_blks > 0 && used > volume->size_blks)
+            return plan_refuse_volume(plan, volume, used, why);
     }
     return 0;
 }
@@ -304,7 +323,8 @@ static int plan_refuse(const struct plan *plan, uint64_t needed, uint64_t availa
             why, -ENOSPC,
             "pool '%s' cannot promise this: %s more are needed, %s are available; a snapshot keeps "
             "the blocks of a reserved LUN, which then needs again what it owned alone until now; "
-            "'lunette lun modify --no-reserve' ends its promise, 'lunette df' and 'lunette explain "
+            "'lunette lun modify LUN --space-reserve no' ends its promise, 'lunette df' and "
+            "'lunette explain "
             "space' show what uses the pool, 'lunette pool grow' enlarges it",
             pool, blks_text(needed).text, blks_text(available).text);
     return reason_set(why, -ENOSPC,

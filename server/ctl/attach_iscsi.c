@@ -257,7 +257,7 @@ static enum ctl_exit way_initiator(const struct invocation *in, const char *igro
     const json_t *entry = json_array_get(json_object_get(result, "igroups"), 0);
     const char *first = json_string_value(json_array_get(json_object_get(entry, "initiators"), 0));
     *initiator = strdup(first ? first : "INITIATOR");
-    return *initiator ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+    return *initiator ? CTL_DONE : ctl_no_memory(in);
 }
 
 /* Whether a CHAP record of @subject is what counts for the host, and how special that is. */

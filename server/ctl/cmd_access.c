@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* igroup create, add, remove, show, delete; lun map, unmap, modify; mapping show. */
+/* igroup create, add, remove, show, delete; lun map, unmap; mapping show. */
 #include <stdio.h>
 #include <string.h>
 
@@ -149,81 +149,6 @@ enum ctl_exit ctl_igroup_show(struct invocation *in)
     if (!options.json || options.fields)
         json_array_foreach(json_object_get(result, "igroups"), i, igroup) igroup_join_names(igroup);
     return ctl_list(in, result, "igroups", igroup_fields);
-}
-
-/* ---- attributes ---------------------------------------------------------------------------- */
-
-static const struct
-{
-    const char *option, *key, *title;
-} modify_attributes[] = {
-    {"read-only", "read_only", "read-only"},
-    {"removable", "removable", "removable"},
-    {"native-512", "native_512", "512 bytes natively"},
-};
-
-enum ctl_exit ctl_lun_modify(struct invocation *in)
-{
-    AUTO_JSON json_t *result = NULL;
-    AUTO_JSON json_t *args = json_object();
-    struct reason why;
-    bool changes = false, value;
-    ctl_put_text(args, "name", in->args[0]);
-    for (size_t i = 0; i < ARRAY_SIZE(modify_attributes); i++)
-    {
-        char text[sizeof(why.text) + 64];
-        const char *given = option_text(in, modify_attributes[i].option);
-        if (!given)
-            continue;
-        changes = true;
-        if (units_parse_bool(given, &value, &why) < 0)
-        {
-            snprintf(text, sizeof(text), "--%s: %s", modify_attributes[i].option, why.text);
-            return ctl_usage(in, text);
-        }
-        ctl_put(args, modify_attributes[i].key, json_boolean(value));
-    }
-    AUTO_JSON json_t *own = json_object();
-    enum ctl_exit status = ctl_put_attributes(in, own);
-    ctl_put_text(own, "thresholds", option_text(in, "threshold"));
-    ctl_put_text(own, "snapshot_policy", option_text(in, "snapshot-policy"));
-    bool has_own = json_object_size(own) > 0;
-    if (status == CTL_DONE && has_own)
-    {
-        ctl_put_text(own, "name", in->args[0]);
-        status = ctl_ask(in, "lun.attributes", take_ptr(&own), &result);
-    }
-    if (status != CTL_DONE)
-        return status;
-    if (has_own && !changes)
-    {
-        if (option_flag(in, "json"))
-            table_print_json(stdout, result);
-        else
-            printf("Changed LUN %s.\n", in->args[0]);
-        return CTL_DONE;
-    }
-    json_decref(result);
-    result = NULL;
-    status = ctl_ask(in, changes ? "lun.modify" : "lun.attribute.show", take_ptr(&args), &result);
-    if (status != CTL_DONE)
-        return status;
-    if (option_flag(in, "json"))
-    {
-        table_print_json(stdout, result);
-        return CTL_DONE;
-    }
-    printf("iSCSI hosts see %s as:", in->args[0]);
-    bool has_any = false;
-    for (size_t i = 0; i < ARRAY_SIZE(modify_attributes); i++)
-    {
-        if (!json_is_true(json_object_get(result, modify_attributes[i].key)))
-            continue;
-        printf("%s %s", has_any ? "," : "", modify_attributes[i].title);
-        has_any = true;
-    }
-    puts(has_any ? "." : " an ordinary disk.");
-    return CTL_DONE;
 }
 
 /* ---- mappings ------------------------------------------------------------------------------ */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lun attach: the commands that give a LUN to a host. Prints only; runs none of them. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -175,7 +176,7 @@ static enum ctl_exit attach_print(const struct invocation *in, const struct atta
     {
         AUTO_FREE char *text = attach_text(i, at);
         if (!text)
-            return ctl_refuse(in, "no memory", NULL);
+            return ctl_no_memory(in);
         ctl_put_text(commands, attach_ways[i].key, text);
         if (!json)
             printf("\n# %s:\n%s\n", attach_ways[i].title, text);
@@ -196,7 +197,7 @@ static enum ctl_exit attach_check_name(const struct invocation *in, const char *
     const char *dots = strstr(name, "..");
     AUTO_FREE char *first = dots ? strndup(name, (size_t)(dots - name)) : strdup(name);
     if (!first)
-        return ctl_refuse(in, "no memory", NULL);
+        return ctl_no_memory(in);
     enum ctl_exit status =
         ctl_ask(in, "lun.show", json_pack("{s:s, s:b}", "name", first, "snapshots", 0), &result);
     return status == CTL_DONE && dots ? attach_check_name(in, dots + 2) : status;
@@ -213,8 +214,8 @@ enum ctl_exit ctl_lun_attach(struct invocation *in)
         return status;
     const char *nbd_uri = json_string_value(json_object_get(server, "nbd_uri"));
     if (!nbd_uri)
-        return ctl_refuse(in, "the server was not told where NBD clients reach it",
-                          "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
+        return ctl_fail(in, -ENOTSUP, "the server was not told where NBD clients reach it",
+                        "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
     CLEANUP(attach_destroy)
     struct attach attach = {.name = name, .is_read_only = strchr(name, '@') || strstr(name, "..")};
     if (gethostname(attach.host, sizeof(attach.host) - 1) < 0 || !attach.host[0])
@@ -222,6 +223,7 @@ enum ctl_exit ctl_lun_attach(struct invocation *in)
     AUTO_FREE char *reachable = uri_reachable(nbd_uri, attach.host);
     attach.uri = reachable ? uri_of_export(reachable, name) : NULL;
     if (!attach.uri || uri_parse(reachable, &attach.address) < 0)
-        return ctl_refuse(in, "the server's NBD address makes no sense", "lunette server status");
+        return ctl_fail(in, -EINVAL, "the server's NBD address makes no sense",
+                        "lunette server status");
     return attach_print(in, &attach);
 }

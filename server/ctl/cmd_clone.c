@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* clone create (several LUNs of one instant), lun redeploy, and what LUNs have beside content. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,51 @@ static enum ctl_exit clone_put_pair(const struct invocation *in, const char *pai
     return CTL_DONE;
 }
 
+void ctl_print_mappings(const json_t *result)
+{
+    const json_t *mappings = json_object_get(result, "mappings");
+    size_t i, count = json_array_size(mappings);
+    json_t *one;
+    const char *igroup = json_string_value(json_object_get(json_array_get(mappings, 0), "igroup"));
+    uint64_t first = UINT64_MAX, last = 0;
+    json_array_foreach(mappings, i, one)
+    {
+        first = min_u64(first, ctl_get(one, "lun_id"));
+        last = max_u64(last, ctl_get(one, "lun_id"));
+    }
+    if (count == 1)
+        printf("Mapped to igroup %s as LUN %" PRIu64 ".\n", igroup, first);
+    else if (count > 1 && last - first == count - 1)
+        printf("Mapped to igroup %s as LUNs %" PRIu64 " to %" PRIu64 ".\n", igroup, first, last);
+    else if (count > 1)
+        printf("Mapped to igroup %s; lunette mapping show --igroup %s lists as which LUNs.\n",
+               igroup, igroup);
+}
+
+static void clone_print(const struct invocation *in, const json_t *result)
+{
+    char size[UNITS_TEXT_MAX], shared[UNITS_TEXT_MAX];
+    size_t i;
+    json_t *clone;
+    if (!option_flag(in, "dry-run"))
+    {
+        printf("Cloned %zu LUN%s, all of one instant.\n", in->arg_count,
+               in->arg_count == 1 ? "" : "s");
+        ctl_print_mappings(result);
+        return;
+    }
+    json_array_foreach(json_object_get(result, "clones"), i, clone)
+        printf("Would clone %s to %s: %s, of which %s is shared\n",
+               json_string_value(json_object_get(clone, "source")),
+               json_string_value(json_object_get(clone, "name")),
+               units_format_bytes(ctl_get(clone, "size_bytes"), 'h', size),
+               units_format_bytes(ctl_get(clone, "shared_bytes"), 'h', shared));
+    if (option_text(in, "igroup"))
+        printf("Would map %s to igroup %s.\n", in->arg_count == 1 ? "it" : "each",
+               option_text(in, "igroup"));
+    printf("All of one instant; no data is copied.\n");
+}
+
 enum ctl_exit ctl_clone_create(struct invocation *in)
 {
     AUTO_JSON json_t *args = json_object();
@@ -69,21 +115,15 @@ enum ctl_exit ctl_clone_create(struct invocation *in)
     ctl_put_text(args, "comment", option_text(in, "comment"));
     if (option_flag(in, "dry-run"))
         ctl_put(args, "dry_run", json_true());
-    if (!option_flag(in, "dry-run") || option_flag(in, "json"))
-        return ctl_do(in, "lun.clone_group", take_ptr(&args),
-                      "Cloned %zu LUN%s, all of one instant.", in->arg_count,
-                      in->arg_count == 1 ? "" : "s");
     AUTO_JSON json_t *result = NULL;
     status = ctl_ask(in, "lun.clone_group", take_ptr(&args), &result);
-    for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
-    {
-        size_t source_len = strcspn(in->args[i], "=");
-        printf("Would clone %.*s to %s\n", (int)source_len, in->args[i],
-               in->args[i] + source_len + 1);
-    }
-    if (status == CTL_DONE)
-        printf("All of one instant; no data is copied.\n");
-    return status;
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        clone_print(in, result);
+    return CTL_DONE;
 }
 
 /* ---- redeploy ------------------------------------------------------------------------------ */
@@ -104,6 +144,23 @@ static json_t *redeploy_args(const struct invocation *in, bool dry_run)
     return args;
 }
 
+static void redeploy_print_plan(const struct invocation *in, const json_t *plan, const char *undo)
+{
+    char size[UNITS_TEXT_MAX], shared[UNITS_TEXT_MAX];
+    size_t i;
+    json_t *lun;
+    printf("Would put the content of %s (%s, of which %s is shared) into %zu LUN%s; what they hold "
+           "now becomes their snapshot %s.\n",
+           in->args[0], units_format_bytes(ctl_get(plan, "size_bytes"), 'h', size),
+           units_format_bytes(ctl_get(plan, "shared_bytes"), 'h', shared), in->arg_count - 1,
+           in->arg_count == 2 ? "" : "s", undo);
+    json_array_foreach(json_object_get(plan, "luns"), i, lun)
+        printf("LUN %s of %s keeps %s in %s@%s\n", json_string_value(json_object_get(lun, "name")),
+               units_format_bytes(ctl_get(lun, "old_size_bytes"), 'h', size),
+               units_format_bytes(ctl_get(lun, "kept_bytes"), 'h', shared),
+               json_string_value(json_object_get(lun, "name")), undo);
+}
+
 enum ctl_exit ctl_lun_redeploy(struct invocation *in)
 {
     AUTO_JSON json_t *plan = NULL;
@@ -115,9 +172,7 @@ enum ctl_exit ctl_lun_redeploy(struct invocation *in)
     if (plan && option_flag(in, "json"))
         table_print_json(stdout, plan);
     else if (plan)
-        printf("Would put the content of %s into %zu LUN%s; what they hold now becomes their "
-               "snapshot %s.\n",
-               in->args[0], in->arg_count - 1, in->arg_count == 2 ? "" : "s", undo);
+        redeploy_print_plan(in, plan, undo);
     if (status != CTL_DONE || dry_run)
         return status;
     status = ctl_confirm(in);

@@ -166,7 +166,7 @@ static enum ctl_exit chap_read_secret(const struct invocation *in, const char *o
     }
     if (secret)
         return snprintf(input->secret, sizeof(input->secret), "%s", secret) > ACCESS_CHAP_SECRET_MAX
-                   ? ctl_refuse(in, "the secret has more than 255 bytes", NULL)
+                   ? ctl_fail(in, -EMSGSIZE, "the secret has more than 255 bytes", NULL)
                    : CTL_DONE;
     bool is_stdin = !path || strcmp(path, "-") == 0;
     FILE *file = is_stdin ? stdin : fopen(path, "re");
@@ -180,7 +180,7 @@ static enum ctl_exit chap_read_secret(const struct invocation *in, const char *o
                                        : strerror(-r);
     snprintf(text, sizeof(text), "%s from %.300s: %s", what, is_stdin ? "standard input" : path,
              why);
-    return ctl_refuse(in, text, "lunette iscsi chap set --help");
+    return ctl_fail(in, r, text, "lunette iscsi chap set --help");
 }
 
 enum ctl_exit ctl_chap_set(struct invocation *in)

@@ -179,6 +179,10 @@ static void lun_print_clone(const struct invocation *in, const json_t *result)
         printf("Each has %s, of which %s is shared; no data is copied.\n",
                units_format_bytes(ctl_get(result, "size_bytes"), 'h', size),
                units_format_bytes(ctl_get(result, "shared_bytes"), 'h', shared));
+    if (option_flag(in, "dry-run") && option_text(in, "igroup"))
+        printf("Would map %s to igroup %s.\n", count == 1 ? "it" : "each",
+               option_text(in, "igroup"));
+    ctl_print_mappings(result);
 }
 
 enum ctl_exit ctl_lun_clone(struct invocation *in)
@@ -391,7 +395,7 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
         if (status != CTL_DONE)
             return status;
         if (json_array_extend(names, json_object_get(one, "goes")) != 0)
-            return ctl_refuse(in, "no memory", NULL);
+            return ctl_no_memory(in);
     }
     return ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
 }
@@ -399,11 +403,14 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
 static enum ctl_exit lun_delete_with(const struct invocation *in, struct client *client)
 {
     AUTO_JSON json_t *plan = NULL;
+    AUTO_JSON json_t *deleted = json_array();
     bool dry_run = option_flag(in, "dry-run"), json = option_flag(in, "json");
     enum ctl_exit status = lun_check_delete(in, client);
     if (status == CTL_DONE && (dry_run || ctl_asks(in)))
     {
         status = lun_plan_delete(in, client, &plan);
+        if (status == CTL_DONE)
+            ctl_put(plan, "dry_run", json_true());
         if (status == CTL_DONE && json)
             table_print_json(stdout, plan);
         else if (status == CTL_DONE)
@@ -417,15 +424,15 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
     {
         AUTO_JSON json_t *result = NULL;
         status = lun_delete_one(in, client, i, NULL, &result);
+        if (status == CTL_DONE &&
+            json_array_extend(deleted, json_object_get(result, "deleted")) < 0)
+            return ctl_no_memory(in);
         if (status == CTL_DONE && !json)
             printf("Deleted LUN %s.\n", in->args[i]);
     }
     if (status == CTL_DONE && json)
     {
-        AUTO_JSON json_t *deleted = json_array();
-        for (size_t i = 0; i < in->arg_count; i++)
-            ignore_error(json_array_append_new(deleted, json_string(in->args[i])), "shown only");
-        AUTO_JSON json_t *result = json_pack("{s:O}", "deleted", deleted);
+        AUTO_JSON json_t *result = json_pack("{s:O, s:b}", "deleted", deleted, "dry_run", 0);
         table_print_json(stdout, result);
     }
     return status;

@@ -333,7 +333,7 @@ static enum ctl_exit metrics_replace(const struct invocation *in, const struct m
     char text[1024];
     AUTO_FREE char *temporary = NULL;
     if (asprintf(&temporary, "%s.%d.tmp", path, (int)getpid()) < 0)
-        return ctl_refuse(in, "no memory", NULL);
+        return ctl_no_memory(in);
     int r = metrics_write(metrics, temporary);
     if (r == 0 && rename(temporary, path) < 0)
         r = -errno;
@@ -342,7 +342,7 @@ static enum ctl_exit metrics_replace(const struct invocation *in, const struct m
     if (r != -EEXIST)
         unlink(temporary);
     snprintf(text, sizeof(text), "cannot write %s: %s", path, strerror(-r));
-    return ctl_refuse(in, text, NULL);
+    return ctl_fail(in, r, text, NULL);
 }
 
 static enum ctl_exit metrics_ask(const struct invocation *in, struct metrics *metrics)
@@ -383,7 +383,7 @@ enum ctl_exit ctl_metrics(struct invocation *in)
     enum ctl_exit status = metrics_ask(in, &metrics);
     AUTO_JSON json_t *json = status == CTL_DONE ? metrics_json(&metrics) : NULL;
     if (status == CTL_DONE && !json)
-        status = ctl_refuse(in, "no memory", NULL);
+        status = ctl_no_memory(in);
     else if (status == CTL_DONE && output)
         status = metrics_replace(in, &metrics, output);
     else if (status == CTL_DONE && option_flag(in, "json"))

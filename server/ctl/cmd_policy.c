@@ -48,19 +48,59 @@ static void policy_put_dry_run(const struct invocation *in, json_t *args)
         ctl_put(args, "dry_run", json_true());
 }
 
+static json_t *policy_name_args(const json_t *args)
+{
+    json_t *name = json_object_get(args, "name");
+    return name ? json_pack("{s:O}", "name", name) : json_object();
+}
+
+/* A dry run: each of @args beside what it is now, as @show answers. */
+static enum ctl_exit policy_plan(const struct invocation *in, const char *verb, const char *show,
+                                 json_t *args, const struct field *fields)
+{
+    AUTO_JSON json_t *wanted = args;
+    AUTO_JSON json_t *now = NULL;
+    AUTO_JSON json_t *result = NULL;
+    json_t *changes = json_object();
+    AUTO_JSON json_t *plan = json_pack("{s:o, s:b}", "changes", changes, "dry_run", 1);
+    bool json = option_flag(in, "json");
+    enum ctl_exit status = ctl_ask(in, show, policy_name_args(wanted), &now);
+    if (status == CTL_DONE)
+        status = ctl_ask(in, verb, json_incref(wanted), &result);
+    if (status != CTL_DONE)
+        return status;
+    if (json_object_update(plan, now) < 0 || json_object_update(plan, wanted) < 0)
+        return ctl_no_memory(in);
+    if (!json)
+        printf("Would change %s; nothing was changed.\n",
+               json_string_value(json_object_get(now, "name")));
+    for (const struct field *field = fields; field->key; field++)
+    {
+        json_t *was = json_object_get(now, field->key), *is = json_object_get(wanted, field->key);
+        if (!is || strcmp(field->key, "name") == 0)
+            continue;
+        AUTO_FREE char *before = table_format(now, field, 'h');
+        AUTO_FREE char *after = table_format(wanted, field, 'h');
+        ctl_put(changes, field->key,
+                json_pack("{s:O, s:O}", "before", was ? was : json_null(), "after", is));
+        if (!json && before && after)
+            printf("%s: %s -> %s\n", field->title, before, after);
+    }
+    if (json)
+        table_print_json(stdout, plan);
+    return CTL_DONE;
+}
+
 /* Asks, and shows the object it answers. */
 static enum ctl_exit policy_show(const struct invocation *in, const char *verb, json_t *args,
                                  const struct field *fields)
 {
     AUTO_JSON json_t *result = NULL;
     struct reason why;
-    bool dry_run = json_is_true(json_object_get(args, "dry_run"));
     const struct table_options options = {.unit = 'h', .json = option_flag(in, "json")};
     enum ctl_exit status = ctl_ask(in, verb, args, &result);
-    if (status == CTL_DONE && !options.json && dry_run)
-        puts("Would be done; nothing was changed.");
-    else if (status == CTL_DONE && table_print_object(stdout, result, fields, &options, &why) < 0)
-        return ctl_refuse(in, why.text, NULL);
+    if (status == CTL_DONE && table_print_object(stdout, result, fields, &options, &why) < 0)
+        return ctl_no_memory(in);
     return status;
 }
 
@@ -134,6 +174,9 @@ enum ctl_exit ctl_pool_modify(struct invocation *in)
     bool changes = json_object_size(args) > 0;
     if (changes)
         policy_put_dry_run(in, args);
+    if (changes && option_flag(in, "dry-run"))
+        return policy_plan(in, "pool.modify", "pool.settings.show", take_ptr(&args),
+                           pool_setting_fields);
     return policy_show(in, changes ? "pool.modify" : "pool.settings.show", take_ptr(&args),
                        pool_setting_fields);
 }
@@ -166,8 +209,15 @@ static enum ctl_exit snapshot_policy_put(const struct invocation *in, const char
     if (status != CTL_DONE)
         return status;
     policy_put_dry_run(in, args);
-    return ctl_do(in, verb, take_ptr(&args), "%s snapshot policy %s%s.", said, in->args[0],
-                  option_flag(in, "dry-run") ? "; nothing was changed" : "");
+    AUTO_JSON json_t *result = NULL;
+    status = ctl_ask(in, verb, take_ptr(&args), &result);
+    if (status == CTL_DONE && option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else if (status == CTL_DONE)
+        printf("%s snapshot policy %s: %s%s.\n", said, in->args[0],
+               json_string_value(json_object_get(result, "schedule")),
+               option_flag(in, "dry-run") ? "; nothing was changed" : "");
+    return status;
 }
 
 enum ctl_exit ctl_snapshot_policy_create(struct invocation *in)
@@ -232,7 +282,12 @@ static enum ctl_exit ctl_autodelete_modify(const struct invocation *in)
     ctl_put_text(args, "commitment", option_text(in, "commitment"));
     ctl_put_text(args, "defer_delete", option_text(in, "defer-delete"));
     policy_put_dry_run(in, args);
-    return autodelete_ask(in, "autodelete.modify", take_ptr(&args));
+    if (!option_flag(in, "dry-run"))
+        return autodelete_ask(in, "autodelete.modify", take_ptr(&args));
+    if (in->arg_count > 0)
+        ctl_put_text(args, "name", in->args[0]);
+    return policy_plan(in, "autodelete.modify", "autodelete.show", take_ptr(&args),
+                       autodelete_fields);
 }
 
 enum ctl_exit ctl_volume_autodelete_modify(struct invocation *in)

@@ -61,6 +61,7 @@ static const struct field df_fields[] = {
     {"available_bytes", "Available", FIELD_BYTES, false},
     {"used_percent", "Used%", FIELD_PERCENT, false},
     {"mapped_bytes", "Mapped", FIELD_BYTES, false},
+    {"saved_bytes", "Saved", FIELD_BYTES, false},
     {"savings_ratio", "Savings", FIELD_RATIO, false},
     {0},
 };
@@ -117,8 +118,7 @@ enum ctl_exit ctl_pool_create(struct invocation *in)
     bool dry_run = options.dry_run;
     int r = pool_create(env_system(), path, &options, &why);
     if (r < 0)
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
-                          r == -EEXIST ? "lunette pool create --help, about --overwrite" : NULL);
+        return ctl_fail(in, r, why.text, r == -EEXIST ? "lunette pool create --help" : NULL);
     bool destroys = dry_run && pool_create_destroys(path, options);
     AUTO_JSON json_t *result = json_pack("{s:s, s:I, s:b, s:b}", "path", path, "size_bytes",
                                          (json_int_t)options.size_bytes, "dry_run", (int)dry_run,
@@ -151,7 +151,7 @@ static enum ctl_exit pool_ask_show(const struct invocation *in, json_t **result)
     pool_get_info(pool, &info);
     ignore_error(pool_close(pool), "opened read-only: nothing to write");
     *result = view_pool(&info);
-    return *result ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+    return *result ? CTL_DONE : ctl_no_memory(in);
 }
 
 enum ctl_exit ctl_pool_show(struct invocation *in)
@@ -163,7 +163,7 @@ enum ctl_exit ctl_pool_show(struct invocation *in)
     if (status == CTL_DONE)
         status = pool_ask_show(in, &result);
     if (status == CTL_DONE && table_print_object(stdout, result, pool_fields, &options, &why) < 0)
-        return ctl_refuse(in, why.text, NULL);
+        return ctl_no_memory(in);
     return status;
 }
 
@@ -198,10 +198,10 @@ static enum ctl_exit pool_check_offline(const struct invocation *in, json_t **re
     int r = pool_check(pool, pool_finding_cb, findings, &check);
     ignore_error(pool_close(pool), "opened read-only: nothing to write");
     if (r < 0)
-        return ctl_refuse(in, strerror(-r), NULL);
+        return ctl_fail(in, r, NULL, NULL);
     *result = view_check(&check);
     if (!*result || json_object_set(*result, "findings", findings) != 0)
-        return ctl_refuse(in, "no memory", NULL);
+        return ctl_no_memory(in);
     return CTL_DONE;
 }
 
@@ -247,11 +247,9 @@ enum ctl_exit ctl_pool_check(struct invocation *in)
         pool_print_check(result);
     if (ctl_get(result, "errors") == 0)
         return CTL_DONE;
-    fflush(stdout);
-    snprintf(text, sizeof(text), "%" PRIu64 " error%s found", ctl_get(result, "errors"),
-             plural_s(ctl_get(result, "errors")));
-    fprintf(stderr, "lunette: the pool is damaged: %s\n", text);
-    return CTL_REFUSED;
+    snprintf(text, sizeof(text), "the pool is damaged: %" PRIu64 " error%s found",
+             ctl_get(result, "errors"), plural_s(ctl_get(result, "errors")));
+    return ctl_conclude(in, text, "lunette pool repair --help");
 }
 
 /* ---- pool grow ----------------------------------------------------------------------------- */
@@ -287,11 +285,11 @@ static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *
     if (status != CTL_DONE)
         return status;
     if (r < 0)
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
+        return ctl_fail(in, r, why.text, NULL);
     *result = json_pack("{s:s, s:I, s:I}", "name", before.name, "old_size_bytes",
                         (json_int_t)before.size_bytes, "size_bytes",
                         (json_int_t)(dry_run ? size_bytes : after.size_bytes));
-    return *result ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+    return *result ? CTL_DONE : ctl_no_memory(in);
 }
 
 static enum ctl_exit pool_grow_online(const struct invocation *in, const char *size,
@@ -352,9 +350,9 @@ static enum ctl_exit pool_dump_offline(const struct invocation *in, const char *
     int r = pool_dump(pool, what, pool_dump_line_cb, lines, &why);
     ignore_error(pool_close(pool), "opened read-only: nothing to write");
     if (r < 0)
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), "lunette pool dump --help");
+        return ctl_fail(in, r, why.text, "lunette pool dump --help");
     *result = json_pack("{s:O}", "lines", lines);
-    return *result ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+    return *result ? CTL_DONE : ctl_no_memory(in);
 }
 
 enum ctl_exit ctl_pool_dump(struct invocation *in)
@@ -363,7 +361,7 @@ enum ctl_exit ctl_pool_dump(struct invocation *in)
     AUTO_FREE char *what = NULL;
     if (asprintf(&what, "%s%s%s", in->args[0], in->arg_count > 1 ? " " : "",
                  in->arg_count > 1 ? in->args[1] : "") < 0)
-        return ctl_refuse(in, "no memory", NULL);
+        return ctl_no_memory(in);
     enum ctl_exit status =
         option_text(in, "pool")
             ? pool_dump_offline(in, what, &result)

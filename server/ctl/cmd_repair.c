@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
 #include "server/mgmt/view.h"
 
@@ -25,14 +26,13 @@ static enum ctl_exit repair_run(const struct invocation *in, bool dry_run, json_
         size_t i;
         json_t *finding;
         json_array_foreach(findings, i, finding)
-            fprintf(stderr, "%s\n", json_string_value(json_object_get(finding, "text")));
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
-                          r == -EBUSY ? "lunette server stop" : NULL);
+            ctl_note("%s", json_string_value(json_object_get(finding, "text")));
+        return ctl_fail(in, r, why.text, r == -EBUSY ? "lunette server stop" : NULL);
     }
     *result =
         json_pack("{s:b, s:I, s:I, s:O}", "dry_run", (int)dry_run, "mended",
                   (json_int_t)found.mended, "left", (json_int_t)found.left, "findings", findings);
-    return *result ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+    return *result ? CTL_DONE : ctl_no_memory(in);
 }
 
 static void repair_print(const json_t *result)
@@ -53,8 +53,14 @@ static void repair_print(const json_t *result)
     if (mended + left == 0)
         printf("The pool is sound; there is nothing to repair.\n");
     else
-        printf("%" PRIu64 " findings %s mended, %" PRIu64 " %s.\n", mended,
-               dry_run ? "can be" : "were", left, dry_run ? "cannot" : "are left");
+        printf("%" PRIu64 " finding%s %s mended, %" PRIu64 " %s.\n", mended, plural_s(mended),
+               dry_run       ? "can be"
+               : mended == 1 ? "was"
+                             : "were",
+               left,
+               dry_run     ? "cannot"
+               : left == 1 ? "is left"
+                           : "are left");
 }
 
 static enum ctl_exit repair_conclude(const struct invocation *in, const json_t *result)
@@ -63,12 +69,14 @@ static enum ctl_exit repair_conclude(const struct invocation *in, const json_t *
         table_print_json(stdout, result);
     else
         repair_print(result);
-    fflush(stdout);
+    char hint[512];
     if (ctl_get(result, "left") == 0)
         return CTL_DONE;
-    fprintf(stderr, "lunette: what is left cannot be made anew; LUNs that are not named are whole\n"
-                    "  try: lunette lun salvage, for what can be read of the others\n");
-    return CTL_REFUSED;
+    snprintf(hint, sizeof(hint), "lunette lun salvage --list --pool %.400s", in->args[0]);
+    return ctl_conclude(in,
+                        "what is left cannot be made anew; LUNs that are not named are whole, "
+                        "and lun salvage copies what can be read of the others",
+                        hint);
 }
 
 enum ctl_exit ctl_pool_repair(struct invocation *in)

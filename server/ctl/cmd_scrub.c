@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pool scrub: in the server, or with --pool here. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
 #include "server/mgmt/view.h"
 
@@ -73,15 +75,15 @@ static enum ctl_exit scrub_conclude(const struct invocation *in, const json_t *r
         table_print_json(stdout, result);
     else
         scrub_print(result);
-    fflush(stdout);
     uint64_t left = ctl_get(result, "damaged") - ctl_get(result, "repaired");
     if (strcmp(state, "failed") == 0)
-        return ctl_refuse(in, json_string_value(json_object_get(result, "error")), NULL);
+        return ctl_fail(in, -EIO, json_string_value(json_object_get(result, "error")), NULL);
     if (left == 0)
         return CTL_DONE;
-    fprintf(stderr, "lunette: the pool is damaged: %" PRIu64 " blocks of metadata are lost\n",
-            left);
-    return CTL_REFUSED;
+    char text[128];
+    snprintf(text, sizeof(text), "the pool is damaged: %" PRIu64 " block%s of metadata %s lost",
+             left, plural_s(left), left == 1 ? "is" : "are");
+    return ctl_conclude(in, text, "lunette pool repair --help");
 }
 
 /* Here, on a pool that nobody has open. */
@@ -112,9 +114,9 @@ static enum ctl_exit scrub_offline(const struct invocation *in, json_t **result)
         r = pool_scrub_get(pool, &info, view_add_finding, findings);
     ignore_error(pool_close(pool), "opened read-only: nothing to write");
     if (r < 0)
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
+        return ctl_fail(in, r, why.text, NULL);
     *result = view_scrub(&info, take_ptr(&findings));
-    return *result ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+    return *result ? CTL_DONE : ctl_no_memory(in);
 }
 
 static enum ctl_exit scrub_start(const struct invocation *in, json_t **started)

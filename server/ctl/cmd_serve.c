@@ -100,7 +100,7 @@ static enum ctl_exit serve_set(struct serve *serve, const char *option, const ch
     char text[sizeof(why.text) + 64];
     AUTO_FREE char *absolute = is_path ? serve_absolute(value) : strdup(value);
     if (!absolute)
-        return ctl_refuse(serve->in, "no memory", NULL);
+        return ctl_no_memory(serve->in);
     if (config_set(serve->config, key, absolute, &why) == 0)
         return CTL_DONE;
     snprintf(text, sizeof(text), "--%s: %s", option, why.text);
@@ -120,10 +120,10 @@ static enum ctl_exit serve_load(struct serve *serve)
         serve->conf_path = serve_absolute(conf);
         int r = config_load(conf, &serve->config, &why);
         if (r < 0)
-            return ctl_refuse(serve->in, why.text, NULL);
+            return ctl_fail(serve->in, r, why.text, NULL);
     }
     if (!serve->config || (conf && !serve->conf_path))
-        return ctl_refuse(serve->in, "no memory", NULL);
+        return ctl_no_memory(serve->in);
     return CTL_DONE;
 }
 
@@ -198,11 +198,12 @@ static enum ctl_exit serve_require_tls(struct serve *serve)
     const struct config *config = serve->config;
     AUTO_FREE char *user = config->nbd_tls_psk ? serve_first_user(config->nbd_tls_psk) : NULL;
     if (config->nbd_tls_psk && !user)
-        return ctl_refuse(serve->in, "there is no \"user:key\" line to be read in the file of keys",
-                          "psktool --username=USER --pskfile=FILE");
+        return ctl_fail(serve->in, -ENOENT,
+                        "there is no \"user:key\" line to be read in the file of keys",
+                        "psktool --username=USER --pskfile=FILE");
     AUTO_FREE char *plain = serve->nbd_uri;
     serve->nbd_uri = uri_with_tls(plain, config->nbd_tls_certificates, config->nbd_tls_psk, user);
-    return serve->nbd_uri ? CTL_DONE : ctl_refuse(serve->in, "no memory", NULL);
+    return serve->nbd_uri ? CTL_DONE : ctl_no_memory(serve->in);
 }
 
 static enum ctl_exit serve_fill_in(struct serve *serve)
@@ -229,7 +230,7 @@ static enum ctl_exit serve_fill_in(struct serve *serve)
     if (config->nbd_listen && strtoul(port, NULL, 10) == 0)
         return ctl_usage(serve->in, "NBD needs a port of 1 to 65535; the usual one is 10809");
     if (!config->mgmt_socket || !config->pid_file || !serve->nbd_uri)
-        return ctl_refuse(serve->in, "no memory", NULL);
+        return ctl_no_memory(serve->in);
     bool tls = config->nbd_tls && strcmp(config->nbd_tls, "require") == 0;
     return tls ? serve_require_tls(serve) : CTL_DONE;
 }
@@ -389,7 +390,7 @@ static enum ctl_exit serve_build(struct serve *serve)
     for (size_t i = 0; i < in->arg_count; i++)
         if (in->args[i][0] != '-')
             serve_add(serve, "%s", in->args[i]);
-    return serve->out_of_memory ? ctl_refuse(in, "no memory, or too many arguments", NULL)
+    return serve->out_of_memory ? ctl_fail(in, -ENOMEM, "no memory, or too many arguments", NULL)
                                 : CTL_DONE;
 }
 
@@ -420,7 +421,8 @@ static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
     if (!path || lstat(path, &there) < 0)
         return CTL_DONE;
     if (strlen(path) >= sizeof(address.sun_path) || !S_ISSOCK(there.st_mode))
-        return ctl_refuse(serve->in, "the path for the NBD socket is something else already", NULL);
+        return ctl_fail(serve->in, -EEXIST, "the path for the NBD socket is something else already",
+                        NULL);
     memcpy(address.sun_path, path, strlen(path) + 1);
     if (serve_is_left(&address))
     {
@@ -428,7 +430,7 @@ static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
         return CTL_DONE;
     }
     snprintf(text, sizeof(text), "another server listens on %s", path);
-    return ctl_refuse(serve->in, text, "lunette server status");
+    return ctl_fail(serve->in, -EADDRINUSE, text, "lunette server status");
 }
 
 /* The default, /run/lunette, is there for root and for systemd only: others learn what to say. */
@@ -437,22 +439,25 @@ static enum ctl_exit serve_check_folder(const struct serve *serve)
     char text[512];
     AUTO_FREE char *folder = serve_beside(serve->config->mgmt_socket, "");
     if (!folder)
-        return ctl_refuse(serve->in, "no memory", NULL);
+        return ctl_no_memory(serve->in);
     if (access(folder, W_OK | X_OK) == 0)
         return CTL_DONE;
-    snprintf(text, sizeof(text), "its sockets belong into %s: %s", folder, strerror(errno));
-    return ctl_refuse(serve->in, text, "export LUNETTE_SOCKET=FOLDER/mgmt.sock, a folder of yours");
+    int r = -errno;
+    snprintf(text, sizeof(text), "its sockets belong into %s: %s", folder, strerror(-r));
+    return ctl_fail(serve->in, r, text,
+                    "export LUNETTE_SOCKET=FOLDER/mgmt.sock, a folder of yours");
 }
 
 /* The rest of what may be wrong with it nbdkit's process says, which opens it. */
 static enum ctl_exit serve_check_pool(const struct serve *serve)
 {
-    char text[512];
+    char text[512], hint[512];
     const char *path = serve->config->pool_path;
     if (access(path, F_OK) == 0 || errno != ENOENT)
         return CTL_DONE;
     snprintf(text, sizeof(text), "there is no pool %.400s", path);
-    return ctl_refuse(serve->in, text, "lunette pool create PATH SIZE");
+    snprintf(hint, sizeof(hint), "lunette pool create %.400s SIZE", path);
+    return ctl_fail(serve->in, -ENOENT, text, hint);
 }
 
 static enum ctl_exit serve_check_free(const struct serve *serve)
@@ -469,7 +474,7 @@ static enum ctl_exit serve_check_free(const struct serve *serve)
         snprintf(text, sizeof(text), "a server, process %d, answers on %s already",
                  client.server_pid, serve->config->mgmt_socket);
         client_close(&client);
-        return ctl_refuse(serve->in, text, "lunette server stop");
+        return ctl_fail(serve->in, -EBUSY, text, "lunette server stop");
     }
     return serve_clear_nbd_socket(serve);
 }
@@ -481,8 +486,8 @@ static void serve_preload_guard(void)
     const char *others = getenv("LD_PRELOAD");
     AUTO_FREE char *list = NULL;
     if (!guard)
-        fprintf(stderr, "lunette: warning: lunette-hangup-guard.so is neither built nor installed "
-                        "beside this program: NBD clients that hang up can end the server\n");
+        ctl_note("warning: lunette-hangup-guard.so is neither built nor installed beside this "
+                 "program: NBD clients that hang up can end the server");
     if (guard && asprintf(&list, "%s%s%s", guard, others ? ":" : "", others ? others : "") >= 0)
         setenv("LD_PRELOAD", list, 1);
 }
@@ -492,8 +497,9 @@ static enum ctl_exit serve_exec(const struct serve *serve)
     char text[256];
     serve_preload_guard();
     execvp(serve->args[0], serve->args);
-    snprintf(text, sizeof(text), "%s: %s", serve->args[0], strerror(errno));
-    return ctl_refuse(serve->in, text, errno == ENOENT ? "apt install nbdkit" : NULL);
+    int r = -errno;
+    snprintf(text, sizeof(text), "%s: %s", serve->args[0], strerror(-r));
+    return ctl_fail(serve->in, r, text, r == -ENOENT ? "apt install nbdkit" : NULL);
 }
 
 /* Asks for the status; NULL: it does not answer yet. */
@@ -521,14 +527,14 @@ static enum ctl_exit serve_wait(const struct serve *serve, uint64_t timeout_ms, 
         if (*result)
             return CTL_DONE;
         if (waitpid(-1, &wait_status, WNOHANG) > 0)
-            return ctl_refuse(serve->in,
-                              "the server ended while it started; why is in the system log",
-                              "the same command with --foreground, which shows it");
+            return ctl_fail(serve->in, -EIO,
+                            "the server ended while it started; why is in the system log",
+                            "the same command with --foreground, which shows it");
         nanosleep(&pause, NULL);
     }
     snprintf(text, sizeof(text), "it is not ready after %" PRIu64 " s; it may still become so",
              timeout_ms / 1000);
-    return ctl_refuse(serve->in, text, "lunette server status --wait 5m");
+    return ctl_fail(serve->in, -ETIMEDOUT, text, "lunette server status --wait 5m");
 }
 
 /*
@@ -542,8 +548,9 @@ static enum ctl_exit serve_set_mode(const struct serve *serve)
     if (!config->nbd_socket || config->nbd_mode == 0 ||
         chmod(config->nbd_socket, (mode_t)config->nbd_mode) == 0)
         return CTL_DONE;
-    snprintf(text, sizeof(text), "permissions of %s: %s", config->nbd_socket, strerror(errno));
-    return ctl_refuse(serve->in, text, NULL);
+    int r = -errno;
+    snprintf(text, sizeof(text), "permissions of %s: %s", config->nbd_socket, strerror(-r));
+    return ctl_fail(serve->in, r, text, NULL);
 }
 
 /* With their real ports: what was asked for may be port 0. */
@@ -585,9 +592,35 @@ static void serve_finish_later(const struct serve *serve, uint64_t timeout_ms)
     _exit(CTL_REFUSED); /* the server says itself what is wrong with it */
 }
 
+/* What nbdkit had to say, in one line, where its own lines would not be JSON. */
+static enum ctl_exit serve_refused(const struct serve *serve, FILE *said)
+{
+    char text[2048] = "";
+    if (!said)
+        return ctl_fail(serve->in, -EIO, "nbdkit refused, as it says above", NULL);
+    rewind(said);
+    size_t len = fread(text, 1, sizeof(text) - 1, said);
+    while (len > 0 && text[len - 1] == '\n')
+        text[--len] = '\0';
+    if (strncmp(text, "{\"error\"", strlen("{\"error\"")) == 0) /* it was our child's */
+        return fprintf(stderr, "%s\n", text), CTL_REFUSED;
+    for (char *at = text; *at; at++)
+        if (*at == '\n')
+            *at = ';';
+    return ctl_fail(serve->in, -EIO, *text ? text : "nbdkit refused and gave no reason", NULL);
+}
+
+static void serve_close_file(FILE **file)
+{
+    if (*file)
+        fclose(*file);
+}
+
 static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t timeout_ms)
 {
     AUTO_JSON json_t *status = NULL;
+    CLEANUP(serve_close_file)
+    FILE *said = option_flag(serve->in, "json") ? tmpfile() : NULL;
     int wait_status;
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     fflush(stdout);
@@ -595,12 +628,14 @@ static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t tim
     if (child == 0)
     {
         setsid();
+        if (said)
+            dup2(fileno(said), STDERR_FILENO);
         _exit((int)serve_exec(serve));
     }
     if (child < 0 || waitpid(child, &wait_status, 0) != child)
-        return ctl_refuse(serve->in, strerror(errno), NULL);
+        return ctl_fail(serve->in, -errno, NULL, NULL);
     if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
-        return ctl_refuse(serve->in, "nbdkit refused, as it says above", NULL);
+        return serve_refused(serve, said);
     enum ctl_exit exit = serve_wait(serve, timeout_ms, &status);
     if (exit == CTL_DONE)
         exit = serve_set_mode(serve);

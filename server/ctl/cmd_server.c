@@ -197,7 +197,7 @@ enum ctl_exit ctl_server_status(struct invocation *in)
     if (status == CTL_DONE)
         status = ctl_ask(in, "server.status", NULL, &result);
     if (status == CTL_DONE && table_print_object(stdout, result, status_fields, &options, &why) < 0)
-        return ctl_refuse(in, why.text, NULL);
+        return ctl_no_memory(in);
     return status;
 }
 

@@ -58,6 +58,27 @@ static enum ctl_exit snapshot_only_args(const struct invocation *in, json_t **ar
     return ctl_usage(in, "one snapshot at a time, as LUN@SNAPSHOT");
 }
 
+/* "LUN@SNAPSHOT", in one argument or two. */
+static void snapshot_print_name(const struct invocation *in)
+{
+    printf("%s%s%s", in->args[0], in->arg_count > 1 ? "@" : "",
+           in->arg_count > 1 ? in->args[1] : "");
+}
+
+static void snapshot_print_create(const struct invocation *in, const json_t *result)
+{
+    char mapped[UNITS_TEXT_MAX];
+    uint64_t luns = ctl_get(result, "luns");
+    bool dry_run = option_flag(in, "dry-run");
+    printf("%s snapshot ", dry_run ? "Would create" : "Created");
+    snapshot_print_name(in);
+    printf(".\n");
+    if (dry_run)
+        printf("It would keep the %s that %" PRIu64 " LUN%s hold%s now; no data is copied.\n",
+               units_format_bytes(ctl_get(result, "mapped_bytes"), 'h', mapped), luns,
+               luns == 1 ? "" : "s", luns == 1 ? "s" : "");
+}
+
 enum ctl_exit ctl_snapshot_create(struct invocation *in)
 {
     json_t *args;
@@ -87,10 +108,13 @@ enum ctl_exit ctl_snapshot_create(struct invocation *in)
         json_decref(args);
         return status;
     }
-    if (option_flag(in, "dry-run"))
-        return ctl_do(in, "snapshot.create", args, "Would create snapshot %s.", in->args[0]);
-    return ctl_do(in, "snapshot.create", args, "Created snapshot %s%s%s.", in->args[0],
-                  in->arg_count > 1 ? "@" : "", in->arg_count > 1 ? in->args[1] : "");
+    AUTO_JSON json_t *result = NULL;
+    status = ctl_ask(in, "snapshot.create", args, &result);
+    if (status == CTL_DONE && option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else if (status == CTL_DONE)
+        snapshot_print_create(in, result);
+    return status;
 }
 
 enum ctl_exit ctl_snapshot_show(struct invocation *in)
@@ -142,13 +166,6 @@ static void snapshot_print_volume_restore(const json_t *plan)
     json_array_foreach(json_object_get(plan, "luns"), i, lun)
         printf("LUN %s loses %s\n", json_string_value(json_object_get(lun, "lun")),
                units_format_bytes(ctl_get(lun, "lost_bytes"), 'h', text));
-}
-
-/* "LUN@SNAPSHOT", in one argument or two. */
-static void snapshot_print_name(const struct invocation *in)
-{
-    printf("%s%s%s", in->args[0], in->arg_count > 1 ? "@" : "",
-           in->arg_count > 1 ? in->args[1] : "");
 }
 
 /* @result of a deletion: whether it waits for volume clones. */

@@ -113,18 +113,18 @@ static enum ctl_exit transfer_export_uri(const struct invocation *in, const char
         return status;
     const char *nbd_uri = json_string_value(json_object_get(server, "nbd_uri"));
     if (!nbd_uri)
-        return ctl_refuse(in, "the server was not told where NBD clients reach it",
-                          "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
+        return ctl_fail(in, -ENOTSUP, "the server was not told where NBD clients reach it",
+                        "lunette serve, which tells it, instead of nbdkit by hand (or nbd-uri=)");
     AUTO_FREE char *reachable = uri_reachable(nbd_uri, "localhost");
     *uri = reachable ? uri_of_export(reachable, name) : NULL;
-    return *uri ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+    return *uri ? CTL_DONE : ctl_no_memory(in);
 }
 
 static enum ctl_exit transfer_begin(const struct invocation *in)
 {
     struct reason why;
     if (transfer_module_load(&transfer, &why) < 0)
-        return ctl_refuse(in, why.text, NULL);
+        return ctl_fail(in, -ENOENT, why.text, NULL);
     return CTL_DONE;
 }
 
@@ -184,7 +184,7 @@ static enum ctl_exit import_measure(struct import *import)
         return status;
     int r = transfer->size(import->source, option_text(in, "format"), &source_bytes, &why);
     if (r < 0)
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
+        return ctl_fail(in, r, why.text, NULL);
     if (import->size_bytes == 0)
         import->size_bytes =
             div_round_up(source_bytes, import->sector_bytes) * import->sector_bytes;
@@ -193,7 +193,34 @@ static enum ctl_exit import_measure(struct import *import)
     snprintf(text, sizeof(text), "the source has %s, --size only %s",
              units_format_bytes(source_bytes, 'h', a),
              units_format_bytes(import->size_bytes, 'h', b));
-    return ctl_refuse(in, text, NULL);
+    return ctl_fail(in, -EINVAL, text, "lunette lun import --help");
+}
+
+/* What would be made; refuses what making it would. */
+static enum ctl_exit import_plan(const struct import *import, const char *source)
+{
+    const struct invocation *in = import->in;
+    AUTO_JSON json_t *result = NULL;
+    char size[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
+    enum ctl_exit status =
+        ctl_ask(in, "lun.create",
+                json_pack("{s:s, s:I, s:I, s:b}", "name", import->name, "size_bytes",
+                          (json_int_t)import->size_bytes, "sector_bytes",
+                          (json_int_t)import->sector_bytes, "dry_run", 1),
+                &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+    {
+        ctl_put_text(result, "source", source);
+        table_print_json(stdout, result);
+        return CTL_DONE;
+    }
+    printf("Would make LUN %s of %s from %s; it takes what of that is not zero, and %s are "
+           "available.\n",
+           import->name, units_format_bytes(import->size_bytes, 'h', size), source,
+           units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+    return CTL_DONE;
 }
 
 /* The LUN, made unless it is there from a run that is to be resumed. */
@@ -223,13 +250,13 @@ static void import_undo(const struct import *import)
     bool goes_on = resume && access(resume, F_OK) == 0;
     if (!import->is_new || option_flag(in, "keep") || goes_on)
     {
-        fprintf(stderr, "lunette: LUN %s was left as it is%s\n", import->name,
-                goes_on ? "; go on with the same command" : "");
+        ctl_note("LUN %s was left as it is%s", import->name,
+                 goes_on ? "; go on with the same command" : "");
         return;
     }
     json_t *args = json_pack("{s:s, s:b}", "name", import->name, "force", 1);
     if (ctl_ask(in, "lun.delete", args, &result) == CTL_DONE)
-        fprintf(stderr, "lunette: LUN %s was deleted again\n", import->name);
+        ctl_note("LUN %s was deleted again", import->name);
 }
 
 static enum ctl_exit import_run(struct import *import)
@@ -240,6 +267,8 @@ static enum ctl_exit import_run(struct import *import)
     AUTO_FREE char *uri = NULL;
     AUTO_FREE char *source = transfer->redact(import->source);
     enum ctl_exit status = import_measure(import);
+    if (status == CTL_DONE && option_flag(in, "dry-run"))
+        return import_plan(import, source ? source : "the source");
     if (status == CTL_DONE)
         status = transfer_export_uri(in, import->name, &uri);
     /* From here on an interruption has something to undo. */
@@ -255,7 +284,7 @@ static enum ctl_exit import_run(struct import *import)
     int r = transfer_copy(in, &options, import->connections, &result, &why);
     if (r < 0)
     {
-        status = ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
+        status = ctl_fail(in, r, why.text, NULL);
         import_undo(import);
         return status;
     }
@@ -288,7 +317,7 @@ static enum ctl_exit export_check_name(const struct invocation *in)
     const char *name = in->args[0], *dots = strstr(name, "..");
     AUTO_FREE char *first = strndup(name, dots ? (size_t)(dots - name) : strlen(name));
     if (!first)
-        return ctl_refuse(in, "no memory", NULL);
+        return ctl_no_memory(in);
     enum ctl_exit status = export_find(in, first);
     return status == CTL_DONE && dots ? export_find(in, dots + 2) : status;
 }
@@ -305,11 +334,11 @@ static enum ctl_exit export_plan(const struct invocation *in, const char *uri,
     bool destroys = exists && option_flag(in, "overwrite") && !option_text(in, "resume");
     int r = transfer->size(uri, NULL, &size_bytes, &why);
     if (r < 0)
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r), NULL);
+        return ctl_fail(in, r, why.text, NULL);
     if (exists && !option_flag(in, "overwrite") && !option_text(in, "resume"))
     {
-        snprintf(text, sizeof(text), "%s exists", destination);
-        return ctl_refuse(in, text, "lunette lun export --help, about --overwrite");
+        snprintf(text, sizeof(text), "%.800s exists; --overwrite replaces it", destination);
+        return ctl_fail(in, -EEXIST, text, "lunette lun export --help");
     }
     AUTO_JSON json_t *view =
         json_pack("{s:s, s:I, s:b, s:b}", "source", in->args[0], "total_bytes",
@@ -357,8 +386,7 @@ enum ctl_exit ctl_lun_export(struct invocation *in)
     transfer_catch_signals();
     int r = transfer_copy(in, &options, connections, &result, &why);
     if (r < 0)
-        return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
-                          r == -EEXIST ? "lunette lun export --help, about --overwrite" : NULL);
+        return ctl_fail(in, r, why.text, r == -EEXIST ? "lunette lun export --help" : NULL);
     transfer_report(in, in->args[0], destination ? destination : "the destination", &result);
     return CTL_DONE;
 }

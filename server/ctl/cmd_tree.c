@@ -155,7 +155,7 @@ enum ctl_exit ctl_tree(struct invocation *in)
     const json_t *array = json_object_get(result, "lines");
     AUTO_FREE struct tree_line *lines = tree_build(array, &first_root);
     if (!lines)
-        return ctl_refuse(in, "no memory", NULL);
+        return ctl_no_memory(in);
     if (option_flag(in, "dot"))
         tree_print_dot(lines, json_array_size(array));
     else

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
 #include "server/units.h"
 
@@ -149,7 +150,7 @@ static void volume_print_dry_run(const struct invocation *in, const char *would,
 {
     char size[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
     printf("%s volume %s", would, in->args[0]);
-    if (json_object_get(result, "size_bytes"))
+    if (json_object_get(result, "id"))
     {
         printf("; nothing was changed.\n");
         volume_print_changes(args, result);
@@ -303,6 +304,37 @@ static json_t *volume_delete_args(const struct invocation *in, bool dry_run)
     return args;
 }
 
+/* What becomes of the snapshot that a clone depended on, if @result says so. */
+static void volume_print_backing(const json_t *result, bool would)
+{
+    const char *name = json_string_value(json_object_get(result, "backing_snapshot"));
+    uint64_t clones = ctl_get(result, "backing_clones");
+    if (!name)
+        return;
+    if (clones > 0)
+        printf("Snapshot %s %s: %" PRIu64 " other clone%s on it; it goes with the last of them.\n",
+               name, would ? "would stay" : "stays", clones, clones == 1 ? " depends" : "s depend");
+    else
+        printf("%s snapshot %s, which nothing else depends on.\n",
+               would ? "Would delete" : "Deleted", name);
+}
+
+static enum ctl_exit volume_delete_now(const struct invocation *in)
+{
+    AUTO_JSON json_t *result = NULL;
+    enum ctl_exit status = ctl_ask(in, "volume.delete", volume_delete_args(in, false), &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+    {
+        table_print_json(stdout, result);
+        return CTL_DONE;
+    }
+    printf("Deleted volume %s.\n", in->args[0]);
+    volume_print_backing(result, false);
+    return CTL_DONE;
+}
+
 enum ctl_exit ctl_volume_delete(struct invocation *in)
 {
     AUTO_JSON json_t *plan = NULL;
@@ -315,17 +347,28 @@ enum ctl_exit ctl_volume_delete(struct invocation *in)
     else if (plan)
     {
         printf("Would delete volume %s.\n", in->args[0]);
+        volume_print_backing(plan, true);
         ctl_print_freed(plan, "Would delete");
     }
     if (status != CTL_DONE || dry_run)
         return status;
     status = ctl_confirm(in);
-    return status == CTL_DONE ? ctl_do(in, "volume.delete", volume_delete_args(in, false),
-                                       "Deleted volume %s.", in->args[0])
-                              : status;
+    return status == CTL_DONE ? volume_delete_now(in) : status;
 }
 
 /* ---- clones -------------------------------------------------------------------------------- */
+
+static void volume_print_clone(const struct invocation *in, const char *volume, const char *name,
+                               const json_t *result)
+{
+    char mapped[UNITS_TEXT_MAX];
+    uint64_t luns = ctl_get(result, "luns");
+    printf("%s volume %s to %s; no data is copied.\n",
+           option_flag(in, "dry-run") ? "Would clone" : "Cloned", volume, name);
+    if (option_flag(in, "dry-run"))
+        printf("%" PRIu64 " LUN%s would share %s with it.\n", luns, plural_s(luns),
+               units_format_bytes(ctl_get(result, "mapped_bytes"), 'h', mapped));
+}
 
 enum ctl_exit ctl_volume_clone_create(struct invocation *in)
 {
@@ -348,8 +391,15 @@ enum ctl_exit ctl_volume_clone_create(struct invocation *in)
     ctl_put(args, "no_guarantee", json_boolean(option_flag(in, "no-guarantee")));
     ctl_put(args, "unlocked", json_boolean(option_flag(in, "unlocked")));
     volume_put_dry_run(in, args);
-    return ctl_do(in, "volume.clone", take_ptr(&args), "%s volume %s to %s; no data is copied.",
-                  option_flag(in, "dry-run") ? "Would clone" : "Cloned", volume, name);
+    AUTO_JSON json_t *result = NULL;
+    status = ctl_ask(in, "volume.clone", take_ptr(&args), &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        volume_print_clone(in, volume, name, result);
+    return CTL_DONE;
 }
 
 enum ctl_exit ctl_volume_clone_show(struct invocation *in)
@@ -373,7 +423,7 @@ enum ctl_exit ctl_volume_clone_show(struct invocation *in)
     {
         if (json_is_true(json_object_get(volume, "clone_volume")) &&
             json_array_append(clones, volume) != 0)
-            return ctl_refuse(in, "no memory", NULL);
+            return ctl_no_memory(in);
     }
     ctl_put(result, "count", proto_json_uint(json_array_size(clones)));
     ctl_put(result, "volumes", take_ptr(&clones));
@@ -402,6 +452,48 @@ enum ctl_exit ctl_volume_split_estimate(struct invocation *in)
     return CTL_DONE;
 }
 
+static void volume_print_split(const struct invocation *in, const json_t *result)
+{
+    char needed[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
+    bool dry_run = option_flag(in, "dry-run");
+    if (!option_flag(in, "physical"))
+        printf("%s volume %s from its parent; blocks stay shared, and each is freed when the last "
+               "that uses it goes.\n",
+               dry_run ? "Would split" : "Split", in->args[0]);
+    else if (dry_run)
+        printf("Would copy what LUNs of %s share, which takes %s; %s are available.\n", in->args[0],
+               units_format_bytes(ctl_get(result, "needed_bytes"), 'h', needed),
+               units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+    else
+        printf("Copying what LUNs of %s share, %s; lunette volume clone split show tells how far "
+               "it is.\n",
+               in->args[0], units_format_bytes(ctl_get(result, "needed_bytes"), 'h', needed));
+}
+
+/* Takes @args over. */
+static enum ctl_exit volume_split_ask(const struct invocation *in, json_t *args)
+{
+    AUTO_JSON json_t *result = NULL;
+    bool dry_run = option_flag(in, "dry-run");
+    enum ctl_exit status = ctl_ask(in, "volume.split", args, &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+    {
+        table_print_json(stdout, result);
+        return CTL_DONE;
+    }
+    volume_print_split(in, result);
+    if (option_flag(in, "physical") && json_object_get(result, "backing_snapshot"))
+        printf("Snapshot %s goes when the copy is done, unless other clones depend on it.\n",
+               json_string_value(json_object_get(result, "backing_snapshot")));
+    else
+        volume_print_backing(result, dry_run);
+    if (dry_run && json_object_get(result, "goes"))
+        ctl_print_freed(result, "Would delete");
+    return CTL_DONE;
+}
+
 /* Takes @args over. */
 static enum ctl_exit volume_split_physical(const struct invocation *in, json_t *args)
 {
@@ -415,9 +507,7 @@ static enum ctl_exit volume_split_physical(const struct invocation *in, json_t *
     ctl_put(owned, "physical", json_true());
     if (rate_bytes > 0)
         ctl_put(owned, "rate_bytes", proto_json_uint(rate_bytes));
-    return ctl_do(in, "volume.split", take_ptr(&owned),
-                  "%s what LUNs of %s share; lunette volume clone split show tells how far it is.",
-                  option_flag(in, "dry-run") ? "Would copy" : "Copying", in->args[0]);
+    return volume_split_ask(in, take_ptr(&owned));
 }
 
 static enum ctl_exit volume_split_change(const struct invocation *in, const char *verb,
@@ -475,11 +565,7 @@ enum ctl_exit ctl_volume_split_start(struct invocation *in)
         json_decref(args);
         return ctl_usage(in, "--rate is for --physical: else nothing is copied");
     }
-    return ctl_do(
-        in, "volume.split", args,
-        "%s volume %s from its parent; blocks stay shared, and each is freed when the last "
-        "that uses it goes.",
-        option_flag(in, "dry-run") ? "Would split" : "Split", in->args[0]);
+    return volume_split_ask(in, args);
 }
 
 /* ---- qtrees -------------------------------------------------------------------------------- */

@@ -115,6 +115,9 @@ char *const *option_texts(const struct invocation *in, const char *name, size_t 
 /* --help of one command, and the list of all or of those that begin with @prefix. */
 void command_print_help(FILE *file, const struct command *command);
 void command_print_overview(FILE *file, const char *prefix);
+/* The same as JSON. */
+void command_print_help_json(FILE *file, const struct command *command);
+void command_print_overview_json(FILE *file, const char *prefix);
 /* The man page, in man(7) macros. */
 void command_print_manual(FILE *file);
 /* Words that may come next behind @argv, one per line; @argv's last is the one being typed. */

@@ -572,9 +572,10 @@ const struct command command_table[] = {
      "SOURCE is a raw or qcow2 (or other image) file, a block device, an nbd://, nbds:// or "
      "nbd+unix:// URI, or an iscsi:// URL. Holes and zeros take no space. If it fails or is "
      "interrupted, the new LUN is deleted again, unless --keep or --resume says otherwise.",
+     "lunette lun import debian.qcow2 golden --dry-run\n"
      "lunette lun import debian.qcow2 golden\n"
      "lunette lun import iscsi://10.0.0.5/iqn.2001-04.com.example:disk/1 db --verify\n",
-     0, 2, 2, lun_import_options, ctl_lun_import},
+     COMMAND_DRY_RUN, 2, 2, lun_import_options, ctl_lun_import},
     {"lun export", "NAME DESTINATION", "write a LUN or snapshot to an image", "export {0} to {1}",
      "NAME is LUN, LUN@SNAPSHOT, or A..B for the difference. DESTINATION is what lun import takes. "
      "A difference is written with its zeros: what has no data in DESTINATION has not changed.",
@@ -586,13 +587,15 @@ const struct command command_table[] = {
      "Opens a pool that no server has, for reading only, however damaged it is, and copies what "
      "can "
      "be read of a LUN or snapshot to a file. What is lost stays a hole there; --map writes the "
-     "lost parts as ddrescue does. The status is 1 if anything was lost. --list shows what there "
-     "is: "
+     "lost parts as ddrescue does. The status is 1 if anything was lost. --dry-run reads all of it "
+     "and "
+     "tells what would be. --list shows what there is, and what the maps lack: "
      "where a name is lost with a page of the catalog it is volume-ID, lun-ID or line-ID. What it "
      "says of an old page: that may be out of date, and parts of it may be other LUNs' data.",
      "lunette lun salvage --list --pool /srv/pool.lunette\n"
+     "lunette lun salvage vm1 --pool /srv/pool.lunette --dry-run\n"
      "lunette lun salvage vm1 --pool /srv/pool.lunette --to vm1.raw --map vm1.map\n",
-     COMMAND_LISTS | COMMAND_OFFLINE, 0, 1, lun_salvage_options, ctl_lun_salvage},
+     COMMAND_LISTS | COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, lun_salvage_options, ctl_lun_salvage},
     {"lun attach", "NAME", "print the commands that attach a LUN to a host", "attach {0}",
      "For qemu, nbd-client, nbdcopy and libvirt, with the address of the running server. With an "
      "iSCSI portal also, for each igroup it is mapped to: open-iscsi, multipath, qemu, libvirt, "
@@ -611,10 +614,10 @@ const struct command command_table[] = {
      "stays.",
      "lunette lun modify golden --read-only yes\n"
      "lunette lun modify cdrom --removable yes --read-only yes\n"
-     "lunette lun modify db --space-reserve yes\n"
+     "lunette lun modify db --space-reserve yes --dry-run\n"
      "lunette lun modify vm1 --expire 8h --owner ci\n"
      "lunette lun modify vm1\n",
-     0, 1, 1, lun_modify_options, ctl_lun_modify},
+     COMMAND_DRY_RUN, 1, 1, lun_modify_options, ctl_lun_modify},
     {"lun unmap", "NAME", "take a LUN from the initiators of an igroup", "unmap {0}",
      "Hosts get errors from then on. The LUN and its data stay.",
      "lunette lun unmap vm1 --igroup web --dry-run\n"
@@ -942,8 +945,10 @@ const struct command command_table[] = {
      0, 0, 0, tree_options, ctl_tree},
     {"df", "", "show the space of the pool, of each volume and each LUN", "show space",
      "Available is what a write finds that was promised nothing: in the volume, else in the pool. "
-     "Used by a LUN is what it shares with no other line, and what its snapshots hold. Savings "
-     "says how much is mapped for each byte of data that is held.",
+     "Used by a LUN is what it shares with no other line, and what its snapshots hold. Saved "
+     "is what of Mapped takes no space, being shared; Savings is how much is mapped for each byte "
+     "of "
+     "data that is held: all, for a clone that holds none of its own.",
      "lunette df\n"
      "lunette df --units G\n",
      COMMAND_LISTS, 0, 0, NULL, ctl_df},

@@ -13,53 +13,7 @@
 #include "lun/base/checked.h"
 #include "server/units.h"
 
-/* ---- refusing ------------------------------------------------------------------------------ */
-
-/* The command's "doing" with {0}, {1} replaced by its arguments. */
-void ctl_print_doing(FILE *file, const struct invocation *in)
-{
-    const char *at = in->command->doing;
-    while (*at)
-    {
-        if (at[0] == '{' && at[1] >= '0' && at[1] <= '9' && at[2] == '}')
-        {
-            size_t i = (size_t)(at[1] - '0');
-            fputs(i < in->arg_count ? in->args[i] : "it", file);
-            at += 3;
-        }
-        else
-            fputc(*at++, file);
-    }
-}
-
-enum ctl_exit ctl_refuse(const struct invocation *in, const char *why, const char *hint)
-{
-    fflush(stdout);
-    fputs("lunette: cannot ", stderr);
-    ctl_print_doing(stderr, in);
-    fprintf(stderr, ": %s\n", why);
-    if (hint && *hint)
-        fprintf(stderr, "  try: %s\n", hint);
-    return CTL_REFUSED;
-}
-
-enum ctl_exit ctl_usage(const struct invocation *in, const char *why)
-{
-    fprintf(stderr, "lunette: %s\n  try: lunette ", why);
-    if (in->command)
-        fprintf(stderr, "%s --help\n", in->command->words);
-    else
-        fprintf(stderr, "help%s%s\n", in->family ? " " : "", in->family ? in->family : "");
-    return CTL_USAGE;
-}
-
 /* ---- asking the server --------------------------------------------------------------------- */
-
-static enum ctl_exit ctl_no_server(const struct invocation *in, const char *why)
-{
-    ignore_error((int)ctl_refuse(in, why, "lunette serve --help"), "the status is another");
-    return CTL_NO_SERVER;
-}
 
 enum ctl_exit ctl_connect(const struct invocation *in, struct client *client)
 {
@@ -67,11 +21,11 @@ enum ctl_exit ctl_connect(const struct invocation *in, struct client *client)
     const char *named = option_text(in, "socket");
     AUTO_FREE char *path = named ? strdup(named) : client_default_socket();
     if (!path)
-        return ctl_refuse(in, "no memory", NULL);
+        return ctl_no_memory(in);
     int r = client_connect(client, path, &why);
     if (r == -EINVAL)
         return ctl_usage(in, why.text);
-    return r < 0 ? ctl_no_server(in, why.text) : CTL_DONE;
+    return r < 0 ? ctl_no_server(in, r, why.text) : CTL_DONE;
 }
 
 static enum ctl_exit ctl_call_progress(const struct invocation *in, struct client *client,
@@ -81,9 +35,9 @@ static enum ctl_exit ctl_call_progress(const struct invocation *in, struct clien
     struct client_refusal refusal;
     int r = client_call(client, verb, args, progress, opaque, result, &refusal);
     if (r == -ENOTCONN)
-        return ctl_no_server(in, refusal.why.text);
+        return ctl_no_server(in, r, refusal.why.text);
     if (r < 0)
-        return ctl_refuse(in, refusal.why.text[0] ? refusal.why.text : strerror(-r), refusal.hint);
+        return ctl_fail(in, r, refusal.why.text, refusal.hint);
     return CTL_DONE;
 }
 
@@ -157,7 +111,7 @@ enum ctl_exit ctl_list(const struct invocation *in, json_t *result, const char *
     struct reason why = {.text = "no memory"};
     enum ctl_exit status = ctl_table_options(in, fields, &options);
     if (status == CTL_DONE && table_print(stdout, result, key, fields, &options, &why) < 0)
-        return ctl_refuse(in, why.text, NULL);
+        return ctl_no_memory(in);
     return status;
 }
 
@@ -232,7 +186,7 @@ enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lu
     *used = at ? 1 : 2;
     *lun = strndup(first, at ? (size_t)(at - first) : strlen(first));
     *snapshot = strdup(second);
-    return *lun && *snapshot ? CTL_DONE : ctl_refuse(in, "no memory", NULL);
+    return *lun && *snapshot ? CTL_DONE : ctl_no_memory(in);
 }
 
 /* "2026-12-31" or "2026-12-31T18:00", in local time. */
@@ -311,7 +265,7 @@ enum ctl_exit ctl_confirm(const struct invocation *in)
     char answer[16];
     if (fgets(answer, sizeof(answer), stdin) && (*answer == 'y' || *answer == 'Y'))
         return CTL_DONE;
-    fputs("lunette: nothing was changed\n", stderr);
+    ctl_note("nothing was changed");
     return CTL_REFUSED;
 }
 
@@ -320,7 +274,7 @@ void ctl_put(json_t *object, const char *key, json_t *value)
     if (json_object_set_new(object, key, value) != 0)
     {
         /* A request that lacks an argument could do something else than was asked. */
-        fputs("lunette: no memory, or text that is not UTF-8\n", stderr);
+        ctl_note("no memory, or text that is not UTF-8");
         exit(CTL_REFUSED);
     }
 }
@@ -343,8 +297,8 @@ enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_
     int r = pool_open(env_system(), option_text(in, "pool"), options, pool, &why);
     if (r == 0)
         return CTL_DONE;
-    return ctl_refuse(in, why.text[0] ? why.text : strerror(-r),
-                      r == -EBUSY    ? "the same command without --pool, which asks the server"
-                      : r == -ENOENT ? "lunette pool create --help"
-                                     : NULL);
+    return ctl_fail(in, r, why.text,
+                    r == -EBUSY    ? "the same command without --pool, which asks the server"
+                    : r == -ENOENT ? "lunette pool create --help"
+                                   : NULL);
 }

@@ -52,10 +52,26 @@ ctl_run_fn ctl_help, ctl_complete, ctl_manual;
 
 /* What the command does, as "delete igroup web". */
 void ctl_print_doing(FILE *file, const struct invocation *in);
-/* Prints "lunette: cannot ...: @why" and, if @hint is not empty, "  try: ..."; CTL_REFUSED. */
+/*
+ * All of these print on standard error "lunette: cannot ...: @why" (ctl_usage(), ctl_conclude() and
+ * ctl_note() only @why) and, if @hint is not empty, "  try: ..."; with --json one object on a line.
+ */
 enum ctl_exit ctl_refuse(const struct invocation *in, const char *why, const char *hint);
-/* Prints "lunette: @why" and where to read on; CTL_USAGE. */
+/* The same with an error number; @why may be empty. */
+enum ctl_exit ctl_fail(const struct invocation *in, int err, const char *why, const char *hint);
+enum ctl_exit ctl_no_memory(const struct invocation *in);
+/* CTL_NO_SERVER. */
+enum ctl_exit ctl_no_server(const struct invocation *in, int err, const char *why);
+/* CTL_USAGE; says where to read on. */
 enum ctl_exit ctl_usage(const struct invocation *in, const char *why);
+/* It was done and found what makes the status CTL_REFUSED. */
+enum ctl_exit ctl_conclude(const struct invocation *in, const char *why, const char *hint);
+/* Something to know beside the result. */
+void ctl_note(const char *format, ...) PRINTF_LIKE(1, 2);
+/* What the engine logs becomes notes, each line once. */
+void ctl_log_to_notes(void);
+/* From here on errors and notes are JSON. */
+void ctl_errors_as_json(void);
 
 /* ---- asking the server --------------------------------------------------------------------- */
 
@@ -107,6 +123,8 @@ enum ctl_exit ctl_put_quiesce(const struct invocation *in, json_t *args);
 /* What a LUN has beside its content, from the options of that; for a clone. */
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args);
 enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args);
+/* As which LUNs of an igroup the clones in @result are there, if they are. */
+void ctl_print_mappings(const json_t *result);
 /* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb. */
 void ctl_print_freed(const json_t *plan, const char *verb);
 /* "LUN@SNAPSHOT" or "LUN SNAPSHOT" from argument @i on, in two strings to be freed; *used of them.

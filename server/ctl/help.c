@@ -90,14 +90,81 @@ void command_print_overview(FILE *file, const char *prefix)
             "refused,\n2 not understood, 3 no server answers.\n");
 }
 
+/* Lines of @text as an array. */
+static json_t *help_lines(const char *text)
+{
+    json_t *lines = json_array();
+    for (const char *at = text; *at; at += strcspn(at, "\n"))
+    {
+        at += *at == '\n';
+        if (*at)
+            ignore_error(json_array_append_new(lines, json_stringn(at, strcspn(at, "\n"))),
+                         "shown only");
+    }
+    return lines;
+}
+
+static json_t *help_view(const struct command *command)
+{
+    const struct command_option *options[COMMAND_OPTIONS_MAX];
+    size_t count = command_all_options(command, options);
+    json_t *list = json_array(), *also = json_array();
+    for (size_t i = 0; i < count; i++)
+        ignore_error(
+            json_array_append_new(
+                list,
+                json_pack("{s:s, s:o, s:s?, s:s, s:b}", "name", options[i]->name, "letter",
+                          options[i]->letter ? json_stringn(&options[i]->letter, 1) : json_null(),
+                          "value", options[i]->value, "help", options[i]->help, "repeats",
+                          (int)options[i]->repeats)),
+            "shown only");
+    for (const struct command_alias *alias = command_aliases; alias->words; alias++)
+        if (strcmp(alias->target, command->words) == 0)
+            ignore_error(json_array_append_new(also, json_string(alias->words)), "shown only");
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:o}", "command", command->words, "arguments",
+                     command->arguments, "summary", command->summary, "details", command->details,
+                     "options", list, "examples", help_lines(command->example), "also_written",
+                     also);
+}
+
+void command_print_help_json(FILE *file, const struct command *command)
+{
+    AUTO_JSON json_t *view = help_view(command);
+    table_print_json(file, view);
+}
+
+void command_print_overview_json(FILE *file, const char *prefix)
+{
+    json_t *list = json_array();
+    for (const struct command *command = command_table; command->words; command++)
+        if (help_is_shown(command) && strncmp(command->words, prefix, strlen(prefix)) == 0)
+            ignore_error(json_array_append_new(list, help_view(command)), "shown only");
+    AUTO_JSON json_t *view =
+        json_pack("{s:o, s:I}", "commands", list, "count", (json_int_t)json_array_size(list));
+    table_print_json(file, view);
+}
+
+/* Takes --json out of @in; it is not parsed, since what is explained is no command line yet. */
+static bool help_take_json(struct invocation *in)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < in->arg_count; i++)
+        if (strcmp(in->args[i], "--json") != 0 && strcmp(in->args[i], "-j") != 0)
+            in->args[kept++] = in->args[i];
+    bool found = kept < in->arg_count;
+    in->arg_count = kept;
+    return found;
+}
+
 enum ctl_exit ctl_help(struct invocation *in)
 {
     int used;
+    bool json = help_take_json(in);
     const struct command *command =
         command_find((int)in->arg_count, (const char *const *)in->args, &used);
     if (command && used == (int)in->arg_count)
     {
-        command_print_help(stdout, command);
+        (json ? command_print_help_json : command_print_help)(stdout, command);
         return CTL_DONE;
     }
     char words[256] = "";
@@ -107,7 +174,7 @@ enum ctl_exit ctl_help(struct invocation *in)
                                 in->args[i]);
     if (*prefix == '-')
     {
-        command_print_help(stdout, in->command);
+        (json ? command_print_help_json : command_print_help)(stdout, in->command);
         return CTL_DONE;
     }
     for (command = command_table; command->words; command++)
@@ -115,10 +182,12 @@ enum ctl_exit ctl_help(struct invocation *in)
             break;
     if (!command->words)
     {
-        fprintf(stderr, "lunette: \"%s\" is no command\n  try: lunette help\n", prefix);
-        return CTL_USAGE;
+        char text[sizeof(words) + 64];
+        snprintf(text, sizeof(text), "\"%s\" is no command", prefix);
+        const struct invocation nothing = {.command = NULL};
+        return ctl_usage(&nothing, text);
     }
-    command_print_overview(stdout, prefix);
+    (json ? command_print_overview_json : command_print_overview)(stdout, prefix);
     return CTL_DONE;
 }
 
@@ -237,6 +306,28 @@ static const char manual_tail[] =
     ".TP\n1\nRefused or failed; standard error says why, and which command helps.\n"
     ".TP\n2\nThe command line was not understood.\n"
     ".TP\n3\nNo server answers on the management socket.\n"
+    ".SH JSON\n"
+    "With \\fB\\-\\-json\\fR a command prints one JSON object on standard output, and \\fBtop\\fR "
+    "of "
+    "several tables and \\fBevent show \\-\\-follow\\fR one on each line. Sizes are bytes, times "
+    "seconds since 1970. A listing is an array under a key, with \\fIcount\\fR beside it. A change "
+    "says of what it was (the arguments it was given, names, ids), what was done (\\fIdeleted\\fR, "
+    "\\fImappings\\fR, \\fItaken_bytes\\fR, \\fIpromised_bytes\\fR and others), and with "
+    "\\fIdry_run\\fR whether it was done; a dry run of something that deletes has "
+    "\\fIgoes\\fR and \\fIfreed_bytes\\fR, of settings \\fIchanges\\fR with \\fIbefore\\fR and "
+    "\\fIafter\\fR. \\fBlunette help \\-\\-json\\fR lists all commands and options.\n"
+    ".PP\n"
+    "An error is one object on one line of standard error, whatever its kind; standard output is "
+    "empty then, but for commands that look and find something wrong (\\fBpool check\\fR, \\fBpool "
+    "scrub\\fR, \\fBpool repair\\fR, \\fBlun salvage\\fR), which print what they found:\n"
+    ".PP\n.EX\n"
+    "{\"error\":{\"message\":\"cannot create LUN a: a LUN named 'a' is there already\",\n"
+    "\"reason\":\"a LUN named 'a' is there already\",\"errno\":\"EEXIST\",\"exit\":1,\n"
+    "\"command\":\"lun create\",\"try\":\"lunette lun show a\"}}\n"
+    ".EE\n.PP\n"
+    "\\fIexit\\fR is the exit status; \\fIerrno\\fR and \\fIcommand\\fR may be null; "
+    "\\fItry\\fR, a command that helps, may be missing. What is to be known beside a result is "
+    "{\"note\":\"...\"} on a line there.\n"
     ".SH ENVIRONMENT\n"
     ".TP\n\\fBLUNETTE_SOCKET\\fR\nThe management socket, if \\fB\\-\\-socket\\fR is not given.\n"
     ".TP\n\\fBLIBISCSI_CHAP_USERNAME\\fR, \\fBLIBISCSI_CHAP_PASSWORD\\fR\n"

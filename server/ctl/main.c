@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
-#include "lun/base/log.h"
 #include "server/ctl/ctl.h"
 #include "server/mgmt/proto.h"
 
@@ -38,6 +37,29 @@ static bool main_without_command(int argc, const char **argv, enum ctl_exit *sta
     return false;
 }
 
+/* Also where the command line is not understood. */
+static bool main_wants_json(int argc, const char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-json") == 0 ||
+            strcmp(argv[i], "-j") == 0)
+            return true;
+    return false;
+}
+
+static enum ctl_exit main_run_command(struct invocation *in)
+{
+    if (option_flag(in, "json"))
+        ctl_errors_as_json();
+    if (!option_flag(in, "help"))
+        return in->command->run(in);
+    if (!option_flag(in, "json"))
+        command_print_help(stdout, in->command);
+    else
+        command_print_help_json(stdout, in->command);
+    return CTL_DONE;
+}
+
 static enum ctl_exit main_run(int argc, const char **argv)
 {
     enum ctl_exit status;
@@ -45,6 +67,8 @@ static enum ctl_exit main_run(int argc, const char **argv)
     struct reason why = {.text = ""};
     if (main_without_command(argc, argv, &status))
         return status;
+    if (main_wants_json(argc, argv))
+        ctl_errors_as_json();
     /* Not through popt: what is being completed or explained is no command line yet. */
     int used;
     const struct command *command = command_find(argc - 1, argv + 1, &used);
@@ -57,10 +81,8 @@ static enum ctl_exit main_run(int argc, const char **argv)
     }
     if (command_parse(argc - 1, argv + 1, &in, &why) < 0)
         status = ctl_usage(&in, why.text);
-    else if (option_flag(&in, "help"))
-        command_print_help(stdout, in.command);
     else
-        status = in.command->run(&in);
+        status = main_run_command(&in);
     invocation_destroy(&in);
     return status;
 }
@@ -70,13 +92,13 @@ int main(int argc, char **argv)
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C");
     signal(SIGPIPE, SIG_IGN);
-    log_set_level(LOG_LEVEL_WARNING);
+    ctl_log_to_notes();
     proto_wipe_json();
     enum ctl_exit status = main_run(argc, (const char **)argv);
     /* An answer that could not be written was not given. */
     if (fflush(stdout) != 0 || ferror(stdout))
     {
-        fputs("lunette: cannot write the answer to standard output\n", stderr);
+        ctl_note("cannot write the answer to standard output");
         return status == CTL_DONE ? CTL_REFUSED : (int)status;
     }
     return (int)status;

@@ -73,6 +73,8 @@ char *table_format(const json_t *object, const struct field *field, char unit)
     const json_t *value = json_object_get(object, field->key);
     char text[UNITS_TEXT_MAX], *formatted = NULL;
     double number = json_number_value(value);
+    if (json_is_null(value) && field->kind == FIELD_RATIO)
+        return strdup("all");
     if (!value || json_is_null(value))
         return strdup("-");
     if (json_is_string(value))

@@ -265,9 +265,7 @@ static int file_create(struct file_endpoint *file, const struct endpoint_open_ar
     int flags = O_RDWR | O_CREAT | O_CLOEXEC | (args->overwrite ? O_TRUNC : O_EXCL);
     file->fd = open(args->place, flags, 0666);
     if (file->fd < 0 && errno == EEXIST)
-        return reason_set(why, -EEXIST,
-                          "%s exists: name another file, or say that it may be overwritten",
-                          args->place);
+        return reason_set(why, -EEXIST, "%s exists; --overwrite replaces it", args->place);
     if (file->fd < 0)
         return reason_set(why, -errno, "cannot make %s: %s", args->place, strerror(errno));
     file->base.is_created = true;
@@ -308,8 +306,7 @@ static int file_open(struct file_endpoint *file, const struct endpoint_open_args
     bool is_block = exists && S_ISBLK(st.st_mode);
     bool is_made = args->is_destination && !args->resume && !is_block;
     if (args->is_destination && is_block && !args->overwrite && !args->resume)
-        return reason_set(why, -EEXIST,
-                          "%s is a block device: say that what it holds may be overwritten",
+        return reason_set(why, -EEXIST, "%s is a block device; --overwrite replaces what it holds",
                           args->place);
     int r = is_made ? file_create(file, args, why) : file_open_existing(file, args, why);
     if (r < 0)

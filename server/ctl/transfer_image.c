@@ -121,9 +121,7 @@ static int image_create(struct image *image, const struct endpoint_open_args *ar
     int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (args->overwrite ? 0 : O_EXCL);
     AUTO_CLOSE int fd = open(args->place, flags, 0666);
     if (fd < 0 && errno == EEXIST)
-        return reason_set(why, -EEXIST,
-                          "%s exists: name another file, or say that it may be overwritten",
-                          args->place);
+        return reason_set(why, -EEXIST, "%s exists; --overwrite replaces it", args->place);
     if (fd < 0)
         return reason_set(why, -errno, "cannot make %s: %s", args->place, strerror(errno));
     image->is_created = true;

@@ -257,8 +257,10 @@ int iscsi_session_terminate(struct iscsi_server *server, const char *initiator, 
     portal_ask_all(server, portal_end_some, &ending);
     if (ending.count == 0)
         return reason_set(why, -ENOENT,
-                          "%s has no such session. `lunette iscsi session show` lists them.",
-                          initiator ? initiator : "the target");
+                          "%s%s%s has no such session; 'lunette iscsi session show' lists those "
+                          "that are there",
+                          initiator ? "initiator '" : "", initiator ? initiator : "the target",
+                          initiator ? "'" : "");
     if (ended)
         *ended = ending.count;
     return 0;

@@ -105,8 +105,8 @@ static int mgmt_find_group(struct mgmt *mgmt, const char *name, struct reason *w
     else if (units_parse_number(name, 0, UINT32_MAX - 1, &number, NULL) == 0)
         mgmt->group = (gid_t)number;
     else
-        return reason_set(why, -EINVAL, "there is no group \"%s\" for management: groupadd %s",
-                          name, name);
+        return reason_set(why, -EINVAL, "there is no group '%s' for management: groupadd %s", name,
+                          name);
     mgmt->has_group = true;
     return 0;
 }
@@ -175,6 +175,8 @@ static int mgmt_call(struct mgmt_connection *connection, const struct verb *verb
     command_dry_run(verb_bool(&call.request, "dry_run"));
     int r = verb->handler(&call.request);
     command_dry_run(false);
+    if (r >= 0)
+        verb_complete_result(verb, &call.request);
     AUTO_JSON json_t *result = call.request.result;
     if (r < 0)
     {
@@ -182,7 +184,7 @@ static int mgmt_call(struct mgmt_connection *connection, const struct verb *verb
         verb_hint(verb, r, args, call.request.why.text, hint, sizeof(hint));
         return mgmt_send_error(connection, r, call.request.why.text, hint);
     }
-    r = mgmt_send(connection, "result", result ? take_ptr(&result) : json_object());
+    r = mgmt_send(connection, "result", take_ptr(&result));
     if (call.request.stop_server)
     {
         log_info("stopping: asked by uid %u, pid %d", connection->peer.uid, connection->peer.pid);

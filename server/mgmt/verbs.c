@@ -215,7 +215,7 @@ static const struct verb verbs[] = {
     {"lun.modify",
      VERB_CHANGES,
      verb_lun_modify,
-     {NAME, FLAG("read_only"), FLAG("removable"), FLAG("native_512")}},
+     {NAME, FLAG("read_only"), FLAG("removable"), FLAG("native_512"), FLAG("dry_run")}},
     {"lun.attribute.show", VERB_LOOKS, verb_attribute_show, {NAME}},
     {"lun.reservation.show", VERB_LOOKS, verb_reservation_show, {NAME}},
     {"lun.reservation.clear",
@@ -396,6 +396,33 @@ int verb_strings(const struct verb_request *request, const char *name, const cha
     *list = strings;
     *count = n;
     return 0;
+}
+
+/* ---- results ------------------------------------------------------------------------------- */
+
+static bool verb_is_secret(const char *name)
+{
+    return strcmp(name, "secret") == 0 || strcmp(name, "mutual_secret") == 0;
+}
+
+void verb_complete_result(const struct verb *verb, struct verb_request *request)
+{
+    if (!request->result)
+        request->result = json_object();
+    if (verb->access != VERB_CHANGES)
+        return;
+    for (const struct verb_arg *arg = verb->args; arg < verb->args + VERB_ARGS_MAX && arg->name;
+         arg++)
+    {
+        json_t *value = json_object_get(request->args, arg->name);
+        bool is_dry_run = strcmp(arg->name, "dry_run") == 0;
+        if (json_object_get(request->result, arg->name) || verb_is_secret(arg->name) ||
+            (!value && !is_dry_run))
+            continue;
+        ignore_error(json_object_set_new(request->result, arg->name,
+                                         value ? json_incref(value) : json_false()),
+                     "the handler's own part is there");
+    }
 }
 
 /* ---- hints --------------------------------------------------------------------------------- */

@@ -58,7 +58,7 @@ struct verb_request
     struct verb_peer peer;
     size_t connections; /* open now */
     json_t *args;       /* an object, checked */
-    json_t *result;     /* the handler's to set; {} if it does not */
+    json_t *result;     /* the handler's to set; of a change the arguments are added to it */
     struct reason why;  /* the handler's, on failure */
     /* Sends a progress line; takes @progress over. -ENOTCONN: the client is gone, so stop. */
     int (*send_progress)(struct verb_request *request, json_t *progress);
@@ -84,6 +84,9 @@ const struct verb *verb_at(size_t i);
 
 /* Whether @args (an object) is what @verb takes. -EINVAL: @why names the argument. */
 MUST_CHECK int verb_check_args(const struct verb *verb, const json_t *args, struct reason *why);
+
+/* After @verb was done: its result, never empty, says of what. */
+void verb_complete_result(const struct verb *verb, struct verb_request *request);
 
 /* A command that helps after @verb failed with @err, in @hint, or "". */
 void verb_hint(const struct verb *verb, int err, const json_t *args, const char *why, char *hint,

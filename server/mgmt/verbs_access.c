@@ -6,6 +6,7 @@
  * and never go out.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,8 +127,11 @@ static int verb_plan_remove(struct verb_request *request, struct access *access)
     bool found = count > 0 && verb_has_initiator(&groups[0], normal);
     access_igroups_free(groups, count);
     if (!found)
-        return reason_set(&request->why, -ENOENT, "initiator %s is not in igroup \"%s\"", normal,
-                          name);
+        return reason_set(
+            &request->why, -ENOENT,
+            "initiator '%s' is not in igroup '%s'; 'lunette igroup show %s' lists those "
+            "that are",
+            normal, name, name);
     return verb_plan_igroup(request, access);
 }
 
@@ -163,8 +167,9 @@ int verb_igroup_delete(struct verb_request *request)
     json_decref(request->result);
     request->result = NULL;
     return reason_set(&request->why, -EBUSY,
-                      "igroup \"%s\" has %zu mapping%s; --force removes what it is mapped to too",
-                      name, count, plural_s(count));
+                      "igroup '%s' has %zu mapping%s; 'lunette mapping show --igroup %s' lists "
+                      "them; with --force they go too",
+                      name, count, plural_s(count), name);
 }
 
 static json_t *verb_view_igroup(const struct access_igroup *group)
@@ -211,7 +216,8 @@ int verb_lun_map(struct verb_request *request)
     if (r < 0)
         return r;
     if (number > ACCESS_LUN_NUMBER_MAX)
-        return reason_set(&request->why, -EINVAL, "a LUN number is 0 to %d", ACCESS_LUN_NUMBER_MAX);
+        return reason_set(&request->why, -EINVAL, "%" PRIu64 " is no LUN number: 0 to %d are",
+                          number, ACCESS_LUN_NUMBER_MAX);
     r = access_map(access, name, group,
                    verb_has(request, "lun_id") ? (int32_t)number : ACCESS_LUN_AUTOMATIC, &used,
                    &request->why);
@@ -239,7 +245,7 @@ int verb_check_igroup(struct verb_request *request)
 }
 
 int verb_map_clones(struct verb_request *request, const char *name, uint32_t count,
-                    uint32_t first_number)
+                    uint32_t first_number, json_t *mappings)
 {
     struct access *access;
     uint32_t used;
@@ -255,6 +261,11 @@ int verb_map_clones(struct verb_request *request, const char *name, uint32_t cou
         if (r == 0)
             r = access_map(access, clone, verb_string(request, "igroup"), ACCESS_LUN_AUTOMATIC,
                            &used, &request->why);
+        if (r == 0 &&
+            json_array_append_new(mappings, json_pack("{s:s, s:s, s:i}", "lun", clone, "igroup",
+                                                      verb_string(request, "igroup"), "lun_id",
+                                                      (int)used)) != 0)
+            r = -ENOMEM;
     }
     if (r < 0 && request->why.text[0])
     {
@@ -276,7 +287,10 @@ static int verb_plan_unmap(struct verb_request *request, struct access *access)
     if (json_array_size(mappings) == 0)
     {
         json_decref(mappings);
-        return reason_set(&request->why, -ENOENT, "%s is not mapped to igroup \"%s\"", name, group);
+        return reason_set(
+            &request->why, -ENOENT,
+            "'%s' is not mapped to igroup '%s'; 'lunette mapping show %s' lists where it is", name,
+            group, name);
     }
     request->result = json_pack("{s:s, s:s, s:o, s:b}", "lun", name, "igroup", group, "mappings",
                                 mappings, "dry_run", 1);
@@ -378,10 +392,14 @@ int verb_lun_modify(struct verb_request *request)
             flags |= verb_attributes[i].flag;
     }
     if (!has_any)
-        return reason_set(&request->why, -EINVAL, "no attribute is named");
+        return reason_set(&request->why, -EINVAL, "nothing of LUN '%s' is to be changed",
+                          verb_string(request, "name"));
     if (verb_bool(request, "native_512") && sector_bytes != 512)
-        return reason_set(&request->why, -EINVAL, "the LUN has sectors of %u bytes", sector_bytes);
-    r = access_set_lun_flags(access, verb_string(request, "name"), flags, &request->why);
+        return reason_set(&request->why, -EINVAL,
+                          "LUN '%s' has sectors of %u bytes, and native_512 is for those of 512",
+                          verb_string(request, "name"), sector_bytes);
+    if (!verb_bool(request, "dry_run"))
+        r = access_set_lun_flags(access, verb_string(request, "name"), flags, &request->why);
     return r < 0 ? r : verb_say_attributes(request, flags);
 }
 
@@ -393,7 +411,7 @@ static int verb_take_text(struct verb_request *request, const char *name, char *
     const char *text = verb_string(request, name);
     size_t len = text ? strlen(text) : 0;
     if (len >= size)
-        return reason_set(&request->why, -EINVAL, "\"%s\" has more than %zu bytes", name, size - 1);
+        return reason_set(&request->why, -EINVAL, "the %s has more than %zu bytes", name, size - 1);
     if (text)
         memcpy(to, text, len + 1);
     return 0;
@@ -403,7 +421,8 @@ static int verb_take_chap(struct verb_request *request, struct access_chap *chap
 {
     if (verb_has(request, "mutual_user") != verb_has(request, "mutual_secret"))
         return reason_set(&request->why, -EINVAL,
-                          "mutual CHAP takes both a mutual user and a mutual secret");
+                          "CHAP of '%s' needs both a mutual user and a mutual secret, or neither",
+                          verb_string(request, "subject"));
     int r = verb_take_text(request, "user", chap->user, sizeof(chap->user));
     if (r == 0)
         r = verb_take_text(request, "secret", chap->secret, sizeof(chap->secret));
@@ -468,11 +487,11 @@ static int verb_plan_chap_delete(struct verb_request *request, struct access *ac
     for (size_t i = 0; r == 0 && i < count; i++)
         if ((exact ? strcmp : strcasecmp)(list[i].subject, subject) == 0)
             return verb_say_subject(request, true);
-    return r < 0 ? r
-                 : reason_set(&request->why, -ENOENT,
-                              "There is no CHAP record of \"%s\". `lunette iscsi chap show` lists "
-                              "them.",
-                              subject);
+    return r < 0
+               ? r
+               : reason_set(&request->why, -ENOENT,
+                            "there is no CHAP record of '%s'; 'lunette iscsi chap show' lists them",
+                            subject);
 }
 
 int verb_chap_delete(struct verb_request *request)

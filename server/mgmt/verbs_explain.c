@@ -196,7 +196,7 @@ static void explain_lun(struct explanation *explanation, const struct lun_info *
     if (info->snapshot_bytes)
         explain_try(explanation, "lunette snapshot show %s", info->name);
     if (info->is_reserved)
-        explain_try(explanation, "lunette lun modify %s --no-reserve", info->name);
+        explain_try(explanation, "lunette lun modify %s --space-reserve no", info->name);
 }
 
 /* The volume that a LUN is in. */

@@ -36,9 +36,9 @@ bool verb_split_runs(struct verb_request *request, uint64_t id);
 /* -ENOENT: the argument "igroup" names none. */
 MUST_CHECK int verb_check_igroup(struct verb_request *request);
 /* Maps the clone @name, or @count > 1 of that template, to the argument "igroup", if there is one;
- * not in a dry run. */
+ * not in a dry run. Each mapping is added to the array @mappings. */
 MUST_CHECK int verb_map_clones(struct verb_request *request, const char *name, uint32_t count,
-                               uint32_t first_number);
+                               uint32_t first_number, json_t *mappings);
 
 /*
  * Before something that open clients forbid: who has hung up just now still counts until its
@@ -58,6 +58,14 @@ MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name,
 /* Result {"goes":[names],"freed_bytes":...}: what deleting @names together would do. */
 MUST_CHECK int verb_show_freed(struct verb_request *request, const char *const *names,
                                size_t count);
+
+/* Result {"deleted":[names]}. */
+MUST_CHECK int verb_say_deleted(struct verb_request *request, const struct lun_info *list,
+                                size_t count);
+
+/* The snapshots of LUNs that VOLUME@SNAPSHOT is made of, *count of them; *list to be freed. */
+MUST_CHECK int verb_list_parts(struct verb_request *request, const char *volume,
+                               const char *snapshot, struct lun_info **list, size_t *count);
 
 /* -ENOENT: the argument "qos" names no class. */
 MUST_CHECK int verb_check_class(struct verb_request *request);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Verbs on the iSCSI target that runs: portals and sessions. Without portals there are none. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -78,6 +79,15 @@ int verb_session_show(struct verb_request *request)
     return request->result ? 0 : -ENOMEM;
 }
 
+static int verb_no_session(struct verb_request *request, const char *initiator, uint64_t tsih)
+{
+    static const char more[] = "'lunette iscsi session show' lists those that are there";
+    if (initiator)
+        return reason_set(&request->why, -ENOENT, "initiator '%s' has no session; %s", initiator,
+                          more);
+    return reason_set(&request->why, -ENOENT, "there is no session %" PRIu64 "; %s", tsih, more);
+}
+
 static int verb_plan_terminate(struct verb_request *request, const char *initiator, uint64_t tsih)
 {
     json_t *sessions;
@@ -89,10 +99,7 @@ static int verb_plan_terminate(struct verb_request *request, const char *initiat
                                 "dry_run", 1);
     if (!request->result)
         return -ENOMEM;
-    return count > 0 ? 0
-                     : reason_set(&request->why, -ENOENT,
-                                  "there is no such session: `lunette iscsi session show` lists "
-                                  "them");
+    return count > 0 ? 0 : verb_no_session(request, initiator, tsih);
 }
 
 int verb_session_terminate(struct verb_request *request)
@@ -107,7 +114,9 @@ int verb_session_terminate(struct verb_request *request)
         return reason_set(&request->why, -ENOTSUP,
                           "the server has no iSCSI portal, so there are no sessions");
     if (tsih > UINT16_MAX)
-        return reason_set(&request->why, -ENOENT, "a session's number is 1 to %d", UINT16_MAX);
+        return reason_set(&request->why, -ENOENT,
+                          "there is no session %" PRIu64 ": their numbers are 1 to %d", tsih,
+                          UINT16_MAX);
     if (verb_bool(request, "dry_run"))
         return verb_plan_terminate(request, initiator, tsih);
     int r = iscsi_session_terminate(target_iscsi(request->target), initiator, (uint16_t)tsih,

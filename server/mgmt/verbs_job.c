@@ -84,7 +84,11 @@ int verb_job_wait(struct verb_request *request)
         if (sent < 0)
             return sent;
     }
-    return r == -EBADMSG ? verb_job_failed(request, id) : r;
+    if (r < 0)
+        return r == -EBADMSG ? verb_job_failed(request, id) : r;
+    request->result =
+        json_pack("{s:o, s:b}", "id", id ? proto_json_uint(id) : json_null(), "done", 1);
+    return request->result ? 0 : -ENOMEM;
 }
 
 /* All others of the engine's jobs give space back; stopping one would leak it, so none can be. */

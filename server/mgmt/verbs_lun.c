@@ -61,6 +61,19 @@ static uint64_t verb_available_bytes(struct verb_request *request, const char *n
     return is_in_one ? info.available_bytes : pool->available_bytes;
 }
 
+/* The ids of @name, which is there now. */
+static int verb_say_ids(struct verb_request *request, const char *name)
+{
+    struct lun_info info;
+    if (verb_bool(request, "dry_run") || lun_get_info(request->pool, name, &info, NULL) < 0)
+        return 0;
+    json_t *view = view_lun(&info);
+    int bad = json_object_set(request->result, "id", json_object_get(view, "id"));
+    bad |= json_object_set(request->result, "uuid", json_object_get(view, "uuid"));
+    json_decref(view);
+    return bad ? -ENOMEM : 0;
+}
+
 /* What is taken of the pool's free space by a promise, beside what was before. */
 static int verb_say_space(struct verb_request *request, const struct pool_info *before,
                           const char *name)
@@ -108,7 +121,10 @@ int verb_lun_create(struct verb_request *request)
     request->result = json_pack(
         "{s:s, s:I, s:b, s:b}", "name", args.name, "size_bytes", (json_int_t)args.size_bytes,
         "reserved", args.attributes.is_reserved, "dry_run", verb_bool(request, "dry_run"));
-    return request->result ? verb_say_space(request, &before, args.name) : -ENOMEM;
+    if (!request->result)
+        return -ENOMEM;
+    r = verb_say_ids(request, args.name);
+    return r < 0 ? r : verb_say_space(request, &before, args.name);
 }
 
 int verb_lun_attributes(struct verb_request *request)
@@ -128,21 +144,27 @@ int verb_lun_attributes(struct verb_request *request)
     if (r < 0)
         return r;
     if (mask == 0 && policy_mask == 0)
-        return reason_set(&request->why, -EINVAL, "nothing of LUN \"%s\" is to be changed", name);
+        return reason_set(&request->why, -EINVAL, "nothing of LUN '%s' is to be changed", name);
     if (mask != 0)
         r = lun_set_attributes(request->pool, name, mask, &attributes, &request->why);
     if (r == 0)
         r = lun_get_info(request->pool, name, &info, &request->why);
     if (r == 0 && policy_mask != 0 && info.kind != OBJECT_LUN)
-        r = reason_set(&request->why, -EINVAL, "\"%s\" is a snapshot, which does nothing by itself",
+        r = reason_set(&request->why, -EINVAL, "'%s' is a snapshot, which does nothing by itself",
                        name);
     if (r == 0)
         r = verb_policy_set(request, POLICY_OF_LUN, info.id, policy_mask, &settings);
     if (r < 0)
         return r;
+    struct pool_info pool;
+    pool_get_info(request->pool, &pool);
     request->result = view_lun(&info);
     verb_policy_view(request, POLICY_OF_LUN, request->result);
-    return request->result ? 0 : -ENOMEM;
+    uint64_t available_bytes = verb_available_bytes(request, name, &pool);
+    return json_object_set_new(request->result, "available_bytes",
+                               proto_json_uint(available_bytes)) == 0
+               ? 0
+               : -ENOMEM;
 }
 
 int verb_lun_show(struct verb_request *request)
@@ -217,6 +239,7 @@ int verb_lun_clone(struct verb_request *request)
                           LUN_CLONES_AT_ONCE_MAX);
     struct lun_info source;
     struct pool_info before;
+    AUTO_JSON json_t *mappings = json_array();
     pool_get_info(request->pool, &before);
     int r = lun_get_info(request->pool, args.source, &source, &request->why);
     if (r == 0)
@@ -228,18 +251,62 @@ int verb_lun_clone(struct verb_request *request)
     if (r == 0)
         r = verb_classify_clones(request, args.name, args.count, args.first_number);
     if (r == 0)
-        r = verb_map_clones(request, args.name, args.count, args.first_number);
+        r = verb_map_clones(request, args.name, args.count, args.first_number, mappings);
     if (r < 0)
         return r;
-    request->result = json_pack("{s:s, s:s}", "source", args.source, "name", args.name);
+    request->result = json_pack("{s:s, s:s, s:O}", "source", args.source, "name", args.name,
+                                "mappings", mappings);
     if (!request->result)
         return -ENOMEM;
     r = verb_say_space(request, &before, args.name);
+    if (r == 0 && !verb_has(request, "count"))
+        r = verb_say_ids(request, args.name);
     return r < 0 ? r : verb_say_clone(request, &source, count);
+}
+
+/* What each of @pairs shares with its source. */
+static int verb_view_pairs(struct verb_request *request, const struct lun_pair *pairs, size_t count,
+                           json_t *clones)
+{
+    for (size_t i = 0; i < count; i++)
+    {
+        struct lun_info info;
+        int r = lun_get_info(request->pool, pairs[i].source, &info, &request->why);
+        if (r == 0 &&
+            json_array_append_new(
+                clones, json_pack("{s:s, s:s, s:I, s:I}", "source", pairs[i].source, "name",
+                                  pairs[i].name, "size_bytes", (json_int_t)info.size_bytes,
+                                  "shared_bytes", (json_int_t)info.mapped_bytes)) != 0)
+            r = -ENOMEM;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The LUNs that get other content: what they have now goes to a snapshot. */
+static int verb_view_redeployed(struct verb_request *request, const char *const *names,
+                                size_t count, json_t *luns)
+{
+    for (size_t i = 0; i < count; i++)
+    {
+        struct lun_info info;
+        int r = lun_get_info(request->pool, names[i], &info, &request->why);
+        if (r == 0 && json_array_append_new(
+                          luns, json_pack("{s:s, s:I, s:I}", "name", names[i], "old_size_bytes",
+                                          (json_int_t)info.size_bytes, "kept_bytes",
+                                          (json_int_t)info.mapped_bytes)) != 0)
+            r = -ENOMEM;
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
 int verb_lun_clone_group(struct verb_request *request)
 {
+    AUTO_JSON json_t *mappings = json_array();
+    AUTO_JSON json_t *clones = json_array();
     AUTO_FREE const char **sources = NULL;
     AUTO_FREE const char **names = NULL;
     size_t count = 0, name_count = 0;
@@ -265,16 +332,20 @@ int verb_lun_clone_group(struct verb_request *request)
     for (size_t i = 0; r == 0 && i < count; i++)
         r = verb_classify_clones(request, names[i], 1, 0);
     for (size_t i = 0; r == 0 && i < count; i++)
-        r = verb_map_clones(request, names[i], 1, 0);
+        r = verb_map_clones(request, names[i], 1, 0, mappings);
+    if (r == 0)
+        r = verb_view_pairs(request, pairs, count, clones);
     if (r < 0)
         return r;
-    request->result = json_pack("{s:I, s:b}", "count", (json_int_t)count, "dry_run",
-                                verb_bool(request, "dry_run"));
+    request->result = json_pack("{s:I, s:O, s:O, s:i}", "count", (json_int_t)count, "clones",
+                                clones, "mappings", mappings, "taken_data_bytes", 0);
     return request->result ? 0 : -ENOMEM;
 }
 
 int verb_lun_redeploy(struct verb_request *request)
 {
+    AUTO_JSON json_t *luns = json_array();
+    struct lun_info source;
     AUTO_FREE const char **names = NULL;
     size_t count = 0;
     int r = verb_strings(request, "names", &names, &count);
@@ -284,13 +355,19 @@ int verb_lun_redeploy(struct verb_request *request)
     if (r == 0)
         verb_await_close_all(request, names, count);
     if (r == 0)
+        r = lun_get_info(request->pool, verb_string(request, "source"), &source, &request->why);
+    if (r == 0)
+        r = verb_view_redeployed(request, names, count, luns);
+    if (r == 0)
         r = lun_redeploy(request->pool, verb_string(request, "source"), names, count,
                          verb_string(request, "undo"), verb_force_flag(request), &request->why);
     if (r < 0)
         return r;
-    request->result = json_pack("{s:s, s:I, s:s, s:b}", "source", verb_string(request, "source"),
-                                "count", (json_int_t)count, "undo", verb_string(request, "undo"),
-                                "dry_run", verb_bool(request, "dry_run"));
+    request->result =
+        json_pack("{s:s, s:I, s:s, s:I, s:I, s:O}", "source", verb_string(request, "source"),
+                  "count", (json_int_t)count, "undo", verb_string(request, "undo"), "size_bytes",
+                  (json_int_t)source.size_bytes, "shared_bytes", (json_int_t)source.mapped_bytes,
+                  "luns", luns);
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -389,7 +466,7 @@ static int verb_refuse_delete(struct verb_request *request, const struct lun_inf
                           list->name, count - 1, count == 2 ? "" : "s", list->name);
     if (open > 0 && !verb_bool(request, "force"))
         return reason_set(&request->why, -EBUSY,
-                          "LUN \"%s\" or a snapshot of it is open by %u client%s: close them, or "
+                          "LUN '%s' or a snapshot of it is open by %u client%s: close them, or "
                           "lunette lun delete %s --force",
                           list->name, open, plural_s(open), list->name);
     return 0;
@@ -401,7 +478,7 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
     size_t count;
     int r = lun_list(request->pool, name, &list, &count, &request->why);
     if (r == 0 && count == 0)
-        r = reason_set(&request->why, -ENOENT, "there is no LUN \"%s\"", name);
+        r = reason_set(&request->why, -ENOENT, "there is no LUN '%s'", name);
     if (r == 0)
         r = verb_refuse_delete(request, list, count);
     if (r < 0 || verb_bool(request, "only_check"))
@@ -468,14 +545,29 @@ void verb_await_close_volume(struct verb_request *request, const char *volume)
     verb_await_close_all(request, names, n);
 }
 
+int verb_say_deleted(struct verb_request *request, const struct lun_info *list, size_t count)
+{
+    json_t *deleted = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(deleted, json_string(list[i].name)) != 0)
+            return json_decref(deleted), -ENOMEM;
+    request->result = json_pack("{s:o}", "deleted", deleted);
+    return request->result ? 0 : -ENOMEM;
+}
+
 int verb_lun_delete(struct verb_request *request)
 {
+    AUTO_FREE struct lun_info *list = NULL;
+    size_t count = 0;
     const char *name = verb_string(request, "name");
     verb_await_close(request, name);
     if (verb_bool(request, "dry_run") || verb_bool(request, "only_check"))
         return verb_plan_delete(request, name);
-    return lun_delete(request->pool, name, verb_bool(request, "with_snapshots"),
-                      verb_force_flag(request), &request->why);
+    int r = lun_list(request->pool, name, &list, &count, &request->why);
+    if (r == 0)
+        r = lun_delete(request->pool, name, verb_bool(request, "with_snapshots"),
+                       verb_force_flag(request), &request->why);
+    return r < 0 ? r : verb_say_deleted(request, list, count);
 }
 
 int verb_lun_freed(struct verb_request *request)

@@ -115,31 +115,34 @@ int verb_tree(struct verb_request *request)
     return request->result ? r : -ENOMEM;
 }
 
-/* One row of df; a pool's "used" is data and metadata, a LUN's what only it and its snapshots hold.
+/*
+ * One row of df; a pool's "used" is data and metadata, a LUN's what only it and its snapshots hold.
+ * @data_bytes: what the mapped bytes take.
  */
 static json_t *verb_df_row(const char *kind, const char *name, uint64_t size_bytes,
                            uint64_t used_bytes, uint64_t available_bytes, uint64_t mapped_bytes,
-                           double ratio)
+                           uint64_t data_bytes)
 {
     double percent = size_bytes > 0 ? (double)used_bytes * 100.0 / (double)size_bytes : 0.0;
-    /* There is no ratio to nothing, and a volume may have no size. */
-    bool has_ratio = used_bytes > 0 || mapped_bytes == 0, has_size = size_bytes > 0;
-    return json_pack(
-        "{s:s, s:s, s:o, s:I, s:I, s:o, s:I, s:o}", "kind", kind, "name", name, "size_bytes",
-        has_size ? json_integer((json_int_t)size_bytes) : json_null(), "used_bytes",
-        (json_int_t)used_bytes, "available_bytes", (json_int_t)available_bytes, "used_percent",
-        has_size ? json_real(percent) : json_null(), "mapped_bytes", (json_int_t)mapped_bytes,
-        "savings_ratio", has_ratio ? json_real(ratio) : json_null());
+    uint64_t saved_bytes = mapped_bytes > data_bytes ? mapped_bytes - data_bytes : 0;
+    bool has_size = size_bytes > 0; /* a volume may have none */
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:o, s:I, s:I, s:o}", "kind", kind, "name", name,
+                     "size_bytes", has_size ? json_integer((json_int_t)size_bytes) : json_null(),
+                     "used_bytes", (json_int_t)used_bytes, "available_bytes",
+                     (json_int_t)available_bytes, "used_percent",
+                     has_size ? json_real(percent) : json_null(), "mapped_bytes",
+                     (json_int_t)mapped_bytes, "saved_bytes", (json_int_t)saved_bytes,
+                     "savings_ratio", view_savings(mapped_bytes, data_bytes));
 }
 
 static bool verb_df_add_volumes(json_t *rows, const struct volume_info *volumes, size_t count)
 {
     int bad = 0;
     for (const struct volume_info *volume = volumes; volume < volumes + count; volume++)
-        bad |= json_array_append_new(
-            rows, verb_df_row("volume", volume->name, volume->size_bytes, volume->charged_bytes,
-                              volume->available_bytes, volume->mapped_bytes,
-                              view_savings_ratio(volume->mapped_bytes, volume->charged_bytes)));
+        bad |=
+            json_array_append_new(rows, verb_df_row("volume", volume->name, volume->size_bytes,
+                                                    volume->charged_bytes, volume->available_bytes,
+                                                    volume->mapped_bytes, volume->charged_bytes));
     return bad == 0;
 }
 
@@ -170,8 +173,7 @@ int verb_df(struct verb_request *request)
     json_t *rows = json_array();
     int bad = json_array_append_new(
         rows, verb_df_row("pool", info.name, info.size_bytes, info.data_bytes + info.metadata_bytes,
-                          info.available_bytes, info.mapped_bytes,
-                          view_savings_ratio(info.mapped_bytes, info.data_bytes)));
+                          info.available_bytes, info.mapped_bytes, info.data_bytes));
     bad |= !verb_df_add_volumes(rows, volumes, volume_count);
     for (size_t i = 0; i < count; i++)
     {
@@ -180,10 +182,9 @@ int verb_df(struct verb_request *request)
         if (lun->kind != OBJECT_LUN)
             continue;
         bad |= json_array_append_new(
-            rows,
-            verb_df_row("lun", lun->name, lun->size_bytes, used_bytes,
-                        verb_df_available(lun, volumes, volume_count, info.available_bytes),
-                        lun->mapped_bytes, view_savings_ratio(lun->mapped_bytes, used_bytes)));
+            rows, verb_df_row("lun", lun->name, lun->size_bytes, used_bytes,
+                              verb_df_available(lun, volumes, volume_count, info.available_bytes),
+                              lun->mapped_bytes, used_bytes));
     }
     request->result = view_listing("entries", rows);
     return bad || !request->result ? -ENOMEM : 0;

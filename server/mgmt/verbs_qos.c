@@ -140,7 +140,7 @@ static int verb_qos_find(struct verb_request *request, const char *name, enum qo
     struct volume_info volume;
     if (strchr(name, '@'))
         return reason_set(&request->why, -EINVAL,
-                          "a snapshot is in the class of its LUN: leave out \"%s\"",
+                          "a snapshot is in the class of its LUN: leave out '%s'",
                           strchr(name, '@'));
     int r = lun_get_info(request->pool, name, &lun, &request->why);
     if (r == 0)
@@ -152,7 +152,7 @@ static int verb_qos_find(struct verb_request *request, const char *name, enum qo
         return r;
     r = volume_get_info(request->pool, name, &volume, NULL);
     if (r < 0)
-        return reason_set(&request->why, r, "there is no LUN or volume \"%s\"", name);
+        return reason_set(&request->why, r, "there is no LUN or volume '%s'", name);
     *kind = QOS_VOLUME;
     *id = volume.id;
     return 0;

@@ -79,7 +79,7 @@ int verb_quota_rule_create(struct verb_request *request)
     r = verb_quota_present(request, &present);
     if (r == 0)
         return reason_set(&request->why, -EEXIST,
-                          "volume \"%s\" has that quota rule already; 'lunette quota rule modify' "
+                          "volume '%s' has that quota rule already; 'lunette quota rule modify' "
                           "changes it",
                           rule.volume);
     return r != -ENOENT || request->why.text[0]
@@ -97,7 +97,7 @@ int verb_quota_rule_modify(struct verb_request *request)
     r = verb_quota_present(request, &changed);
     if (r == -ENOENT && !request->why.text[0])
         return reason_set(&request->why, r,
-                          "volume \"%s\" has no such quota rule; 'lunette quota rule create' makes "
+                          "volume '%s' has no such quota rule; 'lunette quota rule create' makes "
                           "it",
                           rule.volume);
     if (r < 0)

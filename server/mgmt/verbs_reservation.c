@@ -117,8 +117,8 @@ int verb_reservation_clear(struct verb_request *request)
         r = reservation_list(request, &info, initiator, &list);
     if (r == 0 && json_array_size(list) == 0)
         r = reason_set(&request->why, -ENOENT,
-                       "LUN '%s' has no registration or reservation of %s. `lunette lun "
-                       "reservation show %s` lists what there is",
+                       "LUN '%s' has no registration or reservation of %s; 'lunette lun "
+                       "reservation show %s' lists what there is",
                        info.name, initiator ? initiator : "anybody", info.name);
     if (r == 0 && !dry_run)
         r = scsi_reservation_clear(target_scsi(request->target), info.id, initiator, &cleared);

@@ -67,7 +67,7 @@ int verb_store_get(struct verb_request *request)
     const char *key = verb_string(request, "key");
     int r = store_get(request->pool, key, &value, &len);
     if (r < 0)
-        return reason_set(&request->why, r, "there is no \"%s\" in the store", key);
+        return reason_set(&request->why, r, "there is no '%s' in the store", key);
     request->result = verb_stored(key, value, len);
     return request->result ? 0 : -ENOMEM;
 }

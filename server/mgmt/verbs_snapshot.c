@@ -78,16 +78,52 @@ static int verb_snapshot_volumes(struct verb_request *request)
     return volume_snapshot_create(request->pool, volumes, count + 1, &args, &request->why);
 }
 
+/* What is kept by the snapshot that is made: sizes of LUNs and what is mapped of them. */
+static int verb_say_kept(struct verb_request *request)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    size_t count = 0, luns = 0, len;
+    struct volume_info volume;
+    uint64_t size_bytes = 0, mapped_bytes = 0;
+    const char *name = verb_string(request, "lun");
+    bool is_volume = volume_get_info(request->pool, name, &volume, NULL) == 0;
+    int r = lun_list(request->pool, is_volume ? NULL : name, &list, &count, &request->why);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < count; i++)
+    {
+        if (list[i].kind != OBJECT_LUN || (is_volume && list[i].volume_id != volume.id))
+            continue;
+        luns++;
+        size_bytes += list[i].size_bytes;
+        mapped_bytes += list[i].mapped_bytes;
+    }
+    char full[2 * LUN_NAME_MAX + 2];
+    len = (size_t)snprintf(full, sizeof(full), "%s@%s", name, verb_string(request, "snapshot"));
+    request->result =
+        json_pack("{s:s#, s:I, s:I, s:I, s:i}", "name", full, (int)min_u64(len, sizeof(full) - 1),
+                  "luns", (json_int_t)luns, "size_bytes", (json_int_t)size_bytes, "mapped_bytes",
+                  (json_int_t)mapped_bytes, "taken_data_bytes", 0);
+    return request->result ? 0 : -ENOMEM;
+}
+
 int verb_snapshot_create(struct verb_request *request)
 {
     const char *lun = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    int r;
     if (verb_has(request, "with") || verb_is_volume(request, lun))
-        return verb_snapshot_volumes(request);
-    int r = verb_has(request, "quiesce")
+        r = verb_snapshot_volumes(request);
+    else
+    {
+        r = verb_has(request, "quiesce")
                 ? verb_snapshot_quiesced(request, &lun, 1, true)
                 : snapshot_create(request->pool, lun, snapshot, verb_string(request, "comment"),
                                   &request->why);
-    return r < 0 || !verb_has(request, "locked_until") ? r : verb_snapshot_lock(request);
+        /* There is nothing yet that a dry run could lock. */
+        if (r == 0 && verb_has(request, "locked_until") && !verb_bool(request, "dry_run"))
+            r = verb_snapshot_lock(request);
+    }
+    return r < 0 ? r : verb_say_kept(request);
 }
 
 int verb_snapshot_lock(struct verb_request *request)
@@ -220,27 +256,38 @@ static bool verb_is_part_of(const struct lun_info *info, const char *volume, con
            info->name[len] == '/' && strcmp(at + 1, snapshot) == 0;
 }
 
+int verb_list_parts(struct verb_request *request, const char *volume, const char *snapshot,
+                    struct lun_info **list, size_t *count)
+{
+    size_t all = 0, n = 0;
+    int r = lun_list(request->pool, NULL, list, &all, &request->why);
+    for (size_t i = 0; r == 0 && i < all; i++)
+    {
+        if (verb_is_part_of(&(*list)[i], volume, snapshot))
+            (*list)[n++] = (*list)[i];
+    }
+    *count = n;
+    return r;
+}
+
 /* What goes with a volume's snapshot: those of its LUNs. */
 static int verb_plan_volume_snapshot(struct verb_request *request, const char *volume,
                                      const char *snapshot)
 {
     AUTO_FREE struct lun_info *list = NULL;
     AUTO_FREE const char **names = NULL;
-    size_t count = 0, n = 0;
-    int r = lun_list(request->pool, NULL, &list, &count, &request->why);
+    size_t count = 0;
+    int r = verb_list_parts(request, volume, snapshot, &list, &count);
     if (r < 0)
         return r;
     names = calloc(count + 1, sizeof(*names));
     if (!names)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
-    {
-        if (verb_is_part_of(&list[i], volume, snapshot))
-            names[n++] = list[i].name;
-    }
-    if (n <= LUN_SET_MAX)
-        return verb_show_freed(request, names, n);
-    request->result = json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)n);
+        names[i] = list[i].name;
+    if (count <= LUN_SET_MAX)
+        return verb_show_freed(request, names, count);
+    request->result = json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)count);
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -263,7 +310,11 @@ static int verb_volume_snapshot_delete(struct verb_request *request)
     const char *volume = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
     unsigned flags = verb_force_flag(request) | (verb_bool(request, "defer") ? LUN_DEFER : 0u);
     uint32_t clones;
+    AUTO_FREE struct lun_info *parts = NULL;
+    size_t count = 0;
     int r = verb_count_dependents(request, volume, snapshot, &clones);
+    if (r == 0 && !verb_bool(request, "dry_run"))
+        r = verb_list_parts(request, volume, snapshot, &parts, &count);
     if (r == 0)
         r = volume_snapshot_delete(request->pool, volume, snapshot, flags, &request->why);
     if (r < 0)
@@ -274,7 +325,7 @@ static int verb_volume_snapshot_delete(struct verb_request *request)
         return request->result ? 0 : -ENOMEM;
     }
     if (!verb_bool(request, "dry_run"))
-        return 0;
+        return verb_say_deleted(request, parts, count);
     return verb_plan_volume_snapshot(request, volume, snapshot);
 }
 
@@ -288,15 +339,18 @@ int verb_snapshot_delete(struct verb_request *request)
     if (r < 0)
         return r;
     verb_await_close(request, name);
-    if (!verb_bool(request, "dry_run"))
-        return snapshot_delete(request->pool, verb_string(request, "lun"),
-                               verb_string(request, "snapshot"), verb_force_flag(request),
-                               &request->why);
     r = lun_get_info(request->pool, name, &info, &request->why);
+    if (r == 0 && !verb_bool(request, "dry_run"))
+    {
+        r = snapshot_delete(request->pool, verb_string(request, "lun"),
+                            verb_string(request, "snapshot"), verb_force_flag(request),
+                            &request->why);
+        return r < 0 ? r : verb_say_deleted(request, &info, 1);
+    }
     if (r < 0)
         return r;
     if (info.open_handles > 0 && !verb_bool(request, "force"))
-        return reason_set(&request->why, -EBUSY, "\"%s\" is open by %u client%s", name,
+        return reason_set(&request->why, -EBUSY, "'%s' is open by %u client%s", name,
                           info.open_handles, plural_s(info.open_handles));
     return verb_show_freed(request, (const char *const *)&name, 1);
 }
@@ -338,7 +392,7 @@ static int verb_plan_restore(struct verb_request *request)
     if (r < 0)
         return r;
     if (now.open_handles > 0 && !verb_bool(request, "force"))
-        return reason_set(&request->why, -EBUSY, "LUN \"%s\" is open by %u client%s", lun,
+        return reason_set(&request->why, -EBUSY, "LUN '%s' is open by %u client%s", lun,
                           now.open_handles, plural_s(now.open_handles));
     r = verb_count_lost(request, name, lun, &changed_bytes);
     if (r < 0)

@@ -2,6 +2,7 @@
 /* Verbs on volumes and qtrees. Dry runs as in verbs_lun.c. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,7 +94,7 @@ int verb_volume_modify(struct verb_request *request)
     if (r == 0)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
     if (r == 0 && mask == 0 && policy_mask == 0)
-        r = reason_set(&request->why, -EINVAL, "nothing of volume \"%s\" is to be changed", name);
+        r = reason_set(&request->why, -EINVAL, "nothing of volume '%s' is to be changed", name);
     if (r == 0 && mask != 0)
         r = volume_modify(request->pool, name, mask, &attributes, &request->why);
     if (r == 0)
@@ -179,7 +180,8 @@ static int verb_delete_backing(struct verb_request *request, struct volume_snaps
     *at = '\0';
     int r = volume_snapshot_delete(request->pool, backing->name, at + 1, LUN_DEFER, &request->why);
     *at = '@';
-    return r;
+    /* Somebody had asked for that already: it went with this clone, its last. */
+    return r == -ENOENT ? 0 : r;
 }
 
 /* Which one goes with clone @info, if that is asked for, and whether it may; else its id is 0. */
@@ -198,6 +200,62 @@ static int verb_plan_backing(struct verb_request *request, const struct volume_i
     return r;
 }
 
+/* Adds which snapshot goes with clone @name, or stays for other clones. */
+static int verb_say_backing(struct verb_request *request,
+                            const struct volume_snapshot_info *backing)
+{
+    if (backing->id == 0)
+        return 0;
+    uint32_t others = backing->clone_count > 0 ? backing->clone_count - 1 : 0;
+    return json_object_update_new(request->result,
+                                  json_pack("{s:s, s:b, s:I}", "backing_snapshot", backing->name,
+                                            "backing_deferred", (int)(others > 0), "backing_clones",
+                                            (json_int_t)others)) == 0
+               ? 0
+               : -ENOMEM;
+}
+
+/* The LUNs' snapshots that go with the backing one: none while others depend on it. */
+static int verb_backing_parts(struct verb_request *request,
+                              const struct volume_snapshot_info *backing, struct lun_info **list,
+                              size_t *count)
+{
+    char name[sizeof(backing->name)];
+    *count = 0;
+    if (backing->id == 0 || backing->clone_count > 1)
+        return 0;
+    snprintf(name, sizeof(name), "%s", backing->name);
+    char *at = strchr(name, '@');
+    *at = '\0';
+    return verb_list_parts(request, name, at + 1, list, count);
+}
+
+/* Result: all of @names and the parts of the backing snapshot that go, and what that frees. */
+static int verb_plan_gone(struct verb_request *request, const char *const *names, size_t count,
+                          const struct volume_snapshot_info *backing)
+{
+    AUTO_FREE struct lun_info *parts = NULL;
+    size_t part_count = 0;
+    int r = verb_backing_parts(request, backing, &parts, &part_count);
+    if (r < 0)
+        return r;
+    AUTO_FREE const char **all = calloc(count + part_count + 1, sizeof(*all));
+    if (!all)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        all[i] = names[i];
+    for (size_t i = 0; i < part_count; i++)
+        all[count + i] = parts[i].name;
+    if (count + part_count <= LUN_SET_MAX)
+        r = verb_show_freed(request, all, count + part_count);
+    else
+        request->result =
+            json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)(count + part_count));
+    if (r == 0 && !request->result)
+        r = -ENOMEM;
+    return r < 0 ? r : verb_say_backing(request, backing);
+}
+
 int verb_volume_delete(struct verb_request *request)
 {
     struct volume_snapshot_info backing = {0};
@@ -209,23 +267,24 @@ int verb_volume_delete(struct verb_request *request)
     int r = volume_get_info(request->pool, name, &info, &request->why);
     if (r == 0)
         r = verb_plan_backing(request, &info, &backing);
-    if (r == 0 && verb_bool(request, "dry_run"))
+    if (r == 0)
         r = verb_volume_contents(request, name, &list, &names, &count);
     if (r == 0 && verb_bool(request, "with_contents"))
         verb_await_close_volume(request, name);
     if (r == 0)
         r = volume_delete(request->pool, name, verb_bool(request, "with_contents"),
                           verb_force_flag(request), &request->why);
-    if (r == 0 && !verb_bool(request, "dry_run"))
+    if (r == 0 && verb_bool(request, "dry_run"))
+        return verb_plan_gone(request, names, count, &backing);
+    if (r == 0)
         verb_forget_volume_class(request, info.id);
-    if (r == 0 && backing.id != 0 && !verb_bool(request, "dry_run"))
+    if (r == 0 && backing.id != 0)
         r = verb_delete_backing(request, &backing);
-    if (r < 0 || !verb_bool(request, "dry_run"))
+    if (r < 0)
         return r;
-    if (count <= LUN_SET_MAX)
-        return verb_show_freed(request, names, count);
-    request->result = json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)count);
-    return request->result ? 0 : -ENOMEM;
+    request->result = json_pack("{s:[s], s:I, s:I}", "deleted", info.name, "id",
+                                (json_int_t)info.id, "contents", (json_int_t)count);
+    return request->result ? verb_say_backing(request, &backing) : -ENOMEM;
 }
 
 int verb_volume_clone(struct verb_request *request)
@@ -238,32 +297,55 @@ int verb_volume_clone(struct verb_request *request)
         .unlocked = verb_bool(request, "unlocked"),
         .comment = verb_string(request, "comment"),
     };
-    int r = volume_clone(request->pool, &args, &request->why);
-    return r < 0 ? r : verb_volume_result(request, args.name);
+    struct volume_info parent;
+    int r = volume_get_info(request->pool, args.volume, &parent, &request->why);
+    if (r == 0)
+        r = volume_clone(request->pool, &args, &request->why);
+    if (r == 0)
+        r = verb_volume_result(request, args.name);
+    if (r < 0)
+        return r;
+    return json_object_update_new(request->result,
+                                  json_pack("{s:s, s:I, s:I, s:I}", "volume", parent.name, "luns",
+                                            (json_int_t)parent.lun_count, "mapped_bytes",
+                                            (json_int_t)parent.mapped_bytes, "taken_data_bytes",
+                                            (json_int_t)0)) == 0
+               ? 0
+               : -ENOMEM;
 }
 
-/* What a physical split would copy: what LUNs of the volume share. */
-int verb_volume_split_estimate(struct verb_request *request)
+/* What a physical split copies: what the *count LUNs of the volume share. */
+static int verb_shared_bytes(struct verb_request *request, uint64_t volume_id, size_t *count,
+                             uint64_t *shared_bytes)
 {
     AUTO_FREE struct lun_info *list = NULL;
+    size_t all = 0;
+    *count = 0;
+    *shared_bytes = 0;
+    int r = lun_list(request->pool, NULL, &list, &all, &request->why);
+    for (size_t i = 0; r == 0 && i < all; i++)
+        if (list[i].volume_id == volume_id && list[i].kind == OBJECT_LUN)
+        {
+            *shared_bytes += list[i].shared_bytes;
+            ++*count;
+        }
+    return r;
+}
+
+int verb_volume_split_estimate(struct verb_request *request)
+{
     struct volume_info info;
-    size_t count = 0, all = 0;
+    size_t count = 0;
+    uint64_t shared_bytes = 0;
     const char *name = verb_string(request, "name");
     int r = volume_get_info(request->pool, name, &info, &request->why);
     if (r == 0 && info.parent_snapshot_id == 0)
         r = reason_set(&request->why, -EINVAL,
-                       "volume \"%s\" is no clone of another, or is split already", name);
+                       "volume '%s' is no clone of another, or is split already", name);
     if (r == 0)
-        r = lun_list(request->pool, NULL, &list, &all, &request->why);
+        r = verb_shared_bytes(request, info.id, &count, &shared_bytes);
     if (r < 0)
         return r;
-    uint64_t shared_bytes = 0;
-    for (size_t i = 0; i < all; i++)
-        if (list[i].volume_id == info.id && list[i].kind == OBJECT_LUN)
-        {
-            shared_bytes += list[i].shared_bytes;
-            count++;
-        }
     struct pool_info pool;
     pool_get_info(request->pool, &pool);
     request->result =
@@ -271,6 +353,40 @@ int verb_volume_split_estimate(struct verb_request *request)
                   "luns", (json_int_t)count, "shared_bytes", (json_int_t)shared_bytes,
                   "available_bytes", (json_int_t)pool.available_bytes, "needed_bytes", 0);
     return request->result ? 0 : -ENOMEM;
+}
+
+/* Adds what a physical split copies, and what is there for it. */
+static int verb_say_copied(struct verb_request *request, const struct volume_info *info)
+{
+    uint64_t shared_bytes;
+    size_t count;
+    int r = verb_shared_bytes(request, info->id, &count, &shared_bytes);
+    if (r < 0)
+        return r;
+    return json_object_update_new(request->result,
+                                  json_pack("{s:I, s:I, s:I}", "luns", (json_int_t)count,
+                                            "needed_bytes", (json_int_t)shared_bytes,
+                                            "available_bytes",
+                                            (json_int_t)info->available_bytes)) == 0
+               ? 0
+               : -ENOMEM;
+}
+
+/* Adds what becomes of the backing snapshot, and in a dry run what that frees. */
+static int verb_say_split_backing(struct verb_request *request,
+                                  const struct volume_snapshot_info *backing)
+{
+    if (backing->id == 0)
+        return 0;
+    if (!verb_bool(request, "dry_run"))
+        return verb_say_backing(request, backing);
+    json_t *said = request->result;
+    request->result = NULL;
+    int r = verb_plan_gone(request, NULL, 0, backing);
+    if (r == 0 && json_object_update_missing(request->result, said) != 0)
+        r = -ENOMEM;
+    json_decref(said);
+    return r;
 }
 
 int verb_volume_split(struct verb_request *request)
@@ -287,9 +403,11 @@ int verb_volume_split(struct verb_request *request)
     if (r == 0)
         r = is_physical ? verb_volume_split_physical(request)
                         : volume_clone_split(request->pool, name, &request->why);
-    if (r == 0 && backing.id != 0)
+    if (r == 0 && backing.id != 0 && !verb_bool(request, "dry_run"))
         r = verb_delete_backing(request, &backing);
-    return r < 0 || is_physical ? r : verb_volume_result(request, name);
+    if (r == 0)
+        r = is_physical ? verb_say_copied(request, &info) : verb_volume_result(request, name);
+    return r < 0 ? r : verb_say_split_backing(request, &backing);
 }
 
 /* ---- qtrees -------------------------------------------------------------------------------- */

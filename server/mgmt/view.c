@@ -68,6 +68,13 @@ double view_savings_ratio(uint64_t mapped_bytes, uint64_t data_bytes)
     return (double)(mapped_bytes * 100 / data_bytes) / 100.0;
 }
 
+json_t *view_savings(uint64_t mapped_bytes, uint64_t data_bytes)
+{
+    return mapped_bytes > 0 && data_bytes == 0
+               ? json_null()
+               : json_real(view_savings_ratio(mapped_bytes, data_bytes));
+}
+
 /* Of a pool in a file: how long it is, and what it takes from its file system, being sparse. */
 static void view_put_file(json_t *pool, const char *path)
 {
@@ -104,8 +111,7 @@ json_t *view_pool(const struct pool_info *info)
     view_put_uint(pool, "available_bytes", info->available_bytes);
     view_put_uint(pool, "logical_bytes", info->logical_bytes);
     view_put_uint(pool, "mapped_bytes", info->mapped_bytes);
-    view_put(pool, "savings_ratio",
-             json_real(view_savings_ratio(info->mapped_bytes, info->data_bytes)));
+    view_put(pool, "savings_ratio", view_savings(info->mapped_bytes, info->data_bytes));
     view_put_uint(pool, "luns", info->lun_count);
     view_put_uint(pool, "snapshots", info->snapshot_count);
     view_put_uint(pool, "volumes", info->volume_count);
@@ -186,8 +192,7 @@ json_t *view_volume(const struct volume_info *info)
     view_put_uint(volume, "reserved_bytes", info->reserved_bytes);
     view_put_uint(volume, "needed_bytes", info->needed_bytes);
     view_put_uint(volume, "available_bytes", info->available_bytes);
-    view_put(volume, "savings_ratio",
-             json_real(view_savings_ratio(info->mapped_bytes, info->charged_bytes)));
+    view_put(volume, "savings_ratio", view_savings(info->mapped_bytes, info->charged_bytes));
     view_put_text(volume, "full_policy", info->pauses_when_full ? "pause" : "error");
     view_put_uint(volume, "pause_ms", info->pause_ms);
     view_put(volume, "clone_volume", json_boolean(info->parent_snapshot_id != 0));

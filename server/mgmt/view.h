@@ -31,6 +31,9 @@ json_t *view_check(const struct check_result *result);
 /* {@key: @array, "count": its length}; takes @array over, NULL makes NULL. */
 json_t *view_listing(const char *key, json_t *array);
 
+/* The same as JSON; null: what has data takes nothing, since all of it is shared. */
+json_t *view_savings(uint64_t mapped_bytes, uint64_t data_bytes);
+
 /* What copies of all LUNs would need, over what their data takes: 1.0 without sharing or data. */
 double view_savings_ratio(uint64_t mapped_bytes, uint64_t data_bytes);
 

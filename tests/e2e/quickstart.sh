@@ -55,10 +55,12 @@ quick
 says "only vm-042 differs" 1
 says "it is there already" 0
 says "103 lines in all" 1 # one hidden point, golden, 100 clones, golden-qcow2
-says "qemu-system-x86_64" 1
+says "qemu-system-x86_64" 2 # over NBD and iSCSI: it is mapped before this is shown
+says "# iSCSI, hosts of igroup quickstart: LUN 1" 1
+says "is mapped to no igroup" 0
 says "nbd-client" 1
 says "nbdcopy 'nbd+unix" 1
-says "<disk type='network'" 1
+says "<disk type='network'" 2
 first=$(server_pid)
 grep -q /lunette-hangup-guard.so "/proc/$first/maps" || fail "nbdkit runs without its guard"
 is_alive "$first" || fail "the server does not run"

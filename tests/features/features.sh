@@ -128,9 +128,9 @@ json luns.0.reserved false lun show copy
 
 echo "1e: dry runs say what they would change"
 ok volume create big 300M --space-guarantee volume --dry-run
-says "300.00MiB"
+says "300 MiB"
 ok volume resize db +100M --dry-run
-says "612.00MiB"
+says "612 MiB"
 ok volume modify db --space-guarantee none --dry-run
 says "guarantee"
 ok clone create db/data=a golden=b --dry-run

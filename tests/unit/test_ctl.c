@@ -51,6 +51,41 @@ static const struct command *find_words(const char *words)
     return NULL;
 }
 
+/* Commands without --dry-run: each takes, frees and destroys nothing, or ends with what ran. */
+static const char *const without_dry_run[] = {
+    /* They look. */
+    "pool show", "pool check", "pool autodelete show", "pool dump", "lun show", "lun attach",
+    "lun reservation show", "snapshot show", "snapshot policy show", "volume show",
+    "volume autodelete show", "volume clone show", "volume clone split estimate",
+    "volume clone split show", "qtree show", "quota rule show", "quota report", "explain space",
+    "explain quota", "igroup show", "mapping show", "iscsi portal show", "iscsi session show",
+    "iscsi chap show", "qos class show", "qos show", "top", "metrics", "tree", "df", "freed",
+    "event show", "job show", "job wait", "server status", "help",
+    /* They give names and notes, keep something longer, or let somebody see it. */
+    "lun rename", "lun comment", "snapshot rename", "snapshot lock", "volume rename",
+    "qtree create", "qtree rename", "igroup create", "igroup add", "lun map", "iscsi chap set",
+    /* They set limits, which bind from then on. */
+    "quota rule create", "quota rule modify", "quota on", "quota off", "qos class create",
+    "qos class modify", "qos set",
+    /* They start and end what runs; a scrub writes only what was there. */
+    "serve", "server stop", "job cancel", "pool scrub"};
+
+/* Whatever takes or frees space or destroys has --dry-run: who adds a command decides. */
+static void test_dry_run(void)
+{
+    for (const struct command *command = command_table; command->words; command++)
+    {
+        bool is_exempt = command->flags & COMMAND_HIDDEN;
+        for (size_t i = 0; i < ARRAY_SIZE(without_dry_run); i++)
+            is_exempt |= strcmp(without_dry_run[i], command->words) == 0;
+        if (is_exempt == ((command->flags & COMMAND_DRY_RUN) != 0))
+            printf("\n%s: --dry-run, or a place in without_dry_run?\n", command->words);
+        CU_ASSERT_NOT_EQUAL(is_exempt, (command->flags & COMMAND_DRY_RUN) != 0);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(without_dry_run); i++)
+        CU_ASSERT_PTR_NOT_NULL(find_words(without_dry_run[i]));
+}
+
 static void test_aliases(void)
 {
     for (const struct command_alias *alias = command_aliases; alias->words; alias++)
@@ -327,14 +362,14 @@ static void test_table(void)
     AUTO_FREE char *plain = print(rows, &(struct table_options){.unit = 'h'}, &r);
     CU_ASSERT_EQUAL(r, 0);
     CU_ASSERT_STRING_EQUAL(plain, "Name           Size    Ratio\n"
-                                  "a           1.50KiB   2.50:1\n"
-                                  "bbbbbb?[2J       0B  10.00:1\n"
+                                  "a           1.5 KiB   2.50:1\n"
+                                  "bbbbbb?[2J      0 B  10.00:1\n"
                                   "2 entries were displayed.\n");
     AUTO_FREE char *chosen =
         print(rows, &(struct table_options){.unit = 'B', .fields = "there,size,open,part"}, &r);
-    CU_ASSERT_STRING_EQUAL(chosen, "There   Size  Open   Part\n"
-                                   "yes    1536B     3  12.3%\n"
-                                   "-         0B     -      -\n"
+    CU_ASSERT_STRING_EQUAL(chosen, "There    Size  Open   Part\n"
+                                   "yes    1536 B     3  12.3%\n"
+                                   "-         0 B     -      -\n"
                                    "2 entries were displayed.\n");
     AUTO_FREE char *json =
         print(rows, &(struct table_options){.fields = "open,name", .json = true}, &r);
@@ -436,6 +471,7 @@ static void test_tls_uris(void)
 
 static CU_TestInfo ctl_tests[] = {
     {"the table of commands is sound", test_commands},
+    {"what takes, frees or destroys has --dry-run", test_dry_run},
     {"aliases", test_aliases},
     {"every example is understood", test_examples},
     {"command lines", test_parse},

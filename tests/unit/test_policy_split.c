@@ -88,7 +88,7 @@ static void test_copies(void)
     CU_ASSERT_STRING_EQUAL(split.volume, "test");
     CU_ASSERT_EQUAL(split.total_bytes / BLK_BYTES, 650);
     run();
-    CU_ASSERT_EQUAL(policy_host_events("volume.split.done", "2.53MiB were copied"), 1);
+    CU_ASSERT_EQUAL(policy_host_events("volume.split.done", "2.53 MiB were copied"), 1);
     CU_ASSERT_EQUAL(shared_bytes("test/a"), 0);
     CU_ASSERT_EQUAL(shared_bytes("test/b"), 0);
     CU_ASSERT_FALSE(is_clone("test"));
@@ -228,7 +228,7 @@ static void test_no_room(void)
     host_create(&host, "filler", 8000);
     CU_ASSERT_EQUAL(host_write(&host, "filler", 0, 2800, 2, 0), 0);
     CU_ASSERT_EQUAL(policy_split_start(policy, "test", 0, false, &host.why), -ENOSPC);
-    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "takes 9.76MiB"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "takes 9.76 MiB"));
     CU_ASSERT_EQUAL(splits(NULL), 0);
     CU_ASSERT_EQUAL(host_unmap(&host, "filler", 0, 8000), 0);
     CU_ASSERT_EQUAL(policy_split_start(policy, "test", 0, false, &host.why), 0);

@@ -59,7 +59,7 @@ refused()
     run "$@"
     [[ $status == "$wanted" ]] || fail "lunette $*: status $status, not $wanted: $err"
     [[ $err == *"$text"* ]] || fail "lunette $*: says not \"$text\" but: $err"
-    [[ $err == "lunette: "* ]] || fail "lunette $*: its error begins otherwise: $err"
+    [[ $err == "lunette: "* || " $* " == *" --json "* ]] || fail "lunette $*: its error begins otherwise: $err"
     [[ -z $out ]] || fail "lunette $*: prints $out"
 }
 

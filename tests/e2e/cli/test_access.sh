@@ -59,7 +59,8 @@ ok lun map vm1 --igroup web --lun-id 5
 says "Mapped vm1 to igroup web as LUN 5."
 json lun_id '*' lun map vm2 --igroup web
 refused 1 "cannot map vm1: " lun map vm1 --igroup web
-[[ $err == *"lunette mapping show"* ]] || fail "no hint: $err"
+[[ $err == *"'vm1' is mapped to igroup 'web' already, as LUN 5; 'lunette lun unmap vm1 --igroup web' ends that"* ]] ||
+    fail "no hint: $err"
 ok lun create vm3 64M
 refused 1 "" lun map vm3 --igroup web --lun-id 5
 refused 1 "lunette igroup" lun map vm3 --igroup none
@@ -75,7 +76,7 @@ refused 1 "lunette mapping show" lun unmap vm3 --igroup web --dry-run
 refused 1 "is not mapped" lun unmap vm3 --igroup web
 ok lun unmap vm2 --igroup web
 says "Unmapped vm2 from igroup web."
-refused 1 "1 mapping. " igroup delete web
+refused 1 "1 mapping; " igroup delete web
 refused 1 "--force" igroup delete web --dry-run
 json mappings.0.lun vm1 igroup delete web --force --dry-run
 json count 2 igroup show

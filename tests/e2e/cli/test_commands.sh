@@ -44,7 +44,7 @@ ok pool dump lines
 
 # ---- LUNs ----
 ok lun create golden 1.5G --comment 'the first'
-says "Created LUN golden of 1.50GiB"
+says "Created LUN golden of 1.5 GiB"
 json size_bytes 67108864 lun create --size 64M small
 json dry_run true lun create never 1G --dry-run
 json count 2 lun show
@@ -53,7 +53,7 @@ json luns.0.comment 'the first' lun show golden --fields comment,name
 ok lun show
 says "2 entries were displayed."
 ok lun show 's*' --fields name,size --units B
-same "$out" $'Name        Size\nsmall  67108864B\n1 entry was displayed.'
+same "$out" $'Name         Size\nsmall  67108864 B\n1 entry was displayed.'
 json count 0 lun show 'none*'
 
 ok lun clone golden vm1

@@ -129,7 +129,7 @@ damage "$pool" "$map"
 run pool scrub
 same "$status" 1
 says "DAMAGED: block $map, a node of level 0 of the map of bad, holds something else than was written"
-[[ $err == *"1 blocks of metadata are lost"* ]] || fail "scrub: $err"
+[[ $err == *"1 block of metadata is lost"* ]] || fail "scrub: $err"
 run pool scrub --json
 same "$status" 1
 same "$("$probe" json damaged <<<"$out")" 1
@@ -205,7 +205,7 @@ pool=$work/salvage
 cp --sparse=always "$work/sound" "$pool"
 json count 3 lun salvage --list --pool "$pool"
 ok lun salvage good --pool "$pool" --to "$work/whole"
-says "Copied 1.00MiB of good to $work/whole; 0B are lost, in 0 places."
+says "Copied 1 MiB of good to $work/whole; 0 B are lost, in 0 places."
 same "$(stat -c %s "$work/whole")" 67108864
 head -c 1M /dev/zero | tr '\0' '\5' >"$work/five"
 cmp -n 1048576 "$work/five" "$work/whole" || fail "a salvaged LUN differs"
@@ -215,9 +215,25 @@ refused 2 "use lun export" lun salvage good --to "$work/good"
 refused 2 "give --list, or a NAME" lun salvage good --pool "$pool"
 # A map is lost: all of one LUN, nothing of the others.
 damage "$pool" "$map"
+run lun salvage --list --pool "$pool" --units M
+same "$status" 1
+grep -qE '^bad +64.00 MiB +[0-9.]+ MiB +64.00 MiB +1  there$' <<<"$out" || fail "what bad lacks is not there: $out"
+grep -qE '^good +64.00 MiB +[0-9.]+ MiB +0.00 MiB +0  there$' <<<"$out" || fail "what good lacks is not there: $out"
+[[ $(tail -n 2 <<<"$err") == $'lunette: 1 of 3 LUNs and snapshots lacks something\n  try: lunette lun salvage --help' ]] ||
+    fail "salvage --list says: $err"
+same "$(sort <<<"$err" | uniq -d)" ""
+run lun salvage --list --pool "$pool" --json
+same "$("$probe" json damaged <<<"$out")" 1
+same "$("$probe" json error.exit <<<"$(tail -n 1 <<<"$err")")" 1
+same "$("$probe" json note <<<"$(head -n 1 <<<"$err")" | grep -c "is damaged")" 1
+run lun salvage bad --pool "$pool" --dry-run
+same "$status" 1
+says "Would copy 0 B of bad; 64 MiB would be lost, in 1 place."
 run lun salvage bad --pool "$pool" --to "$work/bad" --map "$work/bad.map"
 same "$status" 1
-says "Copied 0B of bad"
+says "Copied 0 B of bad"
+says "64 MiB are lost, in 1 place."
+[[ $err == *"64 MiB of 'bad' are lost"* && $(grep -c lost <<<"$err") == 1 ]] || fail "salvage says: $err"
 same "$(sed -n 's/^0x00000000  0x04000000  -$/all/p' "$work/bad.map")" all
 run lun salvage bad@before --pool "$pool" --to "$work/before"
 same "$status" 0
@@ -236,7 +252,9 @@ run pool repair "$pool" --yes
 same "$status" 1
 [[ $err == *"cannot be made anew"* ]] || fail "repair: $err"
 run lun salvage --list --pool "$pool"
-same "$status" 0
+same "$status" 1
+[[ $err == *"the catalog is damaged: what is not listed is lost with it"* ]] || fail "salvage --list says: $err"
+same "$(sort <<<"$err" | uniq -d)" ""
 says "bad@before"
 run lun salvage good --pool "$pool" --to "$work/whole" --overwrite --json
 same "$status" 0

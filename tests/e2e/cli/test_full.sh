@@ -93,13 +93,13 @@ ok lun create shared 64M
 io_ok shared 'write -P 9 0 8M'
 ok lun clone shared twin
 ok explain space
-says "8.00MiB are shared by clones and their sources"
+says "8 MiB are shared by clones and their sources"
 ok lun delete shared twin
 ok job wait --timeout 2m
 # What is available to a LUN in a volume is what the volume has.
 ok volume create bound 4M
 ok lun create bound/a 64M
-says "(4.00MiB available)"
+says "(4 MiB available)"
 ok lun clone bound/a bound/b --json
 same "$("$probe" json available_bytes <<<"$out")" 4194304
 ok volume delete bound --with-contents

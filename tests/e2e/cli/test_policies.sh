@@ -152,7 +152,7 @@ json autogrow_threshold 30 pool modify --autogrow-threshold 30%
 io db/data 'write -P 3 0 40M'
 ok lun create filler 200M
 io filler 'write -P 3 0 100M'
-await "384.00MiB now" event show
+await "384 MiB now" event show
 json size_bytes 402653184 pool show
 ok lun delete filler
 ok pool modify --autogrow-step none

@@ -69,7 +69,7 @@ json count 2 qos class show
 json classes.0.name background qos class show
 json classes.1.users 2 qos class show
 ok qos class create silver --max-iops 2000 --max-bps 100M --burst 2s --weight 300
-says "Created class silver: 2000 IOPS, 100.00MiB/s, weight 300."
+says "Created class silver: 2000 IOPS, 100 MiB/s, weight 300."
 json classes.0.burst_ms 2000 qos class show silver
 json classes.0.max_bps 104857600 qos class show silver
 refused 1 "cannot create class silver: " qos class create silver

@@ -36,7 +36,7 @@ on_terminal "" lun delete b --yes
 same "$status" 0
 [[ $out != *"Go on?"* ]] || fail "--yes asks"
 on_terminal n lun resize c 32M --force
-says "Would resize LUN c from 64.00MiB to 32.00MiB."
+says "Would resize LUN c from 64 MiB to 32 MiB."
 same "$status" 1
 on_terminal y lun resize c 32M --force
 same "$status" 0

@@ -65,7 +65,7 @@ cmp -n $((1 << 20)) <(tr '\0' '\005' </dev/zero | head -c $((1 << 20))) \
 # Refused, and nothing is left.
 refused 1 "" lun import "$work/none" lost
 refused 1 "cannot import $work/raw as LUN raw: " lun import "$work/raw" raw
-refused 1 "the source has 40.00MiB, --size only 1.00MiB" lun import "$work/raw" lost --size 1M
+refused 1 "the source has 40 MiB, --size only 1 MiB" lun import "$work/raw" lost --size 1M
 refused 1 "" lun export none "$work/none"
 refused 1 "" lun import nbd+unix:///x?socket="$work/none" lost
 json count 0 lun show 'lost*'

@@ -12,7 +12,7 @@ server_start
 json name never volume create never 100M --dry-run
 json count 0 volume show
 ok volume create db 200M --comment 'the sales database'
-says "Created volume db of 200.00MiB"
+says "Created volume db of 200 MiB"
 json volumes.0.guarantee none volume show db
 json volumes.0.size_bytes 209715200 volume show
 json volumes.0.comment 'the sales database' volume show db
@@ -73,7 +73,7 @@ refused 1 "the quota of user 'eve' in volume 'db' (a default rule)" lun resize d
 refused 1 "the quota of user 'eve'" lun create db/new 1M --owner eve
 json quotas.0.used_bytes 67108864 quota report db/team-a/data
 ok explain quota db/team-a/data
-says "The tree quota of db/team-a counts the sizes of 1 LUN: 64.00MiB of 100.00MiB; 36.00MiB are left."
+says "The tree quota of db/team-a counts the sizes of 1 LUN: 64 MiB of 100 MiB; 36 MiB are left."
 says "It is over-allocated"
 ok quota rule modify db --target team-a --disk-limit none
 ok lun clone db/team-a/data db/team-a/copy
@@ -143,7 +143,7 @@ ok explain space
 says "So "
 says "lunette pool grow"
 ok explain space db
-says "Volume db may hold 256.00MiB"
+says "Volume db may hold 256 MiB"
 json lines.# '*' explain space db/log
 refused 1 "there is no LUN" explain space db/none
 

@@ -1,0 +1,141 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# --dry-run of every command that has it: what would be done, with figures, and nothing changes.
+# A command that has no line here fails the test.
+
+. "$(dirname "$0")/lib.sh"
+
+declare -A seen
+
+# All that commands can change, as text; who has it open passes by itself.
+state()
+{
+    local what
+    for what in "lun show --snapshots" "volume show" "snapshot show" "qtree show" "quota rule show" \
+        "quota report" "igroup show" "mapping show" "iscsi chap show" "qos class show" "snapshot policy show" \
+        "pool modify" "pool autodelete show" "volume autodelete show db" "volume clone split show" "event show" \
+        "lun modify a"; do
+        # shellcheck disable=SC2086
+        "$lunette" $what --json | grep -v '"open":' || echo "$what failed"
+    done
+    stat -c '%s' "$pool"
+}
+
+# would TEXT ARGUMENT...: says TEXT, and leaves everything as it is.
+would()
+{
+    local text=$1 best= command before
+    shift
+    for command in "${commands[@]}"; do
+        [[ "$* " != "$command "* || ${#command} -le ${#best} ]] || best=$command
+    done
+    seen[$best]=1
+    before=$(state)
+    ok "$@" --dry-run
+    says "$text"
+    [[ ${out,,} == *would* || ${out,,} == *nothing\ to\ repair* ]] || fail "lunette $* --dry-run: not what would be done: $out"
+    ok "$@" --dry-run --json
+    [[ $("$probe" json dry_run <<<"$out" 2>&1) == true ]] || fail "lunette $* --dry-run --json: no dry_run in $out"
+    [[ $(state) == "$before" ]] || fail "lunette $* --dry-run changed something: $(diff <(echo "$before") <(state))"
+}
+
+ok help --json
+mapfile -t commands < <("$probe" json <<<"$out" | sed 's/{"command"/\n&/g' | grep '"name":"dry-run"' | cut -d'"' -f4)
+[[ ${#commands[@]} -gt 30 ]] || fail "few commands have --dry-run: ${commands[*]}"
+
+ok pool create "$pool" 512M
+server_start --iscsi 127.0.0.1:0
+ok lun create a 64M
+ok lun create b 32M
+uri=$("$lunette" lun attach a --json | "$probe" json uri)
+qemu-io -f raw -c 'write -P 1 0 8M' "$uri" >/dev/null || fail "qemu-io"
+ok snapshot create a@s
+qemu-io -f raw -c 'write -P 2 0 4M' "$uri" >/dev/null || fail "qemu-io"
+ok volume create db 128M
+ok lun create db/l 32M
+ok qtree create db/q
+ok snapshot create db@v
+ok volume clone create db copy
+ok volume create empty 64M
+ok igroup create g iqn.2001-04.com.example:host1 eui.0123456789abcdef
+ok lun map a --igroup g
+ok iscsi chap set igroup:g --user u --secret "secret secret"
+ok qos class create silver --max-iops 1000
+ok quota rule create db --target q --disk-limit 1G
+ok snapshot policy create p --schedule daily:3
+truncate -s 16M "$work/image"
+
+would "Would make pool $work/new of 256 MiB" pool create "$work/new" 256M
+[[ ! -e $work/new ]] || fail "a dry run made a pool"
+would "would grow from 512 MiB to" pool grow +512M
+would "Grows by (0: not): 0 B -> 1 GiB" pool modify --autogrow-step 1G
+would "Target free space (%): 20 -> 30" pool autodelete modify -target-free-space 30
+would "LUN n of 64 MiB; it takes no space" lun create n 64M
+would "that space is reserved for it" lun create n 64M --space-reserve yes
+would "64 MiB, of which 8 MiB is shared" lun clone a n
+would "64 MiB, of which 8 MiB is shared" clone create a=n
+would "(64 MiB, of which 8 MiB is shared) into 1 LUN" lun redeploy a b
+says_json_luns=$("$lunette" lun redeploy a b --dry-run --json | "$probe" json luns.0.old_size_bytes)
+same "$says_json_luns" 33554432
+would "from 32 MiB to 64 MiB" lun resize b 64M
+would "cuts off 4 MiB of data" lun resize a 4M --force
+would "Frees " lun delete b
+would "Would make LUN n of 16 MiB" lun import "$work/image" n
+would "Would write a of 64 MiB" lun export a "$work/out"
+[[ ! -e $work/out ]] || fail "a dry run wrote a file"
+would "space-reserve: no -> yes" lun modify a --space-reserve yes
+ok lun modify a --space-reserve yes --dry-run
+says "0 B are kept for it now, at least 60 MiB afterwards; "
+would "read-only: no -> yes" lun modify a --read-only yes --owner ci
+would "Hosts of igroup g lose LUN a (number 0)" lun unmap a --igroup g
+would "It would keep the 8 MiB that 1 LUN holds now" snapshot create a@n
+would "It would keep the 0 B that 1 LUN holds now" snapshot create db@n --lock-until 1h
+would "Frees 4 MiB" snapshot delete a@s
+would "loses 4 MiB written since" snapshot restore a@s
+would "Would create snapshot policy n: daily:7" snapshot policy create n --schedule daily:7
+would "Would change snapshot policy p: daily:9" snapshot policy modify p --schedule daily:9
+would "Would delete snapshot policy p" snapshot policy delete p
+would "of 64 MiB, promised to it by the pool" volume create n 64M --space-guarantee volume
+would "its guarantee needs 0 B of the pool; afterwards 128 MiB" volume modify db --space-guarantee volume
+would "size: 128 MiB -> 256 MiB" volume resize db 256M
+would "Would delete volume empty" volume delete empty
+would "Trigger free space (%): 5 -> 7" volume autodelete modify db -trigger-free-space 7
+would "1 LUN would share 0 B with it" volume clone create db n
+would "Would split volume copy from its parent" volume clone split start copy
+would "which takes 0 B; " volume clone split start copy --physical
+would "Would delete qtree db/q" qtree delete db/q
+would "Would delete the quota rule of qtree db/q" quota rule delete db --target q
+would "Hosts of igroup g lose LUN a" igroup delete g --force
+would "Would remove eui.0123456789abcdef from igroup g" igroup remove g eui.0123456789abcdef
+would "Would delete the CHAP record of igroup:g" iscsi chap delete igroup:g
+would "Would delete class silver" qos class delete silver
+seen["lun reservation clear"]=1 # e2e_cli_access has one to clear
+seen["iscsi session terminate"]=1
+# A split that goes on, to be paused and stopped.
+ok lun clone db/l db/m
+qemu-io -f raw -c 'write -P 1 0 8M' "$("$lunette" lun attach db/l --json | "$probe" json uri)" >/dev/null
+ok lun clone db/l db/k
+ok volume clone split start db --physical --rate 64K
+for command in pause stop; do
+    seen["volume clone split $command"]=1
+    ok volume clone split $command db --dry-run
+    says "Would $command the split of db"
+    json splits.0.state running volume clone split show
+done
+ok volume clone split stop db
+ok server stop --yes
+wait "$server"
+server=
+seen["pool repair"]=1
+seen["lun salvage"]=1
+before=$(sha256sum <"$pool")
+ok pool repair "$pool" --dry-run
+says "nothing to repair"
+ok lun salvage a --pool "$pool" --dry-run
+says "Would copy 8 MiB of a; 0 B would be lost, in 0 places."
+same "$(sha256sum <"$pool")" "$before"
+for command in "${commands[@]}"; do
+    [[ -n ${seen[$command]:-} ]] || fail "no line here runs lunette $command --dry-run"
+done
+finish
