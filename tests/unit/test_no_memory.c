@@ -76,8 +76,9 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 
 char *__wrap_strdup(const char *text)
 {
-    char *copy = __wrap_malloc(strlen(text) + 1);
-    return copy ? strcpy(copy, text) : NULL;
+    size_t len = strlen(text) + 1;
+    char *copy = __wrap_malloc(len);
+    return copy ? memcpy(copy, text, len) : NULL;
 }
 
 static void memory_arm(uint64_t n, bool is_for_ever)
