@@ -27,7 +27,7 @@ enum
     JOBS_SCAN_RANGES = 512,  /* looked at in one step of reclaim */
     JOBS_PAUSE_MS = 20,      /* after an error */
     JOBS_LAZY_MS = 500,
-    JOBS_REST_MS = 1, /* while hosts do I/O, after so much work: some 100 us of it */
+    JOBS_REST_MS = 2, /* while hosts do I/O, after so much work: some 100 us of it */
     JOBS_REST_AFTER = JOBS_WALK_NODES,
     JOBS_RESTS = 16, /* since the last I/O */
 };
