@@ -27,7 +27,49 @@ enum
     JOBS_SCAN_RANGES = 512,  /* looked at in one step of reclaim */
     JOBS_PAUSE_MS = 20,      /* after an error */
     JOBS_LAZY_MS = 500,
+    JOBS_REST_MS = 2, /* while hosts do I/O, after so much work: some 100 us of it */
+    JOBS_REST_AFTER = JOBS_WALK_NODES,
+    JOBS_RESTS = 16, /* since the last I/O */
 };
+
+/* ---- resting ------------------------------------------------------------------------------- */
+
+/* With pool->management. @records: small ones. */
+static void jobs_note_work(struct pool *pool, unsigned records)
+{
+    atomic_fetch_add_explicit(&pool->job_work, records, memory_order_relaxed);
+}
+
+/* I/O that waits for a lock whose holder lost the processor to this thread is not seen to begin, so
+ * one look without any says little. */
+bool jobs_must_rest(struct pool *pool)
+{
+    if (atomic_load_explicit(&pool->job_work, memory_order_relaxed) < JOBS_REST_AFTER)
+        return false;
+    atomic_store_explicit(&pool->job_work, 0, memory_order_relaxed);
+    uint32_t rests = atomic_load_explicit(&pool->job_rests_left, memory_order_relaxed);
+    if (atomic_exchange_explicit(&pool->io_came, false, memory_order_relaxed))
+        rests = JOBS_RESTS;
+    else if (rests > 0)
+        rests--;
+    atomic_store_explicit(&pool->job_rests_left, rests, memory_order_relaxed);
+    return rests > 0;
+}
+
+/*
+ * A thread that never waits takes a processor from those that do I/O, and more than that: whoever
+ * loses the processor while it holds the lock of the cache or of a map stops all others.
+ */
+static void jobs_give_way(struct pool *pool)
+{
+    if (!jobs_must_rest(pool))
+        return;
+    atomic_fetch_add_explicit(&pool->job_rests, 1, memory_order_relaxed);
+    AUTO_LOCK(&pool->job_lock);
+    if (!pool->job_stop)
+        ignore_error(!condition_wait_ms(&pool->job_stop_wake, &pool->job_lock, JOBS_REST_MS),
+                     "only a rest");
+}
 
 /* ---- the queue ----------------------------------------------------------------------------- */
 
@@ -85,6 +127,7 @@ static int jobs_walk(struct pool *pool, struct line *line)
     if (line->walk_phase >= lineage_walk_phases(line))
     {
         action_gone(&writer, line->object.id);
+        jobs_note_work(pool, 1);
         return change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
                                   SPACE_FREEING);
     }
@@ -93,6 +136,7 @@ static int jobs_walk(struct pool *pool, struct line *line)
     {
         writer.len = 0;
         action_walk(&writer, id, line->walk_phase, line->walk_key);
+        jobs_note_work(pool, 1);
         int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
                                    SPACE_FREEING);
         if (r < 0 || line->walk_phase >= lineage_walk_phases(line))
@@ -248,6 +292,7 @@ static int jobs_settle_common(struct pool *pool, struct line *point, unsigned bu
 static int jobs_settle(struct pool *pool, struct line *point, bool *more)
 {
     *more = false;
+    jobs_note_work(pool, JOBS_REST_AFTER);
     AUTO_WRITER struct writer writer = {0};
     if (atomic_load(&point->undropped_children) == 0)
     {
@@ -347,6 +392,7 @@ static int jobs_step_trim(struct pool *pool)
         }
     }
     atomic_store(&pool->job_trims, found != NULL);
+    jobs_note_work(pool, found ? JOBS_REST_AFTER : 0);
     unsigned tries = CHECKPOINT_TRIES;
     int r = found ? lun_trim_tail_step(pool, found, &tries) : 0;
     if (r == -EBADMSG)
@@ -410,7 +456,10 @@ void *jobs_thread(void *opaque)
     {
         int r = jobs_step(pool, false);
         if (r >= 0)
+        {
+            jobs_give_way(pool);
             continue;
+        }
         if (r != -ENOSPC && r != -EAGAIN && r != -EBADMSG)
             pool_note_job(pool, r);
         AUTO_LOCK(&pool->job_lock);

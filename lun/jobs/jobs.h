@@ -4,10 +4,13 @@
  * left.
  *
  * Nothing is stored about jobs: what there is to do follows from the lines. Each step is one record
- * and bounded; it takes pool->management, so that steps and commands do not meet.
+ * and bounded; it takes pool->management, so that steps and commands do not meet. While hosts do
+ * I/O the thread rests between steps most of the time; without, it goes at full speed.
  */
 #ifndef LUN_JOBS_JOBS_H
 #define LUN_JOBS_JOBS_H
+
+#include <stdbool.h>
 
 struct line;
 struct pool;
@@ -23,6 +26,10 @@ void jobs_forget(struct pool *pool, struct line *line);
 
 /* At open: looks at every line and LUN. */
 void jobs_kick_all(struct pool *pool);
+
+/* The jobs' thread asks after each step. True after work enough for a rest, as long as hosts do I/O
+ * and for some rests more. Counts: each call is a new look. */
+bool jobs_must_rest(struct pool *pool);
 
 void *jobs_thread(void *pool);
 

@@ -274,6 +274,7 @@ struct pool
     uint64_t journal_half_blks;
     _Atomic uint64_t size_blks;
     _Atomic int health;   /* enum pool_health */
+    _Atomic bool io_came; /* a host's, since jobs_must_rest() looked */
     bool is_read_only;    /* opened so */
     bool is_recovering;   /* pool_open() only */
     bool splits_narrowly; /* replay of what was recorded before DISK_FEATURE_SPLITS */
@@ -323,8 +324,11 @@ struct pool
     struct lock job_lock; /* LOCK_RANK_LEAF */
     struct condition job_wake, job_idle, job_stop_wake;
     struct list job_lines, job_lazy;
-    _Atomic bool job_trims;     /* a LUN may have a tail to unmap */
-    bool job_stop, job_is_idle; /* under job_lock */
+    _Atomic bool job_trims;          /* a LUN may have a tail to unmap */
+    bool job_stop, job_is_idle;      /* under job_lock */
+    _Atomic uint32_t job_work;       /* in records, since jobs_must_rest() looked */
+    _Atomic uint32_t job_rests_left; /* without I/O */
+    _Atomic uint64_t job_rests;      /* counts them */
 
     _Atomic uint64_t epochs[2]; /* readers inside, by parity */
     _Atomic uint32_t epoch;

@@ -16,6 +16,14 @@ bool lun_is_gone(const struct lun *lun)
            (lun->base && atomic_load(&lun->base->object->is_dead));
 }
 
+/* Only looks where it is known already: all I/O goes through here, and shares that cache line. */
+static void lun_note_io(const struct lun *lun)
+{
+    _Atomic bool *io_came = &lun->pool->io_came; /* partner: jobs_must_rest() */
+    if (!lun->is_background && !atomic_load_explicit(io_came, memory_order_relaxed))
+        atomic_store_explicit(io_came, true, memory_order_relaxed);
+}
+
 int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_write)
 {
     if (is_write && lun->is_read_only)
@@ -24,6 +32,7 @@ int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset, bool is_w
         return -ESTALE;
     if (!range_ok(offset, len, atomic_load(&lun->object->size_bytes)))
         return -EINVAL;
+    lun_note_io(lun);
     return is_write ? pool_may_change(lun->pool) : 0;
 }
 

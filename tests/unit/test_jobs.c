@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Background jobs that meet damage: they stop and say so, and hold up nothing else. */
+/* Background jobs: their steps are bounded, they rest while hosts do I/O. Those that meet damage
+ * stop and say so, and hold up nothing else. */
 #include "lun/jobs/jobs.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,7 +99,136 @@ static void test_shrink_of_damaged(void)
     host_stop(&host);
 }
 
+/* ---- steps and rests ----------------------------------------------------------------------- */
+
+enum
+{
+    PIECES = 4200,      /* more than two steps' worth of leaves */
+    STEP_NODES = 8,     /* that a step frees at most */
+    LEAF_ENTRIES = 252, /* of a node */
+    RESTS_AFTER_IO = 16,
+};
+
+/* "doomed", every second block of which is written, and "other". */
+static void start_with_pieces(void)
+{
+    host_start(&host, NULL);
+    host_create(&host, "other", 64);
+    host_create(&host, "doomed", 2 * PIECES);
+    CU_ASSERT_EQUAL(host_write(&host, "other", 0, 64, 1, 0), 0);
+    for (uint64_t i = 0; i < PIECES; i++)
+        CU_ASSERT_EQUAL_FATAL(host_write(&host, "doomed", 2 * i, 1, 2, 0), 0);
+    host_settle(&host);
+    for (unsigned i = 0; i <= RESTS_AFTER_IO; i++) /* what the writes were is over */
+    {
+        atomic_store(&host.pool->job_work, STEP_NODES);
+        (void)jobs_must_rest(host.pool);
+    }
+}
+
+static void test_step_is_bounded(void)
+{
+    start_with_pieces();
+    host_delete(&host, "doomed");
+    struct space_stats before, after;
+    unsigned steps = 0;
+    space_get_stats(host.pool->space, &before);
+    while (pool_run_job_step(host.pool) > 0)
+    {
+        space_get_stats(host.pool->space, &after);
+        CU_ASSERT(before.node_blks - after.node_blks <= STEP_NODES);
+        CU_ASSERT(before.data_blks - after.data_blks <= STEP_NODES * LEAF_ENTRIES);
+        before = after;
+        steps++;
+    }
+    CU_ASSERT(steps > 1);
+    CU_ASSERT_EQUAL(host_data_blks(&host), 64);
+    host_stop(&host);
+}
+
+static void read_other(unsigned flags)
+{
+    struct lun *lun;
+    struct reason why;
+    uint8_t block[BLK_BYTES];
+    CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, "other", flags, &lun, &why), 0);
+    CU_ASSERT_EQUAL(lun_read(lun, block, sizeof(block), 0), 0);
+    lun_close(lun);
+}
+
+/* It rests only beside hosts, after a step that was work, and for some rests after the last I/O. */
+static void test_rests_beside_hosts(void)
+{
+    start_with_pieces();
+    host_delete(&host, "doomed");
+    CU_ASSERT_EQUAL(pool_run_job_step(host.pool), 1);
+    CU_ASSERT_FALSE(jobs_must_rest(host.pool));
+    read_other(LUN_BACKGROUND);
+    atomic_store(&host.pool->job_work, STEP_NODES);
+    CU_ASSERT_FALSE(jobs_must_rest(host.pool));
+    read_other(0);
+    CU_ASSERT_FALSE(jobs_must_rest(host.pool)); /* no work was done since */
+    CU_ASSERT_EQUAL(pool_run_job_step(host.pool), 1);
+    unsigned rests = 0;
+    while (jobs_must_rest(host.pool) && rests <= RESTS_AFTER_IO)
+    {
+        rests++;
+        atomic_store(&host.pool->job_work, STEP_NODES);
+    }
+    CU_ASSERT_EQUAL(rests, RESTS_AFTER_IO);
+    host_stop(&host);
+}
+
+static atomic_bool reader_stops;
+
+static void *reader_run(void *opaque)
+{
+    struct lun *lun = opaque;
+    uint8_t block[BLK_BYTES];
+    while (!atomic_load(&reader_stops))
+        CU_ASSERT_EQUAL(lun_read(lun, block, sizeof(block), 0), 0);
+    return NULL;
+}
+
+/* Beside a host that never stops, a delete rests, and ends. */
+static void test_delete_beside_load(void)
+{
+    enum
+    {
+        ROUNDS = 20 /* the reader may not get a processor in one */
+    };
+    start_with_pieces();
+    struct lun *lun;
+    struct reason why;
+    pthread_t reader;
+    CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, "other", 0, &lun, &why), 0);
+    CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
+    atomic_store(&reader_stops, false);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&reader, NULL, reader_run, lun), 0);
+    host_delete(&host, "doomed");
+    CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), 0);
+    CU_ASSERT_EQUAL(jobs_in_state("running", ""), 0);
+    for (unsigned i = 0; i < ROUNDS && atomic_load(&host.pool->job_rests) == 0; i++)
+    {
+        host_create(&host, "next", 2 * PIECES);
+        for (uint64_t at = 0; at < PIECES; at++)
+            CU_ASSERT_EQUAL_FATAL(host_write(&host, "next", 2 * at, 1, 2, 0), 0);
+        host_delete(&host, "next");
+        CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), 0);
+    }
+    CU_ASSERT(atomic_load(&host.pool->job_rests) > 0);
+    atomic_store(&reader_stops, true);
+    pthread_join(reader, NULL);
+    lun_close(lun);
+    CU_ASSERT_EQUAL(pool_close(host.pool), 0);
+    host.pool = NULL;
+    host_stop(&host);
+}
+
 static CU_TestInfo jobs_tests[] = {
+    {"a step is bounded", test_step_is_bounded},
+    {"rests beside hosts", test_rests_beside_hosts},
+    {"a delete beside load", test_delete_beside_load},
     {"a delete of something damaged", test_delete_of_damaged},
     {"the same with threads", test_with_threads},
     {"a shrink of something damaged", test_shrink_of_damaged},
