@@ -43,6 +43,7 @@ enum
     CONN_HEAD_MAX = WIRE_BHS_BYTES + WIRE_AHS_BYTES_MAX + WIRE_DIGEST_BYTES,
     CONN_SMALL_RECV =
         8192, /* when bulk data is due, so that it goes to its place, not to scratch */
+    CONN_BULK_BYTES = 64 * 1024, /* of one PDU: more such are likely to follow */
     CONN_IOV_MAX = 64,
     CONN_DRAIN_MS = 2000,         /* for the peer to close after our last words */
     CONN_RESERVE_MAX = 16 * 1024, /* largest room that conn_reserve() gives */
@@ -86,6 +87,7 @@ struct conn
     uint8_t head[CONN_HEAD_MAX]; /* the header being collected, or of the data being collected */
     uint32_t head_len;
     bool is_in_data;
+    bool is_bulk; /* what came last was large, so what comes next is to go to its place */
     uint32_t data_len, data_got;
     uint32_t tail_len, tail_got; /* padding and digest */
     uint8_t tail[8];

@@ -92,6 +92,8 @@ static void conn_take_in_place(struct conn *conn, const uint8_t *head, const uin
 {
     struct pdu pdu = conn_pdu_of(head);
     pdu.data = data;
+    if (pdu.data_len > 0)
+        conn->is_bulk = pdu.data_len >= CONN_BULK_BYTES;
     uint32_t covered = pdu.data_len + pdu_pad_len(pdu.data_len);
     if (conn->data_digest && pdu.data_len > 0 &&
         !pdu_digest_matches(data + covered, crc32c(0, data, covered)))
@@ -111,6 +113,7 @@ static bool conn_begin_data(struct conn *conn)
     conn->data_got = conn->tail_got = 0;
     conn->dest = NULL;
     conn->dest_buf = NULL;
+    conn->is_bulk = conn->data_len >= CONN_BULK_BYTES;
     if (conn->state == CONN_OPEN)
     {
         struct pdu pdu = conn_pdu_of(conn->head);
@@ -275,7 +278,7 @@ static ssize_t conn_recv_data(struct conn *conn, size_t scratch_len)
 static void conn_recv(struct conn *conn)
 {
     size_t len = ISCSI_SCRATCH_BYTES;
-    if (conn->session && session_awaits_data(conn->session))
+    if (conn->is_bulk || (conn->session && session_awaits_data(conn->session)))
         len = CONN_SMALL_RECV;
     ssize_t got;
     if (conn->is_in_data && conn->state == CONN_OPEN)
@@ -287,6 +290,9 @@ static void conn_recv(struct conn *conn)
         got = recv(conn->fd, conn->thread->scratch, len, MSG_DONTWAIT);
         if (got > 0)
             conn_input(conn, conn->thread->scratch, (size_t)got);
+        /* The rest of it is there as a rule. */
+        if (got == (ssize_t)len && conn->is_in_data && conn->state == CONN_OPEN)
+            got = conn_recv_data(conn, len);
     }
     if (got == 0)
         conn_close(conn, conn->state == CONN_LAST_WORDS ? NULL : "the initiator closed it");

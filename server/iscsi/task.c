@@ -303,9 +303,15 @@ static bool task_has_read_disk(struct iscsi_thread *thread)
 }
 
 /*
- * Runs it inline, noticing when that was a mistake: then the workers get what comes in the next
+ * I/O on this thread took so long. If that was a mistake, the workers get what comes in the next
  * moments, so that cold data is read by many at a time and holds up no other connection.
  */
+static void task_note_inline(struct iscsi_thread *thread, uint64_t took)
+{
+    if (took > TASK_SUSPECT_NS && (took > TASK_SLOW_NS || task_has_read_disk(thread)))
+        thread->slow_until_ms = loop_now_ms(thread->loop) + TASK_SLOW_REST_MS;
+}
+
 static enum scsi_step task_try_inline(struct task *task, bool has_data)
 {
     struct iscsi_thread *thread = task->session->thread;
@@ -313,14 +319,41 @@ static enum scsi_step task_try_inline(struct task *task, bool has_data)
         return scsi_execute_inline(&task->scsi);
     uint64_t begin = qos_clock_ns();
     enum scsi_step step = scsi_execute_inline(&task->scsi);
-    uint64_t end = qos_clock_ns(), took = end - begin;
+    uint64_t end = qos_clock_ns();
     if (task->begun_ns == 0)
         task->begun_ns = begin;
     if (step == SCSI_DONE)
         task->ended_ns = end;
-    if (took > TASK_SUSPECT_NS && (took > TASK_SLOW_NS || task_has_read_disk(thread)))
-        thread->slow_until_ms = loop_now_ms(thread->loop) + TASK_SLOW_REST_MS;
+    task_note_inline(thread, end - begin);
     return step;
+}
+
+static bool task_is_slow(const struct iscsi_thread *thread)
+{
+    return loop_now_ms(thread->loop) < thread->slow_until_ms;
+}
+
+bool task_has_piece(const struct task *task)
+{
+    return task->scsi.takes_pieces && !task->has_kept &&
+           task->out_got - task->out_taken >= TASK_PIECE_BYTES;
+}
+
+void task_offer_pieces(struct task *task)
+{
+    struct iscsi_thread *thread = task->session->thread;
+    while (task_has_piece(task))
+    {
+        size_t len = min_u64(task->out_got - task->out_taken, SCSI_PIECE_MAX_BYTES);
+        uint64_t begin = qos_clock_ns();
+        task->has_kept = task_is_slow(thread) ||
+                         !scsi_take_piece(&task->scsi, task->out_buf->bytes + task->out_taken, len);
+        uint64_t took = qos_clock_ns() - begin;
+        task->held_ns += took;
+        task_note_inline(thread, took);
+        if (!task->has_kept)
+            task->out_taken += (uint32_t)len;
+    }
 }
 
 /* @data: where the data is, if not in task->out_buf. */
@@ -333,7 +366,7 @@ static void task_run(struct task *task, const uint8_t *data)
     scsi->out = data ? data : task->out_buf ? task->out_buf->bytes : NULL;
     scsi->out_len = task->out_want;
     bool has_data = in_len > 0 || task->out_want > 0;
-    if (has_data && loop_now_ms(session->thread->loop) < session->thread->slow_until_ms)
+    if (has_data && task_is_slow(session->thread))
     {
         task_run_later(task, data, in_len, SCSI_WOULD_BLOCK);
         return;

@@ -26,7 +26,8 @@
 
 enum
 {
-    TASK_R2T_MAX = 8, /* outstanding of a task; params.c offers as many */
+    TASK_R2T_MAX = 8,            /* outstanding of a task; params.c offers as many */
+    TASK_PIECE_BYTES = 64 << 10, /* of a write: less is not worth a write of its own */
 };
 
 enum task_state
@@ -52,7 +53,7 @@ struct task
     struct list link;            /* session->tasks, or thread->free_tasks */
     struct list queue_link;      /* session->run_queue, thread->starved, thread->done */
     uint64_t begun_ns, ended_ns; /* of what is accounted for; 0: not yet */
-    uint64_t held_ns;            /* since when it is HELD, then how long it was */
+    uint64_t held_ns;            /* since when it is HELD, then how long it was, and its parts */
     struct session *session;
     uint32_t itt, cmd_sn;
     uint8_t state; /* enum task_state */
@@ -62,6 +63,7 @@ struct task
     bool is_woken;    /* RUNNABLE came while it was WORKING */
     bool is_dropped;  /* ABORTED came while it was WORKING */
     bool is_admitted; /* by the limits of its LUN */
+    bool has_kept;    /* a part of its data that scsi/ did not take: so all of it waits */
     uint8_t step;     /* enum scsi_step of the worker */
     uint32_t fail;    /* sense key, ASC, ASCQ of a broken transfer; 0: none */
     int64_t residual;
@@ -69,6 +71,7 @@ struct task
     struct iobuf *in_buf, *out_buf;
     uint32_t out_want;      /* bytes that the command takes */
     uint32_t out_got;       /* of them, from the first on */
+    uint32_t out_taken;     /* of these, taken by scsi/ ahead of the rest */
     uint32_t data_in_count; /* PDUs sent */
 
     bool unsolicited_open; /* Data-Out without R2T is still to come */
@@ -89,6 +92,9 @@ uint32_t task_next_ttt(struct session *session);
 bool task_is_held(struct task *task, const uint8_t *data);
 /* All data is there; @data: where, if not in task->out_buf. */
 void task_ready(struct task *task, const uint8_t *data);
+/* Whether enough of its data came to go to scsi/ while more is to come. */
+bool task_has_piece(const struct task *task);
+void task_offer_pieces(struct task *task);
 /* Ends it, answers unless it was aborted, and frees it. @room: Data-In is there, in the output. */
 void task_finish(struct task *task, uint8_t *room);
 /* What scsi/ says about tasks of @session. */

@@ -111,6 +111,23 @@ void task_feed_starved(struct iscsi_thread *thread)
     }
 }
 
+/*
+ * What came is written while the rest comes. The initiator is told first what to send. False: the
+ * connection closed meanwhile, the task is gone.
+ */
+static bool task_write_ahead(struct task *task)
+{
+    struct session *session = task->session;
+    if (!task_has_piece(task) || !session->conn)
+        return true;
+    if (session->conn->out_bytes > 0 && !session->conn->wants_write)
+        conn_flush(session->conn);
+    if (!session->conn || session->is_ending)
+        return false;
+    task_offer_pieces(task);
+    return true;
+}
+
 void task_continue(struct task *task)
 {
     bool is_open = task->unsolicited_open || task->r2t_count > 0;
@@ -140,6 +157,9 @@ void task_continue(struct task *task)
             task_finish(task, NULL);
             return;
         }
+        task_update_awaited(task);
+        if (!task_write_ahead(task))
+            return;
     }
     task_update_awaited(task);
 }

@@ -17,6 +17,7 @@ enum
 
 /* What runs on this thread; NULL on those of background work, which may wait. */
 static _Thread_local struct scsi_task *room_task;
+static _Thread_local bool room_is_trying; /* a part of it, which is not to wait */
 
 static uint64_t room_now_ns(void)
 {
@@ -166,6 +167,8 @@ bool room_is_over_cb(void *opaque, int reason)
     struct scsi_task *task = room_task;
     if (!task)
         return false;
+    if (room_is_trying)
+        return true;
     uint64_t now = room_now_ns();
     if (room_is_aborted(task) ||
         (task->room_lu == lu && task->room_end_ns && now >= task->room_end_ns))
@@ -220,17 +223,31 @@ void room_note_done(struct scsi_task *task, uint64_t bytes)
 int room_write(struct scsi_task *task, const void *buf, size_t len, uint64_t offset, unsigned flags)
 {
     struct lun *handle = task->lu->handle;
-    if (len <= ROOM_STEP_BYTES || lun_pause_ms(handle) == 0)
+    size_t at = (size_t)task->done_bytes;
+    bool in_steps = len - at > ROOM_STEP_BYTES && lun_pause_ms(handle) != 0;
+    if (at == 0 && !in_steps)
         return lun_write(handle, buf, len, offset, flags);
     const uint8_t *bytes = buf;
     int r = 0;
-    for (size_t at = (size_t)task->done_bytes; r == 0 && at < len;)
+    while (r == 0 && at < len)
     {
-        size_t step = (size_t)min_u64(len - at, ROOM_STEP_BYTES);
+        size_t step = in_steps ? (size_t)min_u64(len - at, ROOM_STEP_BYTES) : len - at;
         r = lun_write(handle, bytes + at, step, offset + at, 0);
         at += step;
         if (r == 0)
             room_note_done(task, step);
     }
     return r == 0 && flags & LUN_FUA ? lun_flush(handle) : r;
+}
+
+int room_try_write(struct scsi_task *task, const void *buf, size_t len, uint64_t offset)
+{
+    room_task = task;
+    room_is_trying = true;
+    int r = lun_write(task->lu->handle, buf, len, offset, 0);
+    room_is_trying = false;
+    room_task = NULL;
+    if (r == 0)
+        room_note_done(task, len);
+    return r;
 }

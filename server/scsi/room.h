@@ -30,5 +30,8 @@ void room_note_done(struct scsi_task *task, uint64_t bytes);
 /* lun_write() to the task's unit, for commands that do nothing else. */
 MUST_CHECK int room_write(struct scsi_task *task, const void *buf, size_t len, uint64_t offset,
                           unsigned flags);
+/* A part of such a write, before the command is run. It waits for no room, and notes what is done.
+ */
+MUST_CHECK int room_try_write(struct scsi_task *task, const void *buf, size_t len, uint64_t offset);
 
 #endif

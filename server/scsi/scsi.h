@@ -11,7 +11,7 @@
  *     scsi_task_begin()          SCSI_DONE ------------------------------------------.
  *         | SCSI_GO: out_wanted, in_max are known                                    |
  *     collect min(edtl_out, out_wanted) bytes into out[], provide in[]               |
- *         |                                                                          |
+ *         | (scsi_take_piece() with parts of them, as they come)                     |
  *     scsi_execute_inline() -- SCSI_DONE ------------------------------------------->|
  *         |   | SCSI_DORMANT: wait for it in scsi_nexus_next_changed(), try again    |
  *         | SCSI_WOULD_BLOCK: on a worker                                            |
@@ -54,6 +54,7 @@ enum
     SCSI_SENSE_MAX = 64,
     SCSI_NAME_MAX = 223,                  /* iSCSI name, without the NUL */
     SCSI_INLINE_MAX_BYTES = 65536,        /* reads and writes up to here may run on a loop thread */
+    SCSI_PIECE_MAX_BYTES = 256 << 10,     /* parts of a write, too */
     SCSI_TRANSFER_MAX_BYTES = 16 << 20,   /* of one read or write; in VPD B0h */
     SCSI_PARAMETER_MAX_BYTES = 256 << 10, /* of any other Data-In */
     SCSI_TASK_SET_MAX = 8192,             /* tasks in one logical unit; above: TASK SET FULL */
@@ -218,6 +219,7 @@ struct scsi_task
     /* Set by scsi_task_begin() with SCSI_GO. */
     uint64_t out_wanted; /* bytes the command takes; more than edtl_out is an overflow */
     uint64_t in_max;     /* most bytes the command returns; provide min(edtl_in, in_max) */
+    bool takes_pieces;   /* of its data: scsi_take_piece() */
     /*
      * What it is to quality of service: the transport asks before it has the task executed, and
      * accounts for it before scsi_task_end(). NULL: neither.
@@ -253,11 +255,19 @@ struct scsi_task
     struct scsi_lu *room_lu; /* in use by this task, too; NULL: it was not short of room yet */
     struct list room_link;   /* with room_lu: in the target's list; under its lock */
     uint64_t room_end_ns;    /* how long it waits; 0: from the next time on */
-    uint64_t done_bytes;     /* that need not be written again */
+    uint64_t done_bytes;     /* that need not be written again, from the first on */
 };
 
 /* Puts the task into its logical unit's task set; see the head. Never blocks on I/O. */
 MUST_CHECK enum scsi_step scsi_task_begin(struct scsi_task *task);
+
+/*
+ * Writes the @len bytes that follow those that were taken so far, while the rest of the data still
+ * comes; at most SCSI_PIECE_MAX_BYTES, so that it takes moments. The last part is for the
+ * execution. True: that needs them no more, only their place in out[]. False: it does not go now,
+ * nothing has happened. The caller is on the loop of the nexus.
+ */
+MUST_CHECK bool scsi_take_piece(struct scsi_task *task, const void *bytes, size_t len);
 
 /* Runs it if that takes no more than moments, else SCSI_WOULD_BLOCK and nothing has happened. */
 MUST_CHECK enum scsi_step scsi_execute_inline(struct scsi_task *task);

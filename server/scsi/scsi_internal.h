@@ -345,6 +345,8 @@ void task_abort_all_locked(struct scsi_lu *lu, const struct scsi_nexus *only,
                            const struct scsi_task *except);
 /* A dormant one may try again. The caller holds lu->lock. */
 void task_go_on_locked(struct scsi_task *task);
+/* Whether the task's turn has come; the caller holds lu->lock. */
+bool task_has_turn_locked(const struct scsi_task *task);
 /* Wakes dormant tasks whose turn has come. */
 void task_wake_locked(struct scsi_lu *lu);
 /* Calls done() of task management whose tasks are all gone. No lock of a leaf's rank is held. */
@@ -362,6 +364,9 @@ void lu_switch_pr_locked(struct scsi_lu *lu, const struct pr_change *change,
                          const struct scsi_task *aborter);
 /* Whether @reservation of a command conflicts with others' reservations. */
 bool lu_reservation_conflict_locked(const struct scsi_task *task);
+
+/* Whether a task with a command may take its data in pieces (piece.c). */
+bool piece_is_allowed(const struct scsi_task *task);
 
 MUST_CHECK int odx_create(struct scsi_target *target, struct odx_tokens **tokens);
 void odx_destroy(struct odx_tokens *tokens);

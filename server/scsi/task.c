@@ -30,7 +30,7 @@ static bool task_is_strict(const struct scsi_task *task)
  * or HEAD OF QUEUE. The list has the older ones first. Aborted ones count until they have ended:
  * they may still be writing.
  */
-static bool task_has_turn_locked(const struct scsi_task *task)
+bool task_has_turn_locked(const struct scsi_task *task)
 {
     const struct scsi_lu *lu = task->lu;
     if (lu->strict_count == 0 || task->attribute == SCSI_HEAD_OF_QUEUE)
@@ -163,6 +163,7 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     task->is_aborted = false;
     task->descriptor_sense = false;
     task->out_wanted = task->in_max = task->transfer_len = 0;
+    task->takes_pieces = false;
     task->out = task->in = NULL;
     task->out_len = task->in_capacity = task->in_len = 0;
     task->qos = NULL;
@@ -189,8 +190,12 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
         return SCSI_GO;
     task->command = command;
     if (!dispatch_measure(task))
+    {
         task->out_wanted = task->in_max = 0;
-    else if (task->lu && task->lu->qos)
+        return SCSI_GO;
+    }
+    task->takes_pieces = piece_is_allowed(task);
+    if (task->lu && task->lu->qos)
         dispatch_weigh(task);
     return SCSI_GO;
 }
@@ -206,7 +211,9 @@ static bool task_may_run_inline_locked(const struct scsi_task *task)
         return false;
     if (!(command->flags & CMD_SMALL_INLINE))
         return true;
-    if (task->out_wanted > SCSI_INLINE_MAX_BYTES || task->in_max > SCSI_INLINE_MAX_BYTES)
+    /* What is left of a write that was taken in pieces is one more of them. */
+    uint64_t out_max = task->done_bytes ? SCSI_PIECE_MAX_BYTES : SCSI_INLINE_MAX_BYTES;
+    if (task->out_wanted - task->done_bytes > out_max || task->in_max > SCSI_INLINE_MAX_BYTES)
         return false;
     /* A write that must be durable waits for a flush. FUA is this bit in all CDBs but 6 byte ones.
      */

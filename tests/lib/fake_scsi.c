@@ -238,6 +238,8 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     task->out = task->in = NULL;
     task->out_len = task->in_capacity = task->in_len = 0;
     task->qos = NULL;
+    task->takes_pieces = false;
+    task->done_bytes = 0;
     task->status = SCSI_GOOD;
     task->sense_len = 0;
     task->is_aborted = false;
@@ -262,7 +264,25 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     else if (task->cdb[0] == 0x12)
         task->in_max = FAKE_INQUIRY_BYTES;
     task->transfer_len = task->in_max + task->out_wanted;
+    task->takes_pieces = fake_is_write(task) &&
+                         (task->cdb[9] == FAKE_SCSI_PIECES || task->cdb[9] == FAKE_SCSI_ONE_PIECE);
     return SCSI_GO;
+}
+
+bool scsi_take_piece(struct scsi_task *task, const void *bytes, size_t len)
+{
+    struct scsi_target *target = task->nexus->target;
+    INVARIANT(task->takes_pieces && len <= SCSI_PIECE_MAX_BYTES &&
+              task->done_bytes + len < min_u64(task->edtl_out, task->out_wanted));
+    if (!range_ok(fake_offset(task), fake_len(task), FAKE_SCSI_BYTES) ||
+        (task->cdb[9] == FAKE_SCSI_ONE_PIECE && task->done_bytes > 0))
+        return false;
+    AUTO_LOCK(&target->lock);
+    if (task->is_aborted)
+        return false;
+    memcpy(target->bytes + fake_offset(task) + task->done_bytes, bytes, len);
+    task->done_bytes += len;
+    return true;
 }
 
 static void fake_run(struct scsi_task *task)
@@ -277,8 +297,10 @@ static void fake_run(struct scsi_task *task)
     }
     if (fake_is_write(task))
     {
-        if (task->out_len > 0)
-            memcpy(target->bytes + offset, task->out, task->out_len);
+        size_t done = (size_t)task->done_bytes;
+        if (task->out_len > done)
+            memcpy(target->bytes + offset + done, (const uint8_t *)task->out + done,
+                   task->out_len - done);
     }
     else if (fake_is_read(task))
     {

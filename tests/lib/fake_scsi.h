@@ -19,9 +19,11 @@ enum
 enum fake_scsi_control
 {
     FAKE_SCSI_INLINE = 0,
-    FAKE_SCSI_BLOCK = 1,   /* not inline: on a worker */
-    FAKE_SCSI_GATE = 2,    /* on a worker, which waits until fake_scsi_open_gate() */
-    FAKE_SCSI_DORMANT = 3, /* dormant until fake_scsi_wake() */
+    FAKE_SCSI_BLOCK = 1,     /* not inline: on a worker */
+    FAKE_SCSI_GATE = 2,      /* on a worker, which waits until fake_scsi_open_gate() */
+    FAKE_SCSI_DORMANT = 3,   /* dormant until fake_scsi_wake() */
+    FAKE_SCSI_PIECES = 4,    /* takes a write's data in pieces */
+    FAKE_SCSI_ONE_PIECE = 5, /* only the first one */
 };
 
 struct scsi_target *fake_scsi_create(void);

@@ -19,6 +19,8 @@ struct iscsi_context *client_login(const struct stage *stage, const struct choic
     iscsi_set_session_type(iscsi, ISCSI_SESSION_NORMAL);
     iscsi_set_header_digest(iscsi, choice->digest);
     iscsi_set_immediate_data(iscsi, choice->immediate);
+    if (choice->isid)
+        iscsi_set_isid_random(iscsi, choice->isid, 0);
     if (choice->user)
         iscsi_set_initiator_username_pwd(iscsi, choice->user, choice->secret);
     if (choice->target_user)

@@ -17,6 +17,7 @@ struct choice
     enum iscsi_immediate_data immediate;
     const char *user, *secret, *target_user, *target_secret;
     size_t portal;
+    uint32_t isid; /* 0: one of its own, at random */
 };
 
 /* Connected and logged in, or NULL. */

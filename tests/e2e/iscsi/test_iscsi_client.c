@@ -69,15 +69,15 @@ static void test_chap(void)
         struct choice choice;
         bool is_good;
     } cases[] = {
-        {{STAGE_INITIATOR, 0, 0, NULL, NULL, NULL, NULL, 0}, false},
-        {{STAGE_INITIATOR, 0, 0, "alice", "secret-of-alice", NULL, NULL, 0}, true},
-        {{STAGE_INITIATOR, 0, 0, "alice", "secret-of-alica", NULL, NULL, 0}, false},
-        {{STAGE_INITIATOR, 0, 0, "alicf", "secret-of-alice", NULL, NULL, 0}, false},
-        {{STAGE_INITIATOR, 0, 0, "alice", "secret-of-alice", "target", "secret-of-target", 0},
+        {{STAGE_INITIATOR, 0, 0, NULL, NULL, NULL, NULL, 0, 0}, false},
+        {{STAGE_INITIATOR, 0, 0, "alice", "secret-of-alice", NULL, NULL, 0, 0}, true},
+        {{STAGE_INITIATOR, 0, 0, "alice", "secret-of-alica", NULL, NULL, 0, 0}, false},
+        {{STAGE_INITIATOR, 0, 0, "alicf", "secret-of-alice", NULL, NULL, 0, 0}, false},
+        {{STAGE_INITIATOR, 0, 0, "alice", "secret-of-alice", "target", "secret-of-target", 0, 0},
          true},
-        {{STAGE_INITIATOR, 0, 0, "alice", "secret-of-alice", "target", "another-secret-x", 0},
+        {{STAGE_INITIATOR, 0, 0, "alice", "secret-of-alice", "target", "another-secret-x", 0, 0},
          false},
-        {{STAGE_INITIATOR ":1", 0, 0, NULL, NULL, NULL, NULL, 0}, true}, /* need not */
+        {{STAGE_INITIATOR ":1", 0, 0, NULL, NULL, NULL, NULL, 0, 0}, true}, /* need not */
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
     {

@@ -162,6 +162,8 @@ static void test_data(void)
             fixture_login(&fixture, &raw, FIXTURE_INITIATOR, keys);
             test_shapes(&fixture, &raw, FAKE_SCSI_INLINE);
             test_shapes(&fixture, &raw, FAKE_SCSI_BLOCK);
+            test_shapes(&fixture, &raw, FAKE_SCSI_PIECES);
+            test_shapes(&fixture, &raw, FAKE_SCSI_ONE_PIECE);
             CU_ASSERT(raw_is_alive(&raw));
             raw_close(&raw);
         }

@@ -26,6 +26,8 @@ enum
     ROOM_LOOKS = 6000,
     ROOM_LOOK_MS = 10,
     COPY_LIST_BYTES = 16 + 2 * 32 + 28,
+    TOKEN_BYTES = 512,
+    TOKEN_LIST_BYTES = 552,
 };
 
 struct sent
@@ -354,6 +356,60 @@ static void test_target_reset(void)
     check_reset(iscsi_task_mgmt_target_warm_reset_sync, true);
 }
 
+/* The LUN is somebody else's now, who finds all of it free. */
+static void check_next_session(const struct choice *choice)
+{
+    struct iscsi_context *next = client_login(&stage, choice);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(next);
+    CU_ASSERT_EQUAL(client_settle(next, 0), SCSI_STATUS_GOOD);
+    enlarge();
+    client_verify(next, 0, 512, 100000, 8192, 4);
+    iscsi_destroy_context(next);
+    check_may_be_deleted();
+}
+
+/* It ends all sessions, also of who sent it. */
+static void test_cold_reset(void)
+{
+    AUTO_FREE uint8_t *bytes = malloc(65536);
+    start(MIB);
+    write_until_full(bytes, 65536);
+    other = client_login(&stage, &other_choice);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(other);
+    CU_ASSERT_EQUAL(client_settle(other, 0), SCSI_STATUS_GOOD);
+    CU_ASSERT_EQUAL(iscsi_task_mgmt_target_cold_reset_sync(other), 0);
+    for (unsigned i = 0; i < ROOM_LOOKS && stage_session_count(&stage) > 0; i++)
+        poll(NULL, 0, ROOM_LOOK_MS);
+    CU_ASSERT_EQUAL(stage_session_count(&stage), 0);
+    check_next_session(&other_choice);
+    iscsi_destroy_context(client);
+    iscsi_destroy_context(other);
+    stop();
+}
+
+/* The same initiator logs in anew, without having logged out: its writes do not keep it out. */
+static void check_reinstated(uint32_t write_bytes)
+{
+    const struct choice again = {.initiator = STAGE_INITIATOR, .isid = 7};
+    AUTO_FREE uint8_t *bytes = malloc(write_bytes);
+    start(MIB);
+    client_logout(client);
+    client = client_login(&stage, &again);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(client);
+    CU_ASSERT_EQUAL(client_settle(client, 0), SCSI_STATUS_GOOD);
+    write_until_full(bytes, write_bytes);
+    CU_ASSERT_EQUAL(stage_session_count(&stage), 1);
+    check_next_session(&again);
+    iscsi_destroy_context(client);
+    stop();
+}
+
+static void test_reinstatement(void)
+{
+    check_reinstated(65536);
+    check_reinstated(1 << 18);
+}
+
 /* ---- every kind of write ------------------------------------------------------------------- */
 
 static void put_unit(uint8_t *at, int lun, uint32_t sector_bytes)
@@ -388,6 +444,54 @@ static void send_copy(struct sent *of, bool within, uint64_t from, uint64_t to, 
     struct iscsi_data data = {.data = list, .size = sizeof(list)};
     of->task = iscsi_extended_copy_task(client, 0, &data, sent_cb, of);
     CU_ASSERT_PTR_NOT_NULL_FATAL(of->task);
+    /* The list must be out before it goes. */
+    CU_ASSERT_EQUAL(client_ready(client, 1), SCSI_STATUS_GOOD);
+}
+
+/* A command of third-party copy with an action. @data: of @len bytes out, or NULL: @len come in. */
+static struct scsi_task *make_token_command(uint8_t opcode, uint8_t action, const uint8_t *data,
+                                            uint32_t len)
+{
+    uint8_t cdb[16] = {opcode, action};
+    wire_put_u32(cdb + 10, len);
+    struct scsi_task *task =
+        scsi_create_task(sizeof(cdb), cdb, data ? SCSI_XFER_WRITE : SCSI_XFER_READ, (int)len);
+    INVARIANT(task);
+    return task;
+}
+
+/* A token of @blocks of b from the first on. */
+static void make_token(uint8_t token[TOKEN_BYTES], uint32_t blocks)
+{
+    uint8_t list[32] = {0, sizeof(list) - 2};
+    list[7] = 30; /* seconds */
+    list[15] = 16;
+    wire_put_u32(list + 24, blocks);
+    struct iscsi_data data = {.data = list, .size = sizeof(list)};
+    struct scsi_task *task = make_token_command(0x83, 0x10, list, sizeof(list));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(iscsi_scsi_command_sync(client, 1, task, &data));
+    CU_ASSERT_EQUAL_FATAL(client_result(task), SCSI_STATUS_GOOD);
+    task = make_token_command(0x84, 0x07, NULL, 1024);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(iscsi_scsi_command_sync(client, 1, task, NULL));
+    CU_ASSERT_EQUAL_FATAL(task->status, SCSI_STATUS_GOOD);
+    CU_ASSERT_FATAL(task->datain.size >= 38 + TOKEN_BYTES);
+    memcpy(token, task->datain.data + 38, TOKEN_BYTES);
+    scsi_free_scsi_task(task);
+}
+
+/* WRITE USING TOKEN to a. */
+static void send_token(struct sent *of, const uint8_t token[TOKEN_BYTES], uint64_t lba,
+                       uint32_t blocks)
+{
+    uint8_t list[TOKEN_LIST_BYTES] = {0};
+    wire_put_u16(list, TOKEN_LIST_BYTES - 2);
+    memcpy(list + 16, token, TOKEN_BYTES);
+    wire_put_u16(list + 534, 16);
+    wire_put_u64(list + 536, lba);
+    wire_put_u32(list + 544, blocks);
+    struct iscsi_data data = {.data = list, .size = sizeof(list)};
+    of->task = make_token_command(0x83, 0x11, list, sizeof(list));
+    CU_ASSERT_EQUAL_FATAL(iscsi_scsi_command_async(client, 0, of->task, sent_cb, &data, of), 0);
     /* The list must be out before it goes. */
     CU_ASSERT_EQUAL(client_ready(client, 1), SCSI_STATUS_GOOD);
 }
@@ -482,6 +586,35 @@ static void test_copies(void)
     stop();
 }
 
+/* A token that is written, and waits with parts done; one that is aborted leaves nothing open. */
+static void test_token(void)
+{
+    AUTO_FREE uint8_t *bytes = malloc(8 * MIB);
+    uint8_t token[TOKEN_BYTES];
+    INVARIANT(bytes);
+    start(4 * MIB);
+    client_verify(client, 1, 4096, 0, 3 * MIB, 9);
+    client_verify(client, 0, 512, 100000, 8192, 5);
+    make_token(token, 3 * MIB / 4096);
+    client_fill(bytes, 8 * MIB, 7);
+    fill_and_send(&sent[0], bytes);
+    send_token(&sent[1], token, lba_of_mib(16), 3 * MIB / 512);
+    send_token(&sent[2], token, lba_of_mib(24), MIB / 512);
+    CU_ASSERT_EQUAL(iscsi_task_mgmt_abort_task_sync(client, sent[2].task), 0);
+    CU_ASSERT_EQUAL(count_done(2), 0);
+    check_others();
+    enlarge();
+    await_done(2);
+    CU_ASSERT_NOT_EQUAL(sent[2].status, SCSI_STATUS_GOOD);
+    client_fill(bytes, 3 * MIB, 9);
+    check_holds(lba_of_mib(16), bytes, 3 * MIB);
+    memset(bytes, 0, MIB);
+    check_holds(lba_of_mib(24), bytes, MIB);
+    client_logout(client);
+    check_may_be_deleted();
+    stop();
+}
+
 static CU_TestInfo room_tests[] = {
     {"short writes wait, others go on", test_short},
     {"long writes wait, others go on", test_long},
@@ -494,8 +627,11 @@ static CU_TestInfo room_tests[] = {
     {"ABORT TASK", test_abort_task},
     {"LOGICAL UNIT RESET", test_lun_reset},
     {"TARGET WARM RESET", test_target_reset},
+    {"TARGET COLD RESET", test_cold_reset},
+    {"session reinstatement", test_reinstatement},
     {"every kind of write", test_every_kind},
     {"copies", test_copies},
+    {"WRITE USING TOKEN", test_token},
     CU_TEST_INFO_NULL,
 };
 

@@ -185,6 +185,116 @@ static void test_data_sn(void)
     scene_close(&scene);
 }
 
+/* ---- a write that has begun while its data comes ------------------------------------------- */
+
+enum
+{
+    BURST_BYTES = 256 << 10,
+    BURSTS = 3,
+};
+
+/* The first burst of such a write is sent and taken; the R2T of the second. */
+static struct wire_r2t wrong_begin_pieces(struct raw *raw, const uint8_t *data)
+{
+    uint8_t cdb[16];
+    raw_cdb_rw(cdb, true, 0, BURSTS * (BURST_BYTES / 512), FAKE_SCSI_PIECES);
+    CU_ASSERT_EQUAL_FATAL(
+        raw_command(raw, WIRE_FINAL | WIRE_CMD_WRITE, cdb, BURSTS * BURST_BYTES, NULL, 0), 0);
+    struct wire_r2t r2t = wrong_r2t(raw);
+    CU_ASSERT_EQUAL_FATAL(be32_get(r2t.desired_bytes), BURST_BYTES);
+    CU_ASSERT_EQUAL_FATAL(
+        raw_data_out(raw, be32_get(r2t.itt), be32_get(r2t.ttt), 0, 0, true, data, BURST_BYTES), 0);
+    r2t = wrong_r2t(raw);
+    CU_ASSERT_EQUAL_FATAL(be32_get(r2t.offset), BURST_BYTES);
+    return r2t;
+}
+
+/* The first burst is on the disk, and nothing of what came later. */
+static void wrong_check_first(const struct scene *scene, const uint8_t *data)
+{
+    uint8_t *disk = fake_scsi_bytes(scene->fixture.scsi);
+    CU_ASSERT_EQUAL(memcmp(disk, data, BURST_BYTES), 0);
+    for (size_t i = BURST_BYTES; i < (size_t)BURSTS * BURST_BYTES; i += 512)
+        CU_ASSERT_EQUAL(disk[i], 0);
+    memset(disk, 0, BURST_BYTES);
+}
+
+static void test_second_burst_wrong(void)
+{
+    static const struct
+    {
+        unsigned spoil;
+        uint32_t data_sn, offset, len, sense;
+        uint8_t reject; /* 0: none */
+    } rows[] = {
+        {RAW_SPOIL_DATA_DIGEST, 0, BURST_BYTES, BURST_BYTES, 0x0b4705, WIRE_REJECT_DATA_DIGEST},
+        {0, 1, BURST_BYTES, BURST_BYTES, 0x0b4705, 0},
+        {0, 0, 0, BURST_BYTES, 0x0b0c0d, WIRE_REJECT_PROTOCOL},
+        {0, 0, 2 * BURST_BYTES, BURST_BYTES, 0x0b0c0d, WIRE_REJECT_PROTOCOL},
+        {0, 0, BURST_BYTES, BURST_BYTES - 512, 0x0b0c0d, WIRE_REJECT_PROTOCOL},
+    };
+    struct scene scene;
+    AUTO_FREE uint8_t *data = malloc(BURST_BYTES);
+    memset(data, 0x5a, BURST_BYTES);
+    scene_open(&scene, NULL, FIXTURE_KEYS "\nDataDigest=CRC32C");
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+    {
+        struct wire_r2t r2t = wrong_begin_pieces(&scene.raw, data);
+        struct wire_data_out out = {.opcode = WIRE_DATA_OUT,
+                                    .flags = WIRE_FINAL,
+                                    .itt = r2t.itt,
+                                    .ttt = r2t.ttt,
+                                    .data_sn = be32_put(rows[i].data_sn),
+                                    .offset = be32_put(rows[i].offset)};
+        CU_ASSERT_EQUAL(raw_send(&scene.raw, &out, data, rows[i].len, rows[i].spoil), 0);
+        if (rows[i].reject)
+            CU_ASSERT_EQUAL(wrong_reject(&scene.raw), rows[i].reject);
+        CU_ASSERT_EQUAL(wrong_sense(&scene.raw), rows[i].sense);
+        wrong_check_first(&scene, data);
+    }
+    CU_ASSERT(raw_is_alive(&scene.raw));
+    scene_close(&scene);
+}
+
+static void test_abort_between_bursts(void)
+{
+    static const uint8_t functions[] = {WIRE_TASK_ABORT, WIRE_TASK_ABORT_SET, WIRE_TASK_LUN_RESET};
+    struct scene scene;
+    AUTO_FREE uint8_t *data = malloc(BURST_BYTES);
+    memset(data, 0x5a, BURST_BYTES);
+    scene_open(&scene, NULL, FIXTURE_KEYS);
+    for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
+    {
+        struct wire_r2t r2t = wrong_begin_pieces(&scene.raw, data);
+        AUTO_RAW_PDU struct raw_pdu pdu = {.data = NULL};
+        CU_ASSERT_EQUAL(raw_tmf(&scene.raw, functions[i], be32_get(r2t.itt), true), 0);
+        CU_ASSERT_EQUAL_FATAL(raw_recv(&scene.raw, &pdu), 0);
+        CU_ASSERT_EQUAL(raw_opcode(&pdu), WIRE_TASK_RESPONSE);
+        /* What was on its way is late, not wrong. */
+        CU_ASSERT_EQUAL(raw_data_out(&scene.raw, be32_get(r2t.itt), be32_get(r2t.ttt), 0,
+                                     BURST_BYTES, true, data, BURST_BYTES),
+                        0);
+        CU_ASSERT(raw_is_alive(&scene.raw));
+        wrong_check_first(&scene, data);
+    }
+    scene_close(&scene);
+}
+
+static void test_gone_between_bursts(void)
+{
+    struct scene scene;
+    AUTO_FREE uint8_t *data = malloc(BURST_BYTES);
+    memset(data, 0x5a, BURST_BYTES);
+    scene_open(&scene, NULL, FIXTURE_KEYS);
+    wrong_begin_pieces(&scene.raw, data);
+    raw_close(&scene.raw);
+    while (fake_scsi_nexus_count(scene.fixture.scsi) > 1)
+        CU_ASSERT_FATAL(raw_is_alive(&scene.witness));
+    wrong_check_first(&scene, data);
+    fixture_login(&scene.fixture, &scene.raw, FIXTURE_INITIATOR, FIXTURE_KEYS);
+    scene_close(&scene);
+}
+
 /* ---- data ---------------------------------------------------------------------------------- */
 
 static void test_data_out_wrong(void)
@@ -624,6 +734,9 @@ static CU_TestInfo wrong_tests[] = {
     {"CmdSN outside the window", test_cmd_sn},
     {"DataSN", test_data_sn},
     {"Data-Out that was not asked for", test_data_out_wrong},
+    {"the second burst is wrong", test_second_burst_wrong},
+    {"an abort between two bursts", test_abort_between_bursts},
+    {"gone between two bursts", test_gone_between_bursts},
     {"unsolicited data against the rules", test_unsolicited},
     {"a segment longer than agreed", test_oversized},
     {"unknown opcodes", test_unknown_opcodes},
