@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "lun/map/change.h"
 #include "lun/map/lineage.h"
 #include "lun/pool/record.h"
@@ -29,13 +30,25 @@ bool command_is_dry(void)
     return is_dry;
 }
 
+/* A record is one batch of one half of the journal, which is as large as the pool was made for. */
+static int command_explain_size(struct pool *pool, size_t bytes, struct reason *why)
+{
+    uint64_t journal_bytes, pool_bytes;
+    pool_size_for_record(bytes, &journal_bytes, &pool_bytes);
+    return reason_set(why, -EMSGSIZE,
+                      "this is too much for one step: the journal of pool '%s' takes %" PRIu64
+                      " bytes at once, and this needs %zu; do it in several commands, for fewer "
+                      "LUNs or with fewer in a volume, or in a pool with a larger journal "
+                      "('lunette pool create --journal %" PRIu64
+                      "K', for which the pool must have %s)",
+                      pool->name, journal_record_max(pool->journal), bytes, journal_bytes / 1024,
+                      size_text(pool_bytes).text);
+}
+
 int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
 {
     if (r == -EMSGSIZE)
-        return reason_set(why, r,
-                          "this is too much for one step: the pool's journal takes records of at "
-                          "most %" PRIu64 " bytes, this one has %zu; do it in several commands",
-                          pool->journal_half_blks * BLK_BYTES, bytes);
+        return command_explain_size(pool, bytes, why);
     if (r == -ENOSPC)
         return reason_set(why, r,
                           "pool '%s' is full, no metadata can be added; 'lunette df' shows what "

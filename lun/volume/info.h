@@ -14,5 +14,7 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info);
 int info_no_such(struct pool *pool, const char *name, struct reason *why);
 /* Data that the LUN's own snapshots hold and it no longer uses. With catalog_lock held. */
 uint64_t lun_snapshot_bytes(const struct lun_object *lun);
+/* Of a deleted LUN: what snapshots of its volume hold of it. Likewise. */
+uint64_t lun_deleted_bytes(const struct lun_object *lun);
 
 #endif
