@@ -171,9 +171,9 @@ int place_plan_revival(struct lun_group *group, struct lun_object *member, struc
     const struct lun_object *lun = member->lun;
     char path[LUN_NAME_MAX + 1];
     place_path(member, path);
-    int r = place_check_name(pool, member, path, why);
+    int r = lun_check_unlocked(pool, lun, why);
     if (r == 0)
-        r = lun_check_unlocked(pool, lun, why);
+        r = place_check_name(pool, member, path, why);
     struct lun_draft draft = lun_draft_of(lun);
     struct qtree_object *qtree = NULL;
     if (r == 0 && member->qtree)

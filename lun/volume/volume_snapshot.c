@@ -366,13 +366,12 @@ static int restore_volume(struct pool *pool, struct volume_snapshot_object *snap
     list_for_each (member, &snapshot->members, struct lun_object, member_link)
     {
         struct lun_object *lun = member->lun;
-        if (r == 0)
-            r = lun->is_deleted ? place_plan_revival(&group, member, &news->revived, why)
-                                : lun_check_restorable(pool, lun, flags, why);
-        if (r < 0)
-            return r;
         if (lun->is_deleted)
             continue;
+        if (r == 0)
+            r = lun_check_restorable(pool, lun, flags, why);
+        if (r < 0)
+            return r;
         struct lun_draft draft = lun_draft_of(lun);
         draft.line_id = pool->next_id++;
         draft.size_bytes = atomic_load(&member->size_bytes);
@@ -382,7 +381,12 @@ static int restore_volume(struct pool *pool, struct volume_snapshot_object *snap
         lun_draft_put(&draft, &group.actions);
         lun_news_add(&news->restored, lun->object.id, lun->name);
     }
-    return lun_group_run(&group, false, why);
+    list_for_each (member, &snapshot->members, struct lun_object, member_link)
+    {
+        if (r == 0 && member->lun->is_deleted)
+            r = place_plan_revival(&group, member, &news->revived, why);
+    }
+    return r < 0 ? r : lun_group_run(&group, false, why);
 }
 
 int volume_snapshot_restore(struct pool *pool, const char *volume, const char *snapshot,
