@@ -15,6 +15,7 @@
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
+#include "lun/volume/info.h"
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
 
@@ -84,6 +85,8 @@ int lun_find(struct pool *pool, const char *name, struct lun_object **lun, struc
     *lun = catalog_find_lun(pool, name);
     if (*lun)
         return 0;
+    if (!strchr(name, '@') && lun_was_deleted(pool, name))
+        return reason_set(why, -ENOENT, LUN_WAS_DELETED, name, name);
     return reason_set(why, -ENOENT,
                       strchr(name, '@')
                           ? "there is no snapshot '%s'; 'lunette snapshot show' lists them"

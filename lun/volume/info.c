@@ -89,6 +89,29 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
     name_copy(info->group, sizeof(info->group), object->group);
 }
 
+/* Whether a snapshot of the deleted LUN has @path. */
+static bool list_is_of(const struct lun_object *lun, const char *path)
+{
+    size_t len = strlen(path);
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        if (strncmp(snapshot->name, path, len) == 0 && snapshot->name[len] == '@')
+            return true;
+    }
+    return false;
+}
+
+bool lun_was_deleted(struct pool *pool, const char *path)
+{
+    path = name_strip(path);
+    list_for_each (lun, &pool->deleted_luns, struct lun_object, all_link)
+    {
+        if (list_is_of(lun, path))
+            return true;
+    }
+    return false;
+}
+
 int info_no_such(struct pool *pool, const char *name, struct reason *why)
 {
     char lun[2 * LUN_NAME_MAX + 2];
@@ -96,7 +119,10 @@ int info_no_such(struct pool *pool, const char *name, struct reason *why)
     snprintf(lun, sizeof(lun), "%.*s", at ? (int)(at - name) : 0, name);
     rwlock_take_shared(&pool->catalog_lock);
     bool has_lun = at && catalog_find_lun(pool, lun);
+    bool was_deleted = lun_was_deleted(pool, at ? lun : name);
     rwlock_release(&pool->catalog_lock);
+    if (was_deleted && !has_lun)
+        return reason_set(why, -ENOENT, LUN_WAS_DELETED, at ? lun : name, at ? lun : name);
     if (has_lun)
         return reason_set(why, -ENOENT,
                           "LUN '%s' has no snapshot '%s'; 'lunette snapshot show %s' lists those "
@@ -206,18 +232,6 @@ static size_t list_fill_lun(struct lun_info *list, const struct lun_object *lun)
     list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
         lun_fill_info(snapshot, &list[n++]);
     return n;
-}
-
-/* Whether a snapshot of the deleted LUN has @path. */
-static bool list_is_of(const struct lun_object *lun, const char *path)
-{
-    size_t len = strlen(path);
-    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
-    {
-        if (strncmp(snapshot->name, path, len) == 0 && snapshot->name[len] == '@')
-            return true;
-    }
-    return false;
 }
 
 struct list_choice
