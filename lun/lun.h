@@ -276,10 +276,10 @@ MUST_CHECK int snapshot_delete(struct pool *pool, const char *lun_name, const ch
                                unsigned flags, struct reason *why);
 MUST_CHECK int snapshot_rename(struct pool *pool, const char *lun_name, const char *snapshot,
                                const char *new_snapshot, struct reason *why);
-/* The LUN's content and size become the snapshot's, which may be part of a volume's; name, place and
- * attributes stay. A LUN that was deleted comes back where it was, with its identity and attributes;
- * -EEXIST: something else has its name. -EBUSY: another LUN has the name of this one. LUN_FORCE if
- * clients have the LUN open. */
+/* The LUN's content and size become the snapshot's, which may be part of a volume's; name, place
+ * and attributes stay. A LUN that was deleted comes back where it was, with its identity and
+ * attributes; -EEXIST: something else has its name. -EBUSY: another LUN has the name of this one.
+ * LUN_FORCE if clients have the LUN open. */
 MUST_CHECK int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot,
                                 unsigned flags, struct reason *why);
 
@@ -324,8 +324,8 @@ MUST_CHECK int lun_get_info(struct pool *pool, const char *name, struct lun_info
 
 /*
  * All LUNs and snapshots, by name, snapshots behind their LUN in order of age; those of a deleted
- * LUN behind whichever has its name. A copy that is the caller's to free(). @lun_name: only that one
- * with its snapshots, and those of deleted LUNs that had the name; NULL: all.
+ * LUN behind whichever has its name. A copy that is the caller's to free(). @lun_name: only that
+ * one with its snapshots, and those of deleted LUNs that had the name; NULL: all.
  */
 MUST_CHECK int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list,
                         size_t *count, struct reason *why);
@@ -420,8 +420,8 @@ struct volume_info
     uint64_t logical_bytes;                          /* sum of the sizes of its LUNs */
     uint64_t mapped_bytes;                           /* sum of what its LUNs map */
     uint64_t charged_bytes;                          /* see above: data and nodes */
-    /* Sum of what its LUNs' own snapshots hold and they no longer use, and of what snapshots hold of
-     * LUNs that were deleted. */
+    /* Sum of what its LUNs' own snapshots hold and they no longer use, and of what snapshots hold
+     * of LUNs that were deleted. */
     uint64_t snapshot_bytes;
     uint64_t reserved_bytes;  /* needs of its reserved LUNs not met yet */
     uint64_t needed_bytes;    /* what its guarantee still needs of the pool; 0 without one */
@@ -519,8 +519,8 @@ struct volume_clone_args
 };
 
 /* A volume whose LUNs and qtrees are those of a snapshot, by the names that they had then, and with
- * new identities. Size and policies are the parent's, attributes of LUNs the present ones. It depends on the snapshot until it is split or deleted,
- * and leaves it behind then. */
+ * new identities. Size and policies are the parent's, attributes of LUNs the present ones. It
+ * depends on the snapshot until it is split or deleted, and leaves it behind then. */
 MUST_CHECK int volume_clone(struct pool *pool, const struct volume_clone_args *args,
                             struct reason *why);
 /* Ends the dependency at once, without a copy: blocks stay shared, and each is freed when the last

@@ -283,8 +283,7 @@ static void lun_name(const struct objects *objects, const struct found_object *o
     if (le64_get(more.volume_snapshot_id) != 0 && le16_get(disk->origin_len) > 0)
     {
         char then[LUN_NAME_MAX + 1];
-        object_text(object,
-                    sizeof(*disk) + le16_get(disk->name_len) + le16_get(disk->comment_len),
+        object_text(object, sizeof(*disk) + le16_get(disk->name_len) + le16_get(disk->comment_len),
                     le16_get(disk->origin_len), then, sizeof(then));
         place_text(objects, member_volume_id(objects, &more, its), le64_get(more.qtree_id), place,
                    sizeof(place));

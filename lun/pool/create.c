@@ -40,7 +40,8 @@ static uint64_t create_journal_half_blks(uint64_t journal_bytes, uint32_t group_
 
 void pool_size_for_record(uint64_t bytes, uint64_t *journal_bytes, uint64_t *pool_bytes)
 {
-    uint64_t half_blks = div_round_up(bytes + JOURNAL_RECORD_BYTES + JOURNAL_SLACK_BYTES, BLK_BYTES);
+    uint64_t half_blks =
+        div_round_up(bytes + JOURNAL_RECORD_BYTES + JOURNAL_SLACK_BYTES, BLK_BYTES);
     uint64_t group_blks = div_round_up(4 * half_blks + DISK_GROUP_HEAD_BLKS, 64) * 64;
     *journal_bytes = 2 * half_blks * BLK_BYTES;
     *pool_bytes = CREATE_GROUPS_MIN * group_blks * BLK_BYTES;

@@ -337,7 +337,7 @@ enum disk_lun_flags
 struct disk_lun
 {
     struct le64 line_id; /* 0: of a deleted LUN */
-    struct le64 lun_id; /* of a snapshot: its LUN */
+    struct le64 lun_id;  /* of a snapshot: its LUN */
     uint8_t uuid[16];
     struct le64 size_bytes;
     struct le64 trim_end_bytes; /* of a LUN cut short: still to be unmapped up to here; or 0 */

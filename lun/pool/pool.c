@@ -613,8 +613,7 @@ int pool_add_feature(struct pool *pool, uint64_t feature)
         return 0;
     {
         AUTO_LOCK(&pool->cp_lock);
-        pool->super.feature_incompat =
-            le64_put(le64_get(pool->super.feature_incompat) | feature);
+        pool->super.feature_incompat = le64_put(le64_get(pool->super.feature_incompat) | feature);
     }
     int r = checkpoint_wait(pool);
     if (r == 0)

@@ -181,7 +181,7 @@ struct qtree_object
     struct volume_object *volume;
     struct volume_snapshot_object *snapshot; /* whose it is; NULL: the volume's */
     struct list volume_link;                 /* in volume->qtrees or snapshot->qtrees */
-    char *name; /* "VOLUME/QTREE" */
+    char *name;                              /* "VOLUME/QTREE" */
     char *comment;
     uint64_t created_ns;
     struct list luns; /* of struct lun_object, by qtree_link; of a snapshot's: members */
@@ -382,7 +382,8 @@ void pool_degrade(struct pool *pool, enum pool_health health, const char *what, 
  * Makes a checkpoint unless it is there. Under management. */
 MUST_CHECK int pool_add_feature(struct pool *pool, uint64_t feature);
 
-/* The smallest journal that takes a record of @bytes, and the smallest pool that has room for it. */
+/* The smallest journal that takes a record of @bytes, and the smallest pool that has room for it.
+ */
 void pool_size_for_record(uint64_t bytes, uint64_t *journal_bytes, uint64_t *pool_bytes);
 
 /* device_sync() with the rule that a failed one is never retried. */

@@ -314,9 +314,9 @@ static int lun_find_references(struct pool *pool, enum disk_object_kind kind,
     {
         bytes->volume = catalog_find_volume_by_id(pool, volume_id);
         bytes->qtree = catalog_find_qtree_by_id(pool, qtree_id);
-        bool is_whole = (volume_id == 0 || bytes->volume) && (qtree_id == 0 || bytes->qtree) &&
-                        (!bytes->qtree || (bytes->qtree->volume == bytes->volume &&
-                                           !bytes->qtree->snapshot));
+        bool is_whole =
+            (volume_id == 0 || bytes->volume) && (qtree_id == 0 || bytes->qtree) &&
+            (!bytes->qtree || (bytes->qtree->volume == bytes->volume && !bytes->qtree->snapshot));
         bool is_deleted = le32_get(bytes->disk->flags) & DISK_LUN_DELETED;
         is_whole &= !is_deleted || (bytes->volume && !bytes->qtree);
         return is_whole && set_id == 0 ? 0 : -EBADMSG;

@@ -143,8 +143,7 @@ static int place_find_qtree(struct lun_group *group, struct qtree_object *kept,
     int r = name_is_free(pool, kept->name, why);
     if (r < 0)
         return r;
-    struct qtree_draft draft =
-        qtree_draft_new(pool, kept->volume->object.id, name_own(kept->name));
+    struct qtree_draft draft = qtree_draft_new(pool, kept->volume->object.id, name_own(kept->name));
     draft.comment = kept->comment;
     qtree_draft_put(&draft, &group->actions);
     kept->copy_id = *id = draft.id;
@@ -193,8 +192,8 @@ int place_plan_revival(struct lun_group *group, struct lun_object *member, struc
                                   .size_bytes = draft.size_bytes,
                                   .count = 1};
     lun_group_promise(group, &delta);
-    struct quota_delta quota = quota_delta_at(lun->volume, qtree, draft.owner, draft.group,
-                                              (int64_t)draft.size_bytes);
+    struct quota_delta quota =
+        quota_delta_at(lun->volume, qtree, draft.owner, draft.group, (int64_t)draft.size_bytes);
     lun_group_quota(group, &quota);
     lun_news_add(news, lun->object.id, path);
     return 0;

@@ -8,8 +8,8 @@
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
 #include "lun/volume/group.h"
-#include "lun/volume/news.h"
 #include "lun/volume/lun_internal.h"
+#include "lun/volume/news.h"
 #include "lun/volume/place.h"
 
 static int snapshot_create_locked(struct pool *pool, const char *lun_name, const char *snapshot,

@@ -141,8 +141,7 @@ static int cloning_lun(struct volume_cloning *cloning, struct lun_object *lun,
 {
     struct lun_group *group = &cloning->group;
     const struct lun_object *source = member ? member : lun;
-    const struct qtree_object *qtree =
-        member && lun_is_placed(member) ? member->qtree : lun->qtree;
+    const struct qtree_object *qtree = member && lun_is_placed(member) ? member->qtree : lun->qtree;
     char source_path[LUN_NAME_MAX + 1], path[2 * LUN_NAME_MAX + 2], origin[2 * LUN_NAME_MAX + 2];
     place_path(source, source_path);
     int len = snprintf(path, sizeof(path), "%s%s", cloning->args->name, strchr(source_path, '/'));

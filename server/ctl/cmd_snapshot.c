@@ -166,10 +166,10 @@ static void snapshot_print_restored(const json_t *result)
 {
     size_t i;
     json_t *lun;
-    json_array_foreach(json_object_get(result, "luns"), i, lun)
-        if (json_is_true(json_object_get(lun, "returns")))
-            printf("LUN %s, which was deleted, is back; it is mapped to nobody.\n",
-                   json_string_value(json_object_get(lun, "lun")));
+    json_array_foreach(json_object_get(result, "luns"), i,
+                       lun) if (json_is_true(json_object_get(lun, "returns")))
+        printf("LUN %s, which was deleted, is back; it is mapped to nobody.\n",
+               json_string_value(json_object_get(lun, "lun")));
     snapshot_print_kept(result);
 }
 

@@ -561,7 +561,8 @@ const struct command command_table[] = {
      "Clients that have it open keep it.", "lunette lun rename vm1 web1\n", 0, 2, 2, NULL,
      ctl_lun_rename},
     {"lun delete", "NAME...", "delete LUNs", "delete LUN {0}",
-     "Clones of it are not touched: nothing depends on a source. Snapshots of its volume keep it as "
+     "Clones of it are not touched: nothing depends on a source. Snapshots of its volume keep it "
+     "as "
      "it was, and 'snapshot restore' brings it back. Space comes back in the background; "
      "--dry-run tells how much exactly.",
      "lunette lun delete vm1\n"

@@ -162,7 +162,8 @@ int verb_lun_show(struct verb_request *request)
     }
     int r = lun_list(request->pool, name, &list, &count, &request->why);
     if (r == 0 && name && list[0].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
-        r = lun_get_info(request->pool, name, &one, &request->why); /* which says what became of it */
+        r = lun_get_info(request->pool, name, &one,
+                         &request->why); /* which says what became of it */
     if (r < 0)
         return r;
     json_t *array = json_array();
@@ -397,8 +398,8 @@ static int verb_refuse_delete(struct verb_request *request, const struct lun_inf
     return 0;
 }
 
-/* Of a listing of one LUN: itself and its own snapshots, not those that are part of a volume's, which
- * stay, nor what is left of others that had its name. Returns their number. */
+/* Of a listing of one LUN: itself and its own snapshots, not those that are part of a volume's,
+ * which stay, nor what is left of others that had its name. Returns their number. */
 static size_t verb_keep_what_goes(struct lun_info *list, size_t count)
 {
     size_t kept = 0;

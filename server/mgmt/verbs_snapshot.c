@@ -332,11 +332,10 @@ static int verb_plan_revival(struct verb_request *request, const char *name,
                              verb_string(request, "snapshot"), 0, &request->why);
     if (r < 0)
         return r;
-    request->result =
-        json_pack("{s:s#, s:s, s:I, s:I, s:I, s:b, s:b}", "lun", name, (int)strcspn(name, "@"),
-                  "snapshot", name, "old_size_bytes", (json_int_t)0, "size_bytes",
-                  (json_int_t)then->size_bytes, "lost_bytes", (json_int_t)0, "returns", 1,
-                  "dry_run", 1);
+    request->result = json_pack("{s:s#, s:s, s:I, s:I, s:I, s:b, s:b}", "lun", name,
+                                (int)strcspn(name, "@"), "snapshot", name, "old_size_bytes",
+                                (json_int_t)0, "size_bytes", (json_int_t)then->size_bytes,
+                                "lost_bytes", (json_int_t)0, "returns", 1, "dry_run", 1);
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -388,14 +387,14 @@ static int verb_add_restored(struct verb_request *request, const struct lun_info
     if (r < 0)
         return r;
     *total_bytes += lost_bytes;
-    return json_array_append_new(luns,
-                                 json_pack("{s:s, s:I, s:b}", "lun", lun, "lost_bytes",
-                                           (json_int_t)lost_bytes, "returns", returns)) == 0
+    return json_array_append_new(luns, json_pack("{s:s, s:I, s:b}", "lun", lun, "lost_bytes",
+                                                 (json_int_t)lost_bytes, "returns", returns)) == 0
                ? 0
                : -ENOMEM;
 }
 
-/* The same for each of them, before it is done, and how many LUNs of the volume it does not hold. */
+/* The same for each of them, before it is done, and how many LUNs of the volume it does not hold.
+ */
 static int verb_plan_volume_restore(struct verb_request *request, const char *volume,
                                     const char *snapshot, json_t **plan)
 {
@@ -418,8 +417,8 @@ static int verb_plan_volume_restore(struct verb_request *request, const char *vo
         return r;
     uint64_t kept = info.lun_count > held ? info.lun_count - held : 0;
     *plan = json_pack("{s:s, s:s, s:O, s:I, s:I, s:b}", "volume", volume, "snapshot", snapshot,
-                      "luns", luns, "lost_bytes", (json_int_t)total_bytes, "kept",
-                      (json_int_t)kept, "dry_run", verb_bool(request, "dry_run"));
+                      "luns", luns, "lost_bytes", (json_int_t)total_bytes, "kept", (json_int_t)kept,
+                      "dry_run", verb_bool(request, "dry_run"));
     return *plan ? 0 : -ENOMEM;
 }
 

@@ -171,8 +171,7 @@ int nv_require_snapshot(struct pool *pool, const char *lun_name, const char *sna
 void nv_path_of(const struct nv_object *snapshot, char path[2 * LUN_NAME_MAX + 2])
 {
     if (snapshot->set)
-        snprintf(path, 2 * LUN_NAME_MAX + 2, "%s/%s", snapshot->set->volume->name,
-                 snapshot->place);
+        snprintf(path, 2 * LUN_NAME_MAX + 2, "%s/%s", snapshot->set->volume->name, snapshot->place);
     else
         snprintf(path, 2 * LUN_NAME_MAX + 2, "%s", snapshot->lun->name);
 }

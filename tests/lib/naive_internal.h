@@ -78,7 +78,8 @@ struct nv_object
     struct nv_object *lun; /* of a snapshot; NULL once it is gone */
     struct nv_set *set;    /* of a snapshot that is part of one */
     bool is_deleted;       /* a LUN of pool->deleted */
-    char place[LUN_NAME_MAX + 1]; /* of a snapshot in a set: its LUN's path then, below the volume */
+    char
+        place[LUN_NAME_MAX + 1]; /* of a snapshot in a set: its LUN's path then, below the volume */
     bool is_reserved, is_autodelete;
     uint64_t expire_ns, locked_until_ns;
     char owner[LUN_OWNER_MAX + 1], group[LUN_OWNER_MAX + 1];
@@ -118,9 +119,9 @@ struct pool
     uint64_t checkpoints, flushes;
     uint64_t scrub_id;
     struct list volumes;
-    struct list luns;   /* by name */
+    struct list luns;    /* by name */
     struct list deleted; /* LUNs that sets still hold */
-    struct list values; /* by key */
+    struct list values;  /* by key */
     struct event events[NV_EVENTS_KEPT];
     uint64_t last_event;
     lun_change_hook *hook;
@@ -181,7 +182,8 @@ MUST_CHECK int nv_check_place(struct pool *pool, const char *name, struct reason
 MUST_CHECK int nv_check_unused(const struct nv_object *object, const char *name, unsigned flags,
                                struct reason *why);
 MUST_CHECK int nv_check_clone_args(const struct lun_clone_args *args, struct reason *why);
-/* The snapshot that the name @lun->name@@snapshot means: the LUN's, or one of a set of its volume. */
+/* The snapshot that the name @lun->name@@snapshot means: the LUN's, or one of a set of its volume.
+ */
 struct nv_object *nv_snapshot_of(struct pool *pool, const struct nv_object *lun,
                                  const char *snapshot);
 /* -EEXIST: snapshots of the LUN itself would be named as others if it were @new_name. */

@@ -791,8 +791,7 @@ void nv_fill_info(struct pool *pool, struct nv_object *object, struct lun_info *
     const char *slash = strrchr(lun->name, '/');
     snprintf(qtree, sizeof(qtree), "%.*s", slash ? (int)(slash - lun->name) : 0, lun->name);
     info->volume_id = volume ? volume->id : 0;
-    info->qtree_id =
-        strchr(qtree, '/') && !lun->is_deleted ? nv_qtree_find(pool, qtree)->id : 0;
+    info->qtree_id = strchr(qtree, '/') && !lun->is_deleted ? nv_qtree_find(pool, qtree)->id : 0;
     info->is_lun_deleted = lun->is_deleted;
     info->volume_snapshot_id = object->set ? object->set->id : 0;
     info->is_reserved = object->is_reserved;

@@ -437,8 +437,7 @@ static int nv_check_clone_paths(struct pool *pool, const struct volume_clone_arg
                 is_too_long |= nv_is_too_long(args, strchr(lun->name, '/') + 1);
             list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
             {
-                is_too_long |=
-                    set && snapshot->set == set && nv_is_too_long(args, snapshot->place);
+                is_too_long |= set && snapshot->set == set && nv_is_too_long(args, snapshot->place);
             }
         }
     }

@@ -36,11 +36,11 @@ struct oracle_object
 {
     char name[ORACLE_NAME_BYTES]; /* "": the place is free */
     uint32_t sectors;
-    uint32_t age;       /* snapshots are listed in this order */
-    uint32_t lun_age;   /* of a member: its LUN, by age, and an attribute that this had when it */
+    uint32_t age;        /* snapshots are listed in this order */
+    uint32_t lun_age;    /* of a member: its LUN, by age, and an attribute that this had when it */
     bool lun_autodelete; /* was deleted */
-    bool is_member;     /* a snapshot that is part of one of its volume */
-    bool is_autodelete; /* an attribute */
+    bool is_member;      /* a snapshot that is part of one of its volume */
+    bool is_autodelete;  /* an attribute */
     uint32_t durable[ORACLE_SECTORS_MAX];
     uint32_t current[ORACLE_SECTORS_MAX];
 };

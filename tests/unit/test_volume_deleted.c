@@ -7,8 +7,8 @@
 
 #include "lun/pool/journal.h"
 #include "lun/volume/catalog.h"
-#include "lun/volume/draft.h"
 #include "lun/volume/command.h"
+#include "lun/volume/draft.h"
 #include "tests/lib/cunit_main.h"
 #include "tests/unit/engine_host.h"
 
@@ -160,11 +160,11 @@ static void test_restore(void)
     start();
     struct lun_attributes attributes = {
         .is_reserved = true, .expire_ns = UINT64_MAX, .owner = "me", .group = "us"};
-    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "v/q/b",
-                                       LUN_SET_RESERVED | LUN_SET_EXPIRE | LUN_SET_OWNER |
-                                           LUN_SET_GROUP,
-                                       &attributes, &host.why),
-                    0);
+    CU_ASSERT_EQUAL(
+        lun_set_attributes(host.pool, "v/q/b",
+                           LUN_SET_RESERVED | LUN_SET_EXPIRE | LUN_SET_OWNER | LUN_SET_GROUP,
+                           &attributes, &host.why),
+        0);
     CU_ASSERT_EQUAL(lun_set_comment(host.pool, "v/q/b", "mine", &host.why), 0);
     struct lun_info before = host_info(&host, "v/q/b");
     CU_ASSERT_EQUAL(snapshot_volume("s"), 0);
