@@ -137,6 +137,7 @@ refused 1 "LUN 'db/gone' was deleted" lun resize db/gone 16M
 json snapshots.0.name db/gone@with-gone snapshot show db/gone
 json snapshots.0.lun_deleted true snapshot show db/gone
 ok freed db/gone@with-gone
+ok explain space db
 ok lun clone db/gone@with-gone db/again
 ok lun create db/gone 1M
 refused 1 "something else is named 'db/gone' since" snapshot restore db/gone@with-gone
