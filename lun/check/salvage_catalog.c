@@ -287,7 +287,7 @@ static void lun_name(const struct objects *objects, const struct found_object *o
                     le16_get(disk->origin_len), then, sizeof(then));
         place_text(objects, member_volume_id(objects, &more, its), le64_get(more.qtree_id), place,
                    sizeof(place));
-        snprintf(lun, sizeof(lun), "%s%s", place, then);
+        snprintf(lun, sizeof(lun), "%.*s%s", (int)(sizeof(lun) - sizeof(then)), place, then);
     }
     else if (its && object_lun(its))
         lun_name(objects, its, lun, sizeof(lun));
