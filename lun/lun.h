@@ -242,7 +242,8 @@ MUST_CHECK int lun_set_attributes(struct pool *pool, const char *name, unsigned 
                                   const struct lun_attributes *attributes, struct reason *why);
 
 /* -EBUSY if it is open and not forced. Its snapshots go too only with @with_snapshots, else -EBUSY;
- * those that are part of a volume's snapshot leave it. -EPERM: it or one of them is locked. */
+ * those that are part of a volume's snapshot stay, and restore it. -EPERM: it or one that goes is
+ * locked. */
 MUST_CHECK int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
                           struct reason *why);
 /* Of which LUN, and what has to be so when it is deleted, whatever was so when somebody looked. */
@@ -275,8 +276,10 @@ MUST_CHECK int snapshot_delete(struct pool *pool, const char *lun_name, const ch
                                unsigned flags, struct reason *why);
 MUST_CHECK int snapshot_rename(struct pool *pool, const char *lun_name, const char *snapshot,
                                const char *new_snapshot, struct reason *why);
-/* The LUN's content and size become the snapshot's, which may be part of a volume's. LUN_FORCE if
- * clients have the LUN open. */
+/* The LUN's content and size become the snapshot's, which may be part of a volume's; name, place
+ * and attributes stay. A LUN that was deleted comes back where it was, with its identity and
+ * attributes; -EEXIST: something else has its name. -EBUSY: another LUN has the name of this one.
+ * LUN_FORCE if clients have the LUN open. */
 MUST_CHECK int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot,
                                 unsigned flags, struct reason *why);
 
@@ -309,6 +312,7 @@ struct lun_info
     uint64_t volume_id, qtree_id; /* 0: in none */
     uint64_t volume_snapshot_id;  /* of a snapshot: the volume snapshot it is part of, or 0 */
     bool is_reserved, is_autodelete;
+    bool is_lun_deleted;   /* of a snapshot: its LUN was deleted, and it is all that is left */
     uint64_t needed_bytes; /* of a reserved LUN: what its promise still needs of the pool */
     uint64_t expire_ns, locked_until_ns;
     char owner[LUN_OWNER_MAX + 1], group[LUN_OWNER_MAX + 1];
@@ -319,8 +323,9 @@ MUST_CHECK int lun_get_info(struct pool *pool, const char *name, struct lun_info
                             struct reason *why);
 
 /*
- * All LUNs and snapshots, by name, snapshots behind their LUN in order of age; a copy that is the
- * caller's to free(). @lun_name: only that one with its snapshots; NULL: all.
+ * All LUNs and snapshots, by name, snapshots behind their LUN in order of age; those of a deleted
+ * LUN behind whichever has its name. A copy that is the caller's to free(). @lun_name: only that
+ * one with its snapshots, and those of deleted LUNs that had the name; NULL: all.
  */
 MUST_CHECK int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list,
                         size_t *count, struct reason *why);
@@ -411,10 +416,13 @@ struct volume_info
     uint32_t pause_ms;
     uint64_t locked_until_ns, created_ns;
     uint64_t lun_count, qtree_count, snapshot_count; /* snapshots of the volume */
+    uint64_t deleted_lun_count;                      /* that these still hold */
     uint64_t logical_bytes;                          /* sum of the sizes of its LUNs */
     uint64_t mapped_bytes;                           /* sum of what its LUNs map */
     uint64_t charged_bytes;                          /* see above: data and nodes */
-    uint64_t snapshot_bytes;  /* sum of what its LUNs' own snapshots hold and they no longer use */
+    /* Sum of what its LUNs' own snapshots hold and they no longer use, and of what snapshots hold
+     * of LUNs that were deleted. */
+    uint64_t snapshot_bytes;
     uint64_t reserved_bytes;  /* needs of its reserved LUNs not met yet */
     uint64_t needed_bytes;    /* what its guarantee still needs of the pool; 0 without one */
     uint64_t available_bytes; /* what a thin write into it can take: bound and pool considered */
@@ -474,8 +482,8 @@ MUST_CHECK int volume_snapshot_delete(struct pool *pool, const char *volume, con
                                       unsigned flags, struct reason *why);
 MUST_CHECK int volume_snapshot_rename(struct pool *pool, const char *volume, const char *snapshot,
                                       const char *new_snapshot, struct reason *why);
-/* All LUNs of the volume that the snapshot holds become as they were in it; LUNs made since are
- * left alone, as are qtrees. -EBUSY as for snapshot_restore(). All or none. */
+/* snapshot_restore() of all LUNs that the snapshot holds; LUNs made since are left alone, as are
+ * qtrees, of which those are made anew that LUNs which come back need. All or none. */
 MUST_CHECK int volume_snapshot_restore(struct pool *pool, const char *volume, const char *snapshot,
                                        unsigned flags, struct reason *why);
 MUST_CHECK int volume_snapshot_lock(struct pool *pool, const char *volume, const char *snapshot,
@@ -504,15 +512,15 @@ struct volume_clone_args
     const char *volume;
     const char *snapshot; /* NULL: one is made, named "clone_NAME.UTC-TIME.N" */
     const char *name;
-    bool unguaranteed; /* else it is guaranteed if the parent is, and its LUNs reserved if those
-                          are, or it is refused with -ENOSPC */
+    bool unguaranteed; /* else it is guaranteed if the parent is, or it is refused with -ENOSPC */
+    bool no_reserve;   /* else its LUNs are reserved if those are, or it is refused likewise */
     bool unlocked;     /* of a locked volume or snapshot: make an unlocked one; else -EPERM */
     const char *comment;
 };
 
-/* A volume whose LUNs are those of a snapshot, by the same names and with new identities. Size,
- * policies and qtrees are the parent's. It depends on the snapshot until it is split or deleted,
- * and leaves it behind then. */
+/* A volume whose LUNs and qtrees are those of a snapshot, by the names that they had then, and with
+ * new identities. Size and policies are the parent's, attributes of LUNs the present ones. It
+ * depends on the snapshot until it is split or deleted, and leaves it behind then. */
 MUST_CHECK int volume_clone(struct pool *pool, const struct volume_clone_args *args,
                             struct reason *why);
 /* Ends the dependency at once, without a copy: blocks stay shared, and each is freed when the last

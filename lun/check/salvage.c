@@ -63,6 +63,11 @@ static int salvage_list_luns(struct salvage *salvage)
         list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
             r = keep_first(r, salvage_add_lun(salvage, snapshot));
     }
+    list_for_each (lun, &salvage->pool->deleted_luns, struct lun_object, all_link)
+    {
+        list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+            r = keep_first(r, salvage_add_lun(salvage, snapshot));
+    }
     return r;
 }
 

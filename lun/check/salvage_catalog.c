@@ -213,19 +213,24 @@ static const struct disk_lun *object_lun(const struct found_object *object)
     return object->len >= sizeof(struct disk_lun) ? (const void *)object->bytes : NULL;
 }
 
-/* Volume and qtree of a LUN, as "VOLUME/QTREE/"; a name that is lost is made of its id. */
-static void lun_place(const struct objects *objects, const struct found_object *object, char *text,
-                      size_t size)
+/* What stands behind the strings of a LUN or snapshot; zeros if nothing does. */
+static struct disk_lun_more object_more(const struct found_object *object)
 {
     const struct disk_lun *disk = object_lun(object);
     size_t at = sizeof(*disk) + le16_get(disk->name_len) + le16_get(disk->comment_len) +
                 le16_get(disk->origin_len);
-    text[0] = '\0';
-    if (!range_ok(at, sizeof(struct disk_lun_more), object->len))
-        return;
-    const struct disk_lun_more *more = (const void *)(object->bytes + at);
-    uint64_t volume_id = le64_get(more->volume_id), qtree_id = le64_get(more->qtree_id);
+    struct disk_lun_more more = {0};
+    if (range_ok(at, sizeof(more), object->len))
+        memcpy(&more, object->bytes + at, sizeof(more));
+    return more;
+}
+
+/* Volume and qtree of a LUN, as "VOLUME/QTREE/"; a name that is lost is made of its id. */
+static void place_text(const struct objects *objects, uint64_t volume_id, uint64_t qtree_id,
+                       char *text, size_t size)
+{
     char volume[LUN_NAME_MAX + 1], qtree[LUN_NAME_MAX + 1];
+    text[0] = '\0';
     if (volume_id == 0)
         return;
     snprintf(volume, sizeof(volume), "volume-%" PRIu64, volume_id);
@@ -243,6 +248,20 @@ static void lun_place(const struct objects *objects, const struct found_object *
     snprintf(text, size, "%s/%s%s", volume, qtree_id ? qtree : "", qtree_id ? "/" : "");
 }
 
+/* The volume of a volume snapshot that @more names, or (its object is lost) of the LUN @its. */
+static uint64_t member_volume_id(const struct objects *objects, const struct disk_lun_more *more,
+                                 const struct found_object *its)
+{
+    const struct found_object *set =
+        object_find(objects, le64_get(more->volume_snapshot_id), DISK_OBJECT_VOLUME_SNAPSHOT);
+    if (set && set->len >= sizeof(struct disk_volume_snapshot))
+        return le64_get(((const struct disk_volume_snapshot *)(const void *)set->bytes)->volume_id);
+    if (!its || !object_lun(its))
+        return 0;
+    struct disk_lun_more of_lun = object_more(its);
+    return le64_get(of_lun.volume_id);
+}
+
 /* "VOLUME/LUN" or "VOLUME/LUN@SNAPSHOT". */
 static void lun_name(const struct objects *objects, const struct found_object *object, char *text,
                      size_t size)
@@ -250,16 +269,27 @@ static void lun_name(const struct objects *objects, const struct found_object *o
     const struct disk_lun *disk = object_lun(object);
     char own[LUN_NAME_MAX + 1], place[2 * LUN_NAME_MAX + 4], lun[2 * LUN_NAME_MAX + 8];
     object_text(object, sizeof(*disk), le16_get(disk->name_len), own, sizeof(own));
+    struct disk_lun_more more = object_more(object);
     if (object->kind == DISK_OBJECT_LUN)
     {
-        lun_place(objects, object, place, sizeof(place));
+        place_text(objects, le64_get(more.volume_id), le64_get(more.qtree_id), place,
+                   sizeof(place));
         snprintf(text, size, "%s%s", place, own);
         return;
     }
     uint64_t lun_id = le64_get(disk->lun_id);
     const struct found_object *its = object_find(objects, lun_id, DISK_OBJECT_LUN);
     snprintf(lun, sizeof(lun), "lun-%" PRIu64, lun_id);
-    if (its && object_lun(its))
+    if (le64_get(more.volume_snapshot_id) != 0 && le16_get(disk->origin_len) > 0)
+    {
+        char then[LUN_NAME_MAX + 1];
+        object_text(object, sizeof(*disk) + le16_get(disk->name_len) + le16_get(disk->comment_len),
+                    le16_get(disk->origin_len), then, sizeof(then));
+        place_text(objects, member_volume_id(objects, &more, its), le64_get(more.qtree_id), place,
+                   sizeof(place));
+        snprintf(lun, sizeof(lun), "%.*s%s", (int)(sizeof(lun) - sizeof(then)), place, then);
+    }
+    else if (its && object_lun(its))
         lun_name(objects, its, lun, sizeof(lun));
     snprintf(text, size, "%s@%s", lun, own);
 }
@@ -282,9 +312,11 @@ static int salvage_take_lun(struct salvage *salvage, const struct objects *objec
                             const struct found_object *object)
 {
     const struct disk_lun *disk = object_lun(object);
-    struct salvaged *one = disk ? salvage_add(salvage) : NULL;
+    if (!disk || (le32_get(disk->flags) & DISK_LUN_DELETED))
+        return 0; /* its snapshots have all that is left of it */
+    struct salvaged *one = salvage_add(salvage);
     if (!one)
-        return disk ? -ENOMEM : 0;
+        return -ENOMEM;
     lun_name(objects, object, one->item.name, sizeof(one->item.name));
     one->item.size_bytes = one->size_bytes =
         min_u64(le64_get(disk->size_bytes), LUN_SIZE_MAX_BYTES);

@@ -38,6 +38,15 @@ static uint64_t create_journal_half_blks(uint64_t journal_bytes, uint32_t group_
     return max_u64(2, min_u64(wanted, most));
 }
 
+void pool_size_for_record(uint64_t bytes, uint64_t *journal_bytes, uint64_t *pool_bytes)
+{
+    uint64_t half_blks =
+        div_round_up(bytes + JOURNAL_RECORD_BYTES + JOURNAL_SLACK_BYTES, BLK_BYTES);
+    uint64_t group_blks = div_round_up(4 * half_blks + DISK_GROUP_HEAD_BLKS, 64) * 64;
+    *journal_bytes = 2 * half_blks * BLK_BYTES;
+    *pool_bytes = CREATE_GROUPS_MIN * group_blks * BLK_BYTES;
+}
+
 /* Whether there is anything but zeros where pools, file systems and tables have their signatures.
  */
 static int create_check_empty(struct device *device, uint64_t device_bytes, struct reason *why)
@@ -77,7 +86,7 @@ static int create_fill_super(struct env *env, const struct pool_create_options *
                           size_blks >> DISK_BLK_BITS ? "large" : "small");
     memset(super, 0, sizeof(*super));
     super->version = le32_put(DISK_VERSION);
-    super->feature_incompat = le64_put(DISK_FEATURES_INCOMPAT);
+    super->feature_incompat = le64_put(DISK_FEATURES_ALWAYS);
     super->created_ns = le64_put(env->now_ns(env));
     super->size_blks = le64_put(size_blks);
     super->group_blks = le32_put(group);

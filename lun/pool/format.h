@@ -153,12 +153,18 @@ enum disk_super_flags
  * than half a node has entries, save for the last node of a level. Set by the checkpoint that ends
  * the first opening for writing: records before it are replayed as they were made. */
 #define DISK_FEATURE_SPLITS UINT64_C(2)
+/* Incompatible: volume snapshots know where their LUNs were (DISK_VOLUME_SNAPSHOT_PLACED), and LUNs
+ * that are deleted stay as long as such a snapshot holds them (DISK_LUN_DELETED). Set before the
+ * first of either is recorded. */
+#define DISK_FEATURE_PLACES UINT64_C(8)
 
 /* Features this version knows; unknown incompatible bits refuse to open, unknown ro_compat ones
  * open read-only, compatible ones are ignored. */
 #define DISK_FEATURES_COMPAT UINT64_C(0)
 #define DISK_FEATURES_RO_COMPAT UINT64_C(0)
-#define DISK_FEATURES_INCOMPAT (DISK_FEATURE_VOLUMES | DISK_FEATURE_SPLITS)
+#define DISK_FEATURES_INCOMPAT (DISK_FEATURES_ALWAYS | DISK_FEATURE_PLACES)
+/* What every pool has that this version opened for writing. */
+#define DISK_FEATURES_ALWAYS (DISK_FEATURE_VOLUMES | DISK_FEATURE_SPLITS)
 
 /* ---- trees --------------------------------------------------------------------------------- */
 
@@ -322,14 +328,16 @@ enum disk_lun_flags
 {
     DISK_LUN_RESERVED = 1,
     DISK_LUN_AUTODELETE = 2,
+    DISK_LUN_DELETED = 4, /* it has no line and no qtree, and goes with its last snapshot */
 };
 
-/* LUNs and snapshots share this form; strings of these lengths follow: name, comment, origin. Then
- * struct disk_lun_more with its strings, if anything in it is not zero. */
+/* LUNs and snapshots share this form; strings of these lengths follow: name, comment, origin (of a
+ * snapshot that is part of a placed one: the own name that its LUN had). Then struct disk_lun_more
+ * with its strings, if anything in it is not zero. */
 struct disk_lun
 {
-    struct le64 line_id;
-    struct le64 lun_id; /* of a snapshot: its LUN */
+    struct le64 line_id; /* 0: of a deleted LUN */
+    struct le64 lun_id;  /* of a snapshot: its LUN */
     uint8_t uuid[16];
     struct le64 size_bytes;
     struct le64 trim_end_bytes; /* of a LUN cut short: still to be unmapped up to here; or 0 */
@@ -347,7 +355,7 @@ static_assert(sizeof(struct disk_lun) == 72, "disk_lun");
 struct disk_lun_more
 {
     struct le64 volume_id;          /* of a LUN; 0: in none. A snapshot is where its LUN is */
-    struct le64 qtree_id;           /* likewise */
+    struct le64 qtree_id;           /* likewise; of a placed snapshot's part: one that it keeps */
     struct le64 volume_snapshot_id; /* of a snapshot that is part of one */
     struct le64 expire_ns;
     struct le64 locked_until_ns;
@@ -380,7 +388,8 @@ struct disk_volume
 };
 static_assert(sizeof(struct disk_volume) == 64, "disk_volume");
 
-/* The name, without the volume's, and the comment follow. */
+/* The name, without the volume's, and the comment follow; then, of a qtree as a volume snapshot
+ * keeps it, which goes with that, the snapshot's id (struct le64). */
 struct disk_qtree
 {
     struct le64 volume_id;
@@ -395,6 +404,7 @@ enum disk_volume_snapshot_flags
 {
     DISK_VOLUME_SNAPSHOT_AUTOMATIC = 1, /* made for a volume clone */
     DISK_VOLUME_SNAPSHOT_DEFERRED = 2,  /* goes with its last clone */
+    DISK_VOLUME_SNAPSHOT_PLACED = 4,    /* keeps qtrees, and its parts where their LUNs were */
 };
 
 /* The name, without the volume's, and the comment follow. Its content is in the snapshots that

@@ -106,16 +106,15 @@ void journal_destroy(struct journal *journal)
 
 /* ---- appending ----------------------------------------------------------------------------- */
 
-/* What two batches more take beyond their records. */
-enum
-{
-    JOURNAL_SLACK_BYTES = 4 * (DISK_SECTOR + (int)sizeof(struct disk_batch))
-};
-
 static uint64_t journal_filled_locked(const struct journal *journal)
 {
     unsigned half = journal->current;
     return journal->halves[half].used_bytes + journal->pending[half].writer.len;
+}
+
+uint64_t journal_record_max(const struct journal *journal)
+{
+    return journal->half_bytes - JOURNAL_SLACK_BYTES - JOURNAL_RECORD_BYTES;
 }
 
 int journal_admit(struct journal *journal, size_t len)

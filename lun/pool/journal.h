@@ -27,7 +27,9 @@ struct journal;
 
 enum
 {
-    JOURNAL_RECORD_BYTES = sizeof(struct disk_record)
+    JOURNAL_RECORD_BYTES = sizeof(struct disk_record),
+    /* What two batches more take beyond their records. */
+    JOURNAL_SLACK_BYTES = 4 * (DISK_SECTOR + (int)sizeof(struct disk_batch))
 };
 
 MUST_CHECK int journal_create(struct pool *pool, struct journal **journal);
@@ -39,6 +41,8 @@ void journal_destroy(struct journal *journal);
  * journal_leave() gives it back, also after the record was appended.
  */
 MUST_CHECK int journal_admit(struct journal *journal, size_t len);
+/* The most bytes of actions that a record can have. */
+uint64_t journal_record_max(const struct journal *journal);
 void journal_leave(struct journal *journal, size_t len);
 
 /*

@@ -211,7 +211,8 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     condition_init(&pool->pause_wake);
     struct list *lists[] = {&pool->lines,         &pool->luns,        &pool->pages_free[0],
                             &pool->pages_free[1], &pool->dirty_pages, &pool->dirty_objects,
-                            &pool->job_lines,     &pool->job_lazy,    &pool->volumes};
+                            &pool->job_lines,     &pool->job_lazy,    &pool->volumes,
+                            &pool->deleted_luns};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         list_init(lists[i]);
     return pool;
@@ -389,6 +390,7 @@ static void pool_take_super(struct pool *pool)
     pool->journal_half_blks = le64_get(super->journal_half_blks);
     atomic_store(&pool->size_blks, le64_get(super->size_blks));
     pool->splits_narrowly = !(le64_get(super->feature_incompat) & DISK_FEATURE_SPLITS);
+    pool->features = le64_get(super->feature_incompat);
     pool->generation = le32_get(super->generation);
     pool->next_id = le64_get(super->next_id);
     atomic_store(&pool->cp_id, le64_get(super->header.cp_id) + 1);
@@ -418,7 +420,7 @@ static int pool_may_change_recovered(const struct pool *pool)
 static void pool_modernize(struct pool *pool)
 {
     struct disk_super *super = &pool->super;
-    super->feature_incompat = le64_put(le64_get(super->feature_incompat) | DISK_FEATURES_INCOMPAT);
+    super->feature_incompat = le64_put(le64_get(super->feature_incompat) | DISK_FEATURES_ALWAYS);
     pool->splits_narrowly = false;
     /* As far as there is room: what is not written anew now is counted again at the next open. */
     struct space_stats stats;
@@ -602,6 +604,20 @@ int pool_checkpoint(struct pool *pool)
     if (r == 0)
         r = checkpoint_wait(pool);
     pool_note_space(pool);
+    return r;
+}
+
+int pool_add_feature(struct pool *pool, uint64_t feature)
+{
+    if (pool->features & feature)
+        return 0;
+    {
+        AUTO_LOCK(&pool->cp_lock);
+        pool->super.feature_incompat = le64_put(le64_get(pool->super.feature_incompat) | feature);
+    }
+    int r = checkpoint_wait(pool);
+    if (r == 0)
+        pool->features |= feature;
     return r;
 }
 

@@ -162,27 +162,31 @@ struct volume_object
     uint32_t flags; /* enum disk_volume_flags */
     uint32_t pause_ms;
     struct list luns;      /* of struct lun_object, by volume_link: LUNs only */
+    struct list deleted;   /* the same of deleted ones, which its snapshots still hold */
     struct list qtrees;    /* of struct qtree_object, by volume_link */
     struct list snapshots; /* of struct volume_snapshot_object, by volume_link, oldest first */
     struct list lines;     /* of struct line, by volume_link: charged to it */
-    uint64_t lun_count, qtree_count, snapshot_count, line_count;
+    uint64_t lun_count, deleted_count, qtree_count, snapshot_count, line_count;
     struct volume_books books;
     uint64_t parent_snapshot_id;           /* of a clone: what it depends on; or 0 */
     struct volume_snapshot_object *parent; /* the same; NULL until all are loaded */
     struct list clone_link;                /* in parent->clones */
 };
 
+/* One of a volume, or of a snapshot of it, as it was then: nobody finds that by its name. */
 struct qtree_object
 {
     struct object object;
-    struct hash_link by_name; /* pool->qtrees_by_name */
+    struct hash_link by_name; /* pool->qtrees_by_name; not of a snapshot's */
     struct volume_object *volume;
-    struct list volume_link;
-    char *name; /* "VOLUME/QTREE" */
+    struct volume_snapshot_object *snapshot; /* whose it is; NULL: the volume's */
+    struct list volume_link;                 /* in volume->qtrees or snapshot->qtrees */
+    char *name;                              /* "VOLUME/QTREE" */
     char *comment;
     uint64_t created_ns;
-    struct list luns; /* of struct lun_object, by qtree_link */
+    struct list luns; /* of struct lun_object, by qtree_link; of a snapshot's: members */
     uint64_t lun_count;
+    uint64_t copy_id, copy_round; /* under management: the qtree that a command makes like it */
 };
 
 struct volume_snapshot_object
@@ -197,6 +201,8 @@ struct volume_snapshot_object
     uint32_t flags;      /* enum disk_volume_snapshot_flags */
     struct list members; /* of struct lun_object, by member_link: snapshots of its LUNs */
     uint32_t member_count;
+    struct list qtrees; /* of struct qtree_object, by volume_link: as they were */
+    uint64_t qtree_count;
     struct list clones; /* of struct volume_object, by clone_link */
     uint32_t clone_count;
 };
@@ -206,20 +212,23 @@ struct lun_object
 {
     struct object object;
     struct hash_link by_name; /* pool->luns_by_name: full name */
-    struct list all_link;     /* pool->luns: LUNs only */
+    struct list all_link;     /* pool->luns or pool->deleted_luns: LUNs only */
     char *name;               /* the full one: "VOLUME/QTREE/LUN@SNAPSHOT", what there is of it */
     char *comment, *origin;
     /* Changes under the gate (exclusive). Of those who read under map_lock, one may see it late:
      * commands on many LUNs lock such readers out afterwards (lun_group_run()). */
-    _Atomic(struct line *) line;
+    _Atomic(struct line *) line; /* NULL: of a deleted LUN */
+    /* A LUN that was deleted and that snapshots of its volume hold: no name finds it, nobody opens
+     * it. What was open is another object in memory, and dead. */
+    bool is_deleted;
     struct lun_object *lun; /* of a snapshot: its LUN, else itself */
     struct list snapshots;  /* of a LUN: its snapshots, oldest first, by lun_link */
     struct list lun_link;
     struct list point_link; /* of a snapshot: in line->snapshots */
     uint32_t snapshot_count;
     struct volume_object *volume; /* of a LUN; NULL: outside volumes */
-    struct list volume_link;      /* in volume->luns */
-    struct qtree_object *qtree;   /* of a LUN; NULL: in none */
+    struct list volume_link;      /* in volume->luns or volume->deleted */
+    struct qtree_object *qtree;   /* of a LUN, and of a placed member: one of its set; NULL: none */
     struct list qtree_link;       /* in qtree->luns */
     uint64_t group_round; /* under management: of the last command on many LUNs that has it; */
     size_t group_place;   /* and where in it */
@@ -246,6 +255,13 @@ struct lun_object
     _Atomic bool is_dead;           /* deleted: handles get -ESTALE */
     uint32_t references;            /* object + handles, under pool->handle_lock */
 };
+
+/* Whether the snapshot is named after where its LUN was, and not after where that is. */
+static inline bool lun_is_placed(const struct lun_object *snapshot)
+{
+    const struct volume_snapshot_object *set = snapshot->volume_snapshot;
+    return set && (set->flags & DISK_VOLUME_SNAPSHOT_PLACED);
+}
 
 struct store_object
 {
@@ -279,6 +295,7 @@ struct pool
     bool is_recovering;   /* pool_open() only */
     bool splits_narrowly; /* replay of what was recorded before DISK_FEATURE_SPLITS */
     uint64_t opened_ns;
+    uint64_t features; /* incompatible ones, on disk; under management */
 
     struct lock management;     /* LOCK_RANK_MANAGEMENT */
     struct lock cp_lock;        /* LOCK_RANK_CP */
@@ -305,7 +322,7 @@ struct pool
     struct hash objects_by_id; /* under catalog_lock */
     struct hash luns_by_name;
     struct hash store_by_key, volumes_by_name, qtrees_by_name, volume_snapshots_by_name;
-    struct list lines, luns, volumes;
+    struct list lines, luns, deleted_luns, volumes;
     uint64_t line_count, lun_count, snapshot_count, volume_count;
     _Atomic uint64_t dying_count;
 
@@ -364,6 +381,14 @@ MUST_CHECK int pool_may_change(const struct pool *pool);
 
 /* Makes the health worse (never better), with an event. */
 void pool_degrade(struct pool *pool, enum pool_health health, const char *what, int err);
+
+/* Before the first record that needs @feature, DISK_FEATURE_*: it is on disk, in the superblock.
+ * Makes a checkpoint unless it is there. Under management. */
+MUST_CHECK int pool_add_feature(struct pool *pool, uint64_t feature);
+
+/* The smallest journal that takes a record of @bytes, and the smallest pool that has room for it.
+ */
+void pool_size_for_record(uint64_t bytes, uint64_t *journal_bytes, uint64_t *pool_bytes);
 
 /* device_sync() with the rule that a failed one is never retried. */
 MUST_CHECK int pool_sync(struct pool *pool);

@@ -237,7 +237,10 @@ static int action_apply_delete(struct change *change, const struct action *actio
         return -EBADMSG;
     struct lun_object *lun = catalog_find_lun_by_id(change->pool, action->id);
     struct line *point = lun && object->kind == DISK_OBJECT_SNAPSHOT ? lun->line : NULL;
+    struct lun_object *its = point ? lun->lun : NULL;
     catalog_delete(change->pool, object);
+    if (its && its->is_deleted && its->snapshot_count == 0)
+        catalog_delete(change->pool, &its->object);
     if (point)
         jobs_kick(change->pool, point);
     return 0;

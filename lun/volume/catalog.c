@@ -412,7 +412,7 @@ bool catalog_may_delete(const struct object *object)
     {
         /* Its head must have become dying before. */
         const struct lun_object *lun = container_of(object, struct lun_object, object);
-        return lun->snapshot_count == 0 && lun->line->lun != lun;
+        return !lun->is_deleted && lun->snapshot_count == 0 && lun->line->lun != lun;
     }
     case DISK_OBJECT_SNAPSHOT:
     case DISK_OBJECT_STORE:
@@ -423,7 +423,10 @@ bool catalog_may_delete(const struct object *object)
         return volume->lun_count + volume->qtree_count + volume->snapshot_count == 0;
     }
     case DISK_OBJECT_QTREE:
-        return container_of(object, struct qtree_object, object)->lun_count == 0;
+    {
+        const struct qtree_object *qtree = container_of(object, struct qtree_object, object);
+        return !qtree->snapshot && qtree->lun_count == 0;
+    }
     case DISK_OBJECT_VOLUME_SNAPSHOT:
     {
         const struct volume_snapshot_object *snapshot =
@@ -444,7 +447,7 @@ static void store_free(struct store_object *store)
     free(store);
 }
 
-void catalog_delete(struct pool *pool, struct object *object)
+void catalog_object_leave_index(struct pool *pool, struct object *object)
 {
     catalog_object_leave_page(pool, object);
     {
@@ -452,6 +455,11 @@ void catalog_delete(struct pool *pool, struct object *object)
         list_remove(&object->dirty_link);
     }
     hash_remove(&pool->objects_by_id, &object->by_id);
+}
+
+void catalog_delete(struct pool *pool, struct object *object)
+{
+    catalog_object_leave_index(pool, object);
     switch (object->kind)
     {
     case DISK_OBJECT_LINE:

@@ -20,6 +20,8 @@ void catalog_object_init(struct pool *pool, struct object *object, enum disk_obj
  * and is written by the next checkpoint. */
 void catalog_object_settle(struct pool *pool, struct object *object);
 void catalog_object_leave_page(struct pool *pool, struct object *object);
+/* Out of its page and the index of ids: another object may have that. */
+void catalog_object_leave_index(struct pool *pool, struct object *object);
 void catalog_free_pages(struct pool *pool);
 
 /* A copy of the bytes in place of *string. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/invariant.h"
 #include "lun/map/range.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog_internal.h"
@@ -79,23 +80,35 @@ static struct lun_object *lun_alloc(struct pool *pool, enum disk_object_kind kin
 
 /* ---- names --------------------------------------------------------------------------------- */
 
+/* The path of a LUN in @volume and @qtree, NULL where it is in none. */
+static int lun_compose_path(const struct volume_object *volume, const struct qtree_object *qtree,
+                            const char *own, char path[LUN_NAME_MAX + 1])
+{
+    const char *above = qtree ? qtree->name : volume ? volume->name : "";
+    int len = snprintf(path, LUN_NAME_MAX + 1, "%s%s%s", above, *above ? "/" : "", own);
+    return len > LUN_NAME_MAX ? -EBADMSG : 0;
+}
+
 /* The full name, from what the LUN is in. */
 static int lun_set_name(struct pool *pool, struct lun_object *lun, const char *own,
                         bool *is_changed)
 {
-    char full[2 * LUN_NAME_MAX + 2];
-    bool is_snapshot = lun->object.kind == DISK_OBJECT_SNAPSHOT;
-    const char *above = is_snapshot   ? lun->lun->name
-                        : lun->qtree  ? lun->qtree->name
-                        : lun->volume ? lun->volume->name
-                                      : "";
-    const char *between = is_snapshot ? "@" : *above ? "/" : "";
-    int max = is_snapshot ? (int)sizeof(full) - 1 : LUN_NAME_MAX;
-    if (snprintf(full, sizeof(full), "%s%s%s", above, between, own) > max)
-        return -EBADMSG;
+    char full[2 * LUN_NAME_MAX + 2], path[LUN_NAME_MAX + 1];
+    bool is_snapshot = lun->object.kind == DISK_OBJECT_SNAPSHOT, is_placed = lun_is_placed(lun);
+    int r = 0;
+    if (!is_snapshot || is_placed)
+        r = lun_compose_path(lun->lun->volume, lun->qtree, is_placed ? lun->origin : own, path);
+    if (r < 0)
+        return r;
+    if (is_snapshot)
+        snprintf(full, sizeof(full), "%s@%s", is_placed ? path : lun->lun->name, own);
+    else
+        snprintf(full, sizeof(full), "%s", path);
     *is_changed = !lun->name || strcmp(lun->name, full) != 0;
     if (!*is_changed)
         return 0;
+    if (lun->is_deleted)
+        return catalog_string_set(&lun->name, full, strlen(full));
     struct lun_object *other = catalog_find_lun(pool, full);
     if (other && other != lun)
         return -EBADMSG;
@@ -127,6 +140,8 @@ static void lun_set_line(struct lun_object *lun, struct line *line)
         if (lun->line && lun->line->left_by == lun)
             lun->line->left_by = NULL;
         lun->line = line;
+        if (!line)
+            return;
         line->lun = lun;
         memo_step(&lun->memo); /* another map */
         atomic_fetch_add(&lun->replacements, 1);
@@ -144,13 +159,13 @@ static void lun_set_volume(struct lun_object *lun, struct volume_object *volume)
     if (lun->volume)
     {
         list_remove(&lun->volume_link);
-        lun->volume->lun_count--;
+        --*(lun->is_deleted ? &lun->volume->deleted_count : &lun->volume->lun_count);
     }
     lun->volume = volume;
     if (volume)
     {
-        list_add_tail(&volume->luns, &lun->volume_link);
-        volume->lun_count++;
+        list_add_tail(lun->is_deleted ? &volume->deleted : &volume->luns, &lun->volume_link);
+        ++*(lun->is_deleted ? &volume->deleted_count : &volume->lun_count);
     }
 }
 
@@ -189,6 +204,47 @@ static void lun_add_snapshot(struct lun_object *lun, struct lun_object *snapshot
     volume_snapshot->member_count++;
 }
 
+/* ---- deleted ones -------------------------------------------------------------------------- */
+
+/* Into the lists of deleted LUNs, or out of them: one that no name finds, and nobody has open. */
+static void lun_set_deleted(struct pool *pool, struct lun_object *lun, bool is_deleted)
+{
+    if (lun->is_deleted == is_deleted)
+        return;
+    struct volume_object *volume = lun->volume;
+    lun_set_volume(lun, NULL);
+    lun->is_deleted = is_deleted;
+    lun_set_volume(lun, volume);
+    list_remove(&lun->all_link);
+    list_add_tail(is_deleted ? &pool->deleted_luns : &pool->luns, &lun->all_link);
+    pool->lun_count += is_deleted ? (uint64_t)-1 : 1;
+    free(lun->name); /* the index of names does not have it */
+    lun->name = NULL;
+}
+
+/*
+ * @lun is deleted, and snapshots hold it: another object takes its id and them. Whoever has @lun
+ * open keeps an object that is dead for ever, also if the LUN is restored one day.
+ */
+static struct lun_object *lun_replace_deleted(struct pool *pool, struct lun_object *lun)
+{
+    uint64_t id = lun->object.id;
+    catalog_object_leave_index(pool, &lun->object);
+    struct lun_object *heir = lun_alloc(pool, DISK_OBJECT_LUN, id);
+    INVARIANT(heir); /* apply() cannot fail */
+    lun_set_deleted(pool, heir, true);
+    list_for_each_safe (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        list_remove(&snapshot->lun_link);
+        list_add_tail(&heir->snapshots, &snapshot->lun_link);
+        snapshot->lun = heir;
+        heir->snapshot_count++;
+        lun->snapshot_count--;
+    }
+    catalog_forget_lun(pool, lun);
+    return heir;
+}
+
 /* ---- putting ------------------------------------------------------------------------------- */
 
 /* What a record or slot says, and what it refers to. */
@@ -225,10 +281,25 @@ static int lun_read_bytes(struct reader *reader, struct lun_bytes *bytes)
         bytes->group =
             catalog_read_text(reader, le16_get(bytes->more.group_len), LUN_OWNER_MAX, false);
     }
-    bool is_possible = (le32_get(disk->flags) & ~(DISK_LUN_RESERVED | DISK_LUN_AUTODELETE)) == 0;
+    const uint32_t known = DISK_LUN_RESERVED | DISK_LUN_AUTODELETE | DISK_LUN_DELETED;
+    bool is_possible = (le32_get(disk->flags) & ~known) == 0;
     if (reader->failed || reader_left(reader) > 0 || !is_possible || !bytes->name.bytes)
         return -EBADMSG;
     return verify_name(bytes->name.bytes, bytes->name.len);
+}
+
+/* Of a snapshot: if its set is placed, the place must be right, else there is none. */
+static int lun_find_member_place(struct pool *pool, struct lun_bytes *bytes, uint64_t qtree_id)
+{
+    const struct volume_snapshot_object *set = bytes->volume_snapshot;
+    bool is_placed = set && (set->flags & DISK_VOLUME_SNAPSHOT_PLACED);
+    if (!is_placed)
+        return qtree_id != 0 || bytes->lun->is_deleted ? -EBADMSG : 0;
+    bytes->qtree = qtree_id ? catalog_find_qtree_by_id(pool, qtree_id) : NULL;
+    bool is_whole = qtree_id == 0 || (bytes->qtree && bytes->qtree->snapshot == set);
+    if (!is_whole || bytes->origin.len == 0 || bytes->origin.len > LUN_NAME_MAX)
+        return -EBADMSG;
+    return verify_name(bytes->origin.bytes, bytes->origin.len);
 }
 
 /* What it refers to must be there, and fit. */
@@ -243,17 +314,20 @@ static int lun_find_references(struct pool *pool, enum disk_object_kind kind,
     {
         bytes->volume = catalog_find_volume_by_id(pool, volume_id);
         bytes->qtree = catalog_find_qtree_by_id(pool, qtree_id);
-        bool is_whole = (volume_id == 0 || bytes->volume) && (qtree_id == 0 || bytes->qtree) &&
-                        (!bytes->qtree || bytes->qtree->volume == bytes->volume);
+        bool is_whole =
+            (volume_id == 0 || bytes->volume) && (qtree_id == 0 || bytes->qtree) &&
+            (!bytes->qtree || (bytes->qtree->volume == bytes->volume && !bytes->qtree->snapshot));
+        bool is_deleted = le32_get(bytes->disk->flags) & DISK_LUN_DELETED;
+        is_whole &= !is_deleted || (bytes->volume && !bytes->qtree);
         return is_whole && set_id == 0 ? 0 : -EBADMSG;
     }
     bytes->lun = catalog_find_lun_by_id(pool, le64_get(bytes->disk->lun_id));
     bytes->volume_snapshot = catalog_find_volume_snapshot_by_id(pool, set_id);
-    if (volume_id || qtree_id || (set_id != 0 && !bytes->volume_snapshot))
+    if (volume_id || (set_id != 0 && !bytes->volume_snapshot))
         return -EBADMSG;
     if (bytes->volume_snapshot && bytes->volume_snapshot->volume != bytes->lun->volume)
         return -EBADMSG;
-    return 0;
+    return lun_find_member_place(pool, bytes, qtree_id);
 }
 
 static int lun_set_texts(struct lun_object *lun, const struct lun_bytes *bytes)
@@ -295,6 +369,11 @@ int catalog_put_lun(struct pool *pool, enum disk_object_kind kind, uint64_t id,
         object ? container_of(object, struct lun_object, object) : lun_alloc(pool, kind, id);
     if (!lun)
         return -ENOMEM;
+    bool is_deleted = kind == DISK_OBJECT_LUN && (le32_get(bytes.disk->flags) & DISK_LUN_DELETED);
+    if (object && is_deleted && !lun->is_deleted)
+        lun = lun_replace_deleted(pool, lun);
+    if (kind == DISK_OBJECT_LUN)
+        lun_set_deleted(pool, lun, is_deleted);
     if (kind == DISK_OBJECT_SNAPSHOT && !object)
         lun_add_snapshot(bytes.lun, lun, bytes.volume_snapshot);
     if (kind == DISK_OBJECT_SNAPSHOT &&
@@ -306,9 +385,10 @@ int catalog_put_lun(struct pool *pool, enum disk_object_kind kind, uint64_t id,
     char own[LUN_NAME_MAX + 1];
     memcpy(own, bytes.name.bytes, bytes.name.len);
     own[bytes.name.len] = '\0';
-    r = keep_first(lun_set_texts(lun, &bytes), catalog_rename_lun(pool, lun, own));
+    r = lun_set_texts(lun, &bytes);
+    r = keep_first(r, catalog_rename_lun(pool, lun, own));
     lun_set_line(lun, bytes.line);
-    if (kind == DISK_OBJECT_LUN)
+    if (kind == DISK_OBJECT_LUN && !is_deleted)
     {
         catalog_set_line_volume(pool, lun->line, lun->volume);
         ledger_lun(pool, lun);
@@ -322,18 +402,20 @@ int catalog_put_lun(struct pool *pool, enum disk_object_kind kind, uint64_t id,
 
 void catalog_forget_lun(struct pool *pool, struct lun_object *lun)
 {
-    hash_remove(&pool->luns_by_name, &lun->by_name);
+    if (!lun->is_deleted)
+        hash_remove(&pool->luns_by_name, &lun->by_name);
     atomic_store(&lun->is_dead, true);
+    lun_set_qtree(lun, NULL);
     if (lun->object.kind == DISK_OBJECT_LUN)
     {
+        struct line *line = lun->line;
         ledger_forget_lun(pool, lun);
         list_remove(&lun->all_link);
-        pool->lun_count--;
-        if (lun->line->lun == lun)
-            lun->line->lun = NULL;
-        if (lun->line->left_by == lun)
-            lun->line->left_by = NULL;
-        lun_set_qtree(lun, NULL);
+        pool->lun_count -= !lun->is_deleted;
+        if (line && line->lun == lun)
+            line->lun = NULL;
+        if (line && line->left_by == lun)
+            line->left_by = NULL;
         lun_set_volume(lun, NULL);
     }
     else

@@ -398,8 +398,9 @@ static int catalog_load_pages(struct pool *pool, struct loaded_page *pages, uint
     }
     /* What is referred to comes before what refers to it. */
     static const enum disk_object_kind order[] = {
-        DISK_OBJECT_VOLUME, DISK_OBJECT_LINE,     DISK_OBJECT_QTREE, DISK_OBJECT_VOLUME_SNAPSHOT,
-        DISK_OBJECT_LUN,    DISK_OBJECT_SNAPSHOT, DISK_OBJECT_STORE};
+        DISK_OBJECT_VOLUME, DISK_OBJECT_LINE, DISK_OBJECT_VOLUME_SNAPSHOT,
+        DISK_OBJECT_QTREE,  DISK_OBJECT_LUN,  DISK_OBJECT_SNAPSHOT,
+        DISK_OBJECT_STORE};
     for (size_t k = 0; k < ARRAY_SIZE(order); k++)
     {
         for (uint64_t i = 0; i < count; i++)

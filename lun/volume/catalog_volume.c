@@ -47,6 +47,7 @@ static struct volume_object *volume_alloc(struct pool *pool, uint64_t id)
         return NULL;
     catalog_object_init(pool, &volume->object, DISK_OBJECT_VOLUME, id);
     list_init(&volume->luns);
+    list_init(&volume->deleted);
     list_init(&volume->qtrees);
     list_init(&volume->snapshots);
     list_init(&volume->lines);
@@ -60,6 +61,8 @@ static int qtree_set_name(struct pool *pool, struct qtree_object *qtree, struct 
 {
     char full[FULL_NAME_BYTES];
     int r = name_below(qtree->volume->name, '/', own, full, LUN_NAME_MAX - 2);
+    if (r == 0 && qtree->snapshot)
+        return catalog_string_set(&qtree->name, full, strlen(full));
     struct qtree_object *other = r == 0 ? catalog_find_qtree(pool, full) : NULL;
     if (r < 0 || (other && other != qtree))
         return -EBADMSG;
@@ -85,9 +88,15 @@ static int volume_rename_contents(struct pool *pool, struct volume_object *volum
     list_for_each (qtree, &volume->qtrees, struct qtree_object, volume_link)
         r = keep_first(r, qtree_set_name(pool, qtree, text_of_string(name_own(qtree->name))));
     list_for_each (snapshot, &volume->snapshots, struct volume_snapshot_object, volume_link)
+    {
         r = keep_first(r,
                        snapshot_set_name(pool, snapshot, text_of_string(name_own(snapshot->name))));
+        list_for_each (qtree, &snapshot->qtrees, struct qtree_object, volume_link)
+            r = keep_first(r, qtree_set_name(pool, qtree, text_of_string(name_own(qtree->name))));
+    }
     list_for_each (lun, &volume->luns, struct lun_object, volume_link)
+        r = keep_first(r, catalog_rename_lun(pool, lun, name_own(lun->name)));
+    list_for_each (lun, &volume->deleted, struct lun_object, volume_link)
         r = keep_first(r, catalog_rename_lun(pool, lun, name_own(lun->name)));
     return r;
 }
@@ -209,7 +218,8 @@ void catalog_free_qtree(struct qtree_object *qtree)
 }
 
 static struct qtree_object *qtree_alloc(struct pool *pool, uint64_t id,
-                                        struct volume_object *volume)
+                                        struct volume_object *volume,
+                                        struct volume_snapshot_object *snapshot)
 {
     struct qtree_object *qtree = calloc(1, sizeof(*qtree));
     if (!qtree)
@@ -217,9 +227,16 @@ static struct qtree_object *qtree_alloc(struct pool *pool, uint64_t id,
     catalog_object_init(pool, &qtree->object, DISK_OBJECT_QTREE, id);
     list_init(&qtree->luns);
     qtree->volume = volume;
-    list_add_tail(&volume->qtrees, &qtree->volume_link);
-    volume->qtree_count++;
+    qtree->snapshot = snapshot;
+    list_add_tail(snapshot ? &snapshot->qtrees : &volume->qtrees, &qtree->volume_link);
+    ++*(snapshot ? &snapshot->qtree_count : &volume->qtree_count);
     return qtree;
+}
+
+static bool qtree_fits_set(const struct volume_object *volume,
+                           const struct volume_snapshot_object *set)
+{
+    return set && set->volume == volume && (set->flags & DISK_VOLUME_SNAPSHOT_PLACED);
 }
 
 int catalog_put_qtree(struct pool *pool, uint64_t id, struct reader *reader)
@@ -230,15 +247,18 @@ int catalog_put_qtree(struct pool *pool, uint64_t id, struct reader *reader)
     struct text name = catalog_read_text(reader, le16_get(disk->name_len), LUN_NAME_MAX, true);
     struct text comment =
         catalog_read_text(reader, le16_get(disk->comment_len), LUN_COMMENT_MAX, false);
+    uint64_t set_id = reader_left(reader) > 0 ? reader_le64(reader) : 0;
     struct volume_object *volume = catalog_find_volume_by_id(pool, le64_get(disk->volume_id));
+    struct volume_snapshot_object *set = catalog_find_volume_snapshot_by_id(pool, set_id);
     struct object *object = catalog_find_any(pool, id);
-    if (reader->failed || !volume || (object && object->kind != DISK_OBJECT_QTREE))
+    if (reader->failed || !volume || (object && object->kind != DISK_OBJECT_QTREE) ||
+        (set_id && !qtree_fits_set(volume, set)))
         return -EBADMSG;
-    struct qtree_object *qtree =
-        object ? container_of(object, struct qtree_object, object) : qtree_alloc(pool, id, volume);
+    struct qtree_object *qtree = object ? container_of(object, struct qtree_object, object)
+                                        : qtree_alloc(pool, id, volume, set);
     if (!qtree)
         return -ENOMEM;
-    if (qtree->volume != volume)
+    if (qtree->volume != volume || qtree->snapshot != set)
         return -EBADMSG;
     qtree->created_ns = le64_get(disk->created_ns);
     int r = qtree_set_name(pool, qtree, name);
@@ -252,9 +272,11 @@ int catalog_put_qtree(struct pool *pool, uint64_t id, struct reader *reader)
 
 void catalog_forget_qtree(struct pool *pool, struct qtree_object *qtree)
 {
-    hash_remove(&pool->qtrees_by_name, &qtree->by_name);
+    struct volume_snapshot_object *set = qtree->snapshot;
+    if (!set)
+        hash_remove(&pool->qtrees_by_name, &qtree->by_name);
     list_remove(&qtree->volume_link);
-    qtree->volume->qtree_count--;
+    --*(set ? &set->qtree_count : &qtree->volume->qtree_count);
     catalog_free_qtree(qtree);
 }
 
@@ -275,6 +297,7 @@ static struct volume_snapshot_object *snapshot_alloc(struct pool *pool, uint64_t
         return NULL;
     catalog_object_init(pool, &snapshot->object, DISK_OBJECT_VOLUME_SNAPSHOT, id);
     list_init(&snapshot->members);
+    list_init(&snapshot->qtrees);
     list_init(&snapshot->clones);
     snapshot->volume = volume;
     /* Oldest first; at open they come in the order of their slots. */
@@ -318,6 +341,8 @@ int catalog_put_volume_snapshot(struct pool *pool, uint64_t id, struct reader *r
 
 void catalog_forget_volume_snapshot(struct pool *pool, struct volume_snapshot_object *snapshot)
 {
+    list_for_each_safe (qtree, &snapshot->qtrees, struct qtree_object, volume_link)
+        catalog_delete(pool, &qtree->object);
     hash_remove(&pool->volume_snapshots_by_name, &snapshot->by_name);
     list_remove(&snapshot->volume_link);
     snapshot->volume->snapshot_count--;

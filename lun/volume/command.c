@@ -9,11 +9,13 @@
 #include <time.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "lun/map/change.h"
 #include "lun/map/lineage.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
+#include "lun/volume/info.h"
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
 
@@ -29,13 +31,25 @@ bool command_is_dry(void)
     return is_dry;
 }
 
+/* A record is one batch of one half of the journal, which is as large as the pool was made for. */
+static int command_explain_size(struct pool *pool, size_t bytes, struct reason *why)
+{
+    uint64_t journal_bytes, pool_bytes;
+    pool_size_for_record(bytes, &journal_bytes, &pool_bytes);
+    return reason_set(why, -EMSGSIZE,
+                      "this is too much for one step: the journal of pool '%s' takes %" PRIu64
+                      " bytes at once, and this needs %zu; do it in several commands, for fewer "
+                      "LUNs or with fewer in a volume, or in a pool with a larger journal "
+                      "('lunette pool create --journal %" PRIu64
+                      "K', for which the pool must have %s)",
+                      pool->name, journal_record_max(pool->journal), bytes, journal_bytes / 1024,
+                      size_text(pool_bytes).text);
+}
+
 int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
 {
     if (r == -EMSGSIZE)
-        return reason_set(why, r,
-                          "this is too much for one step: the pool's journal takes records of at "
-                          "most %" PRIu64 " bytes, this one has %zu; do it in several commands",
-                          pool->journal_half_blks * BLK_BYTES, bytes);
+        return command_explain_size(pool, bytes, why);
     if (r == -ENOSPC)
         return reason_set(why, r,
                           "pool '%s' is full, no metadata can be added; 'lunette df' shows what "
@@ -71,6 +85,8 @@ int lun_find(struct pool *pool, const char *name, struct lun_object **lun, struc
     *lun = catalog_find_lun(pool, name);
     if (*lun)
         return 0;
+    if (!strchr(name, '@') && lun_was_deleted(pool, name))
+        return reason_set(why, -ENOENT, LUN_WAS_DELETED, name, name);
     return reason_set(why, -ENOENT,
                       strchr(name, '@')
                           ? "there is no snapshot '%s'; 'lunette snapshot show' lists them"

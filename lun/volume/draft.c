@@ -63,7 +63,7 @@ struct lun_draft lun_draft_of(const struct lun_object *lun)
         .kind = lun->object.kind,
         .id = lun->object.id,
         .lun_id = lun->lun->object.id,
-        .line_id = lun->line->object.id,
+        .line_id = lun->is_deleted ? 0 : lun->line->object.id,
         .volume_id = lun->volume ? lun->volume->object.id : 0,
         .qtree_id = lun->qtree ? lun->qtree->object.id : 0,
         .volume_snapshot_id = lun->volume_snapshot ? lun->volume_snapshot->object.id : 0,
@@ -75,6 +75,7 @@ struct lun_draft lun_draft_of(const struct lun_object *lun)
         .sector_bytes = lun->sector_bytes,
         .is_reserved = atomic_load(&lun->is_reserved),
         .is_autodelete = lun->is_autodelete,
+        .is_deleted = lun->is_deleted,
         .name = name_own(lun->name),
         .comment = lun->comment,
         .origin = lun->origin,
@@ -105,6 +106,8 @@ struct qtree_draft qtree_draft_of(const struct qtree_object *qtree)
     return (struct qtree_draft){.id = qtree->object.id,
                                 .volume_id = qtree->volume->object.id,
                                 .created_ns = qtree->created_ns,
+                                .volume_snapshot_id =
+                                    qtree->snapshot ? qtree->snapshot->object.id : 0,
                                 .name = name_own(qtree->name),
                                 .comment = qtree->comment};
 }
@@ -167,7 +170,8 @@ void lun_draft_encode(const struct lun_draft *draft, struct writer *writer)
                             .created_ns = le64_put(draft->created_ns),
                             .sector_bytes = le32_put(draft->sector_bytes),
                             .flags = le32_put((draft->is_reserved ? DISK_LUN_RESERVED : 0u) |
-                                              (draft->is_autodelete ? DISK_LUN_AUTODELETE : 0u)),
+                                              (draft->is_autodelete ? DISK_LUN_AUTODELETE : 0u) |
+                                              (draft->is_deleted ? DISK_LUN_DELETED : 0u)),
                             .name_len = le16_put(strlen(draft->name)),
                             .comment_len = le16_put(strlen(text_of(draft->comment))),
                             .origin_len = le16_put(strlen(text_of(draft->origin)))};
@@ -204,6 +208,8 @@ void qtree_draft_encode(const struct qtree_draft *draft, struct writer *writer)
     writer_bytes(writer, &disk, sizeof(disk));
     text_encode(draft->name, writer);
     text_encode(draft->comment, writer);
+    if (draft->volume_snapshot_id)
+        writer_le64(writer, draft->volume_snapshot_id);
 }
 
 void volume_snapshot_draft_encode(const struct volume_snapshot_draft *draft, struct writer *writer)

@@ -26,13 +26,14 @@ struct lun_draft
 {
     enum disk_object_kind kind;
     uint64_t id, lun_id, line_id;
-    uint64_t volume_id, qtree_id; /* of a LUN */
+    uint64_t volume_id, qtree_id; /* of a LUN; of a member of a placed set its qtree */
     uint64_t volume_snapshot_id;  /* of a snapshot */
     uint8_t uuid[16];
     uint64_t size_bytes, trim_end_bytes, created_ns, expire_ns, locked_until_ns;
     uint32_t sector_bytes;
-    bool is_reserved, is_autodelete;
-    const char *name, *comment, *origin, *owner, *group;
+    bool is_reserved, is_autodelete, is_deleted;
+    const char *name, *comment, *owner, *group;
+    const char *origin; /* of a member of a placed set: the own name that its LUN had */
 };
 
 struct volume_draft
@@ -47,6 +48,7 @@ struct volume_draft
 struct qtree_draft
 {
     uint64_t id, volume_id, created_ns;
+    uint64_t volume_snapshot_id; /* whose it is; 0: the volume's */
     const char *name, *comment;
 };
 

@@ -34,6 +34,21 @@ uint64_t lun_snapshot_bytes(const struct lun_object *lun)
     return bytes_of(blks);
 }
 
+/* What its snapshots hold: each block belongs to the point that it was written before. */
+uint64_t lun_deleted_bytes(const struct lun_object *lun)
+{
+    uint64_t blks = 0;
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        const struct lun_object *first = NULL; /* of those of one state */
+        list_for_each (same, &snapshot->line->snapshots, struct lun_object, point_link)
+            first = !first && same->lun == lun ? same : first;
+        if (snapshot == first)
+            blks += atomic_load(&snapshot->line->own_blks);
+    }
+    return bytes_of(blks);
+}
+
 void lun_fill_info(const struct lun_object *object, struct lun_info *info)
 {
     const struct line *line = object->line;
@@ -61,6 +76,7 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
         .volume_snapshot_id = object->volume_snapshot ? object->volume_snapshot->object.id : 0,
         .is_reserved = atomic_load(&object->is_reserved),
         .is_autodelete = object->is_autodelete,
+        .is_lun_deleted = object->lun->is_deleted,
         .needed_bytes = promise_needed_bytes(object),
         .expire_ns = object->expire_ns,
         .locked_until_ns = object->locked_until_ns,
@@ -68,9 +84,32 @@ void lun_fill_info(const struct lun_object *object, struct lun_info *info)
     memcpy(info->uuid, object->uuid, sizeof(info->uuid));
     name_copy(info->name, sizeof(info->name), object->name);
     name_copy(info->comment, sizeof(info->comment), object->comment);
-    name_copy(info->origin, sizeof(info->origin), object->origin);
+    name_copy(info->origin, sizeof(info->origin), is_lun ? object->origin : "");
     name_copy(info->owner, sizeof(info->owner), object->owner);
     name_copy(info->group, sizeof(info->group), object->group);
+}
+
+/* Whether a snapshot of the deleted LUN has @path. */
+static bool list_is_of(const struct lun_object *lun, const char *path)
+{
+    size_t len = strlen(path);
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        if (strncmp(snapshot->name, path, len) == 0 && snapshot->name[len] == '@')
+            return true;
+    }
+    return false;
+}
+
+bool lun_was_deleted(struct pool *pool, const char *path)
+{
+    path = name_strip(path);
+    list_for_each (lun, &pool->deleted_luns, struct lun_object, all_link)
+    {
+        if (list_is_of(lun, path))
+            return true;
+    }
+    return false;
 }
 
 int info_no_such(struct pool *pool, const char *name, struct reason *why)
@@ -80,7 +119,10 @@ int info_no_such(struct pool *pool, const char *name, struct reason *why)
     snprintf(lun, sizeof(lun), "%.*s", at ? (int)(at - name) : 0, name);
     rwlock_take_shared(&pool->catalog_lock);
     bool has_lun = at && catalog_find_lun(pool, lun);
+    bool was_deleted = lun_was_deleted(pool, at ? lun : name);
     rwlock_release(&pool->catalog_lock);
+    if (was_deleted && !has_lun)
+        return reason_set(why, -ENOENT, LUN_WAS_DELETED, at ? lun : name, at ? lun : name);
     if (has_lun)
         return reason_set(why, -ENOENT,
                           "LUN '%s' has no snapshot '%s'; 'lunette snapshot show %s' lists those "
@@ -105,10 +147,11 @@ int lun_get_info_by_id(struct pool *pool, uint64_t id, struct lun_info *info)
 {
     rwlock_take_shared(&pool->catalog_lock);
     const struct lun_object *object = catalog_find_lun_by_id(pool, id);
-    if (object)
+    bool is_there = object && !object->is_deleted;
+    if (is_there)
         lun_fill_info(object, info);
     rwlock_release(&pool->catalog_lock);
-    return object ? 0 : -ENOENT;
+    return is_there ? 0 : -ENOENT;
 }
 
 /* The expendable ones of a LUN and its snapshots; into @list unless it is NULL. */
@@ -156,40 +199,90 @@ int lun_list_expendable(struct pool *pool, enum lun_expendable kind, struct lun_
     return 0;
 }
 
-static int compare_luns(const void *a, const void *b)
+/* A LUN for a list, with its snapshots; of a deleted one there are only these. */
+struct listed
 {
-    const struct lun_object *x = *(struct lun_object *const *)a;
-    const struct lun_object *y = *(struct lun_object *const *)b;
-    return strcmp(x->name, y->name);
+    const struct lun_object *lun;
+    const char *name;
+};
+
+static int compare_listed(const void *a, const void *b)
+{
+    const struct listed *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    if (order != 0)
+        return order;
+    return x->lun->object.id < y->lun->object.id ? -1 : x->lun->object.id > y->lun->object.id;
+}
+
+/* A deleted LUN is among the others where the last snapshot that has it says that it was. */
+static struct listed listed_of(const struct lun_object *lun)
+{
+    bool has_place = lun->is_deleted && lun->snapshot_count > 0;
+    const struct lun_object *named =
+        has_place ? container_of(lun->snapshots.prev, struct lun_object, lun_link) : lun;
+    return (struct listed){.lun = lun, .name = named->name};
 }
 
 static size_t list_fill_lun(struct lun_info *list, const struct lun_object *lun)
 {
     size_t n = 0;
-    lun_fill_info(lun, &list[n++]);
+    if (!lun->is_deleted)
+        lun_fill_info(lun, &list[n++]);
     list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
         lun_fill_info(snapshot, &list[n++]);
     return n;
 }
 
-/* With catalog_lock held. */
-static int list_fill(struct pool *pool, const struct lun_object *only, struct lun_info **out,
-                     size_t *count)
+struct list_choice
 {
-    size_t total = only ? 1u + only->snapshot_count : pool->lun_count + pool->snapshot_count;
+    struct listed *luns; /* or NULL */
+    size_t count, total;
+};
+
+static void list_add_choice(struct list_choice *choice, const struct lun_object *lun)
+{
+    if (choice->luns)
+        choice->luns[choice->count] = listed_of(lun);
+    choice->count++;
+    choice->total += lun->snapshot_count + !lun->is_deleted;
+}
+
+/* LUNs, into @luns unless that is NULL; *total: how many entries they make. @path: only those that
+ * are there, or were before they were deleted. With catalog_lock held. */
+static size_t list_choose(struct pool *pool, const char *path, struct listed *luns, size_t *total)
+{
+    struct list_choice choice = {.luns = luns};
+    const struct lun_object *only = path ? catalog_find_lun(pool, path) : NULL;
+    if (only && only->object.kind == DISK_OBJECT_LUN)
+        list_add_choice(&choice, only);
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+    {
+        if (path)
+            break;
+        list_add_choice(&choice, lun);
+    }
+    list_for_each (lun, &pool->deleted_luns, struct lun_object, all_link)
+    {
+        if (!path || list_is_of(lun, path))
+            list_add_choice(&choice, lun);
+    }
+    *total = choice.total;
+    return choice.count;
+}
+
+/* With catalog_lock held. */
+static int list_fill(struct pool *pool, const char *path, struct lun_info **out, size_t *count)
+{
+    size_t total, n = 0, lun_count = list_choose(pool, path, NULL, &total);
     AUTO_FREE struct lun_info *list = calloc(total + 1, sizeof(*list));
-    AUTO_FREE struct lun_object **luns = calloc(pool->lun_count + 1, sizeof(struct lun_object *));
+    AUTO_FREE struct listed *luns = calloc(lun_count + 1, sizeof(*luns));
     if (!list || !luns)
         return -ENOMEM;
-    size_t n = 0, lun_count = 0;
-    list_for_each (lun, &pool->luns, struct lun_object, all_link)
-        luns[lun_count++] = lun;
-    qsort(luns, lun_count, sizeof(struct lun_object *), compare_luns);
+    lun_count = list_choose(pool, path, luns, &total);
+    qsort(luns, lun_count, sizeof(*luns), compare_listed);
     for (size_t i = 0; i < lun_count; i++)
-    {
-        if (!only || luns[i] == only)
-            n += list_fill_lun(&list[n], luns[i]);
-    }
+        n += list_fill_lun(&list[n], luns[i].lun);
     *out = take_ptr(&list);
     *count = n;
     return 0;
@@ -198,16 +291,16 @@ static int list_fill(struct pool *pool, const struct lun_object *only, struct lu
 int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list, size_t *count,
              struct reason *why)
 {
+    lun_name = name_strip(lun_name);
     rwlock_take_shared(&pool->catalog_lock);
-    struct lun_object *only = lun_name ? catalog_find_lun(pool, lun_name) : NULL;
-    int r = 0;
-    if (lun_name && (!only || only->object.kind != DISK_OBJECT_LUN))
-        r = reason_set(why, -ENOENT, "there is no LUN '%s'; 'lunette lun show' lists them",
-                       lun_name);
-    if (r == 0)
-        r = list_fill(pool, only, list, count);
+    int r = list_fill(pool, lun_name, list, count);
     rwlock_release(&pool->catalog_lock);
-    return r;
+    if (r < 0 || !lun_name || *count > 0)
+        return r;
+    free(*list);
+    *list = NULL;
+    return reason_set(why, -ENOENT, "there is no LUN '%s'; 'lunette lun show' lists them",
+                      lun_name);
 }
 
 static int compare_lines(const void *a, const void *b)

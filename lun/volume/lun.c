@@ -19,6 +19,7 @@
 #include "lun/volume/command.h"
 #include "lun/volume/ledger.h"
 #include "lun/volume/lun_internal.h"
+#include "lun/volume/place.h"
 #include "lun/volume/promise.h"
 #include "lun/volume/quota.h"
 
@@ -148,23 +149,48 @@ static int lun_delete_run(struct pool *pool, struct lun_object *lun, struct writ
     return r;
 }
 
+/* Those that are not part of a volume's. */
+static uint32_t lun_own_snapshots(const struct lun_object *lun)
+{
+    uint32_t count = 0;
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+        count += !snapshot->volume_snapshot;
+    return count;
+}
+
+/* It stays as a deleted one, for the snapshots of its volume that hold it. Its lease is over. */
+static void lun_put_deleted(const struct lun_object *lun, struct writer *actions)
+{
+    struct lun_draft draft = lun_draft_of(lun);
+    draft.is_deleted = true;
+    draft.line_id = draft.qtree_id = 0;
+    draft.trim_end_bytes = draft.expire_ns = draft.locked_until_ns = 0;
+    lun_draft_put(&draft, actions);
+}
+
 static int lun_delete_locked(struct pool *pool, struct lun_object *lun, bool with_snapshots,
                              unsigned flags, struct reason *why)
 {
     const char *name = lun->name;
+    uint32_t own_count = lun_own_snapshots(lun);
     int r = lun_check_unlocked(pool, lun, why);
     if (r == 0)
         r = lun_check_idle(lun, "deleting it", flags, why);
     if (r < 0)
         return r;
-    if (lun->snapshot_count > 0 && !with_snapshots)
+    if (own_count > 0 && !with_snapshots)
         return reason_set(why, -EBUSY,
                           "LUN '%s' has %u snapshot%s; 'lunette lun delete %s --with-snapshots' "
                           "deletes them too",
-                          name, lun->snapshot_count, lun->snapshot_count == 1 ? "" : "s", name);
+                          name, own_count, own_count == 1 ? "" : "s", name);
+    r = place_old_snapshots(pool, lun, why);
+    if (r < 0)
+        return r;
     AUTO_WRITER struct writer writer = {0};
     list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
     {
+        if (snapshot->volume_snapshot)
+            continue;
         r = lun_check_unlocked(pool, snapshot, why);
         if (r == 0)
             r = lun_check_idle(snapshot, "deleting it", flags, why);
@@ -173,7 +199,10 @@ static int lun_delete_locked(struct pool *pool, struct lun_object *lun, bool wit
         action_delete(&writer, snapshot->object.id);
     }
     action_dying(&writer, lun->line->object.id);
-    action_delete(&writer, lun->object.id);
+    if (own_count == lun->snapshot_count)
+        action_delete(&writer, lun->object.id);
+    else
+        lun_put_deleted(lun, &writer);
     struct quota_delta quota = quota_delta_of(lun, -(int64_t)atomic_load(&lun->size_bytes));
     r = lun_delete_run(pool, lun, &writer, why);
     if (r == 0)
@@ -240,7 +269,7 @@ int lun_delete_if(struct pool *pool, const struct lun_delete_condition *conditio
     {
         AUTO_LOCK(&pool->management);
         struct lun_object *lun = catalog_find_lun_by_id(pool, condition->id);
-        if (!lun || lun->object.kind != DISK_OBJECT_LUN)
+        if (!lun || lun->object.kind != DISK_OBJECT_LUN || lun->is_deleted)
             return reason_set(why, -ENOENT, "there is no such LUN any more");
         name_copy(name, sizeof(name), lun->name);
         r = lun_check_condition(lun, condition, why);
@@ -282,6 +311,10 @@ static int lun_rename_locked(struct pool *pool, const char *name, const char *ne
         r = lun_find_place(pool, new_name, &place, why);
     if (r == 0)
         r = lun_check_move(pool, lun, &place, why);
+    if (r == 0)
+        r = place_old_snapshots(pool, lun, why);
+    if (r == 0)
+        r = place_check_snapshots(pool, lun, place.name, why);
     if (r < 0)
         return r;
     int64_t bytes = (int64_t)atomic_load(&lun->size_bytes);

@@ -12,6 +12,7 @@
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
+#include "lun/volume/place.h"
 #include "lun/volume/quota.h"
 #include "lun/volume/volume_internal.h"
 
@@ -81,6 +82,23 @@ static int rename_check_paths(const struct qtree_object *qtree, const char *new_
     return 0;
 }
 
+/* Snapshots of volumes keep what LUNs in it were named; others are renamed with them. */
+static int rename_check_snapshots(struct pool *pool, const struct qtree_object *qtree,
+                                  const char *new_path, struct reason *why)
+{
+    int r = 0;
+    list_for_each (lun, &qtree->luns, struct lun_object, qtree_link)
+    {
+        char path[2 * LUN_NAME_MAX + 2];
+        snprintf(path, sizeof(path), "%s/%s", new_path, name_own(lun->name));
+        if (r == 0)
+            r = place_old_snapshots(pool, lun, why);
+        if (r == 0)
+            r = place_check_snapshots(pool, lun, path, why);
+    }
+    return r;
+}
+
 static int qtree_rename_locked(struct pool *pool, const char *path, const char *new_path,
                                struct lun_news *news, struct reason *why)
 {
@@ -96,6 +114,8 @@ static int qtree_rename_locked(struct pool *pool, const char *path, const char *
         r = name_is_free(pool, new_path, why);
     if (r == 0)
         r = rename_check_paths(qtree, new_path, why);
+    if (r == 0)
+        r = rename_check_snapshots(pool, qtree, new_path, why);
     if (r < 0)
         return r;
     struct qtree_draft draft = qtree_draft_of(qtree);

@@ -9,6 +9,8 @@
 #include "lun/volume/command.h"
 #include "lun/volume/group.h"
 #include "lun/volume/lun_internal.h"
+#include "lun/volume/news.h"
+#include "lun/volume/place.h"
 
 static int snapshot_create_locked(struct pool *pool, const char *lun_name, const char *snapshot,
                                   const char *full, const char *comment, struct reason *why)
@@ -136,18 +138,52 @@ int snapshot_rename(struct pool *pool, const char *lun_name, const char *snapsho
     return r;
 }
 
+/* Brings back the deleted LUN of @member. */
+static int snapshot_revive(struct pool *pool, struct lun_object *member, struct lun_news *news,
+                           struct reason *why)
+{
+    AUTO_LUN_GROUP struct lun_group group = {0};
+    lun_group_begin(&group, pool);
+    int r = place_plan_revival(&group, member, news, why);
+    return r < 0 ? r : lun_group_run(&group, false, why);
+}
+
+/* -EBUSY: it is of a LUN that was renamed, and another LUN has the name that this had. */
+static int snapshot_check_name(struct pool *pool, const struct lun_object *snapshot,
+                               struct reason *why)
+{
+    char path[LUN_NAME_MAX + 1];
+    place_path(snapshot, path);
+    const struct lun_object *other = catalog_find_lun(pool, path);
+    if (!other || other == snapshot->lun)
+        return 0;
+    return reason_set(why, -EBUSY,
+                      "'%s' is a snapshot of the LUN that is '%s' now, and '%s' is another one: "
+                      "rename that to restore '%s', or 'lunette lun clone create %s NAME' makes a "
+                      "LUN of the snapshot",
+                      snapshot->name, snapshot->lun->name, path, snapshot->lun->name,
+                      snapshot->name);
+}
+
+/* *news is of one LUN; *is_revived: it was deleted. */
 static int snapshot_restore_locked(struct pool *pool, const char *lun_name, const char *snapshot,
-                                   unsigned flags, uint64_t *id, struct reason *why)
+                                   unsigned flags, struct lun_news *news, bool *is_revived,
+                                   struct reason *why)
 {
     struct lun_object *object, *lun;
     int r = snapshot_find(pool, lun_name, snapshot, &object, why);
     if (r < 0)
         return r;
     lun = object->lun;
-    *id = lun->object.id;
-    r = lun_check_restorable(pool, lun, flags, why);
+    *is_revived = lun->is_deleted;
+    if (lun->is_deleted)
+        return snapshot_revive(pool, object, news, why);
+    r = snapshot_check_name(pool, object, why);
+    if (r == 0)
+        r = lun_check_restorable(pool, lun, flags, why);
     if (r < 0)
         return r;
+    lun_news_add(news, lun->object.id, lun->name);
     AUTO_LUN_GROUP struct lun_group group = {0};
     lun_group_begin(&group, pool);
     struct lun_draft draft = lun_draft_of(lun);
@@ -167,17 +203,20 @@ int snapshot_restore(struct pool *pool, const char *lun_name, const char *snapsh
     int r = command_begin(pool, why);
     if (r < 0)
         return r;
-    uint64_t id = 0;
+    AUTO_LUN_NEWS struct lun_news news = {0};
+    bool is_revived = false;
     {
         AUTO_LOCK(&pool->management);
-        r = snapshot_restore_locked(pool, lun_name, snapshot, flags, &id, why);
+        r = snapshot_restore_locked(pool, lun_name, snapshot, flags, &news, &is_revived, why);
     }
     if (r == 0)
         r = journal_commit(pool->journal);
     if (r < 0)
         return r;
-    event_add(pool, "info", "lun.restored", lun_name, "LUN '%s' restored from snapshot '%s'",
+    event_add(pool, "info", "lun.restored", lun_name,
+              is_revived ? "LUN '%s', which had been deleted, restored from snapshot '%s'"
+                         : "LUN '%s' restored from snapshot '%s'",
               lun_name, snapshot);
-    pool_notify(pool, LUN_CHANGE_RESTORED, id, lun_name);
+    lun_news_tell(&news, pool, is_revived ? LUN_CHANGE_CREATED : LUN_CHANGE_RESTORED);
     return 0;
 }

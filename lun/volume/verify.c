@@ -41,9 +41,14 @@ int verify_lun(struct pool *pool, enum disk_object_kind kind, uint64_t id,
     const struct lun_object *object =
         present && present->kind == kind ? catalog_find_lun_by_id(pool, id) : NULL;
     const struct line *line = catalog_find_line(pool, le64_get(disk->line_id));
+    bool is_deleted = le32_get(disk->flags) & DISK_LUN_DELETED;
     uint64_t lun_id = le64_get(disk->lun_id);
-    if ((present && !object) || !line || !lun_fits_line(object, kind, id, line) ||
-        !lun_sizes_are_sane(disk))
+    if ((present && !object) || !lun_sizes_are_sane(disk))
+        return -EBADMSG;
+    if (is_deleted)
+        return kind == DISK_OBJECT_LUN && lun_id == id && le64_get(disk->line_id) == 0 ? 0
+                                                                                       : -EBADMSG;
+    if (!line || !lun_fits_line(object, kind, id, line))
         return -EBADMSG;
     if (kind == DISK_OBJECT_LUN)
         return lun_id == id ? 0 : -EBADMSG;

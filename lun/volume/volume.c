@@ -146,6 +146,17 @@ int volume_modify(struct pool *pool, const char *name, unsigned mask,
 
 /* ---- renaming ------------------------------------------------------------------------------ */
 
+/* Of the LUNs and qtrees that the snapshot holds; a qtree counts as one of the LUNs in it. */
+static size_t longest_path(const struct volume_snapshot_object *snapshot)
+{
+    size_t longest = 0;
+    list_for_each (member, &snapshot->members, struct lun_object, member_link)
+        longest = max_u64(longest, strcspn(member->name, "@"));
+    list_for_each (qtree, &snapshot->qtrees, struct qtree_object, volume_link)
+        longest = max_u64(longest, strlen(qtree->name) + 2);
+    return longest;
+}
+
 /* All paths below stay within what a path can be. */
 static int rename_check_paths(const struct volume_object *volume, const char *new_name,
                               struct reason *why)
@@ -157,6 +168,15 @@ static int rename_check_paths(const struct volume_object *volume, const char *ne
             return reason_set(why, -EINVAL,
                               "LUN '%s' would have a name of more than %d bytes; rename it first",
                               lun->name, LUN_NAME_MAX);
+    }
+    list_for_each (snapshot, &volume->snapshots, struct volume_snapshot_object, volume_link)
+    {
+        size_t longest = longest_path(snapshot);
+        if (longest > 0 && longest - old_len + new_len > LUN_NAME_MAX)
+            return reason_set(why, -EINVAL,
+                              "snapshot '%s' holds a LUN that would have a name of more than %d "
+                              "bytes; choose a shorter name, or delete the snapshot first",
+                              snapshot->name, LUN_NAME_MAX);
     }
     list_for_each (qtree, &volume->qtrees, struct qtree_object, volume_link)
     {
@@ -218,6 +238,18 @@ int volume_rename(struct pool *pool, const char *name, const char *new_name, str
 typedef int lun_question(struct pool *pool, const struct lun_object *lun, unsigned flags,
                          struct reason *why);
 
+static int ask_lun(struct pool *pool, const struct lun_object *lun, lun_question *ask,
+                   unsigned flags, struct reason *why)
+{
+    int r = ask(pool, lun, flags, why);
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        if (r == 0)
+            r = ask(pool, snapshot, flags, why);
+    }
+    return r;
+}
+
 static int ask_all(struct pool *pool, const struct volume_object *volume, lun_question *ask,
                    unsigned flags, struct reason *why)
 {
@@ -225,12 +257,12 @@ static int ask_all(struct pool *pool, const struct volume_object *volume, lun_qu
     list_for_each (lun, &volume->luns, struct lun_object, volume_link)
     {
         if (r == 0)
-            r = ask(pool, lun, flags, why);
-        list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
-        {
-            if (r == 0)
-                r = ask(pool, snapshot, flags, why);
-        }
+            r = ask_lun(pool, lun, ask, flags, why);
+    }
+    list_for_each (lun, &volume->deleted, struct lun_object, volume_link)
+    {
+        if (r == 0)
+            r = ask_lun(pool, lun, ask, flags, why);
     }
     return r;
 }
@@ -289,15 +321,20 @@ static int delete_check(struct pool *pool, const struct volume_object *volume, b
     return r < 0 ? r : ask_all(pool, volume, ask_idle, flags, why);
 }
 
+static void delete_plan_snapshots(struct lun_group *group, struct lun_object *lun)
+{
+    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
+    {
+        lun_group_add(group, snapshot);
+        action_delete(&group->actions, snapshot->object.id);
+    }
+}
+
 static void delete_plan_lun(struct lun_group *group, struct lun_object *lun)
 {
     struct writer *actions = &group->actions;
     lun_group_add(group, lun);
-    list_for_each (snapshot, &lun->snapshots, struct lun_object, lun_link)
-    {
-        lun_group_add(group, snapshot);
-        action_delete(actions, snapshot->object.id);
-    }
+    delete_plan_snapshots(group, lun);
     action_dying(actions, lun->line->object.id);
     action_delete(actions, lun->object.id);
 }
@@ -321,6 +358,9 @@ static void delete_plan(struct lun_group *group, struct volume_object *volume,
         delete_plan_lun(group, lun);
         lun_news_add(news, lun->object.id, lun->name);
     }
+    /* A deleted LUN goes with the last of these. */
+    list_for_each (lun, &volume->deleted, struct lun_object, volume_link)
+        delete_plan_snapshots(group, lun);
     list_for_each (snapshot, &volume->snapshots, struct volume_snapshot_object, volume_link)
         action_delete(actions, snapshot->object.id);
     list_for_each (qtree, &volume->qtrees, struct qtree_object, volume_link)

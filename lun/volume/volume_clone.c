@@ -19,6 +19,7 @@
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
 #include "lun/volume/lun_internal.h"
+#include "lun/volume/place.h"
 #include "lun/volume/promise.h"
 #include "lun/volume/volume_internal.h"
 
@@ -117,57 +118,47 @@ static void cloning_volume(struct volume_cloning *cloning)
     lun_group_promise(group, &delta);
 }
 
-/* The qtree of the clone that stands for @qtree; its id is @first + its place in the volume. */
-static uint64_t cloning_qtree_id(const struct volume_object *parent, uint64_t first,
-                                 const struct qtree_object *qtree)
-{
-    uint64_t id = first;
-    list_for_each (at, &parent->qtrees, struct qtree_object, volume_link)
-    {
-        if (at == qtree)
-            return id;
-        id++;
-    }
-    return 0;
-}
-
-static uint64_t cloning_qtrees(struct volume_cloning *cloning)
+/* Those that the snapshot keeps; else the present ones. Each knows its copy (copy_id). */
+static void cloning_qtrees(struct volume_cloning *cloning)
 {
     struct lun_group *group = &cloning->group;
-    uint64_t first = 0;
-    list_for_each (qtree, &cloning->parent->qtrees, struct qtree_object, volume_link)
+    struct volume_snapshot_object *set = cloning->snapshot;
+    bool is_placed = set && (set->flags & DISK_VOLUME_SNAPSHOT_PLACED);
+    struct list *qtrees = is_placed ? &set->qtrees : &cloning->parent->qtrees;
+    list_for_each (qtree, qtrees, struct qtree_object, volume_link)
     {
         struct qtree_draft draft =
             qtree_draft_new(group->pool, cloning->volume_id, name_own(qtree->name));
         draft.comment = qtree->comment;
-        first = first ? first : draft.id;
+        qtree->copy_id = draft.id;
         qtree_draft_put(&draft, &group->actions);
     }
-    return first;
 }
 
 /* The clone of @lun, from @member of the snapshot; NULL: from its present state. */
 static int cloning_lun(struct volume_cloning *cloning, struct lun_object *lun,
-                       struct lun_object *member, uint64_t first_qtree_id, struct reason *why)
+                       struct lun_object *member, struct reason *why)
 {
     struct lun_group *group = &cloning->group;
     const struct lun_object *source = member ? member : lun;
-    char path[2 * LUN_NAME_MAX + 2], origin[2 * LUN_NAME_MAX + 2];
-    int len = snprintf(path, sizeof(path), "%s%s", cloning->args->name, strchr(lun->name, '/'));
+    const struct qtree_object *qtree = member && lun_is_placed(member) ? member->qtree : lun->qtree;
+    char source_path[LUN_NAME_MAX + 1], path[2 * LUN_NAME_MAX + 2], origin[2 * LUN_NAME_MAX + 2];
+    place_path(source, source_path);
+    int len = snprintf(path, sizeof(path), "%s%s", cloning->args->name, strchr(source_path, '/'));
     if (len > LUN_NAME_MAX)
         return reason_set(why, -EINVAL,
                           "the clone of LUN '%s' would have a name of more than %d bytes; give the "
                           "volume a shorter one",
-                          lun->name, LUN_NAME_MAX);
-    snprintf(origin, sizeof(origin), "%s@%s", lun->name, cloning->snapshot_name);
-    struct lun_draft draft = lun_draft_new(group->pool, DISK_OBJECT_LUN, name_own(lun->name));
+                          source_path, LUN_NAME_MAX);
+    snprintf(origin, sizeof(origin), "%s@%s", source_path, cloning->snapshot_name);
+    struct lun_draft draft = lun_draft_new(group->pool, DISK_OBJECT_LUN, name_own(source_path));
     draft.volume_id = cloning->volume_id;
-    if (lun->qtree)
-        draft.qtree_id = cloning_qtree_id(cloning->parent, first_qtree_id, lun->qtree);
+    if (qtree)
+        draft.qtree_id = qtree->copy_id;
     draft.line_id = group->pool->next_id++;
     draft.size_bytes = atomic_load(&source->size_bytes);
     draft.sector_bytes = lun->sector_bytes;
-    draft.is_reserved = atomic_load(&lun->is_reserved) && !cloning->args->unguaranteed;
+    draft.is_reserved = atomic_load(&lun->is_reserved) && !cloning->args->no_reserve;
     draft.comment = lun->comment;
     draft.origin = origin;
     draft.owner = lun->owner;
@@ -187,21 +178,21 @@ static int cloning_lun(struct volume_cloning *cloning, struct lun_object *lun,
 
 static int cloning_luns(struct volume_cloning *cloning, struct reason *why)
 {
-    uint64_t first_qtree_id = cloning_qtrees(cloning);
+    cloning_qtrees(cloning);
     int r = 0;
     if (cloning->snapshot)
     {
         list_for_each (member, &cloning->snapshot->members, struct lun_object, member_link)
         {
             if (r == 0)
-                r = cloning_lun(cloning, member->lun, member, first_qtree_id, why);
+                r = cloning_lun(cloning, member->lun, member, why);
         }
         return r;
     }
     list_for_each (lun, &cloning->parent->luns, struct lun_object, volume_link)
     {
         if (r == 0)
-            r = cloning_lun(cloning, lun, NULL, first_qtree_id, why);
+            r = cloning_lun(cloning, lun, NULL, why);
     }
     return r;
 }

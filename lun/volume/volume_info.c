@@ -28,6 +28,7 @@ static void volume_fill_info(struct pool *pool, const struct volume_object *volu
         .lun_count = volume->lun_count,
         .qtree_count = volume->qtree_count,
         .snapshot_count = volume->snapshot_count,
+        .deleted_lun_count = volume->deleted_count,
         .parent_volume_id = parent ? parent->volume->object.id : 0,
         .parent_snapshot_id = parent ? parent->object.id : 0,
     };
@@ -41,6 +42,8 @@ static void volume_fill_info(struct pool *pool, const struct volume_object *volu
         info->mapped_bytes += atomic_load(&lun->line->mapped_blks) * BLK_BYTES;
         info->snapshot_bytes += lun_snapshot_bytes(lun);
     }
+    list_for_each (lun, &volume->deleted, struct lun_object, volume_link)
+        info->snapshot_bytes += lun_deleted_bytes(lun);
     promise_fill_volume(pool, volume, info);
 }
 

@@ -4,8 +4,8 @@
  *
  * A volume snapshot is a name; what it holds are snapshots of LUNs, its members, which carry its id
  * and its name. A member is a snapshot like any other (it can be opened, cloned, restored), but is
- * made, renamed and deleted only with the set. One exception: a LUN that is deleted with its
- * snapshots leaves the sets that it is in.
+ * made, renamed and deleted only with the set. It outlives its LUN, and keeps the name that this
+ * had (place.h).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +18,7 @@
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
 #include "lun/volume/lun_internal.h"
+#include "lun/volume/place.h"
 #include "lun/volume/volume_internal.h"
 
 enum
@@ -61,11 +62,11 @@ int volume_snapshot_find(struct pool *pool, const char *volume, const char *snap
 
 /* ---- making -------------------------------------------------------------------------------- */
 
-static int member_check_name(struct pool *pool, const struct lun_object *lun, const char *snapshot,
+static int member_check_name(struct pool *pool, const char *path, const char *snapshot,
                              struct reason *why)
 {
     char full[2 * LUN_NAME_MAX + 2];
-    int r = name_join(full, sizeof(full), lun->name, snapshot, why);
+    int r = name_join(full, sizeof(full), path, snapshot, why);
     return r < 0 ? r : name_is_free(pool, full, why);
 }
 
@@ -78,6 +79,7 @@ static void member_plan(struct lun_group *group, struct lun_object *lun,
     draft.size_bytes = atomic_load(&lun->size_bytes);
     draft.sector_bytes = lun->sector_bytes;
     draft.comment = args->comment;
+    place_draft(&draft, lun);
     lun_group_snapshot(group, &draft, lun);
 }
 
@@ -90,18 +92,21 @@ int volume_snapshot_plan(struct lun_group *group, struct volume_object *volume,
     int r = name_join(full, sizeof(full), volume->name, args->name, why);
     if (r == 0)
         r = name_is_free(pool, full, why);
+    if (r == 0)
+        r = place_prepare(pool, why);
     if (r < 0)
         return r;
     struct volume_snapshot_draft draft =
         volume_snapshot_draft_new(pool, volume->object.id, args->name);
     draft.locked_until_ns = args->locked_until_ns;
     draft.comment = args->comment;
-    draft.flags = disk_flags;
+    draft.flags = disk_flags | DISK_VOLUME_SNAPSHOT_PLACED;
     *id = draft.id;
     volume_snapshot_draft_put(&draft, &group->actions);
+    place_keep_qtrees(pool, volume, *id, &group->actions);
     list_for_each (lun, &volume->luns, struct lun_object, volume_link)
     {
-        r = member_check_name(pool, lun, args->name, why);
+        r = member_check_name(pool, lun->name, args->name, why);
         if (r < 0)
             return r;
         member_plan(group, lun, args, *id);
@@ -271,8 +276,10 @@ static int snapshot_rename_volume(struct pool *pool, struct volume_snapshot_obje
     volume_snapshot_draft_put(&draft, &writer);
     list_for_each (member, &snapshot->members, struct lun_object, member_link)
     {
+        char path[LUN_NAME_MAX + 1];
+        place_path(member, path);
         if (r == 0)
-            r = member_check_name(pool, member->lun, new_name, why);
+            r = member_check_name(pool, path, new_name, why);
         struct lun_draft member_draft = lun_draft_of(member);
         member_draft.name = new_name;
         lun_draft_put(&member_draft, &writer);
@@ -332,8 +339,21 @@ int volume_snapshot_lock(struct pool *pool, const char *volume, const char *snap
 
 /* ---- restoring ----------------------------------------------------------------------------- */
 
+/* What a restore tells: of LUNs that were there, and of those that it brought back. */
+struct restore_news
+{
+    struct lun_news restored, revived;
+};
+
+static void restore_news_destroy(struct restore_news *news)
+{
+    lun_news_destroy(&news->restored);
+    lun_news_destroy(&news->revived);
+}
+#define AUTO_RESTORE_NEWS CLEANUP(restore_news_destroy)
+
 static int restore_volume(struct pool *pool, struct volume_snapshot_object *snapshot,
-                          unsigned flags, struct lun_news *news, struct reason *why)
+                          unsigned flags, struct restore_news *news, struct reason *why)
 {
     AUTO_LUN_GROUP struct lun_group group = {0};
     lun_group_begin(&group, pool);
@@ -346,6 +366,8 @@ static int restore_volume(struct pool *pool, struct volume_snapshot_object *snap
     list_for_each (member, &snapshot->members, struct lun_object, member_link)
     {
         struct lun_object *lun = member->lun;
+        if (lun->is_deleted)
+            continue;
         if (r == 0)
             r = lun_check_restorable(pool, lun, flags, why);
         if (r < 0)
@@ -357,9 +379,14 @@ static int restore_volume(struct pool *pool, struct volume_snapshot_object *snap
         lun_group_head(&group, draft.line_id, member);
         lun_group_restore(&group, lun, draft.size_bytes);
         lun_draft_put(&draft, &group.actions);
-        lun_news_add(news, lun->object.id, lun->name);
+        lun_news_add(&news->restored, lun->object.id, lun->name);
     }
-    return lun_group_run(&group, false, why);
+    list_for_each (member, &snapshot->members, struct lun_object, member_link)
+    {
+        if (r == 0 && member->lun->is_deleted)
+            r = place_plan_revival(&group, member, &news->revived, why);
+    }
+    return r < 0 ? r : lun_group_run(&group, false, why);
 }
 
 int volume_snapshot_restore(struct pool *pool, const char *volume, const char *snapshot,
@@ -368,7 +395,7 @@ int volume_snapshot_restore(struct pool *pool, const char *volume, const char *s
     int r = command_begin(pool, why);
     if (r < 0)
         return r;
-    AUTO_LUN_NEWS struct lun_news news = {0};
+    AUTO_RESTORE_NEWS struct restore_news news = {0};
     char name[LUN_NAME_MAX + 1];
     {
         AUTO_LOCK(&pool->management);
@@ -385,6 +412,7 @@ int volume_snapshot_restore(struct pool *pool, const char *volume, const char *s
         return r;
     event_add(pool, "info", "volume.restored", name, "volume '%s' restored from snapshot '%s'",
               name, snapshot);
-    lun_news_tell(&news, pool, LUN_CHANGE_RESTORED);
+    lun_news_tell(&news.restored, pool, LUN_CHANGE_RESTORED);
+    lun_news_tell(&news.revived, pool, LUN_CHANGE_CREATED);
     return 0;
 }

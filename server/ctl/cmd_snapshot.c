@@ -19,6 +19,7 @@ static const struct field snapshot_fields[] = {
     {"consistency", "Consistency", FIELD_TEXT, true},
     {"busy", "Busy", FIELD_TEXT, true},
     {"kind", "Kind", FIELD_TEXT, true},
+    {"lun_deleted", "LUN deleted", FIELD_TEXT, true},
     {"luns", "LUNs", FIELD_COUNT, true},
     {"automatic", "Automatic", FIELD_TEXT, true},
     {"deferred", "Deferred", FIELD_TEXT, true},
@@ -154,6 +155,15 @@ enum ctl_exit ctl_snapshot_rename(struct invocation *in)
     return ctl_do(in, "snapshot.rename", args, "Renamed the snapshot to %s.", new_name);
 }
 
+/* LUNs that a snapshot of a volume does not have. */
+static void snapshot_print_kept(const json_t *result)
+{
+    uint64_t count = ctl_get(result, "kept");
+    if (count > 0)
+        printf("%" PRIu64 " LUN%s made since stay%s as %s.\n", count, count == 1 ? "" : "s",
+               count == 1 ? "s" : "", count == 1 ? "it is" : "they are");
+}
+
 static void snapshot_print_volume_restore(const json_t *plan)
 {
     char text[UNITS_TEXT_MAX];
@@ -164,8 +174,27 @@ static void snapshot_print_volume_restore(const json_t *plan)
            json_string_value(json_object_get(plan, "snapshot")),
            units_format_bytes(ctl_get(plan, "lost_bytes"), 'h', text));
     json_array_foreach(json_object_get(plan, "luns"), i, lun)
-        printf("LUN %s loses %s\n", json_string_value(json_object_get(lun, "lun")),
-               units_format_bytes(ctl_get(lun, "lost_bytes"), 'h', text));
+    {
+        const char *name = json_string_value(json_object_get(lun, "lun"));
+        if (json_is_true(json_object_get(lun, "returns")))
+            printf("LUN %s, which was deleted, comes back\n", name);
+        else
+            printf("LUN %s loses %s\n", name,
+                   units_format_bytes(ctl_get(lun, "lost_bytes"), 'h', text));
+    }
+    snapshot_print_kept(plan);
+}
+
+/* What a restore of a volume did beside putting LUNs back. */
+static void snapshot_print_restored(const json_t *result)
+{
+    size_t i;
+    json_t *lun;
+    json_array_foreach(json_object_get(result, "luns"), i,
+                       lun) if (json_is_true(json_object_get(lun, "returns")))
+        printf("LUN %s, which was deleted, is back; it is mapped to nobody.\n",
+               json_string_value(json_object_get(lun, "lun")));
+    snapshot_print_kept(result);
 }
 
 /* @result of a deletion: whether it waits for volume clones. */
@@ -198,6 +227,10 @@ static void snapshot_print_plan(const struct invocation *in, const char *verb, c
         snapshot_print_delete_plan(in, plan);
     else if (json_object_get(plan, "volume"))
         snapshot_print_volume_restore(plan);
+    else if (json_is_true(json_object_get(plan, "returns")))
+        printf("Would bring back LUN %s, which was deleted, from %s.\n",
+               json_string_value(json_object_get(plan, "lun")),
+               json_string_value(json_object_get(plan, "snapshot")));
     else
         printf("Would put LUN %s back to %s; loses %s written since.\n",
                json_string_value(json_object_get(plan, "lun")),
@@ -241,6 +274,7 @@ static enum ctl_exit snapshot_destroy(const struct invocation *in, const char *v
         printf(strcmp(verb, "snapshot.restore") == 0 ? "Restored snapshot " : "Deleted snapshot ");
         snapshot_print_name(in);
         printf(".\n");
+        snapshot_print_restored(result);
     }
     return status;
 }

@@ -27,6 +27,7 @@ static const struct field volume_fields[] = {
     {"savings_ratio", "Savings", FIELD_RATIO, true},
     {"qtrees", "Qtrees", FIELD_COUNT, true},
     {"snapshots", "Snapshot count", FIELD_COUNT, true},
+    {"deleted_luns", "Deleted LUNs", FIELD_COUNT, true},
     {"full_policy", "When full", FIELD_TEXT, true},
     {"pause_ms", "Pause (ms)", FIELD_COUNT, true},
     {"locked_until", "Locked until", FIELD_TIME, true},
@@ -389,6 +390,7 @@ enum ctl_exit ctl_volume_clone_create(struct invocation *in)
     ctl_put_text(args, "name", name);
     ctl_put_text(args, "comment", option_text(in, "comment"));
     ctl_put(args, "no_guarantee", json_boolean(option_flag(in, "no-guarantee")));
+    ctl_put(args, "no_reserve", json_boolean(option_flag(in, "no-reserve")));
     ctl_put(args, "unlocked", json_boolean(option_flag(in, "unlocked")));
     volume_put_dry_run(in, args);
     AUTO_JSON json_t *result = NULL;

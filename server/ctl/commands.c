@@ -96,7 +96,7 @@ static const struct command_option pool_modify_options[] = {
     {"lease-force", 0, "yes|no", "when a lease ends, delete the LUN although clients have it open",
      false},
     {"lease-snapshots", 0, "own|all",
-     "own: a LUN stays while snapshots of its volume hold it (default); all: it leaves them",
+     "own: a LUN stays while snapshots of its volume hold it (default); all: it lives on in them",
      false},
     {0},
 };
@@ -206,6 +206,7 @@ static const struct command_option volume_clone_options[] = {
     {"flexclone", 0, "NAME", "as ONTAP writes NAME", false},
     {"parent-snapshot", 0, "SNAPSHOT", "clone this state (default: the present one)", false},
     {"no-guarantee", 0, NULL, "although the parent's size is guaranteed", false},
+    {"no-reserve", 0, NULL, "clones of reserved LUNs get no reservation", false},
     {"unlocked", 0, NULL, "clone a locked volume or snapshot; the clone is not locked", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
     {0},
@@ -560,8 +561,9 @@ const struct command command_table[] = {
      "Clients that have it open keep it.", "lunette lun rename vm1 web1\n", 0, 2, 2, NULL,
      ctl_lun_rename},
     {"lun delete", "NAME...", "delete LUNs", "delete LUN {0}",
-     "Clones of it are not touched: nothing depends on a source. Space comes back in the "
-     "background; "
+     "Clones of it are not touched: nothing depends on a source. Snapshots of its volume keep it "
+     "as "
+     "it was, and 'snapshot restore' brings it back. Space comes back in the background; "
      "--dry-run tells how much exactly.",
      "lunette lun delete vm1\n"
      "lunette lun delete vm1 vm2 --with-snapshots --dry-run\n",
@@ -679,9 +681,9 @@ const struct command command_table[] = {
      ctl_snapshot_rename},
     {"snapshot restore", "LUN@SNAPSHOT", "put a LUN or a volume back to the state of a snapshot",
      "restore snapshot {0}",
-     "VOLUME@SNAPSHOT puts all LUNs back that it holds; LUNs made since are left alone. What was "
-     "written since is lost, unless a snapshot of it is made first. The LUNs may not be open, "
-     "unless --force.",
+     "VOLUME@SNAPSHOT puts all LUNs back that it holds, and brings back those that were deleted; "
+     "LUNs made since are left alone. What was written since is lost, unless a snapshot of it is "
+     "made first. The LUNs may not be open, unless --force.",
      "lunette snapshot restore vm1@monday --dry-run\n"
      "lunette snapshot restore vm1@monday\n"
      "lunette snapshot restore db@nightly --dry-run\n",

@@ -105,6 +105,27 @@ static int explain_compare_held(const void *a, const void *b)
     return x_bytes < y_bytes ? 1 : x_bytes > y_bytes ? -1 : 0;
 }
 
+/* What snapshots of volumes hold of LUNs that were deleted. */
+static uint64_t explain_deleted(struct explanation *explanation, const struct lun_info *list,
+                                size_t count, uint64_t volume_id)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+    {
+        bool is_same =
+            i > 0 && list[i].line_id == list[i - 1].line_id; /* state as the one before */
+        if (list[i].is_lun_deleted && !is_same && (!volume_id || list[i].volume_id == volume_id))
+            bytes += list[i].own_bytes;
+    }
+    char text[UNITS_TEXT_MAX];
+    if (bytes > 0)
+        explain_say(explanation,
+                    "Snapshots of volumes hold %s of LUNs that were deleted; lunette lun show "
+                    "--snapshots lists them.",
+                    explain_bytes(bytes, text));
+    return bytes;
+}
+
 /* The LUNs that hold most by themselves, and what of @data_bytes none does. @volume_id 0: of all.
  */
 static int explain_holders(struct verb_request *request, struct explanation *explanation,
@@ -126,6 +147,7 @@ static int explain_holders(struct verb_request *request, struct explanation *exp
     uint64_t held_bytes = 0;
     for (size_t i = 0; i < n; i++)
         held_bytes += luns[i]->own_bytes + luns[i]->snapshot_bytes;
+    held_bytes += explain_deleted(explanation, list, count, volume_id);
     if (data_bytes > held_bytes)
     {
         char shared[UNITS_TEXT_MAX];

@@ -183,6 +183,9 @@ int verb_lun_show(struct verb_request *request)
         return r;
     }
     int r = lun_list(request->pool, name, &list, &count, &request->why);
+    if (r == 0 && name && list[0].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
+        r = lun_get_info(request->pool, name, &one,
+                         &request->why); /* which says what became of it */
     if (r < 0)
         return r;
     json_t *array = json_array();
@@ -472,11 +475,26 @@ static int verb_refuse_delete(struct verb_request *request, const struct lun_inf
     return 0;
 }
 
+/* Of a listing of one LUN: itself and its own snapshots, not those that are part of a volume's,
+ * which stay, nor what is left of others that had its name. Returns their number. */
+static size_t verb_keep_what_goes(struct lun_info *list, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count && list[0].kind == OBJECT_LUN; i++)
+    {
+        if (list[i].lun_id == list[0].id && list[i].volume_snapshot_id == 0)
+            list[kept++] = list[i];
+    }
+    return kept;
+}
+
 static int verb_plan_delete(struct verb_request *request, const char *name)
 {
     AUTO_FREE struct lun_info *list = NULL;
     size_t count;
     int r = lun_list(request->pool, name, &list, &count, &request->why);
+    if (r == 0)
+        count = verb_keep_what_goes(list, count);
     if (r == 0 && count == 0)
         r = reason_set(&request->why, -ENOENT, "there is no LUN '%s'", name);
     if (r == 0)
@@ -501,6 +519,7 @@ static uint32_t verb_count_open(struct verb_request *request, const char *name)
         return lun_get_info(request->pool, name, &info, NULL) == 0 ? info.open_handles : 0;
     if (lun_list(request->pool, name, &list, &count, NULL) < 0)
         return 0;
+    count = verb_keep_what_goes(list, count);
     for (size_t i = 0; i < count; i++)
         open += list[i].open_handles;
     return open;

@@ -378,19 +378,36 @@ static int verb_count_lost(struct verb_request *request, const char *name, const
     return verb_count_mapped(request, difference, 0, bytes);
 }
 
+/* The LUN was deleted: all that may be in the way is found by a dry run. */
+static int verb_plan_revival(struct verb_request *request, const char *name,
+                             const struct lun_info *then)
+{
+    int r = snapshot_restore(request->pool, verb_string(request, "lun"),
+                             verb_string(request, "snapshot"), 0, &request->why);
+    if (r < 0)
+        return r;
+    request->result = json_pack("{s:s#, s:s, s:I, s:I, s:I, s:b, s:b}", "lun", name,
+                                (int)strcspn(name, "@"), "snapshot", name, "old_size_bytes",
+                                (json_int_t)0, "size_bytes", (json_int_t)then->size_bytes,
+                                "lost_bytes", (json_int_t)0, "returns", 1, "dry_run", 1);
+    return request->result ? 0 : -ENOMEM;
+}
+
 static int verb_plan_restore(struct verb_request *request)
 {
-    const char *lun = verb_string(request, "lun");
-    struct lun_info now, then;
+    struct lun_info now = {0}, then;
     AUTO_FREE char *name = NULL;
     uint64_t changed_bytes = 0;
     int r = verb_snapshot_name(request, &name);
     if (r == 0)
         r = lun_get_info(request->pool, name, &then, &request->why);
+    if (r == 0 && then.is_lun_deleted)
+        return verb_plan_revival(request, name, &then);
     if (r == 0)
-        r = lun_get_info(request->pool, lun, &now, &request->why);
+        r = lun_get_info_by_id(request->pool, then.lun_id, &now);
     if (r < 0)
         return r;
+    const char *lun = now.name; /* it may have been renamed since */
     if (now.open_handles > 0 && !verb_bool(request, "force"))
         return reason_set(&request->why, -EBUSY, "LUN '%s' is open by %u client%s", lun,
                           now.open_handles, plural_s(now.open_handles));
@@ -404,44 +421,73 @@ static int verb_plan_restore(struct verb_request *request)
     return request->result ? 0 : -ENOMEM;
 }
 
-/* The same for each LUN that the snapshot of the volume holds. */
+/* What becomes of a LUN that the snapshot of a volume holds, added to @luns; what it loses is
+ * counted only in a dry run. */
+static int verb_add_restored(struct verb_request *request, const struct lun_info *member,
+                             json_t *luns, uint64_t *total_bytes)
+{
+    struct lun_info now;
+    char lun[sizeof(member->name)];
+    uint64_t lost_bytes = 0;
+    bool returns = member->is_lun_deleted;
+    int r = returns ? 0 : lun_get_info_by_id(request->pool, member->lun_id, &now);
+    if (r == -ENOENT)
+        return 0; /* just now */
+    snprintf(lun, sizeof(lun), "%.*s", (int)strcspn(member->name, "@"), member->name);
+    if (r == 0 && !returns)
+        snprintf(lun, sizeof(lun), "%s", now.name);
+    if (r == 0 && !returns && verb_bool(request, "dry_run"))
+        r = verb_count_lost(request, member->name, lun, &lost_bytes);
+    if (r < 0)
+        return r;
+    *total_bytes += lost_bytes;
+    return json_array_append_new(luns, json_pack("{s:s, s:I, s:b}", "lun", lun, "lost_bytes",
+                                                 (json_int_t)lost_bytes, "returns", returns)) == 0
+               ? 0
+               : -ENOMEM;
+}
+
+/* The same for each of them, before it is done, and how many LUNs of the volume it does not hold.
+ */
 static int verb_plan_volume_restore(struct verb_request *request, const char *volume,
-                                    const char *snapshot)
+                                    const char *snapshot, json_t **plan)
 {
     AUTO_FREE struct lun_info *list = NULL;
     AUTO_JSON json_t *luns = json_array();
+    struct volume_info info;
     size_t count = 0;
-    uint64_t total_bytes = 0;
+    uint64_t total_bytes = 0, held = 0;
     int r = lun_list(request->pool, NULL, &list, &count, &request->why);
+    if (r == 0)
+        r = volume_get_info(request->pool, volume, &info, &request->why);
     for (size_t i = 0; r == 0 && i < count; i++)
     {
-        char lun[sizeof(list[i].name)];
-        uint64_t lost_bytes = 0;
-        if (!verb_is_part_of(&list[i], volume, snapshot))
+        if (!verb_is_part_of(&list[i], info.name, snapshot))
             continue;
-        snprintf(lun, sizeof(lun), "%.*s", (int)strcspn(list[i].name, "@"), list[i].name);
-        r = verb_count_lost(request, list[i].name, lun, &lost_bytes);
-        total_bytes += lost_bytes;
-        if (r == 0 && json_array_append_new(luns, json_pack("{s:s, s:I}", "lun", lun, "lost_bytes",
-                                                            (json_int_t)lost_bytes)) != 0)
-            r = -ENOMEM;
+        held += !list[i].is_lun_deleted;
+        r = verb_add_restored(request, &list[i], luns, &total_bytes);
     }
     if (r < 0)
         return r;
-    request->result = json_pack("{s:s, s:s, s:O, s:I, s:b}", "volume", volume, "snapshot", snapshot,
-                                "luns", luns, "lost_bytes", (json_int_t)total_bytes, "dry_run", 1);
-    return request->result ? 0 : -ENOMEM;
+    uint64_t kept = info.lun_count > held ? info.lun_count - held : 0;
+    *plan = json_pack("{s:s, s:s, s:O, s:I, s:I, s:b}", "volume", volume, "snapshot", snapshot,
+                      "luns", luns, "lost_bytes", (json_int_t)total_bytes, "kept", (json_int_t)kept,
+                      "dry_run", verb_bool(request, "dry_run"));
+    return *plan ? 0 : -ENOMEM;
 }
 
 static int verb_restore_volume(struct verb_request *request)
 {
     const char *volume = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    AUTO_JSON json_t *plan = NULL;
     verb_await_close_volume(request, volume);
-    int r = volume_snapshot_restore(request->pool, volume, snapshot, verb_force_flag(request),
+    int r = verb_plan_volume_restore(request, volume, snapshot, &plan);
+    if (r == 0)
+        r = volume_snapshot_restore(request->pool, volume, snapshot, verb_force_flag(request),
                                     &request->why);
-    if (r < 0 || !verb_bool(request, "dry_run"))
-        return r;
-    return verb_plan_volume_restore(request, volume, snapshot);
+    if (r == 0)
+        request->result = take_ptr(&plan);
+    return r;
 }
 
 int verb_snapshot_restore(struct verb_request *request)

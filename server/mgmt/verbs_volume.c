@@ -294,6 +294,7 @@ int verb_volume_clone(struct verb_request *request)
         .snapshot = verb_string(request, "snapshot"),
         .name = verb_string(request, "name"),
         .unguaranteed = verb_bool(request, "no_guarantee"),
+        .no_reserve = verb_bool(request, "no_reserve"),
         .unlocked = verb_bool(request, "unlocked"),
         .comment = verb_string(request, "comment"),
     };

@@ -163,7 +163,10 @@ json_t *view_lun(const struct lun_info *info)
     view_put(lun, "created", view_time(info->created_ns));
     view_put_time(lun, "locked_until", info->locked_until_ns);
     if (!is_lun)
+    {
+        view_put(lun, "lun_deleted", json_boolean(info->is_lun_deleted));
         return lun;
+    }
     view_put(lun, "reserved", json_boolean(info->is_reserved));
     view_put_uint(lun, "needed_bytes", info->needed_bytes);
     view_put(lun, "autodelete", json_boolean(info->is_autodelete));
@@ -185,6 +188,7 @@ json_t *view_volume(const struct volume_info *info)
     view_put_uint(volume, "luns", info->lun_count);
     view_put_uint(volume, "qtrees", info->qtree_count);
     view_put_uint(volume, "snapshots", info->snapshot_count);
+    view_put_uint(volume, "deleted_luns", info->deleted_lun_count);
     view_put_uint(volume, "logical_bytes", info->logical_bytes);
     view_put_uint(volume, "mapped_bytes", info->mapped_bytes);
     view_put_uint(volume, "charged_bytes", info->charged_bytes);

@@ -88,7 +88,7 @@ struct policy_leases
 {
     uint64_t warning_s;          /* how long before its end a lease makes an event; 0: not */
     bool force;                  /* delete LUNs that clients have open, too */
-    bool takes_volume_snapshots; /* and such that snapshots of their volume hold: they leave them */
+    bool takes_volume_snapshots; /* and such that snapshots of their volume hold, and keep */
 };
 
 /* Making room, of the pool or a volume. The words are ONTAP's. */

@@ -165,11 +165,13 @@ static int store_list_luns(struct qos *qos, uint64_t **ids, size_t *count)
     uint64_t *found = calloc(n + 1, sizeof(*found));
     if (!found)
         return -ENOMEM;
+    size_t lun_count = 0;
     for (size_t i = 0; i < n; i++)
-        found[i] = list[i].lun_id;
-    qsort(found, n, sizeof(*found), store_compare_ids);
+        if (list[i].kind == OBJECT_LUN)
+            found[lun_count++] = list[i].id;
+    qsort(found, lun_count, sizeof(*found), store_compare_ids);
     *ids = found;
-    *count = n;
+    *count = lun_count;
     return 0;
 }
 

@@ -76,6 +76,29 @@ static void test_snapshot_is_metadata(void)
     feature_stop();
 }
 
+static void test_snapshot_outlives_lun(void)
+{
+    feature_start(0);
+    CU_ASSERT_EQUAL(feature_volume("v", 0, false), 0);
+    host_create(&host, "v/a", 64);
+    CU_ASSERT_EQUAL(host_write(&host, "v/a", 0, 64, 1, 0), 0);
+    CU_ASSERT_EQUAL(feature_volume_snapshot("v", "s", 0), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "v/a", 0, 10, 2, 0), 0);
+    struct lun_info before = host_info(&host, "v/a");
+    CU_ASSERT_EQUAL(lun_delete(host.pool, "v/a", false, 0, &host.why), 0);
+    host_settle(&host);
+    CU_ASSERT_EQUAL(host_data_blks(&host), 64); /* what only the LUN had is free */
+    CU_ASSERT_EQUAL(feature_volume_info("v").snapshot_bytes, 64 * BLK_BYTES);
+    CU_ASSERT_EQUAL(feature_freed("v/a@s"), 64 * BLK_BYTES);
+    CU_ASSERT_EQUAL(feature_volume_clone("v", "s", "c"), 0);
+    CU_ASSERT_TRUE(host_holds(&host, "c/a", 0, 64, 1));
+    CU_ASSERT_EQUAL(volume_snapshot_restore(host.pool, "v", "s", 0, &host.why), 0);
+    CU_ASSERT_TRUE(host_holds(&host, "v/a", 0, 64, 1));
+    CU_ASSERT_EQUAL(memcmp(host_info(&host, "v/a").uuid, before.uuid, sizeof(before.uuid)), 0);
+    CU_ASSERT_EQUAL(host_data_blks(&host), 64);
+    feature_stop();
+}
+
 /* "v" with "v/a" and "v/q/b", a snapshot "s", and both written since. */
 static void start_volume(void)
 {
@@ -271,6 +294,7 @@ static void test_not_removed_with_the_clone(void)
 CU_TestInfo snapshot_feature_tests[] = {
     {"1b: Write-anywhere", test_write_anywhere},
     {"1b: Snapshot = metadata only", test_snapshot_is_metadata},
+    {"1b: Snapshot of a volume = the volume at that instant", test_snapshot_outlives_lun},
     {"1b: Volume clone = writable layer over a snapshot", test_writable_layer},
     {"1b: One snapshot, many clones", test_one_snapshot_many_clones},
     {"1b: Parent stays writable", test_parent_stays_writable},

@@ -67,6 +67,8 @@ static int describe_lun(struct pool *pool, const struct lun_info *info, FILE *ou
         fprintf(out, "  reserved %d autodelete %d expire %" PRIu64 " locked %" PRIu64 " %s %s\n",
                 info->is_reserved, info->is_autodelete, info->expire_ns, info->locked_until_ns,
                 info->owner, info->group);
+    if (r == 0 && info->is_lun_deleted)
+        fprintf(out, "  of a deleted LUN\n");
     return r;
 }
 

@@ -150,6 +150,42 @@ static void make_volumes(void)
     must(volume_snapshot_delete(pool, "db", "nightly", LUN_DEFER, &why), "defer");
 }
 
+/* LUNs that are elsewhere or deleted since their volume was snapshotted: format feature PLACES. */
+static void make_places(void)
+{
+    struct volume_attributes attributes = {0};
+    must(volume_create(pool, "app", &attributes, &why), "volume");
+    must(qtree_create(pool, "app/old", "as it was", &why), "qtree");
+    must(qtree_create(pool, "app/empty", NULL, &why), "qtree");
+    create("app/old/data", 32, 512, "deleted later");
+    create("app/conf", 16, 512, NULL);
+    create("app/spare", 16, 512, NULL);
+    write_blks("app/old/data", 0, 9, 30);
+    write_blks("app/conf", 2, 4, 31);
+    write_blks("app/spare", 0, 2, 32);
+    struct lun_attributes lun = {.owner = "ops", .group = "prod"};
+    must(lun_set_attributes(pool, "app/old/data", LUN_SET_OWNER | LUN_SET_GROUP, &lun, &why),
+         "attributes");
+    snapshot_volumes("app", NULL, "first");
+    write_blks("app/old/data", 4, 3, 33);
+    snapshot_volumes("app", NULL, "second");
+    must(lun_delete(pool, "app/old/data", false, 0, &why), "delete");
+    must(qtree_delete(pool, "app/old", &why), "delete a qtree");
+    must(lun_rename(pool, "app/conf", "app/empty/conf", &why), "rename");
+}
+
+/* The same, for the journal. */
+static void change_places(void)
+{
+    must(lun_delete(pool, "app/spare", false, 0, &why), "delete");
+    must(volume_rename(pool, "app", "apps", &why), "rename a volume");
+    struct volume_clone_args clone = {.volume = "apps", .snapshot = "first", .name = "app-test"};
+    must(volume_clone(pool, &clone, &why), "volume clone");
+    must(snapshot_restore(pool, "apps/old/data", "second", 0, &why), "restore a deleted LUN");
+    must(lun_delete(pool, "apps/old/data", false, 0, &why), "delete");
+    snapshot_volumes("apps", NULL, "third");
+}
+
 /* The same kinds of things, for the journal. */
 static void change_volumes(void)
 {
@@ -189,6 +225,7 @@ static void make_first_part(void)
     write_blks("golden", 0, 5, 7);
     must(lun_resize(pool, "sectors", 40 * BLK_BYTES, LUN_FORCE, &why), "resize");
     make_volumes();
+    make_places();
     store("chap/initiator", "not a secret", 12);
     store("map/large", large, sizeof(large));
     store("map/gone", "x", 1);
@@ -216,6 +253,7 @@ static void make_journal_part(void)
     for (unsigned steps = 0; steps < 40; steps++) /* some background work is left to do */
         must(pool_run_job_step(pool), "background work");
     change_volumes();
+    change_places();
     create("dying", 2048, 512, NULL);
     for (uint64_t i = 0; i < 600; i++)
         write_blks("dying", 3 * i, 1, 11);

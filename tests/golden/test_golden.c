@@ -218,6 +218,12 @@ static void test_volumes(void)
     try_image("v2");
 }
 
+/* With the feature PLACES: LUNs that only snapshots of their volume have. */
+static void test_places(void)
+{
+    try_image("v3");
+}
+
 /* Opened for writing, a pool gets the feature, so that older versions leave it alone. */
 static void test_old_refuses(void)
 {
@@ -228,7 +234,7 @@ static void test_old_refuses(void)
     CU_ASSERT_EQUAL(incompatible_features(), 0);
     pool = open_image(NULL);
     CU_ASSERT_EQUAL(pool_close(pool), 0);
-    CU_ASSERT_EQUAL(incompatible_features(), DISK_FEATURES_INCOMPAT);
+    CU_ASSERT_EQUAL(incompatible_features(), DISK_FEATURES_ALWAYS);
     pool = open_image(NULL);
     check(pool);
     CU_ASSERT_EQUAL(pool_close(pool), 0);
@@ -238,6 +244,7 @@ static void test_old_refuses(void)
 static CU_TestInfo golden_tests[] = {
     {"format version 1", test_version_1},
     {"version 1 with volumes", test_volumes},
+    {"version 1 with places", test_places},
     {"an older version refuses", test_old_refuses},
     CU_TEST_INFO_NULL,
 };

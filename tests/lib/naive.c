@@ -116,23 +116,34 @@ int nv_check_writable(const struct pool *pool, struct reason *why)
     return reason_set(why, -EROFS, "Pool '%s' is open for reading only.", pool->name);
 }
 
+static struct nv_object *nv_find_snapshot(const struct list *luns, const char *name)
+{
+    list_for_each (lun, luns, struct nv_object, node)
+    {
+        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+        {
+            char full[2 * LUN_NAME_MAX + 2];
+            nv_full_name(snapshot, full);
+            if (strcmp(full, name) == 0)
+                return snapshot;
+        }
+    }
+    return NULL;
+}
+
 /* @name is "LUN" or "LUN@SNAPSHOT". */
 struct nv_object *nv_find(struct pool *pool, const char *name)
 {
     name = nv_strip(name);
-    size_t len = strcspn(name, "@");
+    if (strchr(name, '@'))
+    {
+        struct nv_object *found = nv_find_snapshot(&pool->luns, name);
+        return found ? found : nv_find_snapshot(&pool->deleted, name);
+    }
     list_for_each (lun, &pool->luns, struct nv_object, node)
     {
-        if (strlen(lun->name) != len || strncmp(lun->name, name, len) != 0)
-            continue;
-        if (name[len] == '\0')
+        if (strcmp(lun->name, name) == 0)
             return lun;
-        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
-        {
-            if (strcmp(snapshot->name, name + len + 1) == 0)
-                return snapshot;
-        }
-        return NULL;
     }
     return NULL;
 }
@@ -154,10 +165,10 @@ int nv_require_lun(struct pool *pool, const char *name, struct nv_object **lun, 
 int nv_require_snapshot(struct pool *pool, const char *lun_name, const char *snapshot,
                         struct nv_object **object, struct reason *why)
 {
-    struct nv_object *lun = NULL;
+    struct nv_object *lun = nv_find(pool, lun_name);
     int r = nv_check_name(snapshot, "snapshot", why);
-    if (r == 0)
-        r = nv_require_lun(pool, lun_name, &lun, why);
+    if (r == 0 && lun && lun->lun)
+        r = reason_set(why, -EINVAL, "'%s' is a snapshot, not a LUN.", lun_name);
     if (r < 0)
         return r;
     char name[2 * LUN_NAME_MAX + 2];
@@ -167,10 +178,21 @@ int nv_require_snapshot(struct pool *pool, const char *lun_name, const char *sna
                    : reason_set(why, -ENOENT, "LUN '%s' has no snapshot '%s'.", lun_name, snapshot);
 }
 
+void nv_path_of(const struct nv_object *snapshot, char path[2 * LUN_NAME_MAX + 2])
+{
+    if (snapshot->set)
+        snprintf(path, 2 * LUN_NAME_MAX + 2, "%s/%s", snapshot->set->volume->name, snapshot->place);
+    else
+        snprintf(path, 2 * LUN_NAME_MAX + 2, "%s", snapshot->lun->name);
+}
+
 void nv_full_name(const struct nv_object *object, char name[2 * LUN_NAME_MAX + 2])
 {
+    char path[2 * LUN_NAME_MAX + 2];
     if (object->lun)
-        snprintf(name, 2 * LUN_NAME_MAX + 2, "%s@%s", object->lun->name, object->name);
+        nv_path_of(object, path);
+    if (object->lun)
+        snprintf(name, 2 * LUN_NAME_MAX + 2, "%.*s@%s", LUN_NAME_MAX, path, object->name);
     else
         snprintf(name, 2 * LUN_NAME_MAX + 2, "%s", object->name);
 }
@@ -288,13 +310,17 @@ static struct pool *nv_registry_find(const char *path)
 
 static void nv_pool_clear(struct pool *pool)
 {
-    list_for_each_safe (lun, &pool->luns, struct nv_object, node)
+    struct list *lists[] = {&pool->luns, &pool->deleted};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
     {
-        list_for_each_safe (snapshot, &lun->snapshots, struct nv_object, node)
+        list_for_each_safe (lun, lists[i], struct nv_object, node)
         {
-            nv_object_free(pool, snapshot);
+            list_for_each_safe (snapshot, &lun->snapshots, struct nv_object, node)
+            {
+                nv_object_free(pool, snapshot);
+            }
+            nv_object_free(pool, lun);
         }
-        nv_object_free(pool, lun);
     }
     nv_volumes_clear(pool);
     list_for_each_safe (value, &pool->values, struct nv_value, node)
@@ -320,6 +346,7 @@ static int nv_pool_make(struct env *env, const char *path, const char *name, uin
         condition_init(&pool->event_added);
         list_init(&pool->volumes);
         list_init(&pool->luns);
+        list_init(&pool->deleted);
         list_init(&pool->values);
         list_add_tail(&nv_registry, &pool->node);
         snprintf(pool->path, sizeof(pool->path), "%s", path);
@@ -555,6 +582,10 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
         info->lun_count++;
         info->logical_bytes += lun->size_bytes;
         info->mapped_bytes += lun->content.mapped_pages * LUN_BLK_BYTES;
+        info->snapshot_count += nv_count_objects(&lun->snapshots);
+    }
+    list_for_each (lun, &pool->deleted, struct nv_object, node)
+    {
         info->snapshot_count += nv_count_objects(&lun->snapshots);
     }
     info->line_count = info->lun_count + info->snapshot_count;

@@ -55,6 +55,7 @@ struct nv_set
     char name[LUN_NAME_MAX + 1]; /* without the volume's */
     char comment[LUN_COMMENT_MAX + 1];
     bool is_automatic, is_deferred;
+    struct list qtrees; /* of struct nv_qtree: copies of those that the volume had */
 };
 
 struct nv_volume
@@ -76,6 +77,9 @@ struct nv_object
     struct list snapshots; /* oldest first */
     struct nv_object *lun; /* of a snapshot; NULL once it is gone */
     struct nv_set *set;    /* of a snapshot that is part of one */
+    bool is_deleted;       /* a LUN of pool->deleted */
+    char
+        place[LUN_NAME_MAX + 1]; /* of a snapshot in a set: its LUN's path then, below the volume */
     bool is_reserved, is_autodelete;
     uint64_t expire_ns, locked_until_ns;
     char owner[LUN_OWNER_MAX + 1], group[LUN_OWNER_MAX + 1];
@@ -115,8 +119,9 @@ struct pool
     uint64_t checkpoints, flushes;
     uint64_t scrub_id;
     struct list volumes;
-    struct list luns;   /* by name */
-    struct list values; /* by key */
+    struct list luns;    /* by name */
+    struct list deleted; /* LUNs that sets still hold */
+    struct list values;  /* by key */
     struct event events[NV_EVENTS_KEPT];
     uint64_t last_event;
     lun_change_hook *hook;
@@ -177,7 +182,19 @@ MUST_CHECK int nv_check_place(struct pool *pool, const char *name, struct reason
 MUST_CHECK int nv_check_unused(const struct nv_object *object, const char *name, unsigned flags,
                                struct reason *why);
 MUST_CHECK int nv_check_clone_args(const struct lun_clone_args *args, struct reason *why);
-struct nv_object *nv_snapshot_of(struct nv_object *lun, const char *snapshot);
+/* The snapshot that the name @lun->name@@snapshot means: the LUN's, or one of a set of its volume.
+ */
+struct nv_object *nv_snapshot_of(struct pool *pool, const struct nv_object *lun,
+                                 const char *snapshot);
+/* -EEXIST: snapshots of the LUN itself would be named as others if it were @new_name. */
+MUST_CHECK int nv_check_snapshot_names(struct pool *pool, const struct nv_object *lun,
+                                       const char *new_name, struct reason *why);
+/* The path that the LUN of @snapshot has, or had when a set took it. */
+void nv_path_of(const struct nv_object *snapshot, char path[2 * LUN_NAME_MAX + 2]);
+/* Whether the deleted LUN of @member can come back where it was, and that it does. */
+MUST_CHECK int nv_check_revival(struct pool *pool, const struct nv_object *member,
+                                struct reason *why);
+MUST_CHECK int nv_revive(struct pool *pool, struct nv_object *member);
 /* A clone of @source that is in no list yet. NULL without memory. */
 struct nv_object *nv_clone_of(struct pool *pool, struct nv_object *source, const char *name,
                               const struct lun_clone_args *args);
@@ -200,6 +217,9 @@ struct nv_qtree *nv_qtree_new(struct pool *pool, struct nv_volume *volume, const
                               const char *comment);
 uint64_t nv_count_clones(struct pool *pool, const struct nv_set *set);
 void nv_set_delete(struct pool *pool, struct nv_set *set);
+void nv_set_free(struct nv_set *set);
+/* Deletes a snapshot, and with the last one a deleted LUN. */
+void nv_snapshot_remove(struct pool *pool, struct nv_object *snapshot);
 void nv_leave_parent(struct pool *pool, struct nv_volume *volume);
 size_t nv_count_nodes(const struct list *list);
 void nv_volumes_clear(struct pool *pool);

@@ -262,6 +262,64 @@ int nv_check_unused(const struct nv_object *object, const char *name, unsigned f
                       name, object->open_handles);
 }
 
+/* What sets hold of @lun belongs to one that is out of sight, and like it, from then on. */
+static int nv_keep_deleted(struct pool *pool, struct nv_object *lun)
+{
+    struct nv_object *heir = calloc(1, sizeof(*heir));
+    if (!heir)
+        return -ENOMEM;
+    *heir = *lun;
+    heir->content = (struct nv_content){0};
+    heir->open_handles = 0;
+    heir->is_deleted = true;
+    heir->expire_ns = heir->locked_until_ns = 0;
+    list_init(&heir->node);
+    list_init(&heir->snapshots);
+    list_for_each_safe (snapshot, &lun->snapshots, struct nv_object, node)
+    {
+        list_remove(&snapshot->node);
+        list_add_tail(&heir->snapshots, &snapshot->node);
+        snapshot->lun = heir;
+    }
+    list_add_tail(&pool->deleted, &heir->node);
+    return 0;
+}
+
+static int nv_lun_remove(struct pool *pool, struct nv_object *lun)
+{
+    list_for_each_safe (snapshot, &lun->snapshots, struct nv_object, node)
+    {
+        if (!snapshot->set)
+            nv_object_delete(pool, snapshot);
+    }
+    int r = list_is_empty(&lun->snapshots) ? 0 : nv_keep_deleted(pool, lun);
+    if (r == 0)
+        nv_object_delete(pool, lun);
+    return r;
+}
+
+void nv_snapshot_remove(struct pool *pool, struct nv_object *snapshot)
+{
+    struct nv_object *lun = snapshot->lun;
+    nv_object_delete(pool, snapshot);
+    if (lun->is_deleted && list_is_empty(&lun->snapshots))
+        nv_object_free(pool, lun);
+}
+
+int nv_check_snapshot_names(struct pool *pool, const struct nv_object *lun, const char *new_name,
+                            struct reason *why)
+{
+    list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+    {
+        char full[3 * LUN_NAME_MAX];
+        snprintf(full, sizeof(full), "%s@%s", new_name, snapshot->name);
+        struct nv_object *other = snapshot->set ? NULL : nv_find(pool, full);
+        if (other && other != snapshot)
+            return reason_set(why, -EEXIST, "There is a '%s' already.", full);
+    }
+    return 0;
+}
+
 static int nv_lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
                          uint64_t *id, struct reason *why)
 {
@@ -274,14 +332,15 @@ static int nv_lun_delete(struct pool *pool, const char *name, bool with_snapshot
         r = nv_check_unlocked(pool, lun, why);
     if (r == 0)
         r = nv_check_unused(lun, name, flags, why);
-    if (r == 0 && !with_snapshots && !list_is_empty(&lun->snapshots))
-        r = reason_set(why, -EBUSY,
-                       "LUN '%s' has %" PRIu64 " snapshots; use --with-snapshots to delete them.",
-                       name, nv_count_objects(&lun->snapshots));
     if (r < 0)
         return r;
     list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
     {
+        if (r < 0 || snapshot->set)
+            continue; /* its set keeps it */
+        if (!with_snapshots)
+            r = reason_set(why, -EBUSY,
+                           "LUN '%s' has snapshots; use --with-snapshots to delete them.", name);
         if (r == 0)
             r = nv_check_unlocked(pool, snapshot, why);
         if (r == 0)
@@ -290,12 +349,7 @@ static int nv_lun_delete(struct pool *pool, const char *name, bool with_snapshot
     if (r < 0)
         return r;
     *id = lun->id;
-    list_for_each_safe (snapshot, &lun->snapshots, struct nv_object, node)
-    {
-        nv_object_delete(pool, snapshot);
-    }
-    nv_object_delete(pool, lun);
-    return 0;
+    return nv_lun_remove(pool, lun);
 }
 
 int lun_delete(struct pool *pool, const char *name, bool with_snapshots, unsigned flags,
@@ -339,6 +393,8 @@ static int nv_lun_rename(struct pool *pool, const char *name, const char *new_na
         r = nv_check_place(pool, new_name, why);
     if (r == 0)
         r = nv_check_move(pool, lun, new_name, why);
+    if (r == 0)
+        r = nv_check_snapshot_names(pool, lun, new_name, why);
     if (r < 0)
         return r;
     list_remove(&lun->node);
@@ -445,20 +501,19 @@ int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
 
 /* ---- snapshots */
 
-struct nv_object *nv_snapshot_of(struct nv_object *lun, const char *snapshot)
+struct nv_object *nv_snapshot_of(struct pool *pool, const struct nv_object *lun,
+                                 const char *snapshot)
 {
-    list_for_each (object, &lun->snapshots, struct nv_object, node)
-    {
-        if (strcmp(object->name, snapshot) == 0)
-            return object;
-    }
-    return NULL;
+    char full[2 * LUN_NAME_MAX + 2];
+    snprintf(full, sizeof(full), "%s@%s", lun->name, snapshot);
+    return nv_find(pool, full);
 }
 
-static int nv_check_new_snapshot(struct nv_object *lun, const char *snapshot, struct reason *why)
+static int nv_check_new_snapshot(struct pool *pool, struct nv_object *lun, const char *snapshot,
+                                 struct reason *why)
 {
     int r = nv_check_name(snapshot, "snapshot", why);
-    if (r == 0 && nv_snapshot_of(lun, snapshot))
+    if (r == 0 && nv_snapshot_of(pool, lun, snapshot))
         r = reason_set(why, -EEXIST, "LUN '%s' has a snapshot '%s' already.", lun->name, snapshot);
     return r;
 }
@@ -476,7 +531,7 @@ static int nv_snapshot_create(struct pool *pool, const char *lun_name, const cha
     if (r == 0)
         r = nv_require_lun(pool, lun_name, &lun, why);
     if (r == 0)
-        r = nv_check_new_snapshot(lun, snapshot, why);
+        r = nv_check_new_snapshot(pool, lun, snapshot, why);
     if (r < 0)
         return r;
     pool->generation++;
@@ -555,7 +610,7 @@ static int nv_snapshot_rename(struct pool *pool, const char *lun_name, const cha
     if (r == 0)
         r = nv_check_alone(object, why);
     if (r == 0)
-        r = nv_check_new_snapshot(object->lun, new_snapshot, why);
+        r = nv_check_new_snapshot(pool, object->lun, new_snapshot, why);
     if (r == 0)
         snprintf(object->name, sizeof(object->name), "%s", new_snapshot);
     return r;
@@ -583,6 +638,46 @@ int nv_set_content(struct pool *pool, struct nv_object *lun, const struct nv_obj
     return 0;
 }
 
+/* "VOLUME/QTREE" of a path in a qtree; else "". */
+static void nv_qtree_of(const char *path, char qtree[LUN_NAME_MAX + 1])
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(qtree, LUN_NAME_MAX + 1, "%.*s", slash ? (int)(slash - path) : 0, path);
+    if (!strchr(qtree, '/'))
+        qtree[0] = '\0';
+}
+
+int nv_check_revival(struct pool *pool, const struct nv_object *member, struct reason *why)
+{
+    char path[2 * LUN_NAME_MAX + 2], qtree[LUN_NAME_MAX + 1];
+    nv_path_of(member, path);
+    nv_qtree_of(path, qtree);
+    int r = nv_check_unlocked(pool, member->lun, why);
+    if (r == 0)
+        r = nv_check_free(pool, path, why);
+    return r == 0 && qtree[0] && !nv_qtree_find(pool, qtree) ? nv_check_free(pool, qtree, why) : r;
+}
+
+int nv_revive(struct pool *pool, struct nv_object *member)
+{
+    char path[2 * LUN_NAME_MAX + 2], qtree[LUN_NAME_MAX + 1];
+    struct nv_object *lun = member->lun;
+    nv_path_of(member, path);
+    nv_qtree_of(path, qtree);
+    list_for_each (kept, &member->set->qtrees, struct nv_qtree, node)
+    {
+        if (qtree[0] && strcmp(kept->name, strchr(qtree, '/') + 1) == 0 &&
+            !nv_qtree_find(pool, qtree) &&
+            !nv_qtree_new(pool, member->set->volume, kept->name, kept->comment))
+            return -ENOMEM;
+    }
+    list_remove(&lun->node);
+    lun->is_deleted = false;
+    snprintf(lun->name, sizeof(lun->name), "%.*s", LUN_NAME_MAX, path);
+    nv_insert_lun(pool, lun);
+    return nv_set_content(pool, lun, member);
+}
+
 static int nv_snapshot_restore(struct pool *pool, const char *lun_name, const char *snapshot,
                                unsigned flags, uint64_t *id, struct reason *why)
 {
@@ -592,11 +687,22 @@ static int nv_snapshot_restore(struct pool *pool, const char *lun_name, const ch
     if (r == 0)
         r = nv_require_snapshot(pool, lun_name, snapshot, &object, why);
     if (r == 0)
+        *id = object->lun->id;
+    if (r == 0 && object->lun->is_deleted)
+    {
+        r = nv_check_revival(pool, object, why);
+        return r < 0 ? r : nv_revive(pool, object);
+    }
+    char path[2 * LUN_NAME_MAX + 2];
+    if (r == 0)
+        nv_path_of(object, path);
+    struct nv_object *other = r == 0 ? nv_find(pool, path) : NULL;
+    if (other && other != object->lun)
+        r = reason_set(why, -EBUSY, "'%s' is another LUN than the one of the snapshot.", path);
+    if (r == 0)
         r = nv_check_restorable(pool, object->lun, flags, why);
     if (r == 0)
         r = nv_set_content(pool, object->lun, object);
-    if (r == 0)
-        *id = object->lun->id;
     return r;
 }
 
@@ -685,7 +791,8 @@ void nv_fill_info(struct pool *pool, struct nv_object *object, struct lun_info *
     const char *slash = strrchr(lun->name, '/');
     snprintf(qtree, sizeof(qtree), "%.*s", slash ? (int)(slash - lun->name) : 0, lun->name);
     info->volume_id = volume ? volume->id : 0;
-    info->qtree_id = strchr(qtree, '/') ? nv_qtree_find(pool, qtree)->id : 0;
+    info->qtree_id = strchr(qtree, '/') && !lun->is_deleted ? nv_qtree_find(pool, qtree)->id : 0;
+    info->is_lun_deleted = lun->is_deleted;
     info->volume_snapshot_id = object->set ? object->set->id : 0;
     info->is_reserved = object->is_reserved;
     info->is_autodelete = object->is_autodelete;
@@ -728,37 +835,85 @@ int lun_get_info(struct pool *pool, const char *name, struct lun_info *info, str
     return r;
 }
 
+/* A deleted LUN is among the others by the name of its last snapshot. */
+struct nv_listed
+{
+    struct nv_object *lun;
+    char name[2 * LUN_NAME_MAX + 2];
+};
+
+static void nv_list_lun(struct nv_listed *listed, struct nv_object *lun)
+{
+    listed->lun = lun;
+    nv_full_name(lun->is_deleted ? container_of(lun->snapshots.prev, struct nv_object, node) : lun,
+                 listed->name);
+}
+
+static int nv_compare_listed(const void *a, const void *b)
+{
+    return strcmp(((const struct nv_listed *)a)->name, ((const struct nv_listed *)b)->name);
+}
+
+/* Whether the LUN is at @path, or was before it was deleted. */
+static bool nv_is_listed(const struct nv_object *lun, const char *path)
+{
+    bool is_listed = !lun->is_deleted && strcmp(lun->name, path) == 0;
+    list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+    {
+        char then[2 * LUN_NAME_MAX + 2];
+        nv_path_of(snapshot, then);
+        is_listed |= lun->is_deleted && strcmp(then, path) == 0;
+    }
+    return is_listed;
+}
+
 int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list, size_t *count,
              struct reason *why)
 {
     reason_clear(why);
     AUTO_LOCK(&pool->lock);
-    struct nv_object *only = NULL;
-    int r = lun_name ? nv_require_lun(pool, lun_name, &only, why) : 0;
-    if (r < 0)
-        return r;
-    size_t total = 0;
-    list_for_each (lun, &pool->luns, struct nv_object, node)
+    size_t total = 0, lun_count = 0, found = 0;
+    struct list *lists[] = {&pool->luns, &pool->deleted};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
     {
-        total += 1 + (size_t)nv_count_objects(&lun->snapshots);
+        list_for_each (lun, lists[i], struct nv_object, node)
+        {
+            total += 1 + (size_t)nv_count_objects(&lun->snapshots);
+            lun_count++;
+        }
     }
     struct lun_info *infos = calloc(total + 1, sizeof(*infos));
-    if (!infos)
-        return -ENOMEM;
-    size_t found = 0;
-    list_for_each (lun, &pool->luns, struct nv_object, node)
+    AUTO_FREE struct nv_listed *luns = calloc(lun_count + 1, sizeof(*luns));
+    if (!infos || !luns)
     {
-        if (only && lun != only)
-            continue;
-        nv_fill_info_of(pool, lun, &infos[found++]);
-        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+        free(infos);
+        return -ENOMEM;
+    }
+    lun_count = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+    {
+        list_for_each (lun, lists[i], struct nv_object, node)
+        {
+            if (!lun_name || nv_is_listed(lun, nv_strip(lun_name)))
+                nv_list_lun(&luns[lun_count++], lun);
+        }
+    }
+    qsort(luns, lun_count, sizeof(*luns), nv_compare_listed);
+    for (size_t i = 0; i < lun_count; i++)
+    {
+        if (!luns[i].lun->is_deleted)
+            nv_fill_info_of(pool, luns[i].lun, &infos[found++]);
+        list_for_each (snapshot, &luns[i].lun->snapshots, struct nv_object, node)
         {
             nv_fill_info(pool, snapshot, &infos[found++]);
         }
     }
     *list = infos;
     *count = found;
-    return 0;
+    if (found > 0 || !lun_name)
+        return 0;
+    free(infos);
+    return reason_set(why, -ENOENT, "There is no LUN '%s'.", lun_name);
 }
 
 int lun_freed_if_deleted(struct pool *pool, const char *const *names, size_t count,

@@ -45,7 +45,7 @@ static int nv_check_set_name(struct pool *pool, struct nv_volume *volume, const 
     bool is_taken = nv_set_find(volume, name) != NULL;
     list_for_each (lun, &pool->luns, struct nv_object, node)
     {
-        is_taken |= nv_is_in(lun, volume->name) && nv_snapshot_of(lun, name);
+        is_taken |= nv_is_in(lun, volume->name) && nv_snapshot_of(pool, lun, name);
     }
     if (!is_taken)
         return 0;
@@ -67,8 +67,17 @@ static int nv_set_make(struct pool *pool, struct nv_volume *volume,
     set->is_automatic = is_automatic;
     snprintf(set->name, sizeof(set->name), "%s", args->name);
     snprintf(set->comment, sizeof(set->comment), "%s", args->comment ? args->comment : "");
+    list_init(&set->qtrees);
     list_add_tail(&volume->sets, &set->node);
     *result = set;
+    list_for_each (qtree, &volume->qtrees, struct nv_qtree, node)
+    {
+        struct nv_qtree *kept = calloc(1, sizeof(*kept));
+        if (!kept)
+            return -ENOMEM;
+        *kept = *qtree;
+        list_add_tail(&set->qtrees, &kept->node);
+    }
     list_for_each (lun, &pool->luns, struct nv_object, node)
     {
         if (!nv_is_in(lun, volume->name))
@@ -78,6 +87,8 @@ static int nv_set_make(struct pool *pool, struct nv_volume *volume,
             return -ENOMEM; /* a half of it is left: this engine is for tests */
         snapshot->lun = lun;
         snapshot->set = set;
+        snprintf(snapshot->place, sizeof(snapshot->place), "%s",
+                 lun->name + strlen(volume->name) + 1);
         list_add_tail(&lun->snapshots, &snapshot->node);
     }
     return 0;
@@ -123,12 +134,17 @@ static int nv_each(struct pool *pool, struct nv_set *set, nv_each_member *each, 
                    struct reason *why)
 {
     int r = 0;
-    list_for_each (lun, &pool->luns, struct nv_object, node)
+    struct list *lists[] = {&pool->luns, &pool->deleted};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
     {
-        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+        /* What is brought back moves from one list to the other. */
+        list_for_each_safe (lun, lists[i], struct nv_object, node)
         {
-            if (snapshot->set == set && r == 0)
-                r = each(pool, snapshot, flags, why);
+            list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+            {
+                if (snapshot->set == set && r == 0)
+                    r = each(pool, snapshot, flags, why);
+            }
         }
     }
     return r;
@@ -162,11 +178,19 @@ static int nv_member_lun_unused(struct pool *pool, struct nv_object *member, uns
     return nv_check_unused(member->lun, member->lun->name, flags, why);
 }
 
+static int nv_member_revivable(struct pool *pool, struct nv_object *member, unsigned flags,
+                               struct reason *why)
+{
+    (void)flags;
+    return member->lun->is_deleted ? nv_check_revival(pool, member, why) : 0;
+}
+
 static int nv_member_restore(struct pool *pool, struct nv_object *member, unsigned flags,
                              struct reason *why)
 {
     (void)flags, (void)why;
-    return nv_set_content(pool, member->lun, member);
+    return member->lun->is_deleted ? nv_revive(pool, member)
+                                   : nv_set_content(pool, member->lun, member);
 }
 
 int volume_snapshot_delete(struct pool *pool, const char *volume, const char *snapshot,
@@ -198,6 +222,36 @@ int volume_snapshot_delete(struct pool *pool, const char *volume, const char *sn
     return r;
 }
 
+struct nv_renaming
+{
+    const char *new_name;
+    bool is_taken;
+};
+
+/* Looks whether the new names of members are taken, or gives them. */
+static void nv_rename_members(struct pool *pool, struct nv_set *set, struct nv_renaming *renaming,
+                              bool for_real)
+{
+    struct list *lists[] = {&pool->luns, &pool->deleted};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+    {
+        list_for_each (lun, lists[i], struct nv_object, node)
+        {
+            list_for_each (member, &lun->snapshots, struct nv_object, node)
+            {
+                char full[3 * LUN_NAME_MAX], path[2 * LUN_NAME_MAX + 2];
+                if (member->set != set)
+                    continue;
+                nv_path_of(member, path);
+                snprintf(full, sizeof(full), "%s@%s", path, renaming->new_name);
+                renaming->is_taken |= nv_find(pool, full) != NULL;
+                if (for_real)
+                    snprintf(member->name, sizeof(member->name), "%s", renaming->new_name);
+            }
+        }
+    }
+}
+
 int volume_snapshot_rename(struct pool *pool, const char *volume, const char *snapshot,
                            const char *new_snapshot, struct reason *why)
 {
@@ -211,23 +265,13 @@ int volume_snapshot_rename(struct pool *pool, const char *volume, const char *sn
         r = nv_require_set(pool, volume, snapshot, &set, why);
     if (r < 0)
         return r;
-    bool is_taken = nv_set_find(set->volume, new_snapshot) != NULL;
-    list_for_each (lun, &pool->luns, struct nv_object, node)
-    {
-        /* Only those LUNs matter that the snapshot holds. */
-        struct nv_object *member = nv_snapshot_of(lun, snapshot);
-        is_taken |= member && member->set == set && nv_snapshot_of(lun, new_snapshot);
-    }
-    if (is_taken)
+    struct nv_renaming renaming = {.new_name = new_snapshot};
+    renaming.is_taken = nv_set_find(set->volume, new_snapshot) != NULL;
+    /* Only those LUNs matter that the snapshot holds. */
+    nv_rename_members(pool, set, &renaming, false);
+    if (renaming.is_taken)
         return reason_set(why, -EEXIST, "There is a snapshot '%s' already.", new_snapshot);
-    list_for_each (lun, &pool->luns, struct nv_object, node)
-    {
-        list_for_each (member, &lun->snapshots, struct nv_object, node)
-        {
-            if (member->set == set)
-                snprintf(member->name, sizeof(member->name), "%s", new_snapshot);
-        }
-    }
+    nv_rename_members(pool, set, &renaming, true);
     snprintf(set->name, sizeof(set->name), "%s", new_snapshot);
     return 0;
 }
@@ -245,6 +289,8 @@ int volume_snapshot_restore(struct pool *pool, const char *volume, const char *s
         r = nv_each(pool, set, nv_member_lun_unlocked, flags, why);
     if (r == 0)
         r = nv_each(pool, set, nv_member_lun_unused, flags, why);
+    if (r == 0)
+        r = nv_each(pool, set, nv_member_revivable, flags, why);
     return r < 0 ? r : nv_each(pool, set, nv_member_restore, flags, why);
 }
 
@@ -276,14 +322,16 @@ static void nv_fill_set(struct pool *pool, const struct nv_set *set,
                                           .is_deferred = set->is_deferred};
     snprintf(info->name, sizeof(info->name), "%s@%s", set->volume->name, set->name);
     snprintf(info->comment, sizeof(info->comment), "%s", set->comment);
-    list_for_each (lun, &pool->luns, struct nv_object, node)
+    struct list *lists[] = {&pool->luns, &pool->deleted};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
     {
-        list_for_each (member, &lun->snapshots, struct nv_object, node)
+        list_for_each (lun, lists[i], struct nv_object, node)
         {
-            if (member->set != set)
-                continue;
-            info->lun_count++;
-            info->logical_bytes += member->size_bytes;
+            list_for_each (member, &lun->snapshots, struct nv_object, node)
+            {
+                info->lun_count += member->set == set;
+                info->logical_bytes += member->set == set ? member->size_bytes : 0;
+            }
         }
     }
 }
@@ -334,15 +382,15 @@ int volume_snapshot_list(struct pool *pool, const char *volume_name,
 /* ---- clones of volumes */
 
 static int nv_clone_lun(struct pool *pool, const struct volume_clone_args *args,
-                        struct nv_object *lun, struct nv_object *member, const char *set_name)
+                        struct nv_object *member)
 {
     char path[2 * LUN_NAME_MAX + 2];
-    snprintf(path, sizeof(path), "%s%s", nv_strip(args->name), strchr(lun->name, '/'));
-    struct lun_clone_args clone_args = {.no_reserve = args->unguaranteed, .comment = lun->comment};
+    snprintf(path, sizeof(path), "%s/%s", nv_strip(args->name), member->place);
+    struct lun_clone_args clone_args = {.no_reserve = args->no_reserve,
+                                        .comment = member->lun->comment};
     struct nv_object *clone = nv_clone_of(pool, member, path, &clone_args);
     if (!clone)
         return -ENOMEM;
-    snprintf(clone->origin, sizeof(clone->origin), "%s@%s", lun->name, set_name);
     nv_insert_lun(pool, clone);
     return 0;
 }
@@ -350,43 +398,55 @@ static int nv_clone_lun(struct pool *pool, const struct volume_clone_args *args,
 static int nv_clone_luns(struct pool *pool, const struct volume_clone_args *args,
                          struct nv_set *set)
 {
-    /* The new ones come into the same list: they are in another volume. */
-    list_for_each_safe (lun, &pool->luns, struct nv_object, node)
+    struct list *lists[] = {&pool->luns, &pool->deleted};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
     {
-        struct nv_object *member = NULL;
-        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+        /* The new ones come into the same list: they are in another volume. */
+        list_for_each_safe (lun, lists[i], struct nv_object, node)
         {
-            member = snapshot->set == set ? snapshot : member;
+            struct nv_object *member = NULL;
+            list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+            {
+                member = snapshot->set == set ? snapshot : member;
+            }
+            int r = member ? nv_clone_lun(pool, args, member) : 0;
+            if (r < 0)
+                return r;
         }
-        int r = member ? nv_clone_lun(pool, args, lun, member, set->name) : 0;
-        if (r < 0)
-            return r;
     }
     return 0;
+}
+
+/* Whether the clone of what is at @place in its volume would have too long a name. */
+static bool nv_is_too_long(const struct volume_clone_args *args, const char *place)
+{
+    return strlen(nv_strip(args->name)) + 1 + strlen(place) > LUN_NAME_MAX;
 }
 
 static int nv_check_clone_paths(struct pool *pool, const struct volume_clone_args *args,
                                 const struct nv_volume *parent, const struct nv_set *set,
                                 struct reason *why)
 {
-    list_for_each (lun, &pool->luns, struct nv_object, node)
+    bool is_too_long = false;
+    struct list *lists[] = {&pool->luns, &pool->deleted};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
     {
-        bool is_held = !set && nv_is_in(lun, parent->name);
-        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+        list_for_each (lun, lists[i], struct nv_object, node)
         {
-            is_held |= set && snapshot->set == set;
+            if (!set && !lun->is_deleted && nv_is_in(lun, parent->name))
+                is_too_long |= nv_is_too_long(args, strchr(lun->name, '/') + 1);
+            list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+            {
+                is_too_long |= set && snapshot->set == set && nv_is_too_long(args, snapshot->place);
+            }
         }
-        if (is_held && strlen(nv_strip(args->name)) + strlen(strchr(lun->name, '/')) > LUN_NAME_MAX)
-            return reason_set(why, -EINVAL, "The name of the clone of '%s' is too long.",
-                              lun->name);
     }
-    return 0;
+    return is_too_long ? reason_set(why, -EINVAL, "The name of a clone would be too long.") : 0;
 }
 
-static int nv_clone_qtrees(struct pool *pool, const struct nv_volume *parent,
-                           struct nv_volume *clone)
+static int nv_clone_qtrees(struct pool *pool, const struct nv_set *set, struct nv_volume *clone)
 {
-    list_for_each (qtree, &parent->qtrees, struct nv_qtree, node)
+    list_for_each (qtree, &set->qtrees, struct nv_qtree, node)
     {
         if (!nv_qtree_new(pool, clone, qtree->name, qtree->comment))
             return -ENOMEM;
@@ -415,7 +475,7 @@ static int nv_volume_clone(struct pool *pool, const struct volume_clone_args *ar
     clone->attributes.is_guaranteed &= !args->unguaranteed;
     snprintf(clone->comment, sizeof(clone->comment), "%s", args->comment ? args->comment : "");
     list_add_tail(&pool->volumes, &clone->node);
-    r = nv_clone_qtrees(pool, parent, clone);
+    r = nv_clone_qtrees(pool, set, clone);
     return r < 0 ? r : nv_clone_luns(pool, args, set);
 }
 
@@ -504,7 +564,7 @@ int lun_clone_group(struct pool *pool, const struct lun_pair *pairs, size_t coun
 static int nv_check_undo(struct pool *pool, struct nv_object *lun, const char *undo, unsigned flags,
                          struct reason *why)
 {
-    struct nv_object *old = nv_snapshot_of(lun, undo);
+    struct nv_object *old = nv_snapshot_of(pool, lun, undo);
     if (!old)
         return 0;
     if (old->set)
@@ -517,7 +577,7 @@ static int nv_check_undo(struct pool *pool, struct nv_object *lun, const char *u
 static int nv_redeploy(struct pool *pool, struct nv_object *lun, const struct nv_object *content,
                        const char *origin, const char *undo)
 {
-    struct nv_object *old = nv_snapshot_of(lun, undo);
+    struct nv_object *old = nv_snapshot_of(pool, lun, undo);
     if (old)
         nv_object_delete(pool, old);
     struct nv_object *snapshot = nv_object_copy(pool, lun, undo, NULL);

@@ -46,7 +46,10 @@ static struct nv_volume *nv_volume_of_path(struct pool *pool, const char *path)
 
 struct nv_volume *nv_volume_of(struct pool *pool, const struct nv_object *object)
 {
-    return nv_volume_of_path(pool, object->lun ? object->lun->name : object->name);
+    const struct nv_object *lun = object->lun ? object->lun : object;
+    if (lun->is_deleted)
+        return container_of(lun->snapshots.next, struct nv_object, node)->set->volume;
+    return nv_volume_of_path(pool, lun->name);
 }
 
 struct nv_qtree *nv_qtree_find(struct pool *pool, const char *path)
@@ -241,6 +244,32 @@ static int nv_rename_below(struct pool *pool, const char *from, const char *to, 
     return 0;
 }
 
+/* The longest path below the volume that one of its sets knows. */
+static size_t nv_longest_kept(struct pool *pool, const struct nv_volume *volume)
+{
+    size_t longest = 0;
+    struct list *lists[] = {&pool->luns, &pool->deleted};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+    {
+        list_for_each (lun, lists[i], struct nv_object, node)
+        {
+            list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+            {
+                if (snapshot->set && snapshot->set->volume == volume)
+                    longest = max_u64(longest, strlen(snapshot->place));
+            }
+        }
+    }
+    list_for_each (set, &volume->sets, struct nv_set, node)
+    {
+        list_for_each (qtree, &set->qtrees, struct nv_qtree, node)
+        {
+            longest = max_u64(longest, strlen(qtree->name) + 2);
+        }
+    }
+    return longest;
+}
+
 int volume_rename(struct pool *pool, const char *name, const char *new_name, struct reason *why)
 {
     reason_clear(why);
@@ -258,6 +287,8 @@ int volume_rename(struct pool *pool, const char *name, const char *new_name, str
         r = nv_rename_below(pool, volume->name, new_name, false, why);
     if (r < 0)
         return r;
+    if (nv_longest_kept(pool, volume) + 1 + strlen(new_name) > LUN_NAME_MAX)
+        return reason_set(why, -EINVAL, "A snapshot holds a path that would be too long.");
     list_for_each (qtree, &volume->qtrees, struct nv_qtree, node)
     {
         if (strlen(qtree->name) + 1 + strlen(new_name) > NV_CONTAINER_MAX)
@@ -311,6 +342,16 @@ static int nv_check_delete_luns(struct pool *pool, const struct nv_volume *volum
             busy = keep_first(busy, nv_check_unused(snapshot, snapshot->name, flags, why));
         }
     }
+    list_for_each (lun, &pool->deleted, struct nv_object, node)
+    {
+        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+        {
+            if (snapshot->set->volume != volume)
+                continue;
+            locked = keep_first(locked, nv_check_unlocked(pool, snapshot, why));
+            busy = keep_first(busy, nv_check_unused(snapshot, snapshot->name, flags, why));
+        }
+    }
     return keep_first(locked, busy);
 }
 
@@ -333,8 +374,7 @@ static void nv_volume_free(struct nv_volume *volume)
     }
     list_for_each_safe (set, &volume->sets, struct nv_set, node)
     {
-        list_remove(&set->node);
-        free(set);
+        nv_set_free(set);
     }
     list_remove(&volume->node);
     free(volume);
@@ -348,19 +388,35 @@ void nv_volumes_clear(struct pool *pool)
     }
 }
 
-/* With the snapshots of LUNs that are part of it. */
-void nv_set_delete(struct pool *pool, struct nv_set *set)
+void nv_set_free(struct nv_set *set)
 {
-    list_for_each (lun, &pool->luns, struct nv_object, node)
+    list_for_each_safe (qtree, &set->qtrees, struct nv_qtree, node)
     {
-        list_for_each_safe (snapshot, &lun->snapshots, struct nv_object, node)
-        {
-            if (snapshot->set == set)
-                nv_object_delete(pool, snapshot);
-        }
+        list_remove(&qtree->node);
+        free(qtree);
     }
     list_remove(&set->node);
     free(set);
+}
+
+/* With the snapshots of LUNs that are part of it. */
+void nv_set_delete(struct pool *pool, struct nv_set *set)
+{
+    struct list *lists[] = {&pool->luns, &pool->deleted};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+    {
+        list_for_each_safe (lun, lists[i], struct nv_object, node)
+        {
+            struct nv_object *member = NULL;
+            list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+            {
+                member = snapshot->set == set ? snapshot : member;
+            }
+            if (member)
+                nv_snapshot_remove(pool, member);
+        }
+    }
+    nv_set_free(set);
 }
 
 /* A deferred snapshot goes with its last clone. */
@@ -401,6 +457,10 @@ int volume_delete(struct pool *pool, const char *name, bool with_contents, unsig
         }
         nv_object_delete(pool, lun);
     }
+    list_for_each_safe (set, &volume->sets, struct nv_set, node)
+    {
+        nv_set_delete(pool, set); /* and deleted LUNs with them */
+    }
     nv_leave_parent(pool, volume);
     nv_volume_free(volume);
     return 0;
@@ -428,6 +488,10 @@ static void nv_fill_volume(struct pool *pool, struct nv_volume *volume, struct v
         info->lun_count++;
         info->logical_bytes += lun->size_bytes;
         info->mapped_bytes += lun->content.mapped_pages * LUN_BLK_BYTES;
+    }
+    list_for_each (lun, &pool->deleted, struct nv_object, node)
+    {
+        info->deleted_lun_count += nv_volume_of(pool, lun) == volume;
     }
     if (!volume->parent)
         return;
@@ -562,6 +626,14 @@ int qtree_rename(struct pool *pool, const char *path, const char *new_name, stru
         r = nv_check_free(pool, new_path, why);
     if (r == 0)
         r = nv_rename_below(pool, path, new_path, false, why);
+    list_for_each (lun, &pool->luns, struct nv_object, node)
+    {
+        char name[3 * LUN_NAME_MAX];
+        if (r < 0 || !nv_is_in(lun, path))
+            continue;
+        snprintf(name, sizeof(name), "%s%s", new_path, lun->name + strlen(path));
+        r = nv_check_snapshot_names(pool, lun, name, why);
+    }
     if (r == 0)
         r = nv_rename_below(pool, path, new_path, true, why);
     if (r == 0)

@@ -179,9 +179,10 @@ static void model_compare_info(struct model *model, const struct lun_info *real,
     bool is_alike =
         !real->volume_id == !naive->volume_id && !real->qtree_id == !naive->qtree_id &&
         !real->volume_snapshot_id == !naive->volume_snapshot_id &&
-        real->is_reserved == naive->is_reserved && real->is_autodelete == naive->is_autodelete &&
-        real->expire_ns == naive->expire_ns && real->locked_until_ns == naive->locked_until_ns &&
-        strcmp(real->owner, naive->owner) == 0 && strcmp(real->group, naive->group) == 0;
+        real->is_lun_deleted == naive->is_lun_deleted && real->is_reserved == naive->is_reserved &&
+        real->is_autodelete == naive->is_autodelete && real->expire_ns == naive->expire_ns &&
+        real->locked_until_ns == naive->locked_until_ns && strcmp(real->owner, naive->owner) == 0 &&
+        strcmp(real->group, naive->group) == 0;
     if (!is_alike)
         replay_fail(model->replay, "%s has other attributes than it must have", real->name);
     if (with_figures && real->mapped_bytes != naive->mapped_bytes)

@@ -252,6 +252,7 @@ void model_step_volume_clone(struct model *model)
                                      .snapshot = is_automatic ? NULL : snapshot,
                                      .name = name,
                                      .unguaranteed = rng_percent(model->rng, 50),
+                                     .no_reserve = rng_percent(model->rng, 50),
                                      .unlocked = rng_percent(model->rng, 50),
                                      .comment = model_pick_comment(model, comment)};
     replay_trace(model->replay, "volume clone %s of %s@%s%s", name, volume,
@@ -344,6 +345,7 @@ static void model_compare_volume(struct model *model, const struct volume_info *
         real->pauses_when_full == naive->pauses_when_full && real->pause_ms == naive->pause_ms &&
         real->locked_until_ns == naive->locked_until_ns && real->lun_count == naive->lun_count &&
         real->qtree_count == naive->qtree_count && real->snapshot_count == naive->snapshot_count &&
+        real->deleted_lun_count == naive->deleted_lun_count &&
         real->logical_bytes == naive->logical_bytes && strcmp(real->parent, naive->parent) == 0 &&
         !real->parent_volume_id == !naive->parent_volume_id;
     if (!is_same)

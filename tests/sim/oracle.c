@@ -145,10 +145,18 @@ static bool oracle_is_snapshot_of(const char *name, const char *lun)
 
 void oracle_remove(struct oracle *oracle, const char *name)
 {
+    const struct oracle_object *lun = oracle_find(oracle, name);
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
         struct oracle_object *object = &oracle->objects[i];
-        if (strcmp(object->name, name) != 0 && !oracle_is_snapshot_of(object->name, name))
+        if (lun && object->is_member && object->lun_age == lun->age)
+            object->lun_autodelete = lun->is_autodelete;
+    }
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        struct oracle_object *object = &oracle->objects[i];
+        if (strcmp(object->name, name) != 0 &&
+            (object->is_member || !oracle_is_snapshot_of(object->name, name)))
             continue;
         oracle_forget(oracle, object, 0);
         object->name[0] = '\0';
@@ -160,7 +168,7 @@ void oracle_rename(struct oracle *oracle, const char *name, const char *new_name
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
         struct oracle_object *object = &oracle->objects[i];
-        bool is_snapshot = oracle_is_snapshot_of(object->name, name);
+        bool is_snapshot = !object->is_member && oracle_is_snapshot_of(object->name, name);
         if (!is_snapshot && strcmp(object->name, name) != 0)
             continue;
         char old[ORACLE_NAME_BYTES];

@@ -36,9 +36,11 @@ struct oracle_object
 {
     char name[ORACLE_NAME_BYTES]; /* "": the place is free */
     uint32_t sectors;
-    uint32_t age;       /* snapshots are listed in this order */
-    bool is_member;     /* a snapshot that is part of one of its volume */
-    bool is_autodelete; /* an attribute */
+    uint32_t age;        /* snapshots are listed in this order */
+    uint32_t lun_age;    /* of a member: its LUN, by age, and an attribute that this had when it */
+    bool lun_autodelete; /* was deleted */
+    bool is_member;      /* a snapshot that is part of one of its volume */
+    bool is_autodelete;  /* an attribute */
     uint32_t durable[ORACLE_SECTORS_MAX];
     uint32_t current[ORACLE_SECTORS_MAX];
 };
@@ -55,6 +57,7 @@ struct oracle_set
 {
     char name[8]; /* without the volume's; "": the place is free */
     bool is_deferred;
+    bool has_qtree; /* the volume had its */
 };
 
 struct oracle_volume
@@ -91,9 +94,9 @@ void oracle_assign(struct oracle *to, const struct oracle *from);
 struct oracle_object *oracle_find(struct oracle *oracle, const char *name);
 /* NULL when there is no place left. */
 struct oracle_object *oracle_add(struct oracle *oracle, const char *name, uint32_t sectors);
-/* With its snapshots, if it is a LUN. */
+/* With its snapshots, if it is a LUN; members stay. */
 void oracle_remove(struct oracle *oracle, const char *name);
-/* With its snapshots. */
+/* With its snapshots, but for members. */
 void oracle_rename(struct oracle *oracle, const char *name, const char *new_name);
 /* A new object with the present content of @source, durable. NULL when there is no place left. */
 struct oracle_object *oracle_copy(struct oracle *oracle, const char *source, const char *name);
@@ -113,7 +116,11 @@ struct oracle_set *oracle_find_set(struct oracle *oracle, const char *volume, co
 unsigned oracle_count_clones(const struct oracle *oracle, const char *volume, const char *set);
 bool oracle_add_set(struct oracle *oracle, const char *volume, const char *set);
 void oracle_remove_set(struct oracle *oracle, const char *volume, const char *set);
-void oracle_restore_set(struct oracle *oracle, const char *volume, const char *set);
+/* Of one snapshot, and of all of a set; deleted LUNs come back. False: a name is taken. */
+bool oracle_restore_snapshot(struct oracle *oracle, const char *snapshot);
+bool oracle_restore_set(struct oracle *oracle, const char *volume, const char *set);
+/* Whether a snapshot of its volume holds the LUN. */
+bool oracle_is_held(const struct oracle *oracle, const struct oracle_object *lun);
 bool oracle_clone_volume(struct oracle *oracle, const char *volume, const char *set,
                          const char *name);
 /* A deferred snapshot goes with its last clone. */

@@ -79,6 +79,7 @@ bool oracle_add_set(struct oracle *oracle, const char *volume, const char *set)
         return false;
     *place = (struct oracle_set){0};
     snprintf(place->name, sizeof(place->name), "%s", set);
+    place->has_qtree = oracle_find_volume(oracle, volume)->has_qtree;
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
         const struct oracle_object *lun = &oracle->objects[i];
@@ -92,6 +93,7 @@ bool oracle_add_set(struct oracle *oracle, const char *volume, const char *set)
         if (!member)
             return false;
         member->is_member = true;
+        member->lun_age = lun->age;
     }
     return true;
 }
@@ -106,16 +108,76 @@ void oracle_remove_set(struct oracle *oracle, const char *volume, const char *se
     oracle_find_set(oracle, volume, set)->name[0] = '\0';
 }
 
-void oracle_restore_set(struct oracle *oracle, const char *volume, const char *set)
+/* The LUN of that age, unless it was deleted. */
+static const struct oracle_object *oracle_find_age(const struct oracle *oracle, uint32_t age)
 {
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
-        char lun[ORACLE_NAME_BYTES];
-        if (!oracle_is_member_of(&oracle->objects[i], volume, set))
-            continue;
-        oracle_lun_of(oracle->objects[i].name, lun);
-        oracle_restore(oracle, lun, oracle->objects[i].name);
+        const struct oracle_object *object = &oracle->objects[i];
+        if (object->name[0] && !strchr(object->name, '@') && object->age == age)
+            return object;
     }
+    return NULL;
+}
+
+bool oracle_is_held(const struct oracle *oracle, const struct oracle_object *lun)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *member = &oracle->objects[i];
+        if (member->name[0] && member->is_member && member->lun_age == lun->age)
+            return true;
+    }
+    return false;
+}
+
+/* A deleted LUN comes back where it was, and its qtree with it. */
+static bool oracle_revive(struct oracle *oracle, const struct oracle_object *member)
+{
+    char path[ORACLE_NAME_BYTES], volume[ORACLE_NAME_BYTES];
+    oracle_lun_of(member->name, path);
+    struct oracle_object *lun = oracle_find(oracle, path) ? NULL : oracle_add(oracle, path, 0);
+    if (!lun)
+        return false;
+    lun->age = member->lun_age;
+    lun->is_autodelete = member->lun_autodelete;
+    snprintf(volume, sizeof(volume), "%.*s", (int)strcspn(path, "/"), path);
+    if (strchr(path, '/') != strrchr(path, '/'))
+        oracle_find_volume(oracle, volume)->has_qtree = true;
+    oracle_restore(oracle, path, member->name);
+    return true;
+}
+
+bool oracle_restore_snapshot(struct oracle *oracle, const char *snapshot)
+{
+    const struct oracle_object *object = oracle_find(oracle, snapshot);
+    char path[ORACLE_NAME_BYTES];
+    oracle_lun_of(snapshot, path);
+    const struct oracle_object *there = oracle_find(oracle, path);
+    const struct oracle_object *lun =
+        object->is_member ? oracle_find_age(oracle, object->lun_age) : there;
+    if (!lun)
+        return oracle_revive(oracle, object);
+    if (there && there != lun)
+        return false;
+    oracle_restore(oracle, lun->name, snapshot);
+    return true;
+}
+
+bool oracle_restore_set(struct oracle *oracle, const char *volume, const char *set)
+{
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *member = &oracle->objects[i];
+        if (!oracle_is_member_of(member, volume, set))
+            continue;
+        const struct oracle_object *lun = oracle_find_age(oracle, member->lun_age);
+        if (lun)
+            oracle_restore(oracle, lun->name, member->name);
+        else if (!oracle_revive(oracle, member))
+            return false;
+    }
+    return true;
 }
 
 /* ---- volumes as a whole */
@@ -179,11 +241,11 @@ void oracle_rename_volume(struct oracle *oracle, const char *name, const char *n
 bool oracle_clone_volume(struct oracle *oracle, const char *volume, const char *set,
                          const char *name)
 {
-    const struct oracle_volume *parent = oracle_find_volume(oracle, volume);
+    const struct oracle_set *of = oracle_find_set(oracle, volume, set);
     if (!oracle_add_volume(oracle, name))
         return false;
     struct oracle_volume *clone = oracle_find_volume(oracle, name);
-    clone->has_qtree = parent->has_qtree;
+    clone->has_qtree = of->has_qtree;
     snprintf(clone->parent, sizeof(clone->parent), "%.3s@%.7s", volume, set);
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {

@@ -36,6 +36,21 @@ int sim_open(struct sim *sim, struct simdev *disk, struct pool **pool)
     return r;
 }
 
+/* The first snapshot of a volume waits for a checkpoint, so it cannot be made while one runs. */
+static void sim_make_first_set(struct sim *sim)
+{
+    const char *volume = "first";
+    const struct volume_attributes attributes = {0};
+    const struct volume_snapshot_args args = {.name = "first"};
+    int r = volume_create(sim->pool, volume, &attributes, &sim->why);
+    if (r == 0)
+        r = volume_snapshot_create(sim->pool, &volume, 1, &args, &sim->why);
+    if (r == 0)
+        r = volume_delete(sim->pool, volume, true, 0, &sim->why);
+    if (r < 0)
+        replay_fail(sim->replay, "the first volume snapshot: %d, %s", r, sim->why.text);
+}
+
 void sim_begin(struct sim *sim, struct replay *replay)
 {
     *sim = (struct sim){.replay = replay,
@@ -69,6 +84,8 @@ void sim_begin(struct sim *sim, struct replay *replay)
     r = sim_open(sim, sim->disk, &sim->pool);
     if (r < 0)
         replay_fail(replay, "the new pool cannot be opened: %d, %s", r, sim->why.text);
+    if (sim->may_overlap)
+        sim_make_first_set(sim);
 }
 
 void sim_end(struct sim *sim)

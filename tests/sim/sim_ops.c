@@ -351,7 +351,7 @@ static int sim_op_rename(struct sim *sim)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "rename");
     replay_trace(sim->replay, "rename %s to %s", object->name, name);
-    bool has_snapshots = false;
+    bool has_snapshots = oracle_is_held(sim->now, object);
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
         has_snapshots |=
             strchr(sim->now->objects[i].name, '@') &&
@@ -419,7 +419,8 @@ static int sim_op_restore(struct sim *sim)
     struct oracle *after = sim_begin_command(sim, "restore");
     replay_trace(sim->replay, "restore %s", object->name);
     sim_split(object->name, lun, &snapshot);
-    oracle_restore(after, lun, object->name);
+    if (!oracle_restore_snapshot(after, object->name))
+        return SIM_NOTHING;
     return sim_end_command(sim, snapshot_restore(sim->pool, lun, snapshot, 0, &sim->why));
 }
 

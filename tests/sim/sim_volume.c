@@ -168,7 +168,8 @@ int sim_op_set_restore(struct sim *sim)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "volume restore");
     replay_trace(sim->replay, "restore volume %s@%s", volume->name, set->name);
-    oracle_restore_set(after, volume->name, set->name);
+    if (!oracle_restore_set(after, volume->name, set->name))
+        return SIM_NOTHING;
     return sim_end_command(
         sim, volume_snapshot_restore(sim->pool, volume->name, set->name, 0, &sim->why));
 }

@@ -189,6 +189,54 @@ static void test_lost_page(void)
     host_stop(&host);
 }
 
+static bool salvage_lists(const struct salvage *salvage, const char *name)
+{
+    for (size_t i = 0; i < salvage_count(salvage); i++)
+    {
+        if (strcmp(salvage_item(salvage, i)->name, name) == 0)
+            return salvage_item(salvage, i)->is_there;
+    }
+    return false;
+}
+
+/* What a volume's snapshot has of a LUN that was deleted has the name of then, also from pages. */
+static void test_deleted_lun(void)
+{
+    const struct volume_attributes attributes = {0};
+    const struct volume_snapshot_args args = {.name = "s"};
+    const char *volume = "v";
+    start(false);
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    CU_ASSERT_EQUAL(volume_create(host.pool, volume, &attributes, &host.why), 0);
+    CU_ASSERT_EQUAL(qtree_create(host.pool, "v/q", NULL, &host.why), 0);
+    host_create(&host, "v/q/b", 16);
+    CU_ASSERT_EQUAL(host_write(&host, "v/q/b", 0, 1, 77, 0), 0);
+    CU_ASSERT_EQUAL(volume_snapshot_create(host.pool, &volume, 1, &args, &host.why), 0);
+    host_delete(&host, "v/q/b");
+    CU_ASSERT_EQUAL(qtree_rename(host.pool, "v/q", "r", &host.why), 0);
+    for (unsigned i = 0; i < 20; i++) /* more pages */
+    {
+        char name[16];
+        snprintf(name, sizeof(name), "more%u", i);
+        host_create(&host, name, 16);
+    }
+    host_settle(&host);
+    uint64_t blk = host_object(&host, "more19")->object.page->blk;
+    host_close(&host);
+    for (unsigned round = 0; round < 2; round++)
+    {
+        struct salvage *salvage;
+        CU_ASSERT_EQUAL_FATAL(
+            salvage_open_device(&host.env.env, simdev_open(host.disk), &salvage, &host.why), 0);
+        CU_ASSERT_EQUAL(salvage_way(salvage), round == 0 ? SALVAGE_WHOLE : SALVAGE_RAW);
+        CU_ASSERT_TRUE(salvage_lists(salvage, "v/q/b@s"));
+        CU_ASSERT_FALSE(salvage_lists(salvage, "v/b"));
+        salvage_close(salvage);
+        do_harm(blk, HARM_ZERO);
+    }
+    host_stop(&host);
+}
+
 /* Blocks of data that cannot be read are lost one by one. */
 static void test_unreadable_data(void)
 {
@@ -229,6 +277,7 @@ static void test_nothing(void)
 static CU_TestInfo salvage_tests[] = {
     {"each block of metadata", test_each},
     {"a page that is lost", test_lost_page},
+    {"a LUN that was deleted", test_deleted_lun},
     {"data that cannot be read", test_unreadable_data},
     {"no superblock", test_nothing},
     CU_TEST_INFO_NULL,

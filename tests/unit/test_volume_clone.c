@@ -243,7 +243,13 @@ static void test_lock_and_guarantee(void)
     CU_ASSERT_FALSE(d.is_guaranteed);
     CU_ASSERT_EQUAL(d.size_bytes, 1 << 20);
     CU_ASSERT_STRING_EQUAL(d.comment, "to play with");
-    CU_ASSERT_FALSE(host_info(&host, "d/q/b").is_reserved);
+    CU_ASSERT_TRUE(host_info(&host, "d/q/b").is_reserved); /* a promise of its own */
+    struct volume_clone_args thin = {
+        .volume = "v", .snapshot = "s", .name = "thin", .unlocked = true, .no_reserve = true};
+    CU_ASSERT_EQUAL(volume_clone(host.pool, &thin, &host.why), 0);
+    CU_ASSERT_FALSE(host_info(&host, "thin/q/b").is_reserved);
+    CU_ASSERT_TRUE(volume_of("thin").is_guaranteed);
+    CU_ASSERT_EQUAL(volume_delete(host.pool, "thin", true, 0, &host.why), 0);
     struct volume_attributes attributes = {.locked_until_ns = later};
     CU_ASSERT_EQUAL(volume_modify(host.pool, "v", VOLUME_SET_LOCKED_UNTIL, &attributes, &host.why),
                     0);

@@ -174,16 +174,20 @@ static void test_delete(void)
     host_stop(&host);
 }
 
-/* A LUN that goes with its snapshots leaves the sets it is in. */
+/* A LUN that is deleted stays in the sets it is in; its own snapshots have to be asked for. */
 static void test_delete_lun(void)
 {
     start();
     CU_ASSERT_EQUAL(snapshot_one("v", "s"), 0);
+    host_snapshot(&host, "v/a", "own");
     CU_ASSERT_EQUAL(lun_delete(host.pool, "v/a", false, 0, &host.why), -EBUSY);
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "has 1 snapshot;"));
     CU_ASSERT_EQUAL(lun_delete(host.pool, "v/a", true, 0, &host.why), 0);
-    CU_ASSERT_EQUAL(snapshot_of("v", "v@s").lun_count, 1);
+    CU_ASSERT_FALSE(is_there("v/a@own"));
+    CU_ASSERT_TRUE(is_there("v/a@s"));
+    CU_ASSERT_EQUAL(snapshot_of("v", "v@s").lun_count, 2);
     reopen_and_check();
-    CU_ASSERT_EQUAL(lun_delete(host.pool, "v/q/b", true, 0, &host.why), 0);
+    CU_ASSERT_EQUAL(lun_delete(host.pool, "v/q/b", false, 0, &host.why), 0);
     CU_ASSERT_EQUAL(volume_snapshot_delete(host.pool, "v", "s", 0, &host.why), 0);
     reopen_and_check();
     host_stop(&host);
@@ -251,7 +255,8 @@ static void test_locks(void)
     CU_ASSERT_EQUAL(volume_snapshot_lock(host.pool, "v", "s", later + 1, &host.why), 0);
     reopen_and_check();
     CU_ASSERT_EQUAL(snapshot_of("v", "v@s").locked_until_ns, later + 1);
-    CU_ASSERT_EQUAL(lun_delete(host.pool, "v/a", true, 0, &host.why), -EPERM);
+    CU_ASSERT_EQUAL(lun_delete(host.pool, "v/a", false, 0, &host.why), 0); /* the set keeps it */
+    CU_ASSERT_TRUE(is_there("v/a@s"));
     CU_ASSERT_EQUAL(volume_delete(host.pool, "v", true, LUN_FORCE, &host.why), -EPERM);
     /* A lock that is over is none. */
     CU_ASSERT_EQUAL(snapshot_one("v", "t"), 0);

@@ -90,7 +90,7 @@ ok lun delete db/team-a/copy db/copy
 ok snapshot create db@monday --comment 'before the release'
 json count 1 snapshot show db
 json snapshots.0.luns 2 snapshot show db
-refused 1 "" lun delete db/log
+ok lun delete db/log --dry-run # the snapshot keeps it
 ok volume clone create db@monday test-db
 json volumes.0.parent db@monday volume show test-db
 json count 1 volume clone show
@@ -120,6 +120,47 @@ refused 1 "locked" volume delete db --with-contents
 ok snapshot create db@pair --with test-db
 json count 1 snapshot show test-db
 ok snapshot restore db@pair
+
+# ---- a LUN that is deleted lives on in the snapshots of its volume ----
+ok lun create db/gone 8M --comment 'dear to us' --owner eve
+json luns.0.comment 'dear to us' lun show db/gone
+uuid=$("$probe" json luns.0.uuid <<<"$out")
+ok snapshot create db@with-gone
+ok lun rename db/gone db/moved
+json count 1 snapshot show db/moved
+json snapshots.0.name db/gone@with-gone snapshot show db/moved
+ok lun rename db/moved db/gone
+ok lun delete db/gone
+json volumes.0.deleted_luns 1 volume show db
+refused 1 "LUN 'db/gone' was deleted, and snapshots of its volume hold it" lun show db/gone
+refused 1 "LUN 'db/gone' was deleted" lun resize db/gone 16M
+json snapshots.0.name db/gone@with-gone snapshot show db/gone
+json snapshots.0.lun_deleted true snapshot show db/gone
+ok freed db/gone@with-gone
+ok explain space db
+ok lun clone db/gone@with-gone db/again
+ok lun create db/gone 1M
+refused 1 "something else is named 'db/gone' since" snapshot restore db/gone@with-gone
+refused 1 "is there already" snapshot create db/gone@with-gone
+json count 1 lun show db/gone
+ok lun delete db/gone
+ok snapshot restore db/gone@with-gone --dry-run
+says "Would bring back LUN db/gone, which was deleted, from db/gone@with-gone."
+ok snapshot restore db/gone@with-gone
+json luns.0.uuid "$uuid" lun show db/gone
+json luns.0.comment 'dear to us' lun show db/gone
+ok lun delete db/gone
+ok snapshot restore db@with-gone --dry-run
+says "LUN db/gone, which was deleted, comes back"
+ok snapshot restore db@with-gone
+says "LUN db/gone, which was deleted, is back; it is mapped to nobody."
+says "1 LUN made since stays as it is."
+json volumes.0.deleted_luns 0 volume show db
+ok volume clone create db@with-gone no-promise --no-reserve
+json count 3 lun show 'no-promise/*'
+ok volume delete no-promise --with-contents
+ok lun delete db/gone db/again
+ok snapshot delete db@with-gone
 
 # ---- attributes ----
 ok lun modify db/log --expire 8h --autodelete yes --owner ci
