@@ -20,8 +20,7 @@ static _Thread_local struct scsi_task *room_task;
 
 static uint64_t room_now_ns(void)
 {
-    struct env *env = env_system();
-    return env->now_ns(env);
+    return env_passed_ns(env_system());
 }
 
 /* ---- looking for room ---------------------------------------------------------------------- */
