@@ -27,7 +27,7 @@ struct both
     char target[224]; /* its iSCSI name */
     bool has_portal;
     const char *const *options; /* more words for nbdkit, NULL at the end; NULL: none */
-    char said[16384]; /* by the last command */
+    char said[16384];           /* by the last command */
 };
 
 /* False: the engine of this build keeps nothing, so there is nothing to try. */

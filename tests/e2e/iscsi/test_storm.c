@@ -27,8 +27,8 @@
 #include "lun/base/endian.h"
 #include "lun/base/invariant.h"
 #include "tests/e2e/iscsi/both.h"
+#include "tests/e2e/iscsi/witness.h"
 #include "tests/lib/iscsi_raw.h"
-#include "tests/lib/rng.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define STORM_IS_SANITIZED 1
@@ -57,9 +57,6 @@ enum
     STORM_LOGINS = 400 / DIVIDED_BY, /* of each */
     WAIT_MS = 60000,
     MEMORY_KIB = 64 << 10,
-    LUN_BYTES = 16 << 20,
-    WITNESS_LUN = 1,
-    WITNESS_ISID = 0x77,
 };
 
 static struct both both;
@@ -73,95 +70,9 @@ static void expect(bool is_so, int line, const char *what)
 }
 #define EXPECT(x) expect(x, __LINE__, #x)
 
-/* ---- witnesses ----------------------------------------------------------------------------- */
-
-struct witness
+static void get_on(void)
 {
-    const char *name;
-    bool is_iscsi;
-    struct iscsi_context *iscsi;
-    struct nbd_handle *nbd;
-    pthread_t thread;
-    uint8_t *content;
-    atomic_bool stops;
-    atomic_uint done, failed;
-};
-
-static struct witness witnesses[] = {{.name = "nbd"}, {.name = "iscsi", .is_iscsi = true}};
-
-static bool witness_write(struct witness *w, uint64_t offset, uint32_t len)
-{
-    if (w->is_iscsi)
-        return both_write(w->iscsi, WITNESS_LUN, 512, w->content + offset, len, offset) == 0;
-    return nbd_pwrite(w->nbd, w->content + offset, len, offset, 0) == 0;
-}
-
-static bool witness_read(struct witness *w, void *buf, uint64_t offset, uint32_t len)
-{
-    if (w->is_iscsi)
-        return both_read(w->iscsi, WITNESS_LUN, 512, buf, len, offset) == 0;
-    return nbd_pread(w->nbd, buf, len, offset, 0) == 0;
-}
-
-static void *witness_run(void *opaque)
-{
-    struct witness *w = opaque;
-    static _Thread_local uint8_t buf[65536];
-    struct rng rng = rng_of(w->is_iscsi);
-    while (!atomic_load(&w->stops))
-    {
-        uint32_t len = (uint32_t)rng_between(&rng, 1, sizeof(buf) / 512) * 512;
-        uint64_t offset = rng_below(&rng, (LUN_BYTES - len) / 512) * 512;
-        rng_fill(&rng, w->content + offset, len);
-        bool is_right = witness_write(w, offset, len);
-        offset = rng_below(&rng, (LUN_BYTES - len) / 512) * 512;
-        is_right = is_right && witness_read(w, buf, offset, len) &&
-                   memcmp(buf, w->content + offset, len) == 0;
-        atomic_fetch_add(is_right ? &w->done : &w->failed, 1);
-        if (!is_right)
-            return NULL;
-    }
-    return NULL;
-}
-
-static void witness_start(struct witness *w)
-{
-    w->content = calloc(1, LUN_BYTES);
-    INVARIANT(w->content);
-    if (w->is_iscsi)
-        w->iscsi = both_login(&both, BOTH_A, WITNESS_ISID, WITNESS_LUN);
-    else
-        w->nbd = both_connect(&both, w->name);
-    INVARIANT(pthread_create(&w->thread, NULL, witness_run, w) == 0);
-}
-
-static void witness_stop(struct witness *w)
-{
-    atomic_store(&w->stops, true);
-    pthread_join(w->thread, NULL);
-    EXPECT(atomic_load(&w->failed) == 0);
-    for (uint64_t at = 0; at < LUN_BYTES; at += 65536)
-    {
-        uint8_t buf[65536];
-        EXPECT(witness_read(w, buf, at, sizeof(buf)));
-        EXPECT(memcmp(buf, w->content + at, sizeof(buf)) == 0);
-    }
-    nbd_close(w->nbd);
-    if (w->iscsi)
-        iscsi_destroy_context(w->iscsi);
-    free(w->content);
-}
-
-/* Both get on: some of their requests begin and end after this was called. */
-static void witnesses_get_on(void)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
-    {
-        unsigned before = atomic_load(&witnesses[i].done);
-        while (atomic_load(&witnesses[i].done) < before + 3 && !atomic_load(&witnesses[i].failed))
-            usleep(1000);
-        EXPECT(atomic_load(&witnesses[i].failed) == 0);
-    }
+    EXPECT(witnesses_get_on());
 }
 
 /* ---- what the server has ------------------------------------------------------------------- */
@@ -323,7 +234,7 @@ static void storm_nbd_many(void)
         EXPECT(fds[i] < 0 || nbd_ask(fds[i]));
     for (int i = 0; i < CLIENTS; i++)
         EXPECT(fds[i] < 0 || nbd_answered(fds[i]));
-    witnesses_get_on();
+    get_on();
     both_do(&both, "lun show"); /* management is not affected */
     for (int i = 0; i < CLIENTS; i++)
         if (fds[i] >= 0)
@@ -337,7 +248,7 @@ static void storm_nbd_silent(void)
     INVARIANT(fds);
     for (int i = 0; i < CLIENTS; i++)
         fds[i] = dial(both.server.socket_path);
-    witnesses_get_on();
+    get_on();
     for (int i = 0; i < CLIENTS; i++)
         close(fds[i]);
     int fd = -1;
@@ -375,7 +286,7 @@ static unsigned storm(void *(*stormer)(void *))
         INVARIANT(pthread_create(&threads[i], NULL, stormer, &served) == 0);
     for (size_t i = 0; i < STORMERS; i++)
         pthread_join(threads[i], NULL);
-    witnesses_get_on();
+    get_on();
     return atomic_load(&served);
 }
 
@@ -418,7 +329,7 @@ static void storm_iscsi_half_open(void)
     EXPECT(raw_login(&honest, BOTH_B, both.target, "") == 0);
     EXPECT(raw_is_alive(&honest));
     raw_close(&honest);
-    witnesses_get_on();
+    get_on();
     for (int i = 0; i < CLIENTS; i++)
         raw_close(&raws[i]);
 }
@@ -456,7 +367,7 @@ static void storm_iscsi_sessions(void)
         EXPECT(raws[i].fd < 0 || raw_recv(&raws[i], &pdu) == 0);
     }
     both_do(&both, "iscsi session show");
-    witnesses_get_on();
+    get_on();
     for (int i = 0; i < CLIENTS; i++)
     {
         if (raws[i].fd >= 0 && i % 2)
@@ -589,7 +500,7 @@ static void storm_mgmt_many(void)
     }
     EXPECT(refused == MGMT_CLIENTS - MGMT_TAKEN);
     EXPECT(both_try(&both, "lun show") != 0 && strstr(both.said, "try again"));
-    witnesses_get_on();
+    get_on();
     for (int i = 0; i < MGMT_TAKEN; i++)
         EXPECT(put(fds[i], mgmt_question, strlen(mgmt_question)));
     for (int i = 0; i < MGMT_TAKEN; i++)
@@ -641,9 +552,8 @@ static const struct
 
 static void run(unsigned rounds)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
-        witness_start(&witnesses[i]);
-    witnesses_get_on();
+    witnesses_start(&both);
+    get_on();
     struct usage before = usage_now(), first = before;
     for (unsigned round = 0; round < rounds && failures == 0; round++)
     {
@@ -658,11 +568,7 @@ static void run(unsigned rounds)
     /* The first round is let grow caches and the pieces that malloc() keeps. */
     EXPECT(STORM_IS_SANITIZED || usage_now().memory_kib <= before.memory_kib + MEMORY_KIB);
     EXPECT(STORM_IS_SANITIZED || usage_now().memory_kib <= first.memory_kib + MEMORY_KIB / 4);
-    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
-    {
-        printf("%s: %u requests\n", witnesses[i].name, atomic_load(&witnesses[i].done));
-        witness_stop(&witnesses[i]);
-    }
+    EXPECT(witnesses_stop());
 }
 
 static const char *limit_word(const char *key, int value)
@@ -695,10 +601,7 @@ int main(int argc, char **argv)
     };
     both_start_with(&both, "512M", options);
     snprintf(mgmt_path, sizeof(mgmt_path), "%s/mgmt", both.dir);
-    both_do(&both, "lun create nbd 16M");
-    both_do(&both, "lun create iscsi 16M");
     both_do(&both, "lun create x 16M");
-    both_do(&both, "lun map iscsi --igroup g --lun-id %d", WITNESS_LUN);
     run(rounds);
     both_end(&both);
     for (size_t i = 1; options[i]; i++)
