@@ -3,7 +3,8 @@
  * The table of nbdkit's callbacks, and nothing else.
  *
  * Elsewhere: parameters (config.c), the pool's life (service.c), what a connection negotiates
- * (export.c), how many clients there may be (clients.c), requests (io.c), errors (nbd_error.c), ending idle clients (shutdown.c).
+ * (export.c), requests (io.c), errors (nbd_error.c), how many clients there may be (clients.c),
+ * ending idle clients (shutdown.c).
  */
 #include <nbdkit-plugin.h>
 
