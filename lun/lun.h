@@ -141,9 +141,18 @@ struct pool_info
     uint64_t dirty_nodes, cached_nodes, cache_hits, cache_misses;
     uint64_t checkpoint_count, commit_count, sync_count; /* since open */
     uint64_t created_ns, opened_ns;
+    uint64_t open_for_ns; /* time that has passed since, however the clock was set */
 };
 
 void pool_get_info(struct pool *pool, struct pool_info *info);
+
+/*
+ * The time by which locks end: that of the wall clock, but never ahead of the time that has really
+ * passed since the pool was opened by more than a few minutes. So a clock that is set forward, by
+ * mistake or on purpose, ends no lock while the pool is served; one that is set back only makes
+ * them last longer.
+ */
+uint64_t pool_lock_clock_ns(struct pool *pool);
 
 /*
  * While on, this thread's commands on LUNs, snapshots, volumes, qtrees and quotas check all that

@@ -36,15 +36,19 @@ const char plugin_config_help[] =
     "mgmt-mode=OCTAL           Permissions of that socket. Default: 0666, everybody may look.\n"
     "mgmt-group=GROUP          Group whose members may change things through it, besides root.\n"
     "iscsi-portal=ADDR[:PORT]  Serve iSCSI there too. May be given several times.\n"
-    "iscsi-LIMIT=N             LIMIT is connections, half-open, sessions, queue-depth, login-ms,\n"
-    "                          idle-ms, answer-ms, send-ms, output-bytes, data-mib, threads, "
-    "workers.\n"
+    "iscsi-LIMIT=N             LIMIT is connections, connections-per-source, half-open, sessions,\n"
+    "                          queue-depth, login-ms, idle-ms, answer-ms, send-ms, output-bytes,\n"
+    "                          data-mib, threads, workers.\n"
     "iscsi-redirect=ADDR:PORT  Send iSCSI logins there; -redirect-permanently=yes: for ever.\n"
     "events-exec=PATH          Program that gets each event, as JSON on its standard input.\n"
     "events-exec-ms=MS         How long it may take. Default: 10000.\n"
     "events-syslog=yes|no      Write events to syslog. Default: no.\n"
     "events-severity=WHICH     Only those: info (default), warning, error.\n"
     "quiesce-folder=PATH       Where programs are that 'lunette snapshot create --quiesce' calls.\n"
+    "nbd-connections=N         NBD clients at a time; the next ones are hung up on. Default: "
+    "1024,\n"
+    "                          or as many as there are descriptors for.\n"
+    "nbd-connections-per-source=N  Of one address (IPv6: one /64). Default: 512.\n"
     "nbd-uri=URI               Where this server is reached, for the 'lunette' command to show.\n"
     "conf=FILE                 The server's conf file, for what is not in the pool.\n"
     "Exports are LUN, LUN@SNAPSHOT (read-only) and A..B (what B has that A has not).\n"
@@ -207,7 +211,10 @@ static const struct
     const char *key;
     uint32_t *field;
 } plugin_config_numbers[] = {
+    {"nbd-connections", &plugin_config.nbd_connections},
+    {"nbd-connections-per-source", &plugin_config.nbd_connections_per_source},
     {"iscsi-connections", &plugin_config.iscsi_limits.connections},
+    {"iscsi-connections-per-source", &plugin_config.iscsi_limits.connections_per_source},
     {"iscsi-half-open", &plugin_config.iscsi_limits.half_open},
     {"iscsi-sessions", &plugin_config.iscsi_limits.sessions},
     {"iscsi-queue-depth", &plugin_config.iscsi_limits.queue_depth},

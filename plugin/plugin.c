@@ -3,10 +3,12 @@
  * The table of nbdkit's callbacks, and nothing else.
  *
  * Elsewhere: parameters (config.c), the pool's life (service.c), what a connection negotiates
- * (export.c), requests (io.c), errors (nbd_error.c), ending idle clients (shutdown.c).
+ * (export.c), requests (io.c), errors (nbd_error.c), how many clients there may be (clients.c),
+ * ending idle clients (shutdown.c).
  */
 #include <nbdkit-plugin.h>
 
+#include "plugin/clients.h"
 #include "plugin/config.h"
 #include "plugin/export.h"
 #include "plugin/io.h"
@@ -31,6 +33,7 @@ static struct nbdkit_plugin plugin = {
     .cleanup = service_cleanup,
     .unload = service_unload,
 
+    .preconnect = clients_preconnect,
     .list_exports = export_list,
     .default_export = export_default,
     .open = export_open,

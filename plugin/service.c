@@ -15,6 +15,7 @@
 
 #include "lun/base/log.h"
 #include "lun/lun.h"
+#include "plugin/clients.h"
 #include "plugin/config.h"
 #include "plugin/export.h"
 #include "plugin/hangup_guard.h"
@@ -89,6 +90,7 @@ static void service_check_hangup_guard(void)
 int service_get_ready(void)
 {
     service_keep_memory_private();
+    clients_raise_limits();
     log_set_sink(service_log);
     service_check_hangup_guard();
     if (lunette_debug_engine)
@@ -148,6 +150,8 @@ int service_after_fork(void)
     service_keep_memory_private();
     /* Before the target, so that the sockets it finds listening are nbdkit's. */
     int r = shutdown_watch_start();
+    if (r == 0)
+        r = clients_start();
     if (r == 0)
         r = pool_start(service_the_pool);
     if (r == 0)

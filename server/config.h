@@ -41,7 +41,8 @@ struct config
     char *nbd_listen;     /* "ADDRESS:PORT" or "PORT"; NULL: no TCP */
     uint64_t nbd_mode;    /* permissions of nbd_socket; 0: by the umask */
     uint64_t nbd_threads; /* 0: nbdkit's default */
-    char *nbd_tls;        /* "off", "on", "require"; NULL: nbdkit's default */
+    uint64_t nbd_connections, nbd_connections_per_source; /* 0: the plugin's defaults */
+    char *nbd_tls; /* "off", "on", "require"; NULL: nbdkit's default */
     char *nbd_tls_certificates;
     char *nbd_tls_psk;
     bool nbd_tls_verify_peer;
@@ -52,7 +53,8 @@ struct config
 
     struct config_list iscsi_portals;
     /* 0 in any of them: the default of limits.h. */
-    uint64_t iscsi_connections, iscsi_half_open, iscsi_sessions, iscsi_queue_depth;
+    uint64_t iscsi_connections, iscsi_connections_per_source, iscsi_half_open, iscsi_sessions,
+        iscsi_queue_depth;
     uint64_t iscsi_login_ms, iscsi_idle_ms, iscsi_answer_ms, iscsi_send_ms;
     uint64_t iscsi_output_bytes, iscsi_data_bytes;
     uint64_t iscsi_threads, iscsi_workers;

@@ -14,11 +14,20 @@ struct env
 {
     /* Wall clock, nanoseconds since 1970. */
     uint64_t (*now_ns)(struct env *env);
+    /* Nanoseconds since some moment: time as it passes, whatever the wall clock is set to. NULL:
+     * the wall clock of this world is never set. */
+    uint64_t (*passed_ns)(struct env *env);
     /* Fills @bytes with @len random bytes; cannot fail. */
     void (*random_bytes)(struct env *env, void *bytes, size_t len);
 };
 
-/* The real clock and getrandom(2). Static; never freed. */
+/* For all that waits, counts or comes again after a while; the wall clock is for dates only. */
+static inline uint64_t env_passed_ns(struct env *env)
+{
+    return env->passed_ns ? env->passed_ns(env) : env->now_ns(env);
+}
+
+/* The real clocks and getrandom(2). Static; never freed. */
 struct env *env_system(void);
 
 #endif

@@ -215,7 +215,7 @@ int io_be_patient(struct lun *lun, int r, enum space_use use, struct io_patience
 
 void io_note_volume_full(struct pool *pool, const struct lun_object *lun)
 {
-    uint64_t now_ms = pool->env->now_ns(pool->env) / 1000000;
+    uint64_t now_ms = env_passed_ns(pool->env) / 1000000;
     uint64_t last_ms = atomic_load(&pool->volume_event_ms);
     if ((last_ms != 0 && now_ms < last_ms + VOLUME_EVENT_MS) ||
         !atomic_compare_exchange_strong(&pool->volume_event_ms, &last_ms, now_ms))

@@ -93,7 +93,7 @@ int pool_write_durable(struct pool *pool, const void *buf, size_t len, uint64_t 
 /* Whether @last_ms lies far enough back for one more event of its kind; then it is now. */
 static bool pool_may_say_again(struct pool *pool, _Atomic uint64_t *last_ms)
 {
-    uint64_t now_ms = pool->env->now_ns(pool->env) / 1000000, before_ms = atomic_load(last_ms);
+    uint64_t now_ms = env_passed_ns(pool->env) / 1000000, before_ms = atomic_load(last_ms);
     return (before_ms == 0 || now_ms >= before_ms + POOL_EVENT_PAUSE_MS) &&
            atomic_compare_exchange_strong(last_ms, &before_ms, now_ms);
 }
@@ -363,6 +363,7 @@ static int pool_make_parts(struct pool *pool, const struct pool_open_options *op
     pool->options.read_only |= pool->options.super_only;
     pool->is_read_only = pool->options.read_only;
     pool->opened_ns = pool->env->now_ns(pool->env);
+    pool->opened_passed_ns = env_passed_ns(pool->env);
     pool->events = event_ring_create();
     pool->path = strdup(pool->device->path ? pool->device->path : "(device)");
     if (!pool->events || !pool->path)
@@ -675,6 +676,7 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
         .sync_count = atomic_load(&pool->sync_count),
         .created_ns = pool->created_ns,
         .opened_ns = pool->opened_ns,
+        .open_for_ns = env_passed_ns(pool->env) - pool->opened_passed_ns,
     };
     snprintf(info->name, sizeof(info->name), "%s", pool->name);
     snprintf(info->path, sizeof(info->path), "%s", pool->path);

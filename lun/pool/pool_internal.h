@@ -294,8 +294,8 @@ struct pool
     bool is_read_only;    /* opened so */
     bool is_recovering;   /* pool_open() only */
     bool splits_narrowly; /* replay of what was recorded before DISK_FEATURE_SPLITS */
-    uint64_t opened_ns;
-    uint64_t features; /* incompatible ones, on disk; under management */
+    uint64_t opened_ns, opened_passed_ns; /* env's two clocks then */
+    uint64_t features;                    /* incompatible ones, on disk; under management */
 
     struct lock management;     /* LOCK_RANK_MANAGEMENT */
     struct lock cp_lock;        /* LOCK_RANK_CP */

@@ -193,15 +193,29 @@ int lun_check_idle(const struct lun_object *lun, const char *what, unsigned flag
                       lun->name, handles, handles == 1 ? "" : "s", what);
 }
 
+/* Clocks are put right by little steps. */
+#define LOCK_CLOCK_SLACK_NS (UINT64_C(300) * 1000000000)
+
+uint64_t pool_lock_clock_ns(struct pool *pool)
+{
+    uint64_t passed_ns = env_passed_ns(pool->env) - pool->opened_passed_ns;
+    return min_u64(pool->env->now_ns(pool->env), pool->opened_ns + passed_ns + LOCK_CLOCK_SLACK_NS);
+}
+
 int lock_check(struct pool *pool, uint64_t until_ns, const char *name, struct reason *why)
 {
-    if (until_ns == 0 || until_ns <= pool->env->now_ns(pool->env))
+    if (until_ns == 0 || until_ns <= pool_lock_clock_ns(pool))
         return 0;
     time_t seconds = (time_t)(until_ns / 1000000000);
     struct tm tm;
     char text[32] = "a far day";
     if (gmtime_r(&seconds, &tm))
         strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &tm);
+    if (until_ns <= pool->env->now_ns(pool->env))
+        return reason_set(why, -EPERM,
+                          "'%s' is locked until %s; the clock says that this is over, but was set "
+                          "forward while the pool was served: if it is right, restart the server",
+                          name, text);
     return reason_set(why, -EPERM, "'%s' is locked until %s; nothing can shorten that", name, text);
 }
 

@@ -542,7 +542,7 @@ void promise_fill_volume(struct pool *pool, const struct volume_object *volume,
 
 void promise_note_broken(struct pool *pool, const struct lun_object *lun, const char *what)
 {
-    uint64_t now_ms = pool->env->now_ns(pool->env) / 1000000;
+    uint64_t now_ms = env_passed_ns(pool->env) / 1000000;
     uint64_t last_ms = atomic_load(&pool->broken_event_ms);
     if ((last_ms != 0 && now_ms < last_ms + PROMISE_EVENT_MS) ||
         !atomic_compare_exchange_strong(&pool->broken_event_ms, &last_ms, now_ms))

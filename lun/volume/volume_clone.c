@@ -90,7 +90,7 @@ static int cloning_check_lock(const struct volume_cloning *cloning, struct reaso
     uint64_t until = cloning->parent->locked_until_ns;
     if (cloning->snapshot)
         until = max_u64(until, cloning->snapshot->locked_until_ns);
-    if (until <= pool->env->now_ns(pool->env))
+    if (until <= pool_lock_clock_ns(pool))
         return 0;
     return reason_set(why, -EPERM,
                       "volume '%s' or the snapshot is locked, and a clone would not be; "

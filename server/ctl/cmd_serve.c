@@ -304,12 +304,19 @@ static void serve_add_iscsi(struct serve *serve)
         const char *parameter;
         uint64_t value;
     } numbers[] = {
-        {"connections", config->iscsi_connections},   {"half-open", config->iscsi_half_open},
-        {"sessions", config->iscsi_sessions},         {"queue-depth", config->iscsi_queue_depth},
-        {"login-ms", config->iscsi_login_ms},         {"idle-ms", config->iscsi_idle_ms},
-        {"answer-ms", config->iscsi_answer_ms},       {"send-ms", config->iscsi_send_ms},
-        {"output-bytes", config->iscsi_output_bytes}, {"data-mib", config->iscsi_data_bytes >> 20},
-        {"threads", config->iscsi_threads},           {"workers", config->iscsi_workers},
+        {"connections", config->iscsi_connections},
+        {"connections-per-source", config->iscsi_connections_per_source},
+        {"half-open", config->iscsi_half_open},
+        {"sessions", config->iscsi_sessions},
+        {"queue-depth", config->iscsi_queue_depth},
+        {"login-ms", config->iscsi_login_ms},
+        {"idle-ms", config->iscsi_idle_ms},
+        {"answer-ms", config->iscsi_answer_ms},
+        {"send-ms", config->iscsi_send_ms},
+        {"output-bytes", config->iscsi_output_bytes},
+        {"data-mib", config->iscsi_data_bytes >> 20},
+        {"threads", config->iscsi_threads},
+        {"workers", config->iscsi_workers},
     };
     for (size_t i = 0; i < config->iscsi_portals.count; i++)
         serve_add(serve, "iscsi-portal=%s", config->iscsi_portals.values[i]);
@@ -359,6 +366,10 @@ static void serve_add_plugin(struct serve *serve)
         serve_add(serve, "mgmt-mode=%" PRIo64, config->mgmt_mode);
     if (config->mgmt_group)
         serve_add(serve, "mgmt-group=%s", config->mgmt_group);
+    if (config->nbd_connections > 0)
+        serve_add(serve, "nbd-connections=%" PRIu64, config->nbd_connections);
+    if (config->nbd_connections_per_source > 0)
+        serve_add(serve, "nbd-connections-per-source=%" PRIu64, config->nbd_connections_per_source);
     serve_add_iscsi(serve);
     serve_add_policy(serve);
     serve_add(serve, "nbd-uri=%s", serve->nbd_uri);

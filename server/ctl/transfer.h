@@ -18,8 +18,9 @@
  *
  * Formats: a source PATH without a format is probed (by qemu-img) if it is a regular file, and is
  * raw if it is a block device. With format "raw" nothing is ever probed: bytes are bytes, also if a
- * guest wrote another format's magic into them. An image that names a backing file is read through
- * it, with the rights of whoever runs this.
+ * guest wrote another format's magic into them. An image that names other files (a backing file,
+ * extents) is read through them if they are in its folder or below; else it is refused, as they are
+ * read with the rights of whoever runs this.
  */
 #ifndef SERVER_CTL_TRANSFER_H
 #define SERVER_CTL_TRANSFER_H

@@ -4,6 +4,10 @@
  *
  * A child qemu-nbd serves the image, read-only for a source, on a Unix socket that was bound here
  * in a folder only this user can enter, and whose name is gone again once the connections stand.
+ *
+ * An image can name further files whose bytes it then seems to have: a backing file, a file of its
+ * data, extents. Who made it may be nobody to trust, and these are read with the rights of whoever
+ * imports it. So all that it names has to lie in its own folder, or below that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +26,8 @@
 
 enum
 {
-    IMAGE_END_MS = 30000 /* for qemu-nbd to close the image after the last connection */
+    IMAGE_END_MS = 30000, /* for qemu-nbd to close the image after the last connection */
+    IMAGE_CHAIN_MAX = 64,
 };
 
 struct image
@@ -183,6 +188,97 @@ static int image_serve(struct image *image, const struct endpoint_open_args *arg
     return r;
 }
 
+/* ---- what an image names ------------------------------------------------------------------- */
+
+/* @folder, without symbolic links, has a "/" at its end. */
+static int image_check_name(const char *image, const char *folder, const char *name,
+                            struct reason *why)
+{
+    AUTO_FREE char *real = realpath(name, NULL);
+    /* What is no file is a protocol of QEMU's ("json:...", "nbd://..."), or missing. */
+    if (real && strncmp(real, folder, strlen(folder)) == 0)
+        return 0;
+    return reason_set(why, -EPERM,
+                      "%s names another file, %s, which is not in its folder: see whether that is "
+                      "to be read, and make one file of both (qemu-img convert -O qcow2 FROM TO)",
+                      image, name);
+}
+
+/* "data-file" is as the image says it, so relative to the image. */
+static int image_check_data_file(const char *image, const char *folder, const char *name,
+                                 struct reason *why)
+{
+    AUTO_FREE char *full = NULL;
+    if (name[0] != '/' && asprintf(&full, "%s%s", folder, name) < 0)
+        return -ENOMEM;
+    return image_check_name(image, folder, full ? full : name, why);
+}
+
+static int image_check_info(const char *image, const char *folder, const json_t *info,
+                            struct reason *why)
+{
+    const json_t *data = json_object_get(json_object_get(info, "format-specific"), "data");
+    const json_t *extents = json_object_get(data, "extents");
+    const char *backing = json_string_value(json_object_get(info, "full-backing-filename"));
+    const char *data_file = json_string_value(json_object_get(data, "data-file"));
+    int r = backing ? image_check_name(image, folder, backing, why) : 0;
+    if (r == 0 && data_file)
+        r = image_check_data_file(image, folder, data_file, why);
+    for (size_t i = 0; r == 0 && i < json_array_size(extents); i++)
+    {
+        const char *name =
+            json_string_value(json_object_get(json_array_get(extents, i), "filename"));
+        r = name ? image_check_name(image, folder, name, why) : 0;
+    }
+    return r;
+}
+
+static char *image_folder(const char *path)
+{
+    AUTO_FREE char *real = realpath(path, NULL);
+    return real ? strndup(real, (size_t)(strrchr(real, '/') - real) + 1) : NULL;
+}
+
+/* One image, without opening what it names: "qemu-img info" does not follow a backing file. */
+static int image_look(const char *path, const char *format, json_t **info, struct reason *why)
+{
+    AUTO_FREE char *safe = image_safe_path(path);
+    AUTO_FREE char *output = NULL;
+    if (!safe)
+        return -ENOMEM;
+    char *with[] = {"qemu-img", "info", "--output=json", "-f", (char *)format, "--", safe, NULL};
+    char *without[] = {"qemu-img", "info", "--output=json", "--", safe, NULL};
+    int r = image_run(format ? with : without, path, &output, why);
+    if (r < 0)
+        return reason_set(why, r, "cannot open %s: %s", path, image_last_line(output));
+    *info = json_loads(output, JSON_DISABLE_EOF_CHECK, NULL);
+    return *info ? 0 : reason_set(why, -EINVAL, "qemu-img tells nothing of %s", path);
+}
+
+static int image_check_chain(const char *path, const char *format, struct reason *why)
+{
+    AUTO_FREE char *folder = image_folder(path);
+    AUTO_FREE char *at = strdup(path);
+    AUTO_FREE char *at_format = strdup(format);
+    int r = folder && at && at_format ? 0 : -ENOMEM;
+    for (unsigned i = 0; r == 0 && at && i < IMAGE_CHAIN_MAX; i++)
+    {
+        json_t *info = NULL;
+        r = image_look(at, at_format, &info, why);
+        if (r == 0)
+            r = image_check_info(path, folder, info, why);
+        const char *next = json_string_value(json_object_get(info, "full-backing-filename"));
+        const char *next_format =
+            json_string_value(json_object_get(info, "backing-filename-format"));
+        free(at);
+        free(at_format);
+        at = next ? strdup(next) : NULL;
+        at_format = next_format ? strdup(next_format) : NULL;
+        json_decref(info);
+    }
+    return r == 0 && at ? reason_set(why, -EINVAL, "%s has too many backing files", path) : r;
+}
+
 static int image_open(struct image *image, const struct endpoint_open_args *args,
                       const char *format, struct endpoint **endpoint, struct reason *why)
 {
@@ -195,6 +291,12 @@ static int image_open(struct image *image, const struct endpoint_open_args *args
     }
     if (stat(args->place, &st) < 0)
         return reason_set(why, -errno, "cannot open %s: %s", args->place, strerror(errno));
+    if (!args->is_destination)
+    {
+        int r = image_check_chain(args->place, format, why);
+        if (r < 0)
+            return r;
+    }
     char folder[] = "/tmp/lunette-nbd.XXXXXX";
     if (!mkdtemp(folder))
         return reason_set(why, -errno, "cannot make a folder in /tmp: %s", strerror(errno));

@@ -170,6 +170,7 @@ void conn_close(struct conn *conn, const char *why)
     iobuf_put(take_ptr(&conn->dest_buf));
     list_remove(&conn->link);
     struct iscsi_server *server = conn->thread->server;
+    sources_leave(&server->sources, &conn->seat);
     if (conn->session)
         session_lose_conn(take_ptr(&conn->session));
     loop_defer(conn->thread->loop, &conn->free_call);

@@ -67,6 +67,7 @@ struct conn
     struct loop_call free_call;
     struct loop_call flush_call;
     int fd; /* -1: none, input comes by conn_input() */
+    struct source_seat seat;
     enum conn_state state;
     struct login *login; /* in CONN_LOGIN and CONN_WAITING */
     struct login_env login_env;

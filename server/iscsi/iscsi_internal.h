@@ -14,6 +14,7 @@
 #include "server/iscsi/portal.h"
 #include "server/net/listen.h"
 #include "server/net/loop.h"
+#include "server/net/sources.h"
 #include "server/net/workers.h"
 #include "server/qos/qos.h"
 
@@ -64,12 +65,15 @@ struct iscsi_server
     struct listener *listeners[ISCSI_PORTALS_MAX];
     char addresses[ISCSI_PORTALS_MAX][ISCSI_ADDRESS_MAX];
     size_t portal_count;
-    unsigned next_thread; /* for the next connection; first thread only */
+    unsigned next_thread;   /* for the next connection; first thread only, as both below */
+    uint64_t refused_ms;    /* when the log was last told of connections without a seat */
+    uint64_t refused_count; /* since then */
 
     struct lock lock;
     struct list sessions;             /* oldest first; under lock */
     uint32_t session_count;           /* under lock */
     uint32_t connection_count;        /* under lock */
+    struct sources sources;           /* of connections that there are or will be */
     uint16_t last_tsih;               /* under lock */
     char redirect[ISCSI_ADDRESS_MAX]; /* "": none; under lock */
     bool redirect_permanently;        /* under lock */

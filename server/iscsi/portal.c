@@ -22,15 +22,17 @@
 enum
 {
     ISCSI_TRIM_MS = 5000,
+    ISCSI_REFUSED_MS = 10000,
     ISCSI_WORKERS_DEFAULT = 16,
     ISCSI_STOP_GRACE_MS = 5000, /* for last words to be read by the initiators */
     ISCSI_POLL_NS = 50000,      /* about what it takes to sleep and be woken in a guest */
 };
 
 static const struct iscsi_limits iscsi_default_limits = {
-    .connections = 1024,
+    .connections = 2048,
+    .connections_per_source = 512,
     .half_open = 256,
-    .sessions = 512,
+    .sessions = 1024,
     .queue_depth = 128,
     .immediate = 16,
     .login_ms = 15000,
@@ -49,52 +51,105 @@ struct portal_arrival
     struct loop_call call;
     struct iscsi_thread *thread;
     int fd;
+    struct source_seat seat;
 };
 
-static void portal_adopt(struct iscsi_thread *thread, int fd)
+/* Of the source that has most of them, if one has; else the oldest of all. */
+static struct conn *portal_choose_half_open(struct iscsi_thread *thread)
+{
+    const struct source *most = NULL;
+    unsigned votes = 0;
+    list_for_each (conn, &thread->logins, struct conn, login_link)
+    {
+        if (votes == 0)
+            most = conn->seat.source;
+        votes = conn->seat.source == most ? votes + 1 : votes - 1;
+    }
+    list_for_each (conn, &thread->logins, struct conn, login_link)
+    {
+        if (votes > 0 && conn->seat.source == most)
+            return conn;
+    }
+    return container_of(thread->logins.next, struct conn, login_link);
+}
+
+static void portal_adopt(struct iscsi_thread *thread, int fd, struct source_seat *seat)
 {
     struct iscsi_server *server = thread->server;
     uint32_t limit = server->limits.half_open / server->thread_count;
     if (thread->login_count > 0 && thread->login_count >= limit)
-    {
-        struct conn *oldest = container_of(thread->logins.next, struct conn, login_link);
-        conn_close(oldest, "it made room for newer logins");
-    }
+        conn_close(portal_choose_half_open(thread), "it made room for newer logins");
     struct conn *conn;
     int r = conn_create(thread, fd, &conn);
     if (r < 0)
+    {
+        sources_leave(&server->sources, seat);
         log_debug("connection dropped: %s", strerror(-r));
+        return;
+    }
+    conn->seat = *seat;
 }
 
 static void portal_arrived(struct loop_call *call)
 {
     struct portal_arrival *arrival = container_of(call, struct portal_arrival, call);
     if (arrival->thread->is_stopping)
+    {
         close(arrival->fd);
+        sources_leave(&arrival->thread->server->sources, &arrival->seat);
+    }
     else
-        portal_adopt(arrival->thread, arrival->fd);
+        portal_adopt(arrival->thread, arrival->fd, &arrival->seat);
     free(arrival);
 }
 
-static bool portal_has_room(struct iscsi_server *server)
+/* Who is refused only sees that he was hung up on, so the log says why; in a storm, now and then.
+ */
+static void portal_note_refused(struct iscsi_server *server, const struct net_address *address,
+                                bool by_source)
 {
-    AUTO_LOCK(&server->lock);
-    return server->connection_count < server->limits.connections;
+    const struct iscsi_limits *limits = &server->limits;
+    char text[NET_ADDRESS_TEXT_MAX];
+    uint64_t now_ms = loop_now_ms(server->threads[0].loop);
+    server->refused_count++;
+    if (server->refused_ms && now_ms - server->refused_ms < ISCSI_REFUSED_MS)
+        return;
+    net_address_format(address, text);
+    log_warning("iSCSI connection of %s refused: there are %u %s (connections%s in [iscsi]); %llu "
+                "refused since this was last said",
+                text, by_source ? limits->connections_per_source : limits->connections,
+                by_source ? "from that address" : "in all", by_source ? "_per_source" : "",
+                (unsigned long long)server->refused_count);
+    server->refused_ms = now_ms;
+    server->refused_count = 0;
+}
+
+static int portal_seat(struct iscsi_server *server, int fd, struct source_seat *seat)
+{
+    struct net_address address;
+    int r = net_address_remote(fd, &address);
+    if (r == 0)
+        r = sources_enter(&server->sources, (const struct sockaddr *)&address.storage, seat);
+    if (r == -EUSERS || r == -EDQUOT)
+        portal_note_refused(server, &address, r == -EDQUOT);
+    return r;
 }
 
 static void portal_accept_cb(void *opaque, int fd)
 {
     struct iscsi_server *server = opaque;
     struct iscsi_thread *thread = &server->threads[server->next_thread++ % server->thread_count];
+    struct source_seat seat = {0};
     struct portal_arrival *arrival = NULL;
-    if (portal_has_room(server))
+    if (portal_seat(server, fd, &seat) == 0)
         arrival = malloc(sizeof(*arrival));
     if (!arrival)
     {
-        log_debug("connection refused: there are %u already", server->limits.connections);
+        sources_leave(&server->sources, &seat);
         close(fd);
         return;
     }
+    arrival->seat = seat;
     arrival->thread = thread;
     arrival->fd = fd;
     loop_call_init(&arrival->call, portal_arrived);
@@ -371,6 +426,8 @@ static void portal_set_limits(struct iscsi_limits *limits, const struct iscsi_li
     const struct iscsi_limits *standard = &iscsi_default_limits;
     *limits = (struct iscsi_limits){
         .connections = portal_limit(asked->connections, standard->connections),
+        .connections_per_source =
+            portal_limit(asked->connections_per_source, standard->connections_per_source),
         .half_open = portal_limit(asked->half_open, standard->half_open),
         .sessions = portal_limit(asked->sessions, standard->sessions),
         .queue_depth = portal_limit(asked->queue_depth, standard->queue_depth),
@@ -468,6 +525,7 @@ static void portal_free(struct iscsi_server *server)
     free(server->threads);
     condition_destroy(&server->gone);
     lock_destroy(&server->lock);
+    sources_destroy(&server->sources);
     free(server);
 }
 
@@ -486,6 +544,8 @@ int iscsi_start(struct scsi_target *scsi, struct access *access,
     server->scsi = scsi;
     server->access = access;
     portal_set_limits(&server->limits, &options->limits);
+    sources_init(&server->sources, server->limits.connections,
+                 server->limits.connections_per_source);
     const char *name = options->target_name ? options->target_name : access_target_name(access);
     strncpy(server->target_name, name, SCSI_NAME_MAX);
     if (options->target_alias)

@@ -27,9 +27,7 @@ int verb_server_status(struct verb_request *request)
         ignore_error(
             json_array_append_new(portals, json_string(target_iscsi_portal(request->target, i))),
             "shown only");
-    struct env *env = env_system();
-    uint64_t now_ns = env->now_ns(env);
-    uint64_t up_s = now_ns > info.opened_ns ? (now_ns - info.opened_ns) / 1000000000 : 0;
+    uint64_t up_s = info.open_for_ns / 1000000000;
     request->result = json_pack(
         "{s:s, s:i, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b}", /**/
         "version", LUNETTE_VERSION, "pid", (int)getpid(), "uptime_s", (json_int_t)up_s, "pool",

@@ -48,7 +48,7 @@ struct victim
     bool is_lun, is_volume_snapshot;
     bool is_last; /* of snapshots: of the kind that goes after the others */
     bool is_clone;
-    uint64_t id, created_ns, expire_ns;
+    uint64_t id, expire_ns;
     char name[2 * LUN_NAME_MAX + 2];
 };
 
@@ -99,7 +99,7 @@ static int victims_add_volume_snapshots(const struct room *room, struct victims 
 {
     AUTO_FREE struct volume_snapshot_info *list = NULL;
     size_t count = 0;
-    uint64_t now_ns = policy_now_ns(room->policy);
+    uint64_t now_ns = pool_lock_clock_ns(room->policy->pool);
     const char *volume = room->scope == POLICY_OF_POOL ? NULL : room->name;
     int r = volume_snapshot_list(room->policy->pool, volume, &list, &count, NULL);
     for (size_t i = 0; r == 0 && i < count; i++)
@@ -112,7 +112,6 @@ static int victims_add_volume_snapshots(const struct room *room, struct victims 
         victim->is_volume_snapshot = true;
         victim->is_last = victim_is_last(room, list[i].name);
         victim->id = list[i].id;
-        victim->created_ns = list[i].created_ns;
         snprintf(victim->name, sizeof(victim->name), "%s", list[i].name);
     }
     return r;
@@ -124,7 +123,7 @@ static int victims_add_expendable(const struct room *room, enum lun_expendable k
 {
     AUTO_FREE struct lun_info *list = NULL;
     size_t count = 0;
-    uint64_t now_ns = policy_now_ns(room->policy);
+    uint64_t now_ns = pool_lock_clock_ns(room->policy->pool);
     enum policy_commitment open_from =
         kind == LUN_EXPENDABLE_LUNS ? POLICY_COMMIT_DESTROY : POLICY_COMMIT_DISRUPT;
     int r = lun_list_expendable(room->policy->pool, kind, &list, &count);
@@ -142,7 +141,6 @@ static int victims_add_expendable(const struct room *room, enum lun_expendable k
         victim->is_last = !victim->is_lun && victim_is_last(room, lun->name);
         victim->is_clone = lun->origin[0] != '\0';
         victim->id = lun->id;
-        victim->created_ns = lun->created_ns;
         victim->expire_ns = lun->expire_ns;
         snprintf(victim->name, sizeof(victim->name), "%s", lun->name);
     }
@@ -161,8 +159,7 @@ static int victim_compare(const void *a, const void *b)
     /* No lease ends after all that have one: 0 wraps to the largest number. */
     if (x->is_lun && x->expire_ns != y->expire_ns)
         return x->expire_ns - 1 < y->expire_ns - 1 ? -1 : 1;
-    if (x->created_ns != y->created_ns)
-        return x->created_ns < y->created_ns ? -1 : 1;
+    /* By id, not by date: a clock that was set back makes the newest ones seem old. */
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
@@ -232,7 +229,7 @@ static bool room_is_waiting(const struct room *room)
     AUTO_FREE struct job_info *jobs = NULL;
     size_t count = 0;
     struct policy_room *state = room->state;
-    uint64_t now_ns = policy_now_ns(room->policy);
+    uint64_t now_ns = policy_passed_ns(room->policy);
     if (job_list(room->policy->pool, &jobs, &count) < 0 || count == 0)
         return false;
     if (room->free_bytes > state->last_free_bytes)
@@ -244,7 +241,7 @@ static bool room_is_waiting(const struct room *room)
 static void room_make(const struct room *room)
 {
     struct policy_room *state = room->state;
-    uint64_t now_ns = policy_now_ns(room->policy);
+    uint64_t now_ns = policy_passed_ns(room->policy);
     bool found;
     if (state->is_exhausted && now_ns - state->waiting_ns < MAKE_ROOM_AGAIN_S * POLICY_SECOND_NS)
         return;

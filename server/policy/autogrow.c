@@ -68,7 +68,7 @@ static void grow_now(struct policy *policy, const struct policy_autogrow *settin
         r = pool_grow(policy->pool, bytes, &why);
     }
     policy->space.grow_retry_ns =
-        r < 0 ? policy_now_ns(policy) + GROW_AGAIN_S * POLICY_SECOND_NS : 0;
+        r < 0 ? policy_passed_ns(policy) + GROW_AGAIN_S * POLICY_SECOND_NS : 0;
     if (r < 0)
     {
         grow_report(policy, info, r, why.text[0] ? why.text : strerror(-r));
@@ -89,7 +89,7 @@ void policy_grow(struct policy *policy)
         return;
     pool_get_info(policy->pool, &info);
     uint64_t free_bytes = min_u64(info.available_bytes, info.size_bytes),
-             now_ns = policy_now_ns(policy);
+             now_ns = policy_passed_ns(policy);
     double used = 100.0 - (double)free_bytes * 100.0 / (double)info.size_bytes;
     if (info.read_only || used < settings.autogrow.threshold_percent)
     {
@@ -98,6 +98,6 @@ void policy_grow(struct policy *policy)
         return;
     }
     uint64_t retry_ns = policy->space.grow_retry_ns;
-    if (now_ns >= retry_ns || retry_ns - now_ns > GROW_AGAIN_S * POLICY_SECOND_NS)
+    if (now_ns >= retry_ns)
         grow_now(policy, &settings.autogrow, &info, used);
 }

@@ -4,7 +4,8 @@
  *
  * Always true: the engine deletes a LUN only if its lease is, at that moment, the one that has run
  * out. So a lease that is prolonged at the last moment holds. What is refused (locked, in use, part
- * of a snapshot of its volume) is reported once for each reason and tried again.
+ * of a snapshot of its volume) is reported once for each reason and tried again. A clock that is
+ * set forward while the server runs ends no lease for an hour (clock.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ static void lease_end(struct policy *policy, struct policy_lease *lease, const s
     };
     reason_clear(&why);
     int r = lun_delete_if(policy->pool, &condition, settings->force ? LUN_FORCE : 0, &why);
-    lease->retry_ns = policy_now_ns(policy) + LEASE_RETRY_S * POLICY_SECOND_NS;
+    lease->retry_ns = policy_passed_ns(policy) + LEASE_RETRY_S * POLICY_SECOND_NS;
     if (r == 0)
         event_add(policy->pool, "info", "lun.lease.ended", lun->name,
                   "LUN %.100s of %s was deleted: its lease has ended", lun->name, lease_owner(lun));
@@ -62,12 +63,10 @@ static void lease_end(struct policy *policy, struct policy_lease *lease, const s
 static void lease_look(struct policy *policy, struct policy_lease *lease,
                        const struct lun_info *lun, const struct policy_leases *settings)
 {
-    uint64_t now_ns = policy_now_ns(policy);
+    uint64_t now_ns = policy_lease_now_ns(policy);
     if (now_ns >= lun->expire_ns)
     {
-        /* A clock that was set back must not make it wait for long. */
-        if (now_ns >= lease->retry_ns ||
-            lease->retry_ns - now_ns > LEASE_RETRY_S * POLICY_SECOND_NS)
+        if (policy_passed_ns(policy) >= lease->retry_ns)
             lease_end(policy, lease, lun, settings);
     }
     else if (!lease->is_warned && settings->warning_s > 0 &&

@@ -39,6 +39,11 @@ uint64_t policy_now_ns(struct policy *policy)
     return policy->env->now_ns(policy->env);
 }
 
+uint64_t policy_passed_ns(struct policy *policy)
+{
+    return env_passed_ns(policy->env);
+}
+
 uint64_t policy_step(struct policy *policy, enum policy_work work)
 {
     return policy_works[work].step(policy);

@@ -40,9 +40,18 @@ struct policy_alarm
 struct policy_lease
 {
     uint64_t lun_id, expire_ns;
-    uint64_t retry_ns; /* when to try again to delete it */
+    uint64_t retry_ns; /* when to try again to delete it; passed, as all times below */
     int refusal;       /* why it could not be, last time */
     bool is_warned;
+};
+
+/* How the date is ahead of the time that has passed, modulo 2^64 ns. */
+struct policy_clock
+{
+    bool is_set;
+    uint64_t trusted_ns; /* leases end by this */
+    uint64_t seen_ns;    /* the last one, of which an event was made */
+    uint64_t hold_ns;    /* until then it is not trusted; 0: it is */
 };
 
 /* Where room is made. */
@@ -85,6 +94,7 @@ struct policy
     } events;
     struct
     {
+        struct policy_clock clock;
         struct policy_alarm *alarms;
         size_t alarm_count;
         struct policy_lease *leases; /* by id */
@@ -111,7 +121,15 @@ struct policy
     } split;
 };
 
+/* The date. */
 uint64_t policy_now_ns(struct policy *policy);
+/* For waiting: time as it passes, whatever the date is set to. */
+uint64_t policy_passed_ns(struct policy *policy);
+
+/* Looks whether the date was set, and says so. By the space worker, as the next. */
+void policy_look_at_clock(struct policy *policy);
+/* The date by which leases end: it follows a clock that was set forward after an hour only. */
+uint64_t policy_lease_now_ns(struct policy *policy);
 
 /* ---- the store ----------------------------------------------------------------------------- */
 

@@ -38,15 +38,15 @@ struct subject
 struct made
 {
     char name[2 * LUN_NAME_MAX + 2]; /* without what it is of */
-    uint64_t id, created_ns;
+    uint64_t id;                     /* rises from one to the next */
+    uint64_t created_ns;
     bool is_deferred;
 };
 
 static int made_compare(const void *a, const void *b)
 {
     const struct made *x = a, *y = b;
-    if (x->created_ns != y->created_ns)
-        return x->created_ns < y->created_ns ? -1 : 1;
+    /* Not by date: a clock that was set back would make each new one the first to go. */
     return x->id < y->id ? -1 : x->id > y->id;
 }
 

@@ -22,7 +22,8 @@ static uint64_t space_clock_ms(void)
 
 uint64_t policy_step_space(struct policy *policy)
 {
-    uint64_t began_ms = space_clock_ms(), now_ns = policy_now_ns(policy);
+    uint64_t began_ms = space_clock_ms(), now_ns = policy_passed_ns(policy);
+    policy_look_at_clock(policy);
     policy_end_leases(policy);
     policy_grow(policy);
     bool is_busy = policy_make_room(policy);

@@ -410,7 +410,7 @@ static uint64_t split_budget(const struct policy_split *split)
 /* Puts what a step came to into the list, if it is still there. */
 static void split_put_back(struct policy *policy, const struct policy_split *split)
 {
-    uint64_t now_ns = policy_now_ns(policy);
+    uint64_t now_ns = policy_passed_ns(policy);
     AUTO_LOCK(&policy->split_lock);
     struct policy_split *found = split_find(policy, split->volume_id);
     if (!found)
@@ -434,7 +434,7 @@ static void split_put_back(struct policy *policy, const struct policy_split *spl
 /* The next that is due, by turns; *wait_ms until there is one. */
 static bool split_pick(struct policy *policy, struct policy_split *split, uint64_t *wait_ms)
 {
-    uint64_t now_ns = policy_now_ns(policy);
+    uint64_t now_ns = policy_passed_ns(policy);
     AUTO_LOCK(&policy->split_lock);
     split_load(policy);
     *wait_ms = POLICY_IDLE_MS;

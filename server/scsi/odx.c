@@ -90,7 +90,7 @@ static void odx_token_free(struct odx_tokens *tokens, struct odx_token *token)
 /* Those that have expired, or all; out of the list. The caller holds lock. */
 static void odx_take_expired_locked(struct odx_tokens *tokens, bool all, struct list *expired)
 {
-    uint64_t now = tokens->env->now_ns(tokens->env);
+    uint64_t now = env_passed_ns(tokens->env);
     list_for_each_safe (token, &tokens->list, struct odx_token, link)
     {
         if (token->users || (!all && !token->is_deleted && token->expires_ns > now))
@@ -199,7 +199,7 @@ int odx_token_create(struct odx_tokens *tokens, struct scsi_lu *lu, struct odx_t
         tokens->count--;
         return r;
     }
-    token->expires_ns = tokens->env->now_ns(tokens->env) + token->timeout_s * NS_PER_S;
+    token->expires_ns = env_passed_ns(tokens->env) + token->timeout_s * NS_PER_S;
     list_add_tail(&tokens->list, &token->link);
     condition_wake_all(&tokens->wake);
     return 0;
@@ -218,7 +218,7 @@ int odx_token_get(struct odx_tokens *tokens, uint64_t id, const uint8_t *secret,
                   struct odx_token **found)
 {
     AUTO_LOCK(&tokens->lock);
-    uint64_t now = tokens->env->now_ns(tokens->env);
+    uint64_t now = env_passed_ns(tokens->env);
     list_for_each (token, &tokens->list, struct odx_token, link)
     {
         if (token->id != id || !odx_secret_equal(token->secret, secret))
@@ -236,7 +236,7 @@ void odx_token_put(struct odx_tokens *tokens, struct odx_token *token, bool dele
 {
     AUTO_LOCK(&tokens->lock);
     token->users--;
-    token->expires_ns = tokens->env->now_ns(tokens->env) + token->timeout_s * NS_PER_S;
+    token->expires_ns = env_passed_ns(tokens->env) + token->timeout_s * NS_PER_S;
     token->is_deleted = token->is_deleted || delete_it;
     if (token->is_deleted)
         condition_wake_all(&tokens->wake);

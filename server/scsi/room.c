@@ -21,8 +21,7 @@ static _Thread_local bool room_is_trying; /* a part of it, which is not to wait 
 
 static uint64_t room_now_ns(void)
 {
-    struct env *env = env_system();
-    return env->now_ns(env);
+    return env_passed_ns(env_system());
 }
 
 /* ---- looking for room ---------------------------------------------------------------------- */

@@ -20,16 +20,26 @@
 
 /* ---- bytes --------------------------------------------------------------------------------- */
 
-void raw_connect(struct raw *raw, const char *address)
+void raw_connect_from(struct raw *raw, const char *address, const char *source)
 {
-    struct net_address to;
+    struct net_address to, from;
     int one = 1;
     *raw = (struct raw){.cmd_sn = 1, .itt = 100, .isid = {0x80, 0, 0, 1, 0, 0}};
     INVARIANT(net_address_parse(address, 3260, &to, NULL) == 0);
     raw->fd = socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     INVARIANT(raw->fd >= 0);
+    if (source)
+    {
+        INVARIANT(net_address_parse(source, 0, &from, NULL) == 0);
+        INVARIANT(bind(raw->fd, (struct sockaddr *)&from.storage, from.len) == 0);
+    }
     INVARIANT(connect(raw->fd, (struct sockaddr *)&to.storage, to.len) == 0);
     INVARIANT(setsockopt(raw->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0);
+}
+
+void raw_connect(struct raw *raw, const char *address)
+{
+    raw_connect_from(raw, address, NULL);
 }
 
 void raw_close(struct raw *raw)

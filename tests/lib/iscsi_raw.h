@@ -46,6 +46,8 @@ enum raw_spoil
 
 /* "127.0.0.1:PORT" or "[::1]:PORT". Aborts the test program when it fails. */
 void raw_connect(struct raw *raw, const char *address);
+/* The same with the local address @source, "127.0.0.2" for example. */
+void raw_connect_from(struct raw *raw, const char *address, const char *source);
 void raw_close(struct raw *raw);
 
 /* Sends bytes as they are. -errno. */

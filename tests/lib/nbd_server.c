@@ -23,6 +23,8 @@ enum
     NBD_SERVER_FD = 3, /* where socket activation puts the first socket */
 };
 
+#define NBD_SERVER_ASAN_OPTIONS "detect_leaks=0:abort_on_error=1:verify_asan_link_order=0"
+
 static int nbd_server_listen(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -41,15 +43,16 @@ static int nbd_server_listen(const char *path)
 /*
  * LSan is left out: nbdkit unloads the plugin before the check for leaks, and then every stack is
  * unknown. Leaks of the engine are the business of tests in one process. The guard against clients
- * that hang up (plugin/hangup_guard.h) does not work behind a sanitizer's own send().
+ * that hang up (plugin/hangup_guard.h) stands before the sanitizer's own send(), as behind it it
+ * would not see who calls; AddressSanitizer has to be told not to mind.
  */
 static void nbd_server_preload(void)
 {
 #ifndef NBD_SERVER_PRELOAD
     setenv("LD_PRELOAD", NBD_SERVER_GUARD, 1);
 #else
-    setenv("LD_PRELOAD", NBD_SERVER_PRELOAD, 1);
-    setenv("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1", 0);
+    setenv("LD_PRELOAD", NBD_SERVER_GUARD ":" NBD_SERVER_PRELOAD, 1);
+    setenv("ASAN_OPTIONS", NBD_SERVER_ASAN_OPTIONS, 0);
     setenv("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1", 0);
     const char *given = getenv("TSAN_OPTIONS");
     char options[1024];
@@ -64,8 +67,8 @@ const char *const *nbd_server_prefix(void)
     static const char *const words[] = {
         "env",
 #ifdef NBD_SERVER_PRELOAD
-        "LD_PRELOAD=" NBD_SERVER_PRELOAD,
-        "ASAN_OPTIONS=detect_leaks=0:abort_on_error=1",
+        "LD_PRELOAD=" NBD_SERVER_GUARD ":" NBD_SERVER_PRELOAD,
+        "ASAN_OPTIONS=" NBD_SERVER_ASAN_OPTIONS,
 #else
         "LD_PRELOAD=" NBD_SERVER_GUARD,
 #endif

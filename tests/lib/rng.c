@@ -53,6 +53,11 @@ static uint64_t rng_env_now_ns(struct env *env)
     return own->now_ns += 1000000;
 }
 
+static uint64_t rng_env_passed_ns(struct env *env)
+{
+    return rng_env_now_ns(env) - container_of(env, struct rng_env, env)->set_ns;
+}
+
 static void rng_env_random_bytes(struct env *env, void *bytes, size_t len)
 {
     rng_fill(&container_of(env, struct rng_env, env)->rng, bytes, len);
@@ -61,7 +66,9 @@ static void rng_env_random_bytes(struct env *env, void *bytes, size_t len)
 void rng_env_init(struct rng_env *env, uint64_t seed)
 {
     *env = (struct rng_env){
-        .env = {.now_ns = rng_env_now_ns, .random_bytes = rng_env_random_bytes},
+        .env = {.now_ns = rng_env_now_ns,
+                .passed_ns = rng_env_passed_ns,
+                .random_bytes = rng_env_random_bytes},
         .rng = rng_of(seed),
         .now_ns = UINT64_C(1700000000000000000),
     };

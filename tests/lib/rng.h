@@ -39,6 +39,8 @@ struct rng_env
     struct env env;
     struct rng rng;
     uint64_t now_ns;
+    uint64_t
+        set_ns; /* how far the clock was set forward, modulo 2^64: no time has passed by that */
 };
 
 void rng_env_init(struct rng_env *env, uint64_t seed);

@@ -51,6 +51,13 @@ void policy_host_set_time(uint64_t seconds)
     host.env.now_ns = seconds * UINT64_C(1000000000);
 }
 
+void policy_host_set_clock(int64_t seconds)
+{
+    uint64_t by_ns = (uint64_t)seconds * UINT64_C(1000000000);
+    host.env.now_ns += by_ns;
+    host.env.set_ns += by_ns;
+}
+
 static size_t walk_events(const char *name, const char *part, uint64_t *last)
 {
     AUTO_FREE struct event *list = NULL;

@@ -20,6 +20,8 @@ void policy_host_restart(const struct policy_options *options);
 
 void policy_host_advance(uint64_t seconds);
 void policy_host_set_time(uint64_t seconds);
+/* Somebody sets the clock by so much, forward or back; no time passes. */
+void policy_host_set_clock(int64_t seconds);
 
 /* Events since the last call of policy_host_forget(), of that name; those whose text has @part. */
 size_t policy_host_events(const char *name, const char *part);

@@ -71,7 +71,7 @@ static void test_commented_lines(void)
     CU_ASSERT_EQUAL(config->checkpoint_ms, 5000);
     CU_ASSERT_EQUAL(config->mgmt_mode, 0666);
     CU_ASSERT_EQUAL(config->iscsi_portals.count, 1);
-    CU_ASSERT_EQUAL(config->iscsi_sessions, 512);
+    CU_ASSERT_EQUAL(config->iscsi_sessions, 1024);
     CU_ASSERT_EQUAL(config->iscsi_login_ms, 15000);
     CU_ASSERT_EQUAL(config->iscsi_data_bytes, UINT64_C(1) << 30);
     CU_ASSERT_STRING_EQUAL(config->iscsi_redirect, "192.0.2.11:3260");

@@ -255,6 +255,12 @@ static void test_waits(void)
     for (int i = 0; i < 10; i++)
         policy_step(policy, POLICY_SPACE); /* and no background work */
     CU_ASSERT_STRING_EQUAL(deleted(), "db@s0");
+    /* A clock that is set does not make it impatient. */
+    policy_host_set_clock(3600);
+    policy_step(policy, POLICY_SPACE);
+    policy_host_set_clock(-86400);
+    policy_step(policy, POLICY_SPACE);
+    CU_ASSERT_STRING_EQUAL(deleted(), "db@s0");
     policy_host_advance(60);
     policy_step(policy, POLICY_SPACE);
     CU_ASSERT_STRING_EQUAL(deleted(), "db@s0 db@s1");

@@ -199,6 +199,142 @@ static void test_after_downtime(void)
     policy_host_stop();
 }
 
+enum
+{
+    YEAR = 365 * 86400
+};
+
+/* Leases that a clock set forward would end are kept for an hour, in which it may be put right. */
+static void test_clock_forward(void)
+{
+    policy_host_start(NULL);
+    host_create(&host, "short", 16);
+    host_create(&host, "long", 16);
+    lease("short", in_seconds(600));
+    lease("long", in_seconds(10 * 86400));
+    look();
+    policy_host_set_clock(10 * YEAR);
+    look();
+    CU_ASSERT_EQUAL(policy_host_events("clock.set.forward", "by 3650 days"), 1);
+    CU_ASSERT_TRUE(is_there("short") && is_there("long"));
+    look();
+    CU_ASSERT_EQUAL(policy_host_events("clock.set.forward", ""), 0); /* once */
+    /* Meanwhile leases end when they would have ended. */
+    policy_host_advance(700);
+    look();
+    CU_ASSERT_FALSE(is_there("short"));
+    CU_ASSERT_TRUE(is_there("long"));
+    /* It is put right. */
+    policy_host_set_clock(-10 * YEAR);
+    look();
+    CU_ASSERT_EQUAL(policy_host_events("clock.set.back", "by 3650 days"), 1);
+    policy_host_advance(2 * 3600);
+    look();
+    CU_ASSERT_TRUE(is_there("long"));
+    /* It is not put right. */
+    policy_host_set_clock(YEAR);
+    look();
+    policy_host_advance(3500);
+    look();
+    CU_ASSERT_TRUE(is_there("long"));
+    policy_host_advance(200);
+    look();
+    CU_ASSERT_FALSE(is_there("long"));
+    policy_host_stop();
+}
+
+/* Each time that it is set forward again, the hour begins again; small corrections are followed. */
+static void test_clock_steps(void)
+{
+    policy_host_start(NULL);
+    host_create(&host, "ci", 16);
+    lease("ci", in_seconds(86400));
+    look();
+    for (int i = 0; i < 40; i++)
+    {
+        policy_host_set_clock(i % 2 ? -5 * YEAR : 5 * YEAR);
+        policy_host_advance(1800);
+        look();
+        CU_ASSERT_TRUE(is_there("ci"));
+    }
+    CU_ASSERT_EQUAL(policy_host_events("clock.set.back", ""), 1);
+    lease("ci", in_seconds(1000));
+    for (int i = 0; i < 10; i++)
+    {
+        policy_host_set_clock(110);
+        look();
+        CU_ASSERT_EQUAL(policy_host_events("clock.set.forward", ""), 0);
+    }
+    CU_ASSERT_FALSE(is_there("ci"));
+    policy_host_stop();
+}
+
+/* A lease lasts longer then, what is refused is tried again each minute, and a start asks nobody.
+ */
+static void test_clock_back(void)
+{
+    policy_host_start(NULL);
+    host_create(&host, "ci", 16);
+    lease("ci", in_seconds(100));
+    struct lun *lun;
+    CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, "ci", 0, &lun, &host.why), 0);
+    policy_host_advance(200);
+    look();
+    CU_ASSERT_EQUAL(policy_host_events("lun.lease.kept", ""), 1);
+    policy_host_set_clock(-YEAR);
+    lun_close(lun);
+    policy_host_advance(100);
+    look();
+    CU_ASSERT_TRUE(is_there("ci"));
+    policy_host_set_clock(YEAR);
+    look();
+    CU_ASSERT_TRUE(is_there("ci")); /* that was forward */
+    policy_host_restart(NULL);
+    look();
+    CU_ASSERT_FALSE(is_there("ci"));
+    policy_host_stop();
+}
+
+/* No lock ends because the clock was set, in either direction. */
+static void test_clock_and_locks(void)
+{
+    policy_host_start(NULL);
+    host_create(&host, "kept", 16);
+    const struct lun_attributes attributes = {.locked_until_ns = in_seconds(86400)};
+    CU_ASSERT_EQUAL(
+        lun_set_attributes(host.pool, "kept", LUN_SET_LOCKED_UNTIL, &attributes, &host.why), 0);
+    uint64_t volume = policy_host_volume("db", 0);
+    host_create(&host, "db/data", 16);
+    const char *of = "db";
+    const struct volume_snapshot_args snapshot = {.name = "s",
+                                                  .locked_until_ns = in_seconds(86400)};
+    CU_ASSERT_EQUAL(volume_snapshot_create(host.pool, &of, 1, &snapshot, &host.why), 0);
+    policy_host_set_clock(20 * YEAR);
+    CU_ASSERT_EQUAL(lun_delete(host.pool, "kept", false, LUN_FORCE, &host.why), -EPERM);
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "set forward"));
+    const struct lun_attributes none = {.locked_until_ns = 0};
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "kept", LUN_SET_LOCKED_UNTIL, &none, &host.why),
+                    -EPERM);
+    CU_ASSERT_EQUAL(volume_snapshot_delete(host.pool, "db", "s", LUN_FORCE, &host.why), -EPERM);
+    const struct volume_clone_args clone = {.volume = "db", .snapshot = "s", .name = "copy"};
+    CU_ASSERT_EQUAL(volume_clone(host.pool, &clone, &host.why), -EPERM);
+    /* Nor does what makes room take it. */
+    const struct policy_settings settings = {
+        .autodelete = {.is_enabled = true, .trigger_free_percent = 98, .target_free_percent = 99}};
+    CU_ASSERT_EQUAL(
+        policy_set(policy, POLICY_OF_VOLUME, volume, POLICY_SET_AUTODELETE, &settings, &host.why),
+        0);
+    look();
+    CU_ASSERT(is_there("db/data@s"));
+    policy_host_set_clock(-40 * YEAR);
+    CU_ASSERT_EQUAL(lun_delete(host.pool, "kept", false, LUN_FORCE, &host.why), -EPERM);
+    /* The time that passes counts, whatever the clock says. */
+    policy_host_set_clock(30 * YEAR);
+    policy_host_advance(86400 + 400);
+    CU_ASSERT_EQUAL(lun_delete(host.pool, "kept", false, 0, &host.why), 0);
+    policy_host_stop();
+}
+
 static void test_no_warning(void)
 {
     struct policy_settings settings = {0};
@@ -220,6 +356,10 @@ static CU_TestInfo lease_tests[] = {
     {"in use, and forced", test_force},
     {"snapshots of its own go with it, those of its volume keep it", test_snapshots},
     {"leases that ended while the server was down", test_after_downtime},
+    {"the clock is set forward", test_clock_forward},
+    {"the clock is set again and again", test_clock_steps},
+    {"the clock is set back", test_clock_back},
+    {"no lock ends by a clock that is set", test_clock_and_locks},
     {"no warning", test_no_warning},
     CU_TEST_INFO_NULL,
 };

@@ -167,6 +167,42 @@ static void test_clock_set(void)
     policy_host_stop();
 }
 
+/* Each snapshot that is made then is the newest, and stays while older ones go. */
+static void test_clock_set_back(void)
+{
+    begin("hourly:3");
+    for (int i = 1; i <= 3; i++)
+        look_at(NOON + (uint64_t)i * HOUR);
+    policy_host_set_clock(-1000 * DAY);
+    look();
+    for (int i = 1; i <= 2; i++)
+    {
+        policy_host_advance(HOUR);
+        look();
+        CU_ASSERT_EQUAL(count("db", "hourly.2024"), (size_t)i);
+        CU_ASSERT_EQUAL(count("db", "hourly"), 3);
+    }
+    CU_ASSERT_TRUE(has("db", "hourly.2026-11-27_1500"));
+    CU_ASSERT_FALSE(has("db", "hourly.2026-11-27_1300"));
+    policy_host_stop();
+}
+
+/* However often it is set, there are as many as are to be kept. */
+static void test_clock_to_and_fro(void)
+{
+    begin("5min:4,daily:2");
+    for (int i = 0; i < 200; i++)
+    {
+        policy_host_set_clock((i % 2 ? -1 : 1) * (100 + i) * DAY);
+        policy_host_advance(1);
+        look();
+        look();
+        CU_ASSERT(count("db", "5min") <= 4 && count("db", "daily") <= 2);
+    }
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    policy_host_stop();
+}
+
 static void test_retention(void)
 {
     begin("hourly:3");
@@ -497,6 +533,8 @@ static CU_TestInfo schedule_tests[] = {
     {"one at each boundary, of all LUNs", test_boundaries},
     {"what was missed is made up for once", test_catch_up},
     {"a clock that was wrong", test_clock_set},
+    {"the clock is set back", test_clock_set_back},
+    {"the clock is set to and fro", test_clock_to_and_fro},
     {"the newest are kept", test_retention},
     {"locked, busy and open ones stay and block nobody", test_stuck},
     {"one that fails is tried again, and reported once", test_fails_and_again},

@@ -17,6 +17,7 @@ enum
 {
     BOTH_ANSWER_S = 120,
     BOTH_ATTENTIONS_MAX = 8,
+    BOTH_WORDS_MAX = 32,
 };
 
 bool both_is_durable(void)
@@ -51,8 +52,20 @@ void both_serve(struct both *both, bool with_portal)
     char pool[128], socket[128];
     snprintf(pool, sizeof(pool), "pool=%s/pool", both->dir);
     snprintf(socket, sizeof(socket), "mgmt-socket=%s/mgmt", both->dir);
-    const char *const args[] = {BOTH_PLUGIN, pool, socket,
-                                with_portal ? "iscsi-portal=127.0.0.1:0" : NULL, NULL};
+    const char *args[BOTH_WORDS_MAX];
+    size_t count = 0;
+    const char *const *option = both->options;
+    for (; option && *option && **option == '-'; option++)
+        args[count++] = *option;
+    args[count++] = BOTH_PLUGIN;
+    args[count++] = pool;
+    args[count++] = socket;
+    if (with_portal)
+        args[count++] = "iscsi-portal=127.0.0.1:0";
+    for (; option && *option; option++)
+        args[count++] = *option;
+    INVARIANT(count < BOTH_WORDS_MAX);
+    args[count] = NULL;
     if (nbd_server_start(&both->server, both->dir, args) < 0)
         both_give_up(both, "the server does not start");
     both->has_portal = with_portal;
@@ -65,7 +78,12 @@ void both_serve(struct both *both, bool with_portal)
 
 void both_start(struct both *both, const char *size)
 {
-    *both = (struct both){.dir = "/tmp/lunette-both-XXXXXX"};
+    both_start_with(both, size, NULL);
+}
+
+void both_start_with(struct both *both, const char *size, const char *const *options)
+{
+    *both = (struct both){.dir = "/tmp/lunette-both-XXXXXX", .options = options};
     INVARIANT(mkdtemp(both->dir));
     both_do(both, "pool create %s/pool %s", both->dir, size);
     both_serve(both, true);
@@ -74,10 +92,15 @@ void both_start(struct both *both, const char *size)
 
 void both_end(struct both *both)
 {
-    static const char *const files[] = {"pool", "nbd", "mgmt", "mgmt.lock", "nbdkit.log"};
     if (nbd_server_stop(&both->server) != 0)
         both_give_up(both, "the server did not end well");
     both_do(both, "pool check --pool %s/pool", both->dir);
+    both_clear(both);
+}
+
+void both_clear(struct both *both)
+{
+    static const char *const files[] = {"pool", "nbd", "mgmt", "mgmt.lock", "nbdkit.log"};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
     {
         char path[128];

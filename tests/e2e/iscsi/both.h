@@ -26,7 +26,8 @@ struct both
     char portal[64];  /* of the process that serves now */
     char target[224]; /* its iSCSI name */
     bool has_portal;
-    char said[16384]; /* by the last command */
+    const char *const *options; /* more words for nbdkit, NULL at the end; NULL: none */
+    char said[16384];           /* by the last command */
 };
 
 /* False: the engine of this build keeps nothing, so there is nothing to try. */
@@ -34,10 +35,14 @@ bool both_is_durable(void);
 
 /* A pool of @size ("512M"), served; igroup "g" has BOTH_A and BOTH_B. */
 void both_start(struct both *both, const char *size);
+/* The same with more words for nbdkit: its options first, then parameters. */
+void both_start_with(struct both *both, const char *size, const char *const *options);
 /* Serves the pool again, with an iSCSI portal or without. */
 void both_serve(struct both *both, bool with_portal);
 /* Stops the server, which must end well; the pool's check must find nothing. Removes all. */
 void both_end(struct both *both);
+/* Removes all, for who has stopped the server himself. */
+void both_clear(struct both *both);
 
 /* Runs `lunette FORMAT...`, its exit status. What it says, also of errors, goes to both->said. */
 int both_try(struct both *both, const char *format, ...) PRINTF_LIKE(2, 3);

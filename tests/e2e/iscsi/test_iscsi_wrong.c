@@ -613,6 +613,73 @@ static void test_half_open(void)
     scene_close(&scene);
 }
 
+/* One address floods; who is in the middle of a login from another one is not pushed out. */
+static void test_half_open_sources(void)
+{
+    enum
+    {
+        CLIENTS = 200
+    };
+    struct scene scene;
+    const struct iscsi_limits limits = {.half_open = 32};
+    struct raw slow[4], flood[CLIENTS];
+    scene_open(&scene, &limits, FIXTURE_KEYS);
+    for (size_t i = 0; i < ARRAY_SIZE(slow); i++)
+        raw_connect(&slow[i], fixture_address(&scene.fixture));
+    for (int i = 0; i < CLIENTS; i++)
+        raw_connect_from(&flood[i], fixture_address(&scene.fixture), "127.0.0.2");
+    for (size_t i = 0; i < ARRAY_SIZE(slow); i++)
+    {
+        char name[64];
+        snprintf(name, sizeof(name), "iqn.2026-11.test:slow-%zu", i);
+        CU_ASSERT_EQUAL(raw_login(&slow[i], name, FIXTURE_TARGET, FIXTURE_KEYS), 0);
+        raw_close(&slow[i]);
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        raw_close(&flood[i]);
+    scene_close(&scene);
+}
+
+/* One address has as many connections as it may; others get theirs. */
+static void test_sources(void)
+{
+    enum
+    {
+        EACH = 8
+    };
+    struct scene scene;
+    const struct iscsi_limits limits = {.connections = 40, .connections_per_source = EACH};
+    struct raw greedy[EACH], more;
+    scene_open(&scene, &limits, FIXTURE_KEYS);
+    for (int i = 0; i < EACH; i++)
+    {
+        char name[64];
+        snprintf(name, sizeof(name), "iqn.2026-11.test:greedy-%d", i);
+        raw_connect_from(&greedy[i], fixture_address(&scene.fixture), "127.0.0.2");
+        CU_ASSERT_EQUAL(raw_login(&greedy[i], name, FIXTURE_TARGET, ""), 0);
+    }
+    for (int i = 0; i < 100; i++)
+    {
+        raw_connect_from(&more, fixture_address(&scene.fixture), "127.0.0.2");
+        CU_ASSERT(raw_is_closed(&more));
+        raw_close(&more);
+    }
+    fixture_login(&scene.fixture, &more, "iqn.2026-11.test:modest", "");
+    CU_ASSERT(raw_is_alive(&more));
+    raw_close(&more);
+    /* A place that is free again is given again. */
+    raw_close(&greedy[0]);
+    do
+    {
+        raw_close(&more);
+        raw_connect_from(&more, fixture_address(&scene.fixture), "127.0.0.2");
+    } while (raw_login(&more, "iqn.2026-11.test:greedy-0", FIXTURE_TARGET, "") != 0);
+    raw_close(&more);
+    for (int i = 1; i < EACH; i++)
+        raw_close(&greedy[i]);
+    scene_close(&scene);
+}
+
 static void test_login_timeout(void)
 {
     struct scene scene;
@@ -747,6 +814,8 @@ static CU_TestInfo wrong_tests[] = {
     {"gone in the middle of a PDU", test_cut_and_gone},
     {"noise", test_noise},
     {"half-open logins", test_half_open},
+    {"half-open logins of one address", test_half_open_sources},
+    {"connections of one address", test_sources},
     {"a login that takes too long", test_login_timeout},
     {"something else than a login first", test_first_pdu},
     {"limits of sessions", test_limits},

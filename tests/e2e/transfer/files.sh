@@ -75,6 +75,32 @@ qemu-img compare -q -f qcow2 -F raw over.qcow2 over.raw || fail "over.raw differ
 expect read "$(qemu-img map --output=json over.qcow2 |
     jq '[.[] | select(.data and (.zero | not)) | .length] | add')"
 
+# Other files that an image names are read only if they are beside it: it may come from anybody.
+mkdir in out
+cp b.qcow2 out/secret.qcow2
+cp a.raw out/secret.raw
+qemu-img create -q -f qcow2 -F raw -b "$PWD/out/secret.raw" in/absolute.qcow2
+qemu-img create -q -f qcow2 -F qcow2 -b ../out/secret.qcow2 in/relative.qcow2
+qemu-img create -q -f qcow2 -F qcow2 -b absolute.qcow2 in/second.qcow2
+ln -s ../out/secret.raw in/link.raw
+qemu-img create -q -f qcow2 -F raw -b link.raw in/linked.qcow2
+qemu-img create -q -f qcow2 -o data_file="$PWD/out/data.raw" in/data.qcow2 1M
+qemu-img create -q -f qcow2 -u -F raw -b 'json:{"driver":"file","filename":"out/secret.raw"}' in/json.qcow2 1M
+for image in absolute relative second linked data json; do
+    transfer_fails "names another file" "in/$image.qcow2" nothing.raw
+    transfer_fails "names another file" --source-format qcow2 "in/$image.qcow2" nothing.raw
+done
+# A raw disk into which a guest wrote the header of such an image.
+cp in/absolute.qcow2 in/guest.img
+transfer_fails "names another file" in/guest.img nothing.raw
+# VMDK: a description in text that names its extents.
+qemu-img create -q -f vmdk -o subformat=monolithicFlat in/flat.vmdk 1M
+transfer in/flat.vmdk flat.raw
+sed -i 's,"flat-flat.vmdk","../out/secret.raw",' in/flat.vmdk
+transfer_fails "names another file" in/flat.vmdk nothing.raw
+[ ! -e nothing.raw ] || fail "nothing.raw was left behind"
+rm -r in out flat.raw
+
 # "raw" means raw: the magic of another format inside is not looked at.
 transfer --source-format raw b.qcow2 copy.img
 same b.qcow2 copy.img

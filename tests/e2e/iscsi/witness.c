@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Clients who must not notice what goes on. */
+#include "tests/e2e/iscsi/witness.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/invariant.h"
+#include "tests/lib/rng.h"
+
+enum
+{
+    LUN_BYTES = 16 << 20,
+    WITNESS_LUN = 1,
+    WITNESS_ISID = 0x77,
+};
+
+struct witness
+{
+    const char *name, *lun;
+    bool is_iscsi;
+    struct iscsi_context *iscsi;
+    struct nbd_handle *nbd;
+    pthread_t thread;
+    uint8_t *content;
+    int last; /* of iSCSI: how its last request ended, as both_result() says it */
+    atomic_bool stops;
+    atomic_uint done, failed;
+};
+
+static struct witness witnesses[] = {{.name = "NBD", .lun = "witness-nbd"},
+                                     {.name = "iSCSI", .lun = "witness-iscsi", .is_iscsi = true}};
+
+/* Mappings of others that change are told to its session, too, and it asks again then. */
+static bool witness_asks_again(int result)
+{
+    return result >> 16 == SCSI_SENSE_UNIT_ATTENTION;
+}
+
+static bool witness_write(struct witness *w, uint64_t offset, uint32_t len)
+{
+    if (!w->is_iscsi)
+        return nbd_pwrite(w->nbd, w->content + offset, len, offset, 0) == 0;
+    int result;
+    do
+        result = both_write(w->iscsi, WITNESS_LUN, 512, w->content + offset, len, offset);
+    while (witness_asks_again(result));
+    w->last = result;
+    return result == 0;
+}
+
+static bool witness_read(struct witness *w, void *buf, uint64_t offset, uint32_t len)
+{
+    if (!w->is_iscsi)
+        return nbd_pread(w->nbd, buf, len, offset, 0) == 0;
+    int result;
+    do
+        result = both_read(w->iscsi, WITNESS_LUN, 512, buf, len, offset);
+    while (witness_asks_again(result));
+    w->last = result;
+    return result == 0;
+}
+
+static void *witness_run(void *opaque)
+{
+    struct witness *w = opaque;
+    static _Thread_local uint8_t buf[65536];
+    struct rng rng = rng_of(w->is_iscsi);
+    while (!atomic_load(&w->stops))
+    {
+        uint32_t len = (uint32_t)rng_between(&rng, 1, sizeof(buf) / 512) * 512;
+        uint64_t offset = rng_below(&rng, (LUN_BYTES - len) / 512) * 512;
+        rng_fill(&rng, w->content + offset, len);
+        bool is_right = witness_write(w, offset, len);
+        offset = rng_below(&rng, (LUN_BYTES - len) / 512) * 512;
+        is_right = is_right && witness_read(w, buf, offset, len) &&
+                   memcmp(buf, w->content + offset, len) == 0;
+        atomic_fetch_add(is_right ? &w->done : &w->failed, 1);
+        if (!is_right)
+            return NULL;
+    }
+    return NULL;
+}
+
+static void witness_start(struct witness *w, struct both *both)
+{
+    w->content = calloc(1, LUN_BYTES);
+    INVARIANT(w->content);
+    if (w->is_iscsi)
+        w->iscsi = both_login(both, BOTH_A, WITNESS_ISID, WITNESS_LUN);
+    else
+        w->nbd = both_connect(both, w->lun);
+    INVARIANT(pthread_create(&w->thread, NULL, witness_run, w) == 0);
+}
+
+/* Whether all that it has written is there. */
+static bool witness_stop(struct witness *w)
+{
+    static uint8_t buf[65536];
+    atomic_store(&w->stops, true);
+    pthread_join(w->thread, NULL);
+    bool is_right = atomic_load(&w->failed) == 0;
+    for (uint64_t at = 0; is_right && at < LUN_BYTES; at += sizeof(buf))
+        is_right =
+            witness_read(w, buf, at, sizeof(buf)) && memcmp(buf, w->content + at, sizeof(buf)) == 0;
+    if (!is_right)
+        fprintf(stderr, "the witness of %s has seen an error or wrong bytes: %x\n", w->name,
+                (unsigned)w->last);
+    printf("%s: %u requests\n", w->name, atomic_load(&w->done));
+    nbd_close(w->nbd);
+    if (w->iscsi)
+        iscsi_destroy_context(w->iscsi);
+    free(w->content);
+    return is_right;
+}
+
+void witnesses_start(struct both *both)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
+    {
+        both_do(both, "lun create %s 16M --space-reserve yes", witnesses[i].lun);
+        if (witnesses[i].is_iscsi)
+            both_do(both, "lun map %s --igroup g --lun-id %d", witnesses[i].lun, WITNESS_LUN);
+        witness_start(&witnesses[i], both);
+    }
+}
+
+bool witnesses_get_on(void)
+{
+    bool is_right = true;
+    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
+    {
+        unsigned before = atomic_load(&witnesses[i].done);
+        while (atomic_load(&witnesses[i].done) < before + 3 && !atomic_load(&witnesses[i].failed))
+            usleep(1000);
+        is_right = is_right && atomic_load(&witnesses[i].failed) == 0;
+    }
+    return is_right;
+}
+
+bool witnesses_stop(void)
+{
+    bool is_right = true;
+    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
+        is_right = witness_stop(&witnesses[i]) && is_right;
+    return is_right;
+}
