@@ -99,6 +99,12 @@ int nv_check_comment(const char *comment, struct reason *why)
     return reason_set(why, -EINVAL, "A comment has at most %d bytes.", LUN_COMMENT_MAX);
 }
 
+/* Its locks end by the wall clock alone. */
+uint64_t pool_lock_clock_ns(struct pool *pool)
+{
+    return pool->env->now_ns(pool->env);
+}
+
 static _Thread_local bool nv_is_dry_run;
 
 /* Refused rather than done after all: there is none. */

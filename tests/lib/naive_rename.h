@@ -114,6 +114,7 @@
 #define pool_grow_dry_run naive_pool_grow_dry_run
 #define pool_health_name naive_pool_health_name
 #define pool_list_lines naive_pool_list_lines
+#define pool_lock_clock_ns naive_pool_lock_clock_ns
 #define pool_open naive_pool_open
 #define pool_open_device naive_pool_open_device
 #define pool_repair naive_pool_repair
