@@ -908,12 +908,14 @@ int lun_list(struct pool *pool, const char *lun_name, struct lun_info **list, si
             nv_fill_info(pool, snapshot, &infos[found++]);
         }
     }
+    if (found == 0 && lun_name)
+    {
+        free(infos);
+        return reason_set(why, -ENOENT, "There is no LUN '%s'.", lun_name);
+    }
     *list = infos;
     *count = found;
-    if (found > 0 || !lun_name)
-        return 0;
-    free(infos);
-    return reason_set(why, -ENOENT, "There is no LUN '%s'.", lun_name);
+    return 0;
 }
 
 int lun_freed_if_deleted(struct pool *pool, const char *const *names, size_t count,
