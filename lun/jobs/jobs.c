@@ -46,6 +46,8 @@ bool jobs_must_rest(struct pool *pool)
 {
     if (atomic_load_explicit(&pool->job_work, memory_order_relaxed) < JOBS_REST_AFTER)
         return false;
+    if (atomic_load(&pool->health) == POOL_OUT_OF_SPACE)
+        return false; /* who waits for space waits for this thread */
     atomic_store_explicit(&pool->job_work, 0, memory_order_relaxed);
     uint32_t rests = atomic_load_explicit(&pool->job_rests_left, memory_order_relaxed);
     if (atomic_exchange_explicit(&pool->io_came, false, memory_order_relaxed))

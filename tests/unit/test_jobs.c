@@ -169,6 +169,9 @@ static void test_rests_beside_hosts(void)
     read_other(0);
     CU_ASSERT_FALSE(jobs_must_rest(host.pool)); /* no work was done since */
     CU_ASSERT_EQUAL(pool_run_job_step(host.pool), 1);
+    atomic_store(&host.pool->health, POOL_OUT_OF_SPACE);
+    CU_ASSERT_FALSE(jobs_must_rest(host.pool));
+    atomic_store(&host.pool->health, POOL_HEALTHY);
     unsigned rests = 0;
     while (jobs_must_rest(host.pool) && rests <= RESTS_AFTER_IO)
     {
