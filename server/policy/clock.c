@@ -30,7 +30,7 @@ static struct clock_text clock_text(uint64_t ns)
 {
     struct clock_text result;
     uint64_t minutes = ns / (60 * POLICY_SECOND_NS);
-    bool is_days = minutes >= 2 * 1440, is_hours = minutes >= 120;
+    bool is_days = minutes >= 2880, is_hours = minutes >= 120;
     snprintf(result.text, sizeof(result.text), "%" PRIu64 " %s",
              minutes / (is_days    ? 1440
                         : is_hours ? 60

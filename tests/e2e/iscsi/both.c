@@ -92,10 +92,15 @@ void both_start_with(struct both *both, const char *size, const char *const *opt
 
 void both_end(struct both *both)
 {
-    static const char *const files[] = {"pool", "nbd", "mgmt", "mgmt.lock", "nbdkit.log"};
     if (nbd_server_stop(&both->server) != 0)
         both_give_up(both, "the server did not end well");
     both_do(both, "pool check --pool %s/pool", both->dir);
+    both_clear(both);
+}
+
+void both_clear(struct both *both)
+{
+    static const char *const files[] = {"pool", "nbd", "mgmt", "mgmt.lock", "nbdkit.log"};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
     {
         char path[128];

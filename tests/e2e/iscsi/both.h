@@ -41,6 +41,8 @@ void both_start_with(struct both *both, const char *size, const char *const *opt
 void both_serve(struct both *both, bool with_portal);
 /* Stops the server, which must end well; the pool's check must find nothing. Removes all. */
 void both_end(struct both *both);
+/* Removes all, for who has stopped the server himself. */
+void both_clear(struct both *both);
 
 /* Runs `lunette FORMAT...`, its exit status. What it says, also of errors, goes to both->said. */
 int both_try(struct both *both, const char *format, ...) PRINTF_LIKE(2, 3);
