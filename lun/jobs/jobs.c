@@ -108,6 +108,14 @@ void jobs_kick_all(struct pool *pool)
     atomic_store(&pool->job_trims, true);
 }
 
+/* What was put off is to be done now. With pool->job_lock. */
+static void jobs_end_delay_locked(struct pool *pool)
+{
+    list_splice_tail(&pool->job_lines, &pool->job_lazy);
+    if (atomic_exchange(&pool->job_lazy_trims, false))
+        atomic_store(&pool->job_trims, true);
+}
+
 static struct line *jobs_take(struct pool *pool, bool with_lazy)
 {
     AUTO_LOCK(&pool->job_lock);
@@ -382,30 +390,39 @@ static int jobs_step_line(struct pool *pool, struct line *line)
     return r < 0 ? r : is_merge || more;
 }
 
-static int jobs_step_trim(struct pool *pool)
+static void jobs_fail_trim(struct pool *pool, struct lun_object *lun)
 {
-    struct lun_object *found = NULL;
+    lun->trim_failed = true;
+    event_add(pool, "error", "job.failed", lun->name,
+              "what '%s' was shrunk by stays taken: its metadata is damaged; 'lunette pool check' "
+              "shows what is damaged",
+              lun->name);
+}
+
+/*
+ * A tail that is shared frees nothing, and takes nodes as a write does. The reserve is for what
+ * frees, so without room for these the tail waits, and neither other tails nor lines wait for it.
+ * 1: did something.
+ */
+static int jobs_step_trims(struct pool *pool)
+{
+    bool waits = false;
     list_for_each (lun, &pool->luns, struct lun_object, all_link)
     {
-        if (lun->trim_end_bytes != 0 && !lun->trim_failed)
-        {
-            found = lun;
-            break;
-        }
+        if (lun->trim_end_bytes == 0 || lun->trim_failed)
+            continue;
+        jobs_note_work(pool, JOBS_REST_AFTER);
+        unsigned tries = CHECKPOINT_TRIES;
+        int r = lun_trim_tail_step(pool, lun, &tries);
+        if (r == -EBADMSG)
+            jobs_fail_trim(pool, lun);
+        if (r != 0 && r != -ENOSPC)
+            return r;
+        waits |= r == -ENOSPC;
     }
-    atomic_store(&pool->job_trims, found != NULL);
-    jobs_note_work(pool, found ? JOBS_REST_AFTER : 0);
-    unsigned tries = CHECKPOINT_TRIES;
-    int r = found ? lun_trim_tail_step(pool, found, &tries) : 0;
-    if (r == -EBADMSG)
-    {
-        found->trim_failed = true;
-        event_add(pool, "error", "job.failed", found->name,
-                  "what '%s' was shrunk by stays taken: its metadata is damaged; 'lunette pool "
-                  "check' shows what is damaged",
-                  found->name);
-    }
-    return r;
+    atomic_store(&pool->job_trims, false);
+    atomic_store(&pool->job_lazy_trims, waits);
+    return 0;
 }
 
 static int jobs_step(struct pool *pool, bool with_lazy)
@@ -414,9 +431,11 @@ static int jobs_step(struct pool *pool, bool with_lazy)
     if (r < 0)
         return r;
     AUTO_LOCK(&pool->management);
+    bool with_waiting = with_lazy && atomic_load(&pool->job_lazy_trims);
     if (atomic_load(&pool->job_trims))
     {
-        r = jobs_step_trim(pool);
+        with_waiting = false; /* they are among these */
+        r = jobs_step_trims(pool);
         if (r != 0)
             return r;
     }
@@ -424,7 +443,7 @@ static int jobs_step(struct pool *pool, bool with_lazy)
     {
         struct line *line = jobs_take(pool, with_lazy);
         if (!line)
-            return 0;
+            return with_waiting ? jobs_step_trims(pool) : 0;
         r = jobs_step_line(pool, line);
         if (r != 0)
             return r;
@@ -445,7 +464,7 @@ static bool jobs_wait_for_work(struct pool *pool)
         pool->job_is_idle = true;
         condition_wake_all(&pool->job_idle);
         if (!condition_wait_ms(&pool->job_wake, &pool->job_lock, JOBS_LAZY_MS))
-            list_splice_tail(&pool->job_lines, &pool->job_lazy);
+            jobs_end_delay_locked(pool);
     }
     pool->job_is_idle = false;
     return !pool->job_stop;
@@ -571,11 +590,11 @@ static int jobs_run_inline(struct pool *pool, uint64_t id)
     return r;
 }
 
-/* What was put off is to be done now: somebody waits for it. */
+/* Somebody waits for what was put off. */
 static void jobs_hurry(struct pool *pool)
 {
     AUTO_LOCK(&pool->job_lock);
-    list_splice_tail(&pool->job_lines, &pool->job_lazy);
+    jobs_end_delay_locked(pool);
     condition_wake_all(&pool->job_wake);
 }
 

@@ -342,6 +342,7 @@ struct pool
     struct condition job_wake, job_idle, job_stop_wake;
     struct list job_lines, job_lazy;
     _Atomic bool job_trims;          /* a LUN may have a tail to unmap */
+    _Atomic bool job_lazy_trims;     /* one has, and there was no room for it */
     bool job_stop, job_is_idle;      /* under job_lock */
     _Atomic uint32_t job_work;       /* in records, since jobs_must_rest() looked */
     _Atomic uint32_t job_rests_left; /* without I/O */

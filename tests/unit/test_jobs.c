@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Background jobs: their steps are bounded, they rest while hosts do I/O. Those that meet damage
- * stop and say so, and hold up nothing else. */
+ * stop and say so, those that find no room wait; both hold up nothing else. */
 #include "lun/jobs/jobs.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,6 +97,86 @@ static void test_shrink_of_damaged(void)
     CU_ASSERT_EQUAL(failures, 1);
     CU_ASSERT_EQUAL(jobs_in_state("running", ""), 0);
     CU_ASSERT_TRUE(host_has_event(&host, "job.failed", "a"));
+    host_stop(&host);
+}
+
+/* ---- tails that find no room --------------------------------------------------------------- */
+
+enum
+{
+    TAIL_BLKS = 1024,
+    DOOMED_BLKS = 2048,
+    SMALL_LUNS = 8,
+};
+
+/* "a", all of which a snapshot shares, and "doomed", in a pool that has no room for an unmap of
+ * what is shared. That asks for less than a write, so small LUNs take what writes have left. */
+static void start_full(void)
+{
+    host_start(&host, NULL);
+    host_create(&host, "a", TAIL_BLKS);
+    host_create(&host, "doomed", DOOMED_BLKS);
+    host_create(&host, "filler", 1 << 20);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, TAIL_BLKS, 1, 0), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "doomed", 0, DOOMED_BLKS, 2, 0), 0);
+    host_snapshot(&host, "a", "s");
+    char name[16];
+    for (unsigned i = 0; i < SMALL_LUNS; i++)
+    {
+        snprintf(name, sizeof(name), "small%u", i);
+        host_create(&host, name, 4);
+        CU_ASSERT_EQUAL(host_write(&host, name, 0, 4, 5, 0), 0);
+        host_snapshot(&host, name, "s");
+    }
+    uint64_t lba = 0;
+    for (uint64_t blks = 64; blks > 0; blks /= 2)
+        while (host_write(&host, "filler", lba, blks, 3, 0) == 0)
+            lba += blks;
+    host_settle(&host);
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < SMALL_LUNS; i++)
+    {
+        snprintf(name, sizeof(name), "small%u", i);
+        r = host_unmap(&host, name, 0, 4);
+    }
+    CU_ASSERT_EQUAL_FATAL(r, -ENOSPC);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 1, 4, 0), -ENOSPC);
+}
+
+/* A tail without room keeps no delete from giving back, and gets on as soon as one has. */
+static void test_tail_lets_others_go_on(void)
+{
+    start_full();
+    uint64_t before = host_data_blks(&host);
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "a", 10 * BLK_BYTES, LUN_FORCE, &host.why), 0);
+    CU_ASSERT_EQUAL(pool_run_job_step(host.pool), 0);
+    host_delete(&host, "doomed");
+    int r, failures = 0;
+    while ((r = pool_run_job_step(host.pool)) != 0 && failures < 3)
+        failures += r < 0;
+    CU_ASSERT_EQUAL(failures, 0);
+    CU_ASSERT_EQUAL(host_data_blks(&host), before - DOOMED_BLKS);
+    CU_ASSERT_EQUAL(host_object(&host, "a")->trim_end_bytes, 0);
+    CU_ASSERT_EQUAL(host_info(&host, "a").mapped_bytes, 10 * BLK_BYTES);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 1, 4, 0), 0);
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
+/* The tail of one keeps that of another from nothing either: what is own takes no room. */
+static void test_tail_behind_another(void)
+{
+    start_full();
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "a", 10 * BLK_BYTES, LUN_FORCE, &host.why), 0);
+    /* As a crash between the shrink and its tail leaves it. */
+    host_object(&host, "doomed")->trim_end_bytes = DOOMED_BLKS * BLK_BYTES;
+    atomic_store(&host_object(&host, "doomed")->size_bytes, BLK_BYTES);
+    uint64_t before = host_data_blks(&host);
+    CU_ASSERT_EQUAL(pool_run_job_step(host.pool), 1);
+    CU_ASSERT(host_data_blks(&host) < before);
+    host_settle(&host);
+    CU_ASSERT_EQUAL(host_object(&host, "a")->trim_end_bytes, 0);
+    CU_ASSERT_EQUAL(host_object(&host, "doomed")->trim_end_bytes, 0);
     host_stop(&host);
 }
 
@@ -235,6 +316,8 @@ static CU_TestInfo jobs_tests[] = {
     {"a delete of something damaged", test_delete_of_damaged},
     {"the same with threads", test_with_threads},
     {"a shrink of something damaged", test_shrink_of_damaged},
+    {"a tail without room lets others go on", test_tail_lets_others_go_on},
+    {"also other tails", test_tail_behind_another},
     CU_TEST_INFO_NULL,
 };
 
