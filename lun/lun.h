@@ -716,15 +716,15 @@ struct job_info
     uint64_t id;
     char kind[16]; /* "delete", "merge", "reclaim", "shrink", "scrub" */
     char subject[2 * LUN_NAME_MAX + 2];
-    char state[16];                 /* "running", "waiting", "failed" */
+    char state[16];                 /* "running"; "waiting": for others, or for room; "failed" */
     char problem[160];              /* of one that failed: why, and what helps */
     uint64_t done_blks, total_blks; /* total 0: not known */
 };
 
 /* The background work of the moment. Free *list. */
 MUST_CHECK int job_list(struct pool *pool, struct job_info **list, size_t *count);
-/* Until job @id is gone (0: all), @timeout_ms at most (0: without end). -ETIMEDOUT. -EBADMSG: it
- * failed (0: some did, and the others are done). */
+/* Until job @id is gone (0: all but what waits), @timeout_ms at most (0: without end). -ETIMEDOUT.
+ * -EBADMSG: it failed (0: some did, and the others are done). */
 MUST_CHECK int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms);
 
 struct event

@@ -392,7 +392,7 @@ static int jobs_step_line(struct pool *pool, struct line *line)
 
 static void jobs_fail_trim(struct pool *pool, struct lun_object *lun)
 {
-    lun->trim_failed = true;
+    atomic_store(&lun->trim_failed, true);
     event_add(pool, "error", "job.failed", lun->name,
               "what '%s' was shrunk by stays taken: its metadata is damaged; 'lunette pool check' "
               "shows what is damaged",
@@ -409,7 +409,7 @@ static int jobs_step_trims(struct pool *pool)
     bool waits = false;
     list_for_each (lun, &pool->luns, struct lun_object, all_link)
     {
-        if (lun->trim_end_bytes == 0 || lun->trim_failed)
+        if (lun->trim_end_bytes == 0 || atomic_load(&lun->trim_failed))
             continue;
         jobs_note_work(pool, JOBS_REST_AFTER);
         unsigned tries = CHECKPOINT_TRIES;
@@ -516,24 +516,61 @@ static const char *jobs_state(const struct line *line)
     return lineage_is_leaf(line) && !lineage_may_walk(line) ? "waiting" : "running";
 }
 
+static void jobs_describe_problem(struct job_info *job)
+{
+    snprintf(job->problem, sizeof(job->problem),
+             "it met damaged metadata, its space stays taken; 'lunette pool check' shows what is "
+             "damaged");
+}
+
+static void jobs_describe_line(const struct line *line, struct job_info *job)
+{
+    job->id = line->object.id;
+    snprintf(job->kind, sizeof(job->kind), "%s", jobs_kind(line));
+    snprintf(job->state, sizeof(job->state), "%s", jobs_state(line));
+    if (jobs_has_failed(line))
+        jobs_describe_problem(job);
+    job->total_blks = atomic_load(&line->own_blks);
+}
+
+/* By the LUN's id: a LUN has one tail, and lines have other ids. */
+static void jobs_describe_trim(const struct pool *pool, const struct lun_object *lun,
+                               struct job_info *job)
+{
+    bool has_failed = atomic_load(&lun->trim_failed), is_due = atomic_load(&pool->job_trims);
+    job->id = lun->object.id;
+    snprintf(job->kind, sizeof(job->kind), "shrink");
+    snprintf(job->subject, sizeof(job->subject), "%s", lun->name);
+    snprintf(job->state, sizeof(job->state), "%s",
+             has_failed ? "failed"
+             : is_due   ? "running"
+                        : "waiting");
+    if (has_failed)
+        jobs_describe_problem(job);
+}
+
+static size_t jobs_count_trims(const struct pool *pool)
+{
+    size_t count = 0;
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+        count += lun->trim_end_bytes != 0;
+    return count;
+}
+
 int job_list(struct pool *pool, struct job_info **list, size_t *count)
 {
     rwlock_take_shared(&pool->catalog_lock);
-    struct job_info *jobs = calloc(pool->line_count + 2, sizeof(*jobs));
+    struct job_info *jobs = calloc(pool->line_count + jobs_count_trims(pool) + 1, sizeof(*jobs));
     size_t n = 0;
     list_for_each (line, &pool->lines, struct line, all_link)
     {
-        if (!jobs || !jobs_has_work(line))
-            continue;
-        struct job_info *job = &jobs[n++];
-        job->id = line->object.id;
-        snprintf(job->kind, sizeof(job->kind), "%s", jobs_kind(line));
-        snprintf(job->state, sizeof(job->state), "%s", jobs_state(line));
-        if (jobs_has_failed(line))
-            snprintf(job->problem, sizeof(job->problem),
-                     "it met damaged metadata, its space stays taken; 'lunette pool check' shows "
-                     "what is damaged");
-        job->total_blks = atomic_load(&line->own_blks);
+        if (jobs && jobs_has_work(line))
+            jobs_describe_line(line, &jobs[n++]);
+    }
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+    {
+        if (jobs && lun->trim_end_bytes != 0)
+            jobs_describe_trim(pool, lun, &jobs[n++]);
     }
     rwlock_release(&pool->catalog_lock);
     if (!jobs)
@@ -544,33 +581,49 @@ int job_list(struct pool *pool, struct job_info **list, size_t *count)
     return 0;
 }
 
-/* 1: job @id (0: any) is not done; -EBADMSG: it (0: at least one) failed, and no other is; 0: gone.
- */
-static int jobs_look(struct pool *pool, uint64_t id)
+/* What there is of job @id (0: of any). */
+struct jobs_seen
 {
+    bool goes_on, has_failed;
+};
+
+static struct jobs_seen jobs_see(struct pool *pool, uint64_t id)
+{
+    struct jobs_seen seen = {0};
     rwlock_take_shared(&pool->catalog_lock);
-    bool is_there = false, has_failed = false;
     list_for_each (line, &pool->lines, struct line, all_link)
     {
         if (!jobs_has_work(line) || (id != 0 && line->object.id != id))
             continue;
-        has_failed |= jobs_has_failed(line);
-        is_there |= !jobs_has_failed(line);
+        bool has_failed = jobs_has_failed(line);
+        seen.has_failed |= has_failed;
+        seen.goes_on |= !has_failed;
+    }
+    list_for_each (lun, &pool->luns, struct lun_object, all_link)
+    {
+        if (lun->trim_end_bytes == 0 || (id != 0 && lun->object.id != id))
+            continue;
+        bool has_failed = atomic_load(&lun->trim_failed);
+        seen.has_failed |= has_failed;
+        seen.goes_on |= !has_failed;
     }
     rwlock_release(&pool->catalog_lock);
-    if (is_there || scrub_runs(pool, id))
+    return seen;
+}
+
+/* 1: job @id (0: any) is not done; -EBADMSG: it (0: at least one) failed, and no other is; 0: gone.
+ */
+static int jobs_look(struct pool *pool, uint64_t id)
+{
+    struct jobs_seen seen = jobs_see(pool, id);
+    if (seen.goes_on || scrub_runs(pool, id))
         return 1;
-    return has_failed ? -EBADMSG : 0;
+    return seen.has_failed ? -EBADMSG : 0;
 }
 
 static bool jobs_any_failed(struct pool *pool)
 {
-    rwlock_take_shared(&pool->catalog_lock);
-    bool has_failed = false;
-    list_for_each (line, &pool->lines, struct line, all_link)
-        has_failed |= jobs_has_work(line) && jobs_has_failed(line);
-    rwlock_release(&pool->catalog_lock);
-    return has_failed;
+    return jobs_see(pool, 0).has_failed;
 }
 
 static int jobs_run_inline(struct pool *pool, uint64_t id)

@@ -242,7 +242,7 @@ struct lun_object
     uint8_t uuid[16];
     _Atomic uint64_t size_bytes;
     uint64_t trim_end_bytes;
-    bool trim_failed; /* on damage, likewise; under pool->management */
+    _Atomic bool trim_failed; /* on damage: it rests until the pool is opened again */
     uint64_t created_ns;
     uint32_t sector_bytes;
     struct lock map_lock;   /* LOCK_RANK_MAP */

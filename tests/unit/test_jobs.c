@@ -90,12 +90,15 @@ static void test_shrink_of_damaged(void)
     struct reason why;
     CU_ASSERT_EQUAL(lun_resize(host.pool, "a", 100 * BLK_BYTES, true, &why), 0);
     host_delete(&host, "b");
-    CU_ASSERT_EQUAL(jobs_in_state("running", ""), 1);
+    CU_ASSERT_EQUAL(jobs_in_state("running", ""), 2);
     int r, failures = 0;
     while ((r = pool_run_job_step(host.pool)) != 0)
         failures += r < 0;
     CU_ASSERT_EQUAL(failures, 1);
     CU_ASSERT_EQUAL(jobs_in_state("running", ""), 0);
+    CU_ASSERT_EQUAL(jobs_in_state("failed", "pool check"), 1);
+    CU_ASSERT_EQUAL(job_wait(host.pool, host_object(&host, "a")->object.id, 0), -EBADMSG);
+    CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), -EBADMSG);
     CU_ASSERT_TRUE(host_has_event(&host, "job.failed", "a"));
     host_stop(&host);
 }
@@ -143,7 +146,37 @@ static void start_full(void)
     CU_ASSERT_EQUAL(host_write(&host, "a", 0, 1, 4, 0), -ENOSPC);
 }
 
-/* A tail without room keeps no delete from giving back, and gets on as soon as one has. */
+static size_t jobs_of_kind(const char *kind, const char *state)
+{
+    struct job_info *list = NULL;
+    size_t count = 0, found = 0;
+    CU_ASSERT_EQUAL(job_list(host.pool, &list, &count), 0);
+    for (size_t i = 0; i < count; i++)
+        found += strcmp(list[i].kind, kind) == 0 && strcmp(list[i].state, state) == 0;
+    free(list);
+    return found;
+}
+
+/* To let go of what is shared takes nodes: without room for them the tail stays, and waits. */
+static void test_tail_waits(void)
+{
+    start_full();
+    CU_ASSERT_EQUAL(jobs_of_kind("shrink", "running"), 0);
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "a", 10 * BLK_BYTES, LUN_FORCE, &host.why), 0);
+    CU_ASSERT_EQUAL(jobs_of_kind("shrink", "running"), 1);
+    CU_ASSERT_EQUAL(pool_run_job_step(host.pool), 0);
+    CU_ASSERT_EQUAL(jobs_of_kind("shrink", "waiting"), 1);
+    CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), 0); /* what waits for room is not waited for */
+    CU_ASSERT_EQUAL(host_info(&host, "a").mapped_bytes, TAIL_BLKS * BLK_BYTES);
+    host_reopen(&host);
+    CU_ASSERT_EQUAL(jobs_of_kind("shrink", "running"), 1);
+    CU_ASSERT_EQUAL(pool_run_job_step(host.pool), 0);
+    CU_ASSERT_EQUAL(jobs_of_kind("shrink", "waiting"), 1);
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
+/* It keeps no delete from giving back, and gets on as soon as one has. */
 static void test_tail_lets_others_go_on(void)
 {
     start_full();
@@ -158,6 +191,7 @@ static void test_tail_lets_others_go_on(void)
     CU_ASSERT_EQUAL(host_data_blks(&host), before - DOOMED_BLKS);
     CU_ASSERT_EQUAL(host_object(&host, "a")->trim_end_bytes, 0);
     CU_ASSERT_EQUAL(host_info(&host, "a").mapped_bytes, 10 * BLK_BYTES);
+    CU_ASSERT_EQUAL(jobs_of_kind("shrink", "waiting"), 0);
     CU_ASSERT_EQUAL(host_write(&host, "a", 0, 1, 4, 0), 0);
     CU_ASSERT_EQUAL(host_check(&host), 0);
     host_stop(&host);
@@ -177,6 +211,24 @@ static void test_tail_behind_another(void)
     host_settle(&host);
     CU_ASSERT_EQUAL(host_object(&host, "a")->trim_end_bytes, 0);
     CU_ASSERT_EQUAL(host_object(&host, "doomed")->trim_end_bytes, 0);
+    host_stop(&host);
+}
+
+/* The thread tries again by itself, and whoever waits for the job waits for that. */
+static void test_tail_with_threads(void)
+{
+    start_full();
+    CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
+    uint64_t id = host_object(&host, "a")->object.id;
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "a", 10 * BLK_BYTES, LUN_FORCE, &host.why), 0);
+    CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), 0);
+    CU_ASSERT_EQUAL(jobs_of_kind("shrink", "waiting"), 1);
+    CU_ASSERT_EQUAL(job_wait(host.pool, id, 1), -ETIMEDOUT);
+    host_delete(&host, "doomed");
+    CU_ASSERT_EQUAL(job_wait(host.pool, id, 0), 0);
+    CU_ASSERT_EQUAL(host_object(&host, "a")->trim_end_bytes, 0);
+    CU_ASSERT_EQUAL(pool_close(host.pool), 0);
+    host.pool = NULL;
     host_stop(&host);
 }
 
@@ -316,8 +368,10 @@ static CU_TestInfo jobs_tests[] = {
     {"a delete of something damaged", test_delete_of_damaged},
     {"the same with threads", test_with_threads},
     {"a shrink of something damaged", test_shrink_of_damaged},
-    {"a tail without room lets others go on", test_tail_lets_others_go_on},
+    {"a tail without room waits", test_tail_waits},
+    {"it lets others go on", test_tail_lets_others_go_on},
     {"also other tails", test_tail_behind_another},
+    {"also with threads", test_tail_with_threads},
     CU_TEST_INFO_NULL,
 };
 
