@@ -99,7 +99,8 @@ PROGRAMS = {
                                                      'oracle_volume', 'sim', 'sim_fault', 'sim_main',
                                                      'sim_ops', 'sim_volume')],
     'promises': LIB + [f'tests/model/{name}.c' for name in ('promises', 'promises_io', 'promises_main',
-                                                            'promises_manage', 'promises_merge')],
+                                                            'promises_manage', 'promises_merge',
+                                                            'space_rules')],
 }
 WRAPS = {'sim': ['-Wl,--wrap=record_apply,--wrap=journal_switch,--wrap=journal_switch_done'],
          'promises': []}
