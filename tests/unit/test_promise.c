@@ -397,6 +397,30 @@ static void test_nothing_stays_held(void)
     stop();
 }
 
+/* The same after a command that something else forbids. */
+static void test_nothing_stays_held_by_a_quota(void)
+{
+    struct quota_rule rule = {.type = QUOTA_USER,
+                              .volume = "v",
+                              .target = "ann",
+                              .hard_bytes = BLK_BYTES,
+                              .soft_bytes = UINT64_MAX,
+                              .threshold_bytes = UINT64_MAX};
+    struct volume_attributes volume = {0};
+    struct lun_attributes attributes = {.is_reserved = true, .owner = "ann"};
+    host_start(&host, NULL);
+    CU_ASSERT_EQUAL(volume_create(host.pool, "v", &volume, &host.why), 0);
+    CU_ASSERT_EQUAL(quota_rule_set(host.pool, &rule, &host.why), 0);
+    CU_ASSERT_EQUAL(quota_set_enabled(host.pool, "v", true, &host.why), 0);
+    host_create(&host, "v/l", 100);
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "v/l", LUN_SET_RESERVED | LUN_SET_OWNER,
+                                       &attributes, &host.why),
+                    -EDQUOT);
+    CU_ASSERT_EQUAL(pool_info().promised_bytes, 0);
+    CU_ASSERT_EQUAL(host.pool->ledger.held_blks, 0);
+    stop();
+}
+
 /* ---- the space below ----------------------------------------------------------------------- */
 
 static void test_sparse_file(void)
@@ -487,8 +511,10 @@ static void test_broken_from_outside(void)
 }
 
 static CU_TestInfo figures_tests[] = {
-    {"needs", test_needs},       {"a clone needs twice its size", test_clone_needs_twice},
-    {"refusals", test_refusals}, {"resize and restore", test_resize_and_restore},
+    {"needs", test_needs},
+    {"a clone needs twice its size", test_clone_needs_twice},
+    {"refusals", test_refusals},
+    {"resize and restore", test_resize_and_restore},
     CU_TEST_INFO_NULL,
 };
 
@@ -500,6 +526,7 @@ static CU_TestInfo keeping_tests[] = {
     {"block by block in need", test_in_need},
     {"zeros with allocation", test_zero_with_allocation},
     {"nothing stays held", test_nothing_stays_held},
+    {"nothing stays held by a quota", test_nothing_stays_held_by_a_quota},
     CU_TEST_INFO_NULL,
 };
 
