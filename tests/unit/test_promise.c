@@ -229,6 +229,33 @@ static void test_resize_and_restore(void)
     stop();
 }
 
+/* A snapshot of a LUN that was larger when it froze: its drop list may be as long as that. */
+static void test_restore_to_a_larger_point(void)
+{
+    host_start(&host, NULL);
+    host_create(&host, "t", 200000);
+    CU_ASSERT_EQUAL(reserve("r", 100), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "r", 0, 1, 1, 0), 0);
+    CU_ASSERT_EQUAL(set_reserved("r", false), 0);
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "r", 200000 * BLK_BYTES, 0, &host.why), 0);
+    host_snapshot(&host, "r", "large");
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "r", 100 * BLK_BYTES, LUN_FORCE, &host.why), 0);
+    host_snapshot(&host, "r", "small"); /* the same point */
+    CU_ASSERT_EQUAL(host_write(&host, "r", 0, 1, 2, 0), 0);
+    host_snapshot(&host, "r", "other");
+    CU_ASSERT_EQUAL(set_reserved("r", true), 0);
+    CU_ASSERT_EQUAL(needed_blks("r"), ledger_fresh_needs(100, true, 100));
+    fill_thin("t", 0);
+    check_pool_now();
+    CU_ASSERT_EQUAL(snapshot_restore(host.pool, "r", "small", 0, &host.why), -ENOSPC);
+    check_pool_now();
+    host_delete(&host, "t");
+    host_settle(&host);
+    CU_ASSERT_EQUAL(snapshot_restore(host.pool, "r", "small", 0, &host.why), 0);
+    CU_ASSERT_EQUAL(needed_blks("r"), ledger_fresh_needs(100, true, 200000));
+    stop();
+}
+
 /* ---- keeping promises ---------------------------------------------------------------------- */
 
 static void test_thin_writes_leave_it(void)
@@ -515,6 +542,7 @@ static CU_TestInfo figures_tests[] = {
     {"a clone needs twice its size", test_clone_needs_twice},
     {"refusals", test_refusals},
     {"resize and restore", test_resize_and_restore},
+    {"restore to a larger point", test_restore_to_a_larger_point},
     CU_TEST_INFO_NULL,
 };
 
