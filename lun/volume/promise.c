@@ -128,7 +128,8 @@ static uint64_t bytes_of(uint64_t blks)
     return blks * BLK_BYTES;
 }
 
-/* Size of the point that clones of @source will stand on. */
+/* What the point showed that heads on @source will stand on: more than @source has if it was shrunk
+ * since and nothing of it was written. */
 static uint64_t plan_point_blks(const struct lun_object *source)
 {
     const struct line *line = source->line;
@@ -222,7 +223,7 @@ static void plan_delta(struct plan *plan, const struct promise_delta *delta)
     case PROMISE_RESTORE:
         plan_set_needs(
             plan, plan_lun(plan, delta->lun),
-            ledger_fresh_needs(blks_of(delta->size_bytes), true, blks_of(delta->size_bytes)));
+            ledger_fresh_needs(blks_of(delta->size_bytes), true, plan_point_blks(delta->source)));
         break;
     case PROMISE_VOLUME:
     {

@@ -24,7 +24,7 @@ bool oracle_add_volume(struct oracle *oracle, const char *name)
     struct oracle_volume *volume = oracle_find_volume(oracle, "");
     if (!volume)
         return false;
-    *volume = (struct oracle_volume){0};
+    *volume = (struct oracle_volume){.serial = ++oracle->next_serial};
     snprintf(volume->name, sizeof(volume->name), "%s", name);
     return true;
 }
@@ -211,6 +211,7 @@ void oracle_remove_volume(struct oracle *oracle, const char *name)
     }
     struct oracle_volume *volume = oracle_find_volume(oracle, name);
     oracle_leave_parent(oracle, volume);
+    oracle_forget_rules(oracle, name, false);
     *volume = (struct oracle_volume){0};
 }
 
@@ -225,6 +226,11 @@ void oracle_rename_volume(struct oracle *oracle, const char *name, const char *n
             continue;
         memcpy(old, object->name, sizeof(old));
         snprintf(object->name, sizeof(object->name), "%s%s", new_name, old + len);
+    }
+    for (unsigned i = 0; i < ORACLE_RULES; i++)
+    {
+        if (strcmp(oracle->rules[i].volume, name) == 0)
+            snprintf(oracle->rules[i].volume, sizeof(oracle->rules[i].volume), "%s", new_name);
     }
     for (unsigned i = 0; i < ORACLE_VOLUMES; i++)
     {
@@ -242,10 +248,13 @@ bool oracle_clone_volume(struct oracle *oracle, const char *volume, const char *
                          const char *name)
 {
     const struct oracle_set *of = oracle_find_set(oracle, volume, set);
+    const struct oracle_volume *parent = oracle_find_volume(oracle, volume);
     if (!oracle_add_volume(oracle, name))
         return false;
     struct oracle_volume *clone = oracle_find_volume(oracle, name);
     clone->has_qtree = of->has_qtree;
+    clone->blks = parent->blks;
+    clone->is_guaranteed = parent->is_guaranteed;
     snprintf(clone->parent, sizeof(clone->parent), "%.3s@%.7s", volume, set);
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
@@ -315,6 +324,14 @@ bool oracle_fits_volumes(const struct oracle *oracle, struct pool *pool,
             return oracle_refuse(
                 verdict, "volume %s depends on '%s' instead of '%s', with %" PRIu64 " qtrees",
                 volume->name, list[at].parent, volume->parent, list[at].qtree_count);
+        if (list[at].size_bytes != (uint64_t)volume->blks * LUN_BLK_BYTES ||
+            list[at].is_guaranteed != volume->is_guaranteed)
+            return oracle_refuse(verdict,
+                                 "volume %s has %" PRIu64 " bytes, and is %sguaranteed; it must "
+                                 "have %" PRIu32 " blocks and %s be",
+                                 volume->name, list[at].size_bytes,
+                                 list[at].is_guaranteed ? "" : "not ", volume->blks,
+                                 volume->is_guaranteed ? "" : "not");
         if (!oracle_fits_sets(volume, pool, verdict))
             return false;
     }
