@@ -114,6 +114,7 @@ int sim_result(struct sim *sim, int r)
 
 struct oracle *sim_begin_command(struct sim *sim, const char *op)
 {
+    sim_look(sim); /* writes since may have taken blocks */
     sim->op = op;
     sim->is_clone = sim->is_freeing = false;
     if (sim->has_promises)
@@ -139,7 +140,6 @@ int sim_end_command(struct sim *sim, int r)
     struct oracle *done = sim->maybe;
     sim->maybe = sim->now;
     sim->now = done;
-    sim_look(sim);
     return 0;
 }
 
