@@ -312,7 +312,8 @@ const struct sim_op sim_promise_ops[] = {
     {sim_op_promise, 12, true},       {sim_op_guarantee, 6, true},
     {sim_op_first_promise, 2, false}, {sim_op_quota_rule, 14, true},
     {sim_op_quota_forget, 3, true},   {sim_op_quota_switch, 10, true},
-    {sim_op_volume_create, 6, true},  {sim_op_fill, 2, false},
+    {sim_op_volume_create, 6, true},  {sim_op_set_create, 4, true},
+    {sim_op_volume_clone, 10, true},  {sim_op_fill, 2, false},
     {sim_op_unfill, 2, true},         {sim_op_write_all, 2, false},
     {sim_op_grow, 1, false},
 };
