@@ -105,6 +105,7 @@ int sim_result(struct sim *sim, int r)
 {
     if (r >= 0)
         return 0;
+    sim->has_failed = true;
     if (!simdev_is_off(sim->disk) && !sim->is_damaged &&
         !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0))
         replay_fail(sim->replay, "%s gives %d (%s): %s", sim->op, r, strerror(-r), sim->why.text);
@@ -569,7 +570,8 @@ int sim_op_jobs(struct sim *sim)
     while (r > 0 && count-- > 0)
     {
         r = pool_run_job_step(sim->pool);
-        sim_look(sim);
+        if (r >= 0)
+            sim_look(sim);
     }
     sim->activity = COVERAGE_NO_PHASE;
     if (r == -ENOSPC && sim_is_sure(sim) && sim_may_lack(sim))
