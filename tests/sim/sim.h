@@ -202,6 +202,8 @@ void sim_prove_promises(struct sim *sim);
 int sim_end_promises(struct sim *sim);
 /* To a LUN, while there is none: the pool's file is allocated. */
 int sim_make_first_promise(struct sim *sim);
+/* Both; @number chooses what goes wrong with that, if anything. */
+int sim_first_promise(struct sim *sim, uint64_t number);
 
 /* sim_volume.c: operations on volumes and on several LUNs */
 int sim_op_volume_create(struct sim *sim);
