@@ -22,6 +22,13 @@ static bool oracle_is_rule(const struct oracle_rule *rule, const struct quota_ru
            found->soft_bytes == rule->soft_bytes && found->threshold_bytes == rule->threshold_bytes;
 }
 
+static int oracle_count_cb(void *opaque, const char *key, const void *value, size_t len)
+{
+    (void)key, (void)value, (void)len;
+    ++*(size_t *)opaque;
+    return 0;
+}
+
 static bool oracle_fits_rules(const struct oracle *oracle, struct pool *pool,
                               struct oracle_verdict *verdict)
 {
@@ -46,6 +53,12 @@ static bool oracle_fits_rules(const struct oracle *oracle, struct pool *pool,
     }
     if (wanted != count)
         return oracle_refuse(verdict, "there are %zu quota rules instead of %zu", count, wanted);
+    /* Those of what is gone are not listed any more. */
+    size_t stored = 0;
+    r = store_list(pool, "quota/", oracle_count_cb, &stored);
+    if (r < 0 || stored != wanted)
+        return oracle_refuse(verdict, "%zu quota rules are stored instead of %zu (%d)", stored,
+                             wanted, r);
     return true;
 }
 

@@ -81,8 +81,9 @@ BUGS = [
     ('a block of metadata in the place of another is not noticed', 'lun/pool/cache.c',
      'else if (le64_get(header->blk) != blk)', 'else if (0)'),
     ('a failed sync is taken for none', 'lun/pool/journal.c',
-     '        return r;\n    }\n    return pool_sync(pool);\n}',
-     '        return r;\n    }\n    ignore_error(pool_sync(pool), "planted");\n    return 0;\n}'),
+     '    device_take_dirty(journal->pool->device);\n    return pool_sync(journal->pool);\n',
+     '    device_take_dirty(journal->pool->device);\n'
+     '    ignore_error(pool_sync(journal->pool), "planted");\n    return 0;\n'),
     ("a point of a guaranteed volume merges into another volume's child", 'lun/volume/ledger.c',
      'ledger_only_child(point)->volume != point->volume &&', 'false &&', 'promises'),
     ('a merge does not raise what its child is promised', 'lun/volume/ledger.c',

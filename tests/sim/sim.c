@@ -188,7 +188,7 @@ bool sim_fits(struct sim *sim, struct pool *pool, bool adopt)
 void sim_look(struct sim *sim)
 {
     struct oracle_verdict verdict;
-    if (sim->has_promises && sim_is_sure(sim) &&
+    if (sim->has_promises && !sim->has_failed && !sim->is_damaged && !simdev_is_off(sim->disk) &&
         !sim_fits_books(sim, sim->now, sim->pool, true, &verdict))
         replay_fail(sim->replay, "after '%s': %s", sim->op, verdict.text);
 }
@@ -210,7 +210,8 @@ void sim_drain(struct sim *sim)
     for (uint64_t steps = 0; r > 0; steps++)
     {
         r = pool_run_job_step(sim->pool);
-        sim_look(sim);
+        if (r >= 0)
+            sim_look(sim);
         if (steps > 1000000)
             replay_fail(sim->replay, "the jobs come to no end");
     }
@@ -319,7 +320,7 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
     simdev_cut_power_at(sim->disk, 0);
     if (!sim_fits(sim, sim->pool, true))
         replay_fail(sim->replay, "after a power cut in '%s', see above", sim->op);
-    sim->has_maybe = false;
+    sim->has_maybe = sim->has_failed = false;
     sim_check_whole(sim);
     sim_check_pool(sim, sim->pool);
     replay_count(sim->replay, SIM_CRASHES);

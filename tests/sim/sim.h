@@ -53,6 +53,8 @@ struct sim
     struct oracle *now;   /* all that was acknowledged */
     struct oracle *maybe; /* the same and the command that was cut off */
     bool has_maybe;
+    bool
+        has_failed; /* an operation has, since the pool was compared: it may be done all the same */
     bool faults_armed; /* an operation may fail although the power is on */
     bool may_overlap;  /* operations go on while a checkpoint is written */
     bool in_checkpoint, has_switched, in_overlap; /* see sim_overlap_cb() */
@@ -95,7 +97,7 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
 const char *sim_cut_phase(struct simdev *disk);
 /* The same of the first bytes of a write. */
 const char *sim_phase_of(const uint8_t *head);
-/* Notes and compares what is promised, if all is sure. */
+/* Notes and compares what is promised, if it is known what is there. */
 void sim_look(struct sim *sim);
 /* Does all background work; then nothing may be leaked. */
 void sim_drain(struct sim *sim);
@@ -200,6 +202,8 @@ void sim_prove_promises(struct sim *sim);
 int sim_end_promises(struct sim *sim);
 /* To a LUN, while there is none: the pool's file is allocated. */
 int sim_make_first_promise(struct sim *sim);
+/* Both; @number chooses what goes wrong with that, if anything. */
+int sim_first_promise(struct sim *sim, uint64_t number);
 
 /* sim_volume.c: operations on volumes and on several LUNs */
 int sim_op_volume_create(struct sim *sim);

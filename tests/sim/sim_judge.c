@@ -124,6 +124,7 @@ bool sim_judge(struct sim *sim, int r)
 
 void sim_judge_io(struct sim *sim, const struct oracle_object *object, uint64_t blks)
 {
+    sim_look(sim); /* what writes have taken of the volume since */
     const struct oracle_volume *volume = oracle_volume_of(sim->now, object);
     uint64_t available = sim->room.available_blks, left = oracle_volume_left(sim->now, volume);
     replay_count(sim->replay, "%s: no space", sim->op);

@@ -153,7 +153,10 @@ static void sim_run(struct replay *replay)
             simdev_cut_power_at(sim.disk, 0);
             sim_try_all_cuts(&sim, &op_rng);
         }
-        ignore_error(sim_random_op(&sim), "the power may be off; all else is a failure inside");
+        /* Once in each run, and in each way in some of a few. */
+        bool is_first = sim.has_promises && step == 0;
+        int r = is_first ? sim_first_promise(&sim, replay->seed / 2) : sim_random_op(&sim);
+        ignore_error(r, "the power may be off; all else is a failure inside");
         sim_after_op(&sim, in_depth);
     }
     simdev_cut_power_at(sim.disk, 0);

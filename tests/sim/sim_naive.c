@@ -20,6 +20,12 @@ int sim_make_first_promise(struct sim *sim)
     return SIM_NOTHING;
 }
 
+int sim_first_promise(struct sim *sim, uint64_t number)
+{
+    (void)sim, (void)number;
+    return SIM_NOTHING;
+}
+
 void sim_prove_promises(struct sim *sim)
 {
     (void)sim;

@@ -105,6 +105,7 @@ int sim_result(struct sim *sim, int r)
 {
     if (r >= 0)
         return 0;
+    sim->has_failed = true;
     if (!simdev_is_off(sim->disk) && !sim->is_damaged &&
         !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0))
         replay_fail(sim->replay, "%s gives %d (%s): %s", sim->op, r, strerror(-r), sim->why.text);
@@ -114,6 +115,7 @@ int sim_result(struct sim *sim, int r)
 
 struct oracle *sim_begin_command(struct sim *sim, const char *op)
 {
+    sim_look(sim); /* writes since may have taken blocks */
     sim->op = op;
     sim->is_clone = sim->is_freeing = false;
     if (sim->has_promises)
@@ -139,7 +141,6 @@ int sim_end_command(struct sim *sim, int r)
     struct oracle *done = sim->maybe;
     sim->maybe = sim->now;
     sim->now = done;
-    sim_look(sim);
     return 0;
 }
 
@@ -570,7 +571,8 @@ int sim_op_jobs(struct sim *sim)
     while (r > 0 && count-- > 0)
     {
         r = pool_run_job_step(sim->pool);
-        sim_look(sim);
+        if (r >= 0)
+            sim_look(sim);
     }
     sim->activity = COVERAGE_NO_PHASE;
     if (r == -ENOSPC && sim_is_sure(sim) && sim_may_lack(sim))

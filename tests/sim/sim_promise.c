@@ -117,10 +117,9 @@ int sim_make_first_promise(struct sim *sim)
     return sim_end_command(sim, r);
 }
 
-static int sim_op_first_promise(struct sim *sim)
+int sim_first_promise(struct sim *sim, uint64_t number)
 {
-    enum first_way way =
-        sim->expects_cuts ? (enum first_way)rng_below(sim->rng, FIRST_WAYS) : FIRST_PLAIN;
+    enum first_way way = sim->expects_cuts ? (enum first_way)(number % FIRST_WAYS) : FIRST_PLAIN;
     struct simdev_fault fault = {.op = SIMDEV_ALLOCATE, .error = -ENOSPC, .nth = 1};
     replay_trace(sim->replay, "no promises any more");
     int r = sim_end_promises(sim);
@@ -140,6 +139,11 @@ static int sim_op_first_promise(struct sim *sim)
     simdev_set_room(sim->disk, UINT64_MAX);
     sim->lacks_room_below = false;
     return r;
+}
+
+static int sim_op_first_promise(struct sim *sim)
+{
+    return sim_first_promise(sim, rng_below(sim->rng, FIRST_WAYS));
 }
 
 /* ---- quotas -------------------------------------------------------------------------------- */
@@ -312,7 +316,8 @@ const struct sim_op sim_promise_ops[] = {
     {sim_op_promise, 12, true},       {sim_op_guarantee, 6, true},
     {sim_op_first_promise, 2, false}, {sim_op_quota_rule, 14, true},
     {sim_op_quota_forget, 3, true},   {sim_op_quota_switch, 10, true},
-    {sim_op_volume_create, 6, true},  {sim_op_fill, 2, false},
+    {sim_op_volume_create, 6, true},  {sim_op_set_create, 4, true},
+    {sim_op_volume_clone, 10, true},  {sim_op_fill, 2, false},
     {sim_op_unfill, 2, true},         {sim_op_write_all, 2, false},
     {sim_op_grow, 1, false},
 };
