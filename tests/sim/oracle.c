@@ -150,7 +150,7 @@ void oracle_remove(struct oracle *oracle, const char *name)
     {
         struct oracle_object *object = &oracle->objects[i];
         if (lun && object->is_member && object->lun_age == lun->age)
-            object->lun_autodelete = lun->is_autodelete;
+            object->lun_traits = oracle_traits_of(lun);
     }
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
@@ -188,16 +188,36 @@ void oracle_rename(struct oracle *oracle, const char *name, const char *new_name
     }
 }
 
-/* What a clone has of the LUN that it is a clone of. */
+struct oracle_traits oracle_traits_of(const struct oracle_object *lun)
+{
+    struct oracle_traits traits = {.is_autodelete = lun->is_autodelete,
+                                   .is_reserved = lun->is_reserved};
+    memcpy(traits.owner, lun->owner, sizeof(traits.owner));
+    memcpy(traits.group, lun->group, sizeof(traits.group));
+    return traits;
+}
+
+void oracle_set_traits(struct oracle_object *lun, const struct oracle_traits *traits)
+{
+    lun->is_autodelete = traits->is_autodelete;
+    lun->is_reserved = traits->is_reserved;
+    memcpy(lun->owner, traits->owner, sizeof(lun->owner));
+    memcpy(lun->group, traits->group, sizeof(lun->group));
+}
+
+/* What a clone has of the LUN that it is a clone of. A member's name says where that was, and not
+ * where it is. */
 static void oracle_inherit(struct oracle *oracle, struct oracle_object *clone, const char *source)
 {
     char name[ORACLE_NAME_BYTES];
+    const struct oracle_object *from = oracle_find(oracle, source);
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(source, "@"), source);
-    const struct oracle_object *lun = oracle_find(oracle, name);
-    INVARIANT(lun != NULL);
-    clone->is_reserved = lun->is_reserved;
-    memcpy(clone->owner, lun->owner, sizeof(clone->owner));
-    memcpy(clone->group, lun->group, sizeof(clone->group));
+    const struct oracle_object *lun =
+        from->is_member ? oracle_find_age(oracle, from->lun_age) : oracle_find(oracle, name);
+    INVARIANT(lun || from->is_member);
+    struct oracle_traits traits = lun ? oracle_traits_of(lun) : from->lun_traits;
+    traits.is_autodelete = false;
+    oracle_set_traits(clone, &traits);
 }
 
 struct oracle_object *oracle_copy(struct oracle *oracle, const char *source, const char *name)

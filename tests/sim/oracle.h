@@ -38,16 +38,23 @@ enum
 /* A thin LUN that takes what nobody was promised. What it holds does not matter. */
 #define ORACLE_FILLER "filler"
 
+/* What a LUN keeps of itself when it is deleted. */
+struct oracle_traits
+{
+    bool is_autodelete, is_reserved;
+    char owner[ORACLE_OWNER_BYTES], group[ORACLE_OWNER_BYTES];
+};
+
 /* A LUN, "l3" or "v0/l3", or a snapshot, "l3@s1". */
 struct oracle_object
 {
     char name[ORACLE_NAME_BYTES]; /* "": the place is free */
     uint32_t sectors;
-    uint32_t age;        /* snapshots are listed in this order */
-    uint32_t lun_age;    /* of a member: its LUN, by age, and an attribute that this had when it */
-    bool lun_autodelete; /* was deleted */
-    bool is_member;      /* a snapshot that is part of one of its volume */
-    bool is_autodelete;  /* attributes, of LUNs */
+    uint32_t age;     /* snapshots are listed in this order */
+    uint32_t lun_age; /* of a member: its LUN, by age, and what this was when it was deleted */
+    struct oracle_traits lun_traits;
+    bool is_member;     /* a snapshot that is part of one of its volume */
+    bool is_autodelete; /* attributes, of LUNs */
     bool is_reserved;
     char owner[ORACLE_OWNER_BYTES], group[ORACLE_OWNER_BYTES]; /* or "" */
     /* Of a LUN as last seen (sim_books.c), or as it will be; of a snapshot only what it shows. */
@@ -152,6 +159,11 @@ void oracle_remove_set(struct oracle *oracle, const char *volume, const char *se
 /* Of one snapshot, and of all of a set; deleted LUNs come back. False: a name is taken. */
 bool oracle_restore_snapshot(struct oracle *oracle, const char *snapshot);
 bool oracle_restore_set(struct oracle *oracle, const char *volume, const char *set);
+/* The LUN of that age; NULL: it was deleted. */
+const struct oracle_object *oracle_find_age(const struct oracle *oracle, uint32_t age);
+/* Those of a LUN, and giving them to one. */
+struct oracle_traits oracle_traits_of(const struct oracle_object *lun);
+void oracle_set_traits(struct oracle_object *lun, const struct oracle_traits *traits);
 /* Whether a snapshot of its volume holds the LUN. */
 bool oracle_is_held(const struct oracle *oracle, const struct oracle_object *lun);
 bool oracle_clone_volume(struct oracle *oracle, const char *volume, const char *set,

@@ -108,8 +108,7 @@ void oracle_remove_set(struct oracle *oracle, const char *volume, const char *se
     oracle_find_set(oracle, volume, set)->name[0] = '\0';
 }
 
-/* The LUN of that age, unless it was deleted. */
-static const struct oracle_object *oracle_find_age(const struct oracle *oracle, uint32_t age)
+const struct oracle_object *oracle_find_age(const struct oracle *oracle, uint32_t age)
 {
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
@@ -140,7 +139,7 @@ static bool oracle_revive(struct oracle *oracle, const struct oracle_object *mem
     if (!lun)
         return false;
     lun->age = member->lun_age;
-    lun->is_autodelete = member->lun_autodelete;
+    oracle_set_traits(lun, &member->lun_traits);
     snprintf(volume, sizeof(volume), "%.*s", (int)strcspn(path, "/"), path);
     if (strchr(path, '/') != strrchr(path, '/'))
         oracle_find_volume(oracle, volume)->has_qtree = true;

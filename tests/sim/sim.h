@@ -167,8 +167,8 @@ void sim_draw_clone(struct sim *sim, struct lun_clone_args *args);
 void sim_dress_clone(struct oracle_object *clone, const struct lun_clone_args *args);
 void sim_dress_volume(struct sim *sim, struct oracle_volume *volume,
                       struct volume_attributes *attributes);
-/* Whether the clone of a volume is not to be guaranteed. */
-bool sim_draw_volume_clone(struct sim *sim, struct oracle *after, const char *name);
+/* What the clone of a volume is not to be promised, though its parent is. */
+void sim_draw_volume_clone(struct sim *sim, struct oracle *after, struct volume_clone_args *args);
 void sim_dress_size(struct sim *sim, struct oracle_volume *volume);
 const char *sim_draw_owner(struct sim *sim, bool or_nobody);
 const char *sim_draw_group(struct sim *sim, bool or_nobody);

@@ -216,15 +216,17 @@ void sim_dress_volume(struct sim *sim, struct oracle_volume *volume,
     attributes->is_guaranteed = volume->is_guaranteed;
 }
 
-bool sim_draw_volume_clone(struct sim *sim, struct oracle *after, const char *name)
+void sim_draw_volume_clone(struct sim *sim, struct oracle *after, struct volume_clone_args *args)
 {
-    if (!sim->has_promises || rng_percent(sim->rng, 60))
-        return false;
-    oracle_find_volume(after, name)->is_guaranteed = false;
-    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    if (!sim->has_promises)
+        return;
+    args->unguaranteed = rng_percent(sim->rng, 40);
+    args->no_reserve = rng_percent(sim->rng, 40);
+    if (args->unguaranteed)
+        oracle_find_volume(after, args->name)->is_guaranteed = false;
+    for (unsigned i = 0; args->no_reserve && i < ORACLE_OBJECTS_MAX; i++)
     {
-        if (after->objects[i].name[0] && oracle_is_in(&after->objects[i], name))
+        if (after->objects[i].name[0] && oracle_is_in(&after->objects[i], args->name))
             after->objects[i].is_reserved = false;
     }
-    return true;
 }

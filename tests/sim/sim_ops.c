@@ -401,6 +401,8 @@ static int sim_op_clone(struct sim *sim)
     struct lun_clone_args args = {.source = source->name, .name = name};
     sim_draw_clone(sim, &args);
     sim_dress_clone(clone, &args);
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
     replay_trace(sim->replay, "clone %s as %s%s", source->name, name,
                  clone->is_reserved ? ", reserved" : "");
     return sim_end_command(sim, lun_clone(sim->pool, &args, &sim->why));
@@ -425,6 +427,8 @@ static int sim_op_clone_many(struct sim *sim)
             return SIM_NOTHING;
         sim_dress_clone(oracle_find(after, name), &args);
     }
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
     replay_trace(sim->replay, "clone %s as l%" PRIu32 " to l%" PRIu32, source->name, first,
                  first + count - 1);
     return sim_end_command(sim, lun_clone(sim->pool, &args, &sim->why));
@@ -519,7 +523,7 @@ static int sim_op_restore(struct sim *sim)
     struct oracle *after = sim_begin_command(sim, "restore");
     replay_trace(sim->replay, "restore %s", object->name);
     sim_split(object->name, lun, &snapshot);
-    if (!oracle_restore_snapshot(after, object->name))
+    if (!oracle_restore_snapshot(after, object->name) || sim_would_hang(sim))
         return SIM_NOTHING;
     return sim_end_command(sim, snapshot_restore(sim->pool, lun, snapshot, 0, &sim->why));
 }

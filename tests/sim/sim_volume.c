@@ -177,7 +177,7 @@ int sim_op_set_restore(struct sim *sim)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "volume restore");
     replay_trace(sim->replay, "restore volume %s@%s", volume->name, set->name);
-    if (!oracle_restore_set(after, volume->name, set->name))
+    if (!oracle_restore_set(after, volume->name, set->name) || sim_would_hang(sim))
         return SIM_NOTHING;
     return sim_end_command(
         sim, volume_snapshot_restore(sim->pool, volume->name, set->name, 0, &sim->why));
@@ -195,11 +195,13 @@ int sim_op_volume_clone(struct sim *sim)
     struct oracle *after = sim_begin_command(sim, "volume clone");
     if (!oracle_clone_volume(after, volume->name, set->name, name))
         return SIM_NOTHING;
-    replay_trace(sim->replay, "volume clone %s of %s@%s", name, volume->name, set->name);
-    struct volume_clone_args args = {.volume = volume->name,
-                                     .snapshot = set->name,
-                                     .name = name,
-                                     .unguaranteed = sim_draw_volume_clone(sim, after, name)};
+    struct volume_clone_args args = {.volume = volume->name, .snapshot = set->name, .name = name};
+    sim_draw_volume_clone(sim, after, &args);
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
+    replay_trace(sim->replay, "volume clone %s of %s@%s%s%s", name, volume->name, set->name,
+                 args.unguaranteed ? ", not guaranteed" : "",
+                 args.no_reserve ? ", nothing of it reserved" : "");
     return sim_end_command(sim, volume_clone(sim->pool, &args, &sim->why));
 }
 
@@ -235,6 +237,8 @@ int sim_op_group_clone(struct sim *sim)
         sim_dress_clone(oracle_find(after, names[i]), &common);
         pairs[i] = (struct lun_pair){.source = source->name, .name = names[i]};
     }
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
     for (size_t i = 0; i < count; i++)
         replay_trace(sim->replay, "%s clone %s as %s", i ? "  and" : "group:", pairs[i].source,
                      names[i]);
