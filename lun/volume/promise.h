@@ -31,6 +31,7 @@ enum promise_kind
     PROMISE_SET_RESERVED, /* lun becomes is_reserved */
     PROMISE_CLONE,   /* count heads of size_bytes on what lun (a LUN or snapshot) holds, nothing
                         of them own, in volume; is_reserved */
+    PROMISE_REVIVAL, /* the same, one head, of the deleted LUN of the snapshot lun */
     PROMISE_RESTORE, /* lun gets size_bytes and a head on what source holds, nothing of it is own
                         any more, what it had is left */
     PROMISE_VOLUME,  /* volume (NULL: a new one) gets size_bytes and is_guaranteed */
