@@ -125,6 +125,8 @@ int sim_op_unmap(struct sim *sim);
 int sim_op_flush(struct sim *sim);
 int sim_op_create(struct sim *sim);
 int sim_op_delete(struct sim *sim);
+int sim_op_delete_held(struct sim *sim);
+int sim_op_revive(struct sim *sim);
 int sim_op_checkpoint(struct sim *sim);
 int sim_op_jobs(struct sim *sim);
 int sim_op_grow(struct sim *sim);
@@ -210,6 +212,8 @@ int sim_op_volume_create(struct sim *sim);
 int sim_op_volume_rename(struct sim *sim);
 int sim_op_volume_delete(struct sim *sim);
 int sim_op_qtree(struct sim *sim);
+/* Deletes the qtree of the volume, if no LUN is in it. */
+int sim_end_qtree(struct sim *sim, const char *volume);
 int sim_op_set_create(struct sim *sim);
 int sim_op_set_delete(struct sim *sim);
 int sim_op_set_restore(struct sim *sim);

@@ -434,16 +434,39 @@ static int sim_op_clone_many(struct sim *sim)
     return sim_end_command(sim, lun_clone(sim->pool, &args, &sim->why));
 }
 
-int sim_op_delete(struct sim *sim)
+static int sim_delete(struct sim *sim, const struct oracle_object *object)
 {
-    const struct oracle_object *object = sim_pick(sim, true, false);
-    if (!object)
-        return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "delete");
     sim->is_freeing = true;
     replay_trace(sim->replay, "delete %s", object->name);
     oracle_remove(after, object->name);
     return sim_end_command(sim, lun_delete(sim->pool, object->name, true, 0, &sim->why));
+}
+
+int sim_op_delete(struct sim *sim)
+{
+    const struct oracle_object *object = sim_pick(sim, true, false);
+    return object ? sim_delete(sim, object) : SIM_NOTHING;
+}
+
+/* Of a LUN that a snapshot of its volume holds, and of its qtree if nothing else is there. */
+int sim_op_delete_held(struct sim *sim)
+{
+    const struct oracle_object *picked = NULL;
+    uint64_t count = 0;
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *lun = &sim->now->objects[i];
+        if (lun->name[0] && !strchr(lun->name, '@') && oracle_is_held(sim->now, lun) &&
+            rng_below(sim->rng, ++count) == 0)
+            picked = lun;
+    }
+    if (!picked)
+        return SIM_NOTHING;
+    const struct oracle_volume volume = *oracle_volume_of(sim->now, picked);
+    bool is_in_qtree = strchr(picked->name, '/') != strrchr(picked->name, '/');
+    int r = sim_delete(sim, picked);
+    return r == 0 && is_in_qtree ? sim_end_qtree(sim, volume.name) : r;
 }
 
 static int sim_op_rename(struct sim *sim)
@@ -513,19 +536,37 @@ static int sim_op_snapshot_delete(struct sim *sim)
     return sim_end_command(sim, snapshot_delete(sim->pool, lun, snapshot, 0, &sim->why));
 }
 
-static int sim_op_restore(struct sim *sim)
+static int sim_restore(struct sim *sim, const struct oracle_object *object)
 {
     char lun[ORACLE_NAME_BYTES];
     const char *snapshot;
-    const struct oracle_object *object = sim_pick(sim, false, true);
-    if (!object)
-        return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "restore");
     replay_trace(sim->replay, "restore %s", object->name);
     sim_split(object->name, lun, &snapshot);
     if (!oracle_restore_snapshot(after, object->name) || sim_would_hang(sim))
         return SIM_NOTHING;
     return sim_end_command(sim, snapshot_restore(sim->pool, lun, snapshot, 0, &sim->why));
+}
+
+static int sim_op_restore(struct sim *sim)
+{
+    const struct oracle_object *object = sim_pick(sim, false, true);
+    return object ? sim_restore(sim, object) : SIM_NOTHING;
+}
+
+/* Of a LUN that was deleted. */
+int sim_op_revive(struct sim *sim)
+{
+    const struct oracle_object *picked = NULL;
+    uint64_t count = 0;
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *member = &sim->now->objects[i];
+        if (member->name[0] && member->is_member && !oracle_find_age(sim->now, member->lun_age) &&
+            rng_below(sim->rng, ++count) == 0)
+            picked = member;
+    }
+    return picked ? sim_restore(sim, picked) : SIM_NOTHING;
 }
 
 /* ---- the rest */

@@ -107,16 +107,16 @@ int sim_op_volume_delete(struct sim *sim)
     return sim_end_command(sim, volume_delete(sim->pool, volume->name, true, 0, &sim->why));
 }
 
-int sim_op_qtree(struct sim *sim)
+static int sim_switch_qtree(struct sim *sim, const struct oracle_volume *volume)
 {
     char path[16];
-    const struct oracle_volume *volume = sim_pick_volume(sim);
-    if (!volume)
-        return SIM_NOTHING;
     snprintf(path, sizeof(path), "%s/q", volume->name);
     bool has_luns = false;
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
-        has_luns |= oracle_is_in(&sim->now->objects[i], path);
+    {
+        const struct oracle_object *object = &sim->now->objects[i];
+        has_luns |= !strchr(object->name, '@') && oracle_is_in(object, path);
+    }
     if (volume->has_qtree && has_luns)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "qtree");
@@ -126,6 +126,18 @@ int sim_op_qtree(struct sim *sim)
         oracle_forget_rules(after, volume->name, true);
     return sim_end_command(sim, volume->has_qtree ? qtree_delete(sim->pool, path, &sim->why)
                                                   : qtree_create(sim->pool, path, NULL, &sim->why));
+}
+
+int sim_op_qtree(struct sim *sim)
+{
+    const struct oracle_volume *volume = sim_pick_volume(sim);
+    return volume ? sim_switch_qtree(sim, volume) : SIM_NOTHING;
+}
+
+int sim_end_qtree(struct sim *sim, const char *volume)
+{
+    const struct oracle_volume *found = oracle_find_volume(sim->now, volume);
+    return found && found->has_qtree ? sim_switch_qtree(sim, found) : SIM_NOTHING;
 }
 
 /* ---- snapshots of volumes */
