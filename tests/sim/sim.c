@@ -205,6 +205,7 @@ void sim_verify_live(struct sim *sim)
 void sim_drain(struct sim *sim)
 {
     int r = 1;
+    sim_look(sim);
     sim->op = "drain";
     sim->activity = COVERAGE_JOBS;
     for (uint64_t steps = 0; r > 0; steps++)

@@ -454,11 +454,12 @@ int sim_op_delete_held(struct sim *sim)
 {
     const struct oracle_object *picked = NULL;
     uint64_t count = 0;
+    bool is_reserved = rng_percent(sim->rng, 60); /* whose way back may be barred */
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
         const struct oracle_object *lun = &sim->now->objects[i];
         if (lun->name[0] && !strchr(lun->name, '@') && oracle_is_held(sim->now, lun) &&
-            rng_below(sim->rng, ++count) == 0)
+            (lun->is_reserved || !is_reserved) && rng_below(sim->rng, ++count) == 0)
             picked = lun;
     }
     if (!picked)
@@ -609,6 +610,7 @@ int sim_op_checkpoint(struct sim *sim)
 int sim_op_jobs(struct sim *sim)
 {
     uint64_t count = rng_between(sim->rng, 1, 12);
+    sim_look(sim); /* jobs may free what a command has just let go */
     sim->op = "jobs";
     replay_trace(sim->replay, "up to %" PRIu64 " job steps", count);
     int r = 1;
