@@ -122,8 +122,6 @@ BUGS = [
      '        quota_delta_of(lun, 0 * (int64_t)size_bytes);'),
     ('a deleted LUN that comes back is not charged to quotas', 'lun/volume/place.c',
      '(int64_t)draft.size_bytes);', '0);'),
-    ('a qtree that comes back is bound by no quota', 'lun/volume/place.c',
-     'qtree ? qtree : member->qtree', 'qtree'),
     ('a deleted LUN that comes back is promised nothing beforehand', 'lun/volume/place.c',
      '.is_reserved = draft.is_reserved,', '.is_reserved = false,'),
     ('a rename is not charged to quotas', 'lun/volume/lun.c',

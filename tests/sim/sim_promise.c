@@ -319,7 +319,7 @@ const struct sim_op sim_promise_ops[] = {
     {sim_op_volume_create, 6, true},  {sim_op_set_create, 4, true},
     {sim_op_volume_clone, 10, true},  {sim_op_fill, 2, false},
     {sim_op_unfill, 2, true},         {sim_op_write_all, 2, false},
-    {sim_op_grow, 1, false},          {sim_op_delete_held, 8, true},
-    {sim_op_revive, 10, true},        {sim_op_qtree, 4, true},
+    {sim_op_grow, 1, false},          {sim_op_delete_held, 14, true},
+    {sim_op_revive, 18, true},        {sim_op_qtree, 4, true},
 };
 const size_t sim_promise_op_count = ARRAY_SIZE(sim_promise_ops);
