@@ -130,14 +130,17 @@ void lun_group_snapshot(struct lun_group *group, const struct lun_draft *draft,
     group_fill_point(group, lun, at);
 }
 
-void lun_group_restore(struct lun_group *group, struct lun_object *lun, uint64_t size_bytes)
+void lun_group_restore(struct lun_group *group, struct lun_object *lun,
+                       const struct lun_object *source)
 {
+    uint64_t size_bytes = atomic_load(&source->size_bytes);
     action_dying(&group->actions, lun->line->object.id);
     struct group_lun *member = group_find(group, lun);
     if (!member)
         return;
     member->is_promised = true;
-    struct promise_delta delta = {.kind = PROMISE_RESTORE, .lun = lun, .size_bytes = size_bytes};
+    struct promise_delta delta = {
+        .kind = PROMISE_RESTORE, .lun = lun, .source = source, .size_bytes = size_bytes};
     lun_group_promise(group, &delta);
     struct quota_delta quota =
         quota_delta_of(lun, (int64_t)size_bytes - (int64_t)atomic_load(&lun->size_bytes));

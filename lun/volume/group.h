@@ -60,9 +60,11 @@ void lun_group_head(struct lun_group *group, uint64_t new_head_id, struct lun_ob
 /* Adds @lun, and an action that makes a snapshot of it. */
 void lun_group_snapshot(struct lun_group *group, const struct lun_draft *draft,
                         struct lun_object *lun);
-/* Adds @lun, which gets another head and @size_bytes: an action that gives up its present head (if
- * the group freezes it, the new one). Before any lun_group_snapshot() of it. */
-void lun_group_restore(struct lun_group *group, struct lun_object *lun, uint64_t size_bytes);
+/* Adds @lun, which gets another head, on what @source (a LUN or snapshot) holds, and its size: an
+ * action that gives up its present head (if the group freezes it, the new one). Before any
+ * lun_group_snapshot() of it. */
+void lun_group_restore(struct lun_group *group, struct lun_object *lun,
+                       const struct lun_object *source);
 
 /* What the command promises beside that (a copy is kept). */
 void lun_group_promise(struct lun_group *group, const struct promise_delta *delta);

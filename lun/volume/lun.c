@@ -416,6 +416,13 @@ static int attributes_check(struct pool *pool, const struct lun_object *lun, uns
         if (r < 0)
             return r;
     }
+    return 0;
+}
+
+/* Last of all: what it is allowed is held until the command runs. */
+static int attributes_promise(struct pool *pool, const struct lun_object *lun, unsigned mask,
+                              const struct lun_attributes *attributes, struct reason *why)
+{
     if (!(mask & LUN_SET_RESERVED) || attributes->is_reserved == atomic_load(&lun->is_reserved))
         return 0;
     struct promise_delta delta = {.kind = PROMISE_SET_RESERVED,
@@ -447,6 +454,8 @@ int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
         struct quota_delta quotas[2];
         attributes_quotas(lun, mask, attributes, quotas);
         r = quota_check(pool, quotas, 2, false, why);
+        if (r == 0)
+            r = attributes_promise(pool, lun, mask, attributes, why);
         if (r < 0)
             return r;
         struct lun_draft draft = lun_draft_of(lun);

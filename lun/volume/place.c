@@ -185,15 +185,15 @@ int place_plan_revival(struct lun_group *group, struct lun_object *member, struc
     draft.size_bytes = atomic_load(&member->size_bytes);
     lun_group_head(group, draft.line_id, member);
     lun_draft_put(&draft, &group->actions);
-    struct promise_delta delta = {.kind = PROMISE_CLONE,
+    struct promise_delta delta = {.kind = PROMISE_REVIVAL,
                                   .lun = member,
                                   .volume = lun->volume,
                                   .is_reserved = draft.is_reserved,
                                   .size_bytes = draft.size_bytes,
                                   .count = 1};
     lun_group_promise(group, &delta);
-    struct quota_delta quota =
-        quota_delta_at(lun->volume, qtree, draft.owner, draft.group, (int64_t)draft.size_bytes);
+    struct quota_delta quota = quota_delta_at(lun->volume, qtree ? qtree : member->qtree,
+                                              draft.owner, draft.group, (int64_t)draft.size_bytes);
     lun_group_quota(group, &quota);
     lun_news_add(news, lun->object.id, path);
     return 0;

@@ -49,7 +49,7 @@ struct plan
     size_t lun_slots;
     uint64_t outside_needs_blks; /* change of the needs of LUNs outside volumes */
     uint64_t new_promises;
-    uint64_t cloned_blks, frozen_blks; /* for the message: what clones and freezes add */
+    uint64_t cloned_blks, frozen_blks, revived_blks; /* for the message: what they add */
 };
 
 static void plan_destroy(struct plan *plan)
@@ -128,7 +128,8 @@ static uint64_t bytes_of(uint64_t blks)
     return blks * BLK_BYTES;
 }
 
-/* Size of the point that clones of @source will stand on. */
+/* What the point showed that heads on @source will stand on: more than @source has if it was shrunk
+ * since and nothing of it was written. */
 static uint64_t plan_point_blks(const struct lun_object *source)
 {
     const struct line *line = source->line;
@@ -155,7 +156,8 @@ static void plan_clone(struct plan *plan, const struct promise_delta *delta)
     uint64_t needs =
         ledger_fresh_needs(blks_of(delta->size_bytes), true, plan_point_blks(delta->lun));
     plan_add_needs(plan, delta->volume, delta->in_new_volume, needs * delta->count);
-    plan->cloned_blks += needs * delta->count;
+    uint64_t *sum = delta->kind == PROMISE_CLONE ? &plan->cloned_blks : &plan->revived_blks;
+    *sum += needs * delta->count;
     plan->new_promises += delta->count;
 }
 
@@ -217,12 +219,13 @@ static void plan_delta(struct plan *plan, const struct promise_delta *delta)
         plan_set_reserved(plan, delta);
         break;
     case PROMISE_CLONE:
+    case PROMISE_REVIVAL:
         plan_clone(plan, delta);
         break;
     case PROMISE_RESTORE:
         plan_set_needs(
             plan, plan_lun(plan, delta->lun),
-            ledger_fresh_needs(blks_of(delta->size_bytes), true, blks_of(delta->size_bytes)));
+            ledger_fresh_needs(blks_of(delta->size_bytes), true, plan_point_blks(delta->source)));
         break;
     case PROMISE_VOLUME:
     {
@@ -318,6 +321,16 @@ static int plan_refuse(const struct plan *plan, uint64_t needed, uint64_t availa
             "what uses the pool, 'lunette pool grow' enlarges it",
             pool, blks_text(needed).text, blks_text(available).text,
             blks_text(plan->cloned_blks).text, blks_text(plan->frozen_blks).text);
+    if (plan->revived_blks > 0)
+        return reason_set(
+            why, -ENOSPC,
+            "pool '%s' cannot promise this: %s more are needed, %s are available; a deleted LUN "
+            "that was reserved comes back reserved, and is promised its whole size (%s in all); "
+            "'lunette lun clone create LUN@SNAPSHOT NAME --no-reserve' makes a LUN of the snapshot "
+            "that is promised nothing, 'lunette df' and 'lunette explain space' show what uses the "
+            "pool, 'lunette pool grow' enlarges it",
+            pool, blks_text(needed).text, blks_text(available).text,
+            blks_text(plan->revived_blks).text);
     if (plan->frozen_blks > 0)
         return reason_set(
             why, -ENOSPC,

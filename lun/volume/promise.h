@@ -31,7 +31,9 @@ enum promise_kind
     PROMISE_SET_RESERVED, /* lun becomes is_reserved */
     PROMISE_CLONE,   /* count heads of size_bytes on what lun (a LUN or snapshot) holds, nothing
                         of them own, in volume; is_reserved */
-    PROMISE_RESTORE, /* lun gets size_bytes, nothing of it is own any more, what it had is left */
+    PROMISE_REVIVAL, /* the same, one head, of the deleted LUN of the snapshot lun */
+    PROMISE_RESTORE, /* lun gets size_bytes and a head on what source holds, nothing of it is own
+                        any more, what it had is left */
     PROMISE_VOLUME,  /* volume (NULL: a new one) gets size_bytes and is_guaranteed */
     PROMISE_MOVE,    /* lun, and what is its own, into volume */
 };
@@ -39,7 +41,7 @@ enum promise_kind
 struct promise_delta
 {
     enum promise_kind kind;
-    const struct lun_object *lun;
+    const struct lun_object *lun, *source;
     const struct volume_object *volume; /* NULL: outside volumes */
     bool in_new_volume; /* volume is the one that a PROMISE_VOLUME before it in the list makes */
     bool is_reserved, is_guaranteed;

@@ -80,9 +80,17 @@ static bool quota_subject_equal(const struct quota_subject *a, const struct quot
            strcmp(a->name, b->name) == 0;
 }
 
+/* A snapshot's qtree stands for the volume's of that name: none yet, or the one that was made. */
+static bool quota_is_in_qtree(const struct lun_object *lun, const struct qtree_object *qtree)
+{
+    if (!qtree || !qtree->snapshot)
+        return !qtree || lun->qtree == qtree;
+    return lun->qtree && strcmp(lun->qtree->name, qtree->name) == 0;
+}
+
 static bool quota_counts_for(const struct lun_object *lun, const struct quota_subject *subject)
 {
-    return (!subject->qtree || lun->qtree == subject->qtree) &&
+    return quota_is_in_qtree(lun, subject->qtree) &&
            (subject->type != QUOTA_USER || strcmp(lun->owner, subject->name) == 0) &&
            (subject->type != QUOTA_GROUP || strcmp(lun->group, subject->name) == 0);
 }
@@ -246,6 +254,7 @@ static int quota_check_subject(struct pool *pool, const struct quota_subject *su
     if (only_counts || (used <= limits.hard_bytes && (uint64_t)added <= limits.hard_bytes - used))
         return 0;
     char text[3 * LUN_NAME_MAX];
+    bool is_there = subject->qtree && !subject->qtree->snapshot;
     quota_subject_text(subject, text, sizeof(text));
     event_add(pool, "warning",
               subject->type == QUOTA_TREE   ? "quota.tree.exceeded"
@@ -261,7 +270,7 @@ static int quota_check_subject(struct pool *pool, const struct quota_subject *su
                       text, is_default ? " (a default rule)" : "",
                       size_text(limits.hard_bytes).text, size_text(used).text,
                       size_text((uint64_t)added).text,
-                      subject->qtree ? subject->qtree->name : subject->volume->name);
+                      is_there ? subject->qtree->name : subject->volume->name);
 }
 
 int quota_check(struct pool *pool, const struct quota_delta *deltas, size_t count, bool is_clone,

@@ -28,7 +28,7 @@ struct writer;
 struct quota_delta
 {
     const struct volume_object *volume; /* NULL: outside volumes there are no quotas */
-    const struct qtree_object *qtree;
+    const struct qtree_object *qtree;   /* a snapshot's: the one of its name that is to be made */
     char owner[LUN_OWNER_MAX + 1], group[LUN_OWNER_MAX + 1]; /* "": nobody's */
     int64_t bytes;
 };

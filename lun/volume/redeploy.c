@@ -79,7 +79,7 @@ static int redeploy_plan(struct redeploy *redeploy, struct lun_object *lun, stru
     undo.size_bytes = atomic_load(&lun->size_bytes);
     undo.sector_bytes = lun->sector_bytes;
     lun_group_head(group, draft.line_id, source);
-    lun_group_restore(group, lun, draft.size_bytes);
+    lun_group_restore(group, lun, source);
     if (old)
     {
         lun_group_add(group, old);

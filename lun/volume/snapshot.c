@@ -191,7 +191,7 @@ static int snapshot_restore_locked(struct pool *pool, const char *lun_name, cons
     draft.size_bytes = atomic_load(&object->size_bytes);
     draft.trim_end_bytes = 0; /* the tail of what it was goes with its head */
     lun_group_head(&group, draft.line_id, object);
-    lun_group_restore(&group, lun, draft.size_bytes);
+    lun_group_restore(&group, lun, object);
     lun_draft_put(&draft, &group.actions);
     return lun_group_run(&group, false, why);
 }

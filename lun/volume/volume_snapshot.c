@@ -377,7 +377,7 @@ static int restore_volume(struct pool *pool, struct volume_snapshot_object *snap
         draft.size_bytes = atomic_load(&member->size_bytes);
         draft.trim_end_bytes = 0; /* the tail of what it was goes with its head */
         lun_group_head(&group, draft.line_id, member);
-        lun_group_restore(&group, lun, draft.size_bytes);
+        lun_group_restore(&group, lun, member);
         lun_draft_put(&draft, &group.actions);
         lun_news_add(&news->restored, lun->object.id, lun->name);
     }

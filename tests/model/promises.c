@@ -11,7 +11,7 @@
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
 #include "lun/pool/space.h"
-#include "lun/volume/ledger.h"
+#include "lun/volume/catalog.h"
 
 /* ---- opening and closing ------------------------------------------------------------------- */
 
@@ -208,21 +208,29 @@ uint64_t pm_own_blks(struct pm *pm, const struct pm_lun *lun)
     return pm_lun_info(pm, lun).own_bytes / PM_BLK;
 }
 
-/* What the LUN needs; in between what its data alone and what data and most metadata would. */
+/* What the LUN needs, which must be what its size and what its head owns make it. */
 static uint64_t pm_check_lun(struct pm *pm, const struct pm_lun *lun)
 {
     struct lun_info info = pm_lun_info(pm, lun);
-    uint64_t needed = info.needed_bytes / PM_BLK, own = info.own_bytes / PM_BLK;
+    uint64_t needed = info.needed_bytes / PM_BLK, wanted = 0;
     if (info.is_reserved != lun->is_reserved || info.size_bytes != lun->now.blks * PM_BLK)
         replay_fail(pm->replay, "'%s' has %" PRIu64 " bytes and is %sreserved", lun->name,
                     info.size_bytes, info.is_reserved ? "" : "not ");
-    uint64_t data = own < lun->now.blks ? lun->now.blks - own : 0;
-    if (!lun->is_reserved && needed > 0)
-        replay_fail(pm->replay, "'%s' is promised nothing and needs %" PRIu64, lun->name, needed);
-    /* What a shrink has cut off and is not unmapped yet is needed until then. */
-    if (lun->is_reserved && (needed < data || (needed > data + 64 && needed > PM_LUN_BLKS + 64)))
-        replay_fail(pm->replay, "'%s' of %" PRIu64 " blocks owns %" PRIu64 " and needs %" PRIu64,
-                    lun->name, lun->now.blks, own, needed);
+    if (lun->is_reserved)
+    {
+        const struct lun_object *object = catalog_find_lun(pm->pool, lun->name);
+        const struct line *line = object->line, *point = line->predecessor;
+        struct space_rules_head head = {.own_blks = (uint32_t)atomic_load(&line->own_blks),
+                                        .node_blks = (uint32_t)atomic_load(&line->own_node_blks),
+                                        .has_point = point != NULL,
+                                        .point_blks = point ? (uint32_t)point->frozen_blks : 0};
+        /* What a shrink has cut off and is not unmapped yet is needed until then. */
+        uint64_t blks = max_u64(lun->now.blks, object->trim_end_bytes / PM_BLK);
+        wanted = space_rules_lun_needs(blks, &head);
+    }
+    if (needed != wanted)
+        replay_fail(pm->replay, "'%s' of %" PRIu64 " blocks needs %" PRIu64 ", must be %" PRIu64,
+                    lun->name, lun->now.blks, needed, wanted);
     return needed;
 }
 
@@ -238,8 +246,7 @@ static uint64_t pm_check_volume(struct pm *pm, int volume)
             lun_needs += pm_check_lun(pm, lun);
     }
     uint64_t charged = info.charged_bytes / PM_BLK;
-    uint64_t rest = of->is_guaranteed && of->blks > charged ? of->blks - charged : 0;
-    uint64_t needs = max_u64(rest, lun_needs);
+    uint64_t needs = space_rules_volume_needs(of->blks, of->is_guaranteed, charged, lun_needs);
     if (info.size_bytes != of->blks * PM_BLK || info.is_guaranteed != of->is_guaranteed ||
         info.reserved_bytes != lun_needs * PM_BLK ||
         info.needed_bytes != (of->is_guaranteed ? needs * PM_BLK : 0))
@@ -253,7 +260,7 @@ static uint64_t pm_check_volume(struct pm *pm, int volume)
 
 void pm_check_figures(struct pm *pm)
 {
-    uint64_t needs = pm_has_promises(pm) ? LEDGER_SLACK_BLKS : 0;
+    uint64_t needs = pm_has_promises(pm) ? SPACE_RULES_SLACK_BLKS : 0;
     for (unsigned i = 0; i < PM_LUNS; i++)
     {
         if (pm->luns[i].now.is_there && pm->luns[i].volume < 0)
@@ -335,13 +342,14 @@ bool pm_is_guaranteed(const struct pm *pm, int volume)
     return volume >= 0 && pm->volumes[volume].is_guaranteed;
 }
 
-struct pm_cost pm_cost(struct pm *pm, int volume)
+struct space_rules_cost pm_cost(struct pm *pm, int volume)
 {
-    return (struct pm_cost){.available = pm_available_blks(pm),
-                            .left = pm_volume_left_blks(pm, volume)};
+    return (struct space_rules_cost){.available = pm_available_blks(pm),
+                                     .left = pm_volume_left_blks(pm, volume)};
 }
 
-void pm_cost_add(struct pm *pm, struct pm_cost *cost, int volume, uint64_t least, uint64_t most)
+void pm_cost_add(struct pm *pm, struct space_rules_cost *cost, int volume, uint64_t least,
+                 uint64_t most)
 {
     cost->least_in += least;
     cost->most_in += most;
@@ -351,10 +359,10 @@ void pm_cost_add(struct pm *pm, struct pm_cost *cost, int volume, uint64_t least
     cost->most += most;
 }
 
-bool pm_agree(struct pm *pm, const char *what, int r, const struct pm_cost *cost)
+bool pm_agree(struct pm *pm, const char *what, int r, const struct space_rules_cost *cost)
 {
     replay_count(pm->replay, "%s: %s", what, r == 0 ? "done" : "no space");
-    if (r == 0 && (cost->least > cost->available || cost->least_in > cost->left))
+    if (r == 0 && space_rules_is_too_much(cost))
         replay_fail(pm->replay,
                     "%s promises %" PRIu64 " blocks more, but %" PRIu64 " are available, %" PRIu64
                     " in its volume",
@@ -364,7 +372,7 @@ bool pm_agree(struct pm *pm, const char *what, int r, const struct pm_cost *cost
     if (r != -ENOSPC || !pm->why.text[0])
         replay_fail(pm->replay, "%s gives %d: %s", what, r, pm->why.text);
     replay_trace(pm->replay, "  refused: %s", pm->why.text);
-    if (cost->available >= cost->most + PM_MARGIN_BLKS && cost->left >= cost->most_in)
+    if (space_rules_is_enough(cost))
         replay_fail(pm->replay,
                     "%s needs %" PRIu64 " blocks at most, %" PRIu64 " are available, %" PRIu64
                     " in its volume, and it is refused: %s",

@@ -14,6 +14,7 @@
 #include "tests/lib/replay.h"
 #include "tests/lib/rng.h"
 #include "tests/lib/simdev.h"
+#include "tests/model/space_rules.h"
 
 enum
 {
@@ -24,7 +25,6 @@ enum
     PM_IO_BLKS = 64,
     PM_POOL_BYTES = 16 << 20,
     PM_GROUP_BLKS = 512,
-    PM_MARGIN_BLKS = 160, /* metadata that a change asks for, and what a checkpoint owes */
 };
 
 struct pm_image
@@ -90,25 +90,18 @@ uint64_t pm_own_blks(struct pm *pm, const struct pm_lun *lun);
 bool pm_has_promises(struct pm *pm);
 bool pm_is_guaranteed(const struct pm *pm, int volume);
 
-/* By how much a command raises what the pool promises, and what a volume does; and what they have.
- */
-struct pm_cost
-{
-    uint64_t least, most, available;
-    uint64_t least_in, most_in, left;
-};
-
 /* What is available now, and in @volume. */
-struct pm_cost pm_cost(struct pm *pm, int volume);
+struct space_rules_cost pm_cost(struct pm *pm, int volume);
 /* Between @least and @most for something in @volume: a guaranteed one has it of the pool already.
  */
-void pm_cost_add(struct pm *pm, struct pm_cost *cost, int volume, uint64_t least, uint64_t most);
+void pm_cost_add(struct pm *pm, struct space_rules_cost *cost, int volume, uint64_t least,
+                 uint64_t most);
 
 /*
  * A command ended with @r: it must have been done if there was more than enough, and refused with
  * -ENOSPC and a reason if there was too little. True: it was done.
  */
-bool pm_agree(struct pm *pm, const char *what, int r, const struct pm_cost *cost);
+bool pm_agree(struct pm *pm, const char *what, int r, const struct space_rules_cost *cost);
 
 /* ---- promises_io.c */
 /* Writes @blks of @value; a promised write must not fail for space. 0 or -ENOSPC. */

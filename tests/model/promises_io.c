@@ -54,11 +54,10 @@ static void pm_adopt(struct pm *pm, struct pm_lun *lun, uint64_t lba, uint64_t b
 static void pm_check_no_space(struct pm *pm, const struct pm_lun *lun, const char *what,
                               uint64_t blks, uint64_t available, uint64_t left)
 {
-    uint64_t most = 8 * blks + PM_MARGIN_BLKS;
     replay_count(pm->replay, "%s: no space", what);
     if (lun->is_reserved)
         replay_fail(pm->replay, "a reserved LUN's %s has met -ENOSPC", what);
-    if (left >= most && (pm_is_guaranteed(pm, lun->volume) || available >= most))
+    if (!space_rules_may_lack(blks, pm_is_guaranteed(pm, lun->volume), available, left))
         replay_fail(pm->replay,
                     "%s of %" PRIu64 " blocks to '%s' finds no space: %" PRIu64
                     " blocks are available, %" PRIu64 " in its volume",

@@ -7,7 +7,6 @@
 
 #include "lun/base/checked.h"
 #include "lun/volume/catalog.h"
-#include "lun/volume/ledger.h"
 #include "tests/model/promises.h"
 
 /* The most metadata that a LUN of @blks may need, generously. */
@@ -18,7 +17,7 @@ static uint64_t pm_nodes(uint64_t blks)
 
 static uint64_t pm_slack(struct pm *pm, bool makes_promise)
 {
-    return makes_promise && !pm_has_promises(pm) ? LEDGER_SLACK_BLKS : 0;
+    return makes_promise && !pm_has_promises(pm) ? SPACE_RULES_SLACK_BLKS : 0;
 }
 
 static int pm_pick_volume(struct pm *pm)
@@ -42,7 +41,7 @@ static bool pm_has_tail(struct pm *pm, const struct pm_lun *lun)
     return object && object->trim_end_bytes != 0;
 }
 
-static void pm_cost_tail(struct pm *pm, struct pm_cost *cost, const struct pm_lun *lun)
+static void pm_cost_tail(struct pm *pm, struct space_rules_cost *cost, const struct pm_lun *lun)
 {
     if (pm_has_tail(pm, lun))
         cost->most = cost->most_in = UINT64_MAX / 2;
@@ -57,7 +56,7 @@ bool pm_create(struct pm *pm, uint64_t blks, bool is_reserved, int volume)
         return false;
     pm_name(pm, lun, volume);
     lun->is_reserved = false;
-    struct pm_cost cost = pm_cost(pm, volume);
+    struct space_rules_cost cost = pm_cost(pm, volume);
     if (is_reserved)
         pm_cost_add(pm, &cost, volume, blks, blks + pm_nodes(blks));
     cost.most += pm_slack(pm, is_reserved);
@@ -111,7 +110,7 @@ bool pm_clone(struct pm *pm, struct pm_lun *source, bool no_reserve, int volume)
     pm_name(pm, lun, volume);
     bool is_reserved = source->is_reserved && !no_reserve;
     uint64_t blks = source->now.blks, own = pm_freeze_least(pm, source);
-    struct pm_cost cost = pm_cost(pm, volume);
+    struct space_rules_cost cost = pm_cost(pm, volume);
     if (is_reserved)
         pm_cost_add(pm, &cost, volume, blks, blks + pm_nodes(blks));
     if (source->is_reserved)
@@ -145,7 +144,7 @@ void pm_step_resize(struct pm *pm)
     if (!lun)
         return;
     uint64_t blks = rng_between(pm->rng, 1, PM_LUN_BLKS), old = lun->now.blks;
-    struct pm_cost cost = pm_cost(pm, lun->volume);
+    struct space_rules_cost cost = pm_cost(pm, lun->volume);
     /* A tail that is still there counts already. */
     if (lun->is_reserved && blks > old)
         pm_cost_add(pm, &cost, lun->volume, 0, blks - old + pm_nodes(blks));
@@ -163,7 +162,7 @@ void pm_step_reserve(struct pm *pm)
         return;
     struct lun_attributes attributes = {.is_reserved = !lun->is_reserved};
     uint64_t own = pm_own_blks(pm, lun), rest = lun->now.blks > own ? lun->now.blks - own : 0;
-    struct pm_cost cost = pm_cost(pm, lun->volume);
+    struct space_rules_cost cost = pm_cost(pm, lun->volume);
     /* A tail that was cut off and is not unmapped yet is needed, too. */
     if (attributes.is_reserved)
         pm_cost_add(pm, &cost, lun->volume, rest, PM_LUN_BLKS + pm_nodes(PM_LUN_BLKS));
@@ -186,7 +185,7 @@ void pm_step_move(struct pm *pm)
         if (lun->snapshots[s].is_there)
             return; /* snapshots stay where they are */
     }
-    struct pm_cost cost = pm_cost(pm, volume);
+    struct space_rules_cost cost = pm_cost(pm, volume);
     /* What a guaranteed volume loses it is promised again; what it was charged for may be more. */
     cost.most = cost.most_in = 2 * (uint64_t)PM_LUN_BLKS + 2 * pm_nodes(PM_LUN_BLKS);
     struct pm_lun moved = *lun;
@@ -209,7 +208,7 @@ bool pm_snapshot(struct pm *pm, struct pm_lun *lun)
     char name[8];
     snprintf(name, sizeof(name), "s%u", s);
     uint64_t own = pm_freeze_least(pm, lun), blks = lun->now.blks;
-    struct pm_cost cost = pm_cost(pm, lun->volume);
+    struct space_rules_cost cost = pm_cost(pm, lun->volume);
     if (lun->is_reserved)
         pm_cost_add(pm, &cost, lun->volume, 0, own + pm_nodes(blks));
     pm_cost_tail(pm, &cost, lun);
@@ -263,7 +262,7 @@ void pm_step_restore(struct pm *pm)
         return;
     uint64_t own = pm_freeze_least(pm, lun);
     uint64_t more = image->blks > lun->now.blks ? image->blks - lun->now.blks : 0;
-    struct pm_cost cost = pm_cost(pm, lun->volume);
+    struct space_rules_cost cost = pm_cost(pm, lun->volume);
     if (lun->is_reserved)
         pm_cost_add(pm, &cost, lun->volume, 0, own + more + pm_nodes(image->blks));
     pm_cost_tail(pm, &cost, lun);
@@ -288,7 +287,7 @@ void pm_step_volume(struct pm *pm)
     snprintf(volume->name, sizeof(volume->name), "v%" PRIu64, pm->made++);
     struct volume_attributes attributes = {.size_bytes = volume->blks * PM_BLK,
                                            .is_guaranteed = volume->is_guaranteed};
-    struct pm_cost cost = pm_cost(pm, -1);
+    struct space_rules_cost cost = pm_cost(pm, -1);
     cost.least = volume->is_guaranteed ? volume->blks : 0;
     cost.most = cost.least + pm_slack(pm, volume->is_guaranteed);
     replay_trace(pm->replay, "volume '%s' of %" PRIu64 "%s", volume->name, volume->blks,
@@ -311,7 +310,7 @@ void pm_step_volume_modify(struct pm *pm)
     if (volume_get_info(pm->pool, volume->name, &info, &pm->why) < 0)
         replay_fail(pm->replay, "'%s' is not there", volume->name);
     uint64_t used = (info.charged_bytes + info.reserved_bytes) / PM_BLK;
-    struct pm_cost cost = pm_cost(pm, -1);
+    struct space_rules_cost cost = pm_cost(pm, -1);
     cost.most = wanted.is_guaranteed ? wanted.blks + pm_slack(pm, true) : 0;
     cost.most_in = used;
     cost.left = wanted.blks;

@@ -34,6 +34,7 @@ static const char *const coverage_phases[COVERAGE_PHASES] = {
     "checkpoint: superblocks and their syncs",
     "recovery",
     "growth",
+    "first promise",
     "background jobs",
 };
 
@@ -59,6 +60,7 @@ static const struct
     {COVERAGE_BARRIER, COVERAGE_READ_EIO, "after its switch, a checkpoint reads nothing", 0},
     {COVERAGE_SUPER, COVERAGE_READ_EIO, "after its switch, a checkpoint reads nothing", 0},
     {COVERAGE_GROWTH, COVERAGE_READ_EIO, "a growth reads nothing", 0},
+    {COVERAGE_PROMISE, COVERAGE_READ_EIO, "a promise reads nothing", 0},
     {COVERAGE_NODES, COVERAGE_SYNC_EIO, "nothing is synced until all is written", 0},
     {COVERAGE_PAGES, COVERAGE_SYNC_EIO, "nothing is synced until all is written", 0},
     {COVERAGE_SPACE, COVERAGE_SYNC_EIO, "nothing is synced until all is written", 0},

@@ -26,6 +26,7 @@ enum coverage_phase
     COVERAGE_SUPER,    /* superblocks, and the sync behind each */
     COVERAGE_RECOVERY, /* from the first read of a superblock to the end of open */
     COVERAGE_GROWTH,   /* pool_grow() */
+    COVERAGE_PROMISE,  /* the first promise, which allocates the pool's file */
     COVERAGE_JOBS,     /* job steps, and the commits and checkpoints that they lead to */
     COVERAGE_PHASES,
     COVERAGE_NO_PHASE = COVERAGE_PHASES,

@@ -150,7 +150,7 @@ void oracle_remove(struct oracle *oracle, const char *name)
     {
         struct oracle_object *object = &oracle->objects[i];
         if (lun && object->is_member && object->lun_age == lun->age)
-            object->lun_autodelete = lun->is_autodelete;
+            object->lun_traits = oracle_traits_of(lun);
     }
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
@@ -163,8 +163,18 @@ void oracle_remove(struct oracle *oracle, const char *name)
     }
 }
 
+/* "v0/l1" -> "v0"; NULL: it is in no volume. */
+static const char *oracle_volume_part(const char *name, char volume[ORACLE_NAME_BYTES])
+{
+    snprintf(volume, ORACLE_NAME_BYTES, "%.*s", (int)strcspn(name, "/"), name);
+    return strchr(name, '/') ? volume : NULL;
+}
+
 void oracle_rename(struct oracle *oracle, const char *name, const char *new_name)
 {
+    char from[ORACLE_NAME_BYTES], to[ORACLE_NAME_BYTES];
+    oracle_charge_move(oracle, oracle_find(oracle, name), oracle_volume_part(name, from),
+                       oracle_volume_part(new_name, to));
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
         struct oracle_object *object = &oracle->objects[i];
@@ -178,6 +188,38 @@ void oracle_rename(struct oracle *oracle, const char *name, const char *new_name
     }
 }
 
+struct oracle_traits oracle_traits_of(const struct oracle_object *lun)
+{
+    struct oracle_traits traits = {.is_autodelete = lun->is_autodelete,
+                                   .is_reserved = lun->is_reserved};
+    memcpy(traits.owner, lun->owner, sizeof(traits.owner));
+    memcpy(traits.group, lun->group, sizeof(traits.group));
+    return traits;
+}
+
+void oracle_set_traits(struct oracle_object *lun, const struct oracle_traits *traits)
+{
+    lun->is_autodelete = traits->is_autodelete;
+    lun->is_reserved = traits->is_reserved;
+    memcpy(lun->owner, traits->owner, sizeof(lun->owner));
+    memcpy(lun->group, traits->group, sizeof(lun->group));
+}
+
+/* What a clone has of the LUN that it is a clone of. A member's name says where that was, and not
+ * where it is. */
+static void oracle_inherit(struct oracle *oracle, struct oracle_object *clone, const char *source)
+{
+    char name[ORACLE_NAME_BYTES];
+    const struct oracle_object *from = oracle_find(oracle, source);
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(source, "@"), source);
+    const struct oracle_object *lun =
+        from->is_member ? oracle_find_age(oracle, from->lun_age) : oracle_find(oracle, name);
+    INVARIANT(lun || from->is_member);
+    struct oracle_traits traits = lun ? oracle_traits_of(lun) : from->lun_traits;
+    traits.is_autodelete = false;
+    oracle_set_traits(clone, &traits);
+}
+
 struct oracle_object *oracle_copy(struct oracle *oracle, const char *source, const char *name)
 {
     const struct oracle_object *from = oracle_find(oracle, source);
@@ -188,6 +230,12 @@ struct oracle_object *oracle_copy(struct oracle *oracle, const char *source, con
     memcpy(copy->current, from->current, sizeof(copy->current));
     memcpy(copy->durable, from->current, sizeof(copy->durable));
     oracle_flush(oracle, source); /* its present state is now in a snapshot, or in a frozen point */
+    if (!strchr(source, '@'))
+        oracle_freeze(oracle_find(oracle, source));
+    copy->head = (struct space_rules_head){.has_point = true, .point_blks = from->head.point_blks};
+    copy->is_unchanged = true;
+    if (!strchr(name, '@'))
+        oracle_inherit(oracle, copy, source);
     return copy;
 }
 
@@ -200,6 +248,9 @@ void oracle_restore(struct oracle *oracle, const char *lun, const char *snapshot
     memcpy(to->current, from->current, sizeof(to->current));
     memcpy(to->durable, from->durable, sizeof(to->durable));
     to->sectors = from->sectors;
+    to->head = (struct space_rules_head){.has_point = true, .point_blks = from->head.point_blks};
+    to->is_unchanged = true;
+    to->tail_sectors = 0;
 }
 
 void oracle_resize(struct oracle *oracle, const char *name, uint32_t sectors)
@@ -232,6 +283,22 @@ void oracle_write(struct oracle *oracle, const char *name, uint32_t sector, uint
             .group = group,
         };
     }
+}
+
+void oracle_write_in_part(struct oracle *oracle, const char *name, uint32_t sector, uint32_t count,
+                          const bool *is_done, const uint32_t *old)
+{
+    struct oracle_object *object = oracle_find(oracle, name);
+    INVARIANT(object && oracle->pending_count >= count);
+    uint32_t first = oracle->pending_count - count, kept = first;
+    for (uint32_t i = 0; i < count; i++)
+    {
+        if (is_done[i])
+            oracle->pending[kept++] = oracle->pending[first + i];
+        else
+            object->current[sector + i] = old[i];
+    }
+    oracle->pending_count = kept;
 }
 
 void oracle_flush(struct oracle *oracle, const char *name)
@@ -384,10 +451,20 @@ static bool oracle_fits_list(const struct oracle *oracle, struct pool *pool,
             return oracle_refuse(verdict, "%s has %" PRIu64 " bytes instead of %" PRIu32 " sectors",
                                  object->name, list[at].size_bytes, object->sectors);
         if ((list[at].volume_snapshot_id != 0) != object->is_member ||
-            list[at].is_autodelete != object->is_autodelete)
+            list[at].is_autodelete != object->is_autodelete ||
+            list[at].is_reserved != object->is_reserved ||
+            strcmp(list[at].owner, object->owner) != 0 ||
+            strcmp(list[at].group, object->group) != 0)
             return oracle_refuse(verdict, "%s has other attributes than it must have",
                                  object->name);
     }
+    size_t at = 0;
+    while (at < count && strcmp(list[at].name, ORACLE_FILLER) != 0)
+        at++;
+    if ((at < count) != oracle->has_filler)
+        return oracle_refuse(verdict, "%s is %s", ORACLE_FILLER,
+                             at < count ? "there" : "not there");
+    wanted += oracle->has_filler;
     if (count != wanted)
         return oracle_refuse(verdict, "there are %zu objects instead of %zu", count, wanted);
     return true;
@@ -418,7 +495,7 @@ bool oracle_fits(const struct oracle *oracle, struct pool *pool, bool exactly,
 {
     verdict->text[0] = '\0';
     if (!oracle_fits_list(oracle, pool, verdict) || !oracle_fits_volumes(oracle, pool, verdict) ||
-        !oracle_fits_store(oracle, pool, verdict))
+        !oracle_fits_store(oracle, pool, verdict) || !oracle_fits_quotas(oracle, pool, verdict))
         return false;
     AUTO_FREE struct oracle *found = malloc(sizeof(*found));
     INVARIANT(found != NULL);

@@ -5,8 +5,8 @@
  * Every sector that a test writes has a version, a number that is never used again; its bytes
  * follow from version and LBA, so that whatever turns up in its place is recognised. Version 0 is
  * zeros. For each sector the oracle knows the version that is surely durable, and those that were
- * written since and are not: after a cut, one of them must be there. LUNs, snapshots, sizes and the
- * store must be as they are here, exactly.
+ * written since and are not: after a cut, one of them must be there. LUNs, snapshots, sizes,
+ * promises, quotas and the store must be as they are here, exactly.
  *
  * A command that was cut off is done or not done: the caller keeps two oracles, one for each, and
  * asks which of them the pool fits.
@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "lun/lun.h"
+#include "tests/model/space_rules.h"
 
 enum
 {
@@ -29,6 +30,19 @@ enum
     ORACLE_KEYS = 8,
     ORACLE_VOLUMES = 4,
     ORACLE_SETS = 3, /* snapshots of a volume */
+    ORACLE_RULES = 16,
+    ORACLE_OWNER_BYTES = 8,
+    ORACLE_BLK_SECTORS = LUN_BLK_BYTES / ORACLE_SECTOR_BYTES,
+};
+
+/* A thin LUN that takes what nobody was promised. What it holds does not matter. */
+#define ORACLE_FILLER "filler"
+
+/* What a LUN keeps of itself when it is deleted. */
+struct oracle_traits
+{
+    bool is_autodelete, is_reserved;
+    char owner[ORACLE_OWNER_BYTES], group[ORACLE_OWNER_BYTES];
 };
 
 /* A LUN, "l3" or "v0/l3", or a snapshot, "l3@s1". */
@@ -36,11 +50,17 @@ struct oracle_object
 {
     char name[ORACLE_NAME_BYTES]; /* "": the place is free */
     uint32_t sectors;
-    uint32_t age;        /* snapshots are listed in this order */
-    uint32_t lun_age;    /* of a member: its LUN, by age, and an attribute that this had when it */
-    bool lun_autodelete; /* was deleted */
-    bool is_member;      /* a snapshot that is part of one of its volume */
-    bool is_autodelete;  /* an attribute */
+    uint32_t age;     /* snapshots are listed in this order */
+    uint32_t lun_age; /* of a member: its LUN, by age, and what this was when it was deleted */
+    struct oracle_traits lun_traits;
+    bool is_member;     /* a snapshot that is part of one of its volume */
+    bool is_autodelete; /* attributes, of LUNs */
+    bool is_reserved;
+    char owner[ORACLE_OWNER_BYTES], group[ORACLE_OWNER_BYTES]; /* or "" */
+    /* Of a LUN as last seen (sim_books.c), or as it will be; of a snapshot only what it shows. */
+    struct space_rules_head head;
+    bool is_unchanged;     /* since its head was put on its point */
+    uint32_t tail_sectors; /* a shrink has cut it to less, and not all is unmapped yet; or 0 */
     uint32_t durable[ORACLE_SECTORS_MAX];
     uint32_t current[ORACLE_SECTORS_MAX];
 };
@@ -66,12 +86,31 @@ struct oracle_volume
     char parent[16]; /* "v0@t1", what it depends on; or "" */
     bool has_qtree;  /* "q" */
     struct oracle_set sets[ORACLE_SETS];
+    uint32_t serial; /* which no other volume has had */
+    uint32_t blks;   /* its size; 0: no bound */
+    bool is_guaranteed, has_quotas;
+    uint64_t charged_blks; /* as last seen, or as it will be */
+};
+
+/* A quota. */
+struct oracle_rule
+{
+    bool is_there;
+    enum quota_type type;
+    char volume[4];
+    bool of_qtree;                 /* of the volume's qtree, or of owners within it */
+    bool is_default;               /* of all qtrees (which is not one of_qtree), owners or groups */
+    char name[ORACLE_OWNER_BYTES]; /* of the owner or group */
+    uint64_t hard_bytes, soft_bytes, threshold_bytes;
 };
 
 struct oracle
 {
     struct oracle_volume volumes[ORACLE_VOLUMES];
     struct oracle_object objects[ORACLE_OBJECTS_MAX];
+    struct oracle_rule rules[ORACLE_RULES];
+    bool has_filler;
+    uint32_t next_serial;
     uint32_t pending_count;
     uint32_t next_version, next_group, next_age;
     uint32_t store[ORACLE_KEYS]; /* value of each key, 0: none */
@@ -98,7 +137,8 @@ struct oracle_object *oracle_add(struct oracle *oracle, const char *name, uint32
 void oracle_remove(struct oracle *oracle, const char *name);
 /* With its snapshots, but for members. */
 void oracle_rename(struct oracle *oracle, const char *name, const char *new_name);
-/* A new object with the present content of @source, durable. NULL when there is no place left. */
+/* A new object with the present content of @source, durable: a snapshot, or a clone that has what
+ * clones inherit. NULL when there is no place left. */
 struct oracle_object *oracle_copy(struct oracle *oracle, const char *source, const char *name);
 void oracle_restore(struct oracle *oracle, const char *lun, const char *snapshot);
 void oracle_resize(struct oracle *oracle, const char *name, uint32_t sectors);
@@ -119,6 +159,11 @@ void oracle_remove_set(struct oracle *oracle, const char *volume, const char *se
 /* Of one snapshot, and of all of a set; deleted LUNs come back. False: a name is taken. */
 bool oracle_restore_snapshot(struct oracle *oracle, const char *snapshot);
 bool oracle_restore_set(struct oracle *oracle, const char *volume, const char *set);
+/* The LUN of that age; NULL: it was deleted. */
+const struct oracle_object *oracle_find_age(const struct oracle *oracle, uint32_t age);
+/* Those of a LUN, and giving them to one. */
+struct oracle_traits oracle_traits_of(const struct oracle_object *lun);
+void oracle_set_traits(struct oracle_object *lun, const struct oracle_traits *traits);
 /* Whether a snapshot of its volume holds the LUN. */
 bool oracle_is_held(const struct oracle *oracle, const struct oracle_object *lun);
 bool oracle_clone_volume(struct oracle *oracle, const char *volume, const char *set,
@@ -129,9 +174,62 @@ void oracle_split_volume(struct oracle *oracle, const char *name);
 bool oracle_fits_volumes(const struct oracle *oracle, struct pool *pool,
                          struct oracle_verdict *verdict);
 
+/* ---- promises and quotas: oracle_space.c; what they are to be is in the fields above */
+
+/* The LUN stands on a point that holds its present state. */
+void oracle_freeze(struct oracle_object *lun);
+uint64_t oracle_blks(const struct oracle_object *object);
+/* The volume that it is in; NULL: none. */
+const struct oracle_volume *oracle_volume_of(const struct oracle *oracle,
+                                             const struct oracle_object *object);
+uint64_t oracle_lun_needs(const struct oracle_object *lun);
+uint64_t oracle_volume_lun_needs(const struct oracle *oracle, const struct oracle_volume *volume);
+uint64_t oracle_volume_needs(const struct oracle *oracle, const struct oracle_volume *volume);
+bool oracle_has_promises(const struct oracle *oracle);
+/* The sum of all, as the pool must keep it. */
+uint64_t oracle_promised(const struct oracle *oracle);
+/* UINT64_MAX: it has no bound, or is none. */
+uint64_t oracle_volume_left(const struct oracle *oracle, const struct oracle_volume *volume);
+/* Moves what the head owns from the charge of one volume to that of another (NULL: nobody's). */
+void oracle_charge_move(struct oracle *oracle, const struct oracle_object *lun, const char *from,
+                        const char *to);
+
+/* Whose sum it is. */
+struct oracle_subject
+{
+    enum quota_type type;
+    const struct oracle_volume *volume;
+    bool of_qtree;
+    const char *name;
+};
+
+uint64_t oracle_quota_used(const struct oracle *oracle, const struct oracle_subject *subject,
+                           uint64_t *lun_count);
+/* Its own rule or the default one; NULL: none. */
+const struct oracle_rule *oracle_quota_rule(const struct oracle *oracle,
+                                            const struct oracle_subject *subject);
+/* Calls @each for all that there can be, until it returns false. */
+typedef bool oracle_subject_fn(const struct oracle_subject *subject, void *opaque);
+bool oracle_each_subject(const struct oracle *oracle, oracle_subject_fn *each, void *opaque);
+/* Whether a quota refuses what makes @after of @before. Clones exceed those of owners and groups.
+ */
+bool oracle_quota_refuses(const struct oracle *before, const struct oracle *after, bool is_clone);
+/* NULL: there is no place left. */
+struct oracle_rule *oracle_put_rule(struct oracle *oracle, const struct oracle_rule *rule);
+/* Those of a volume or (@of_qtree) its qtree go. */
+void oracle_forget_rules(struct oracle *oracle, const char *volume, bool of_qtree);
+
+/* Compares the rules and the report. */
+bool oracle_fits_quotas(const struct oracle *oracle, struct pool *pool,
+                        struct oracle_verdict *verdict);
+
 /* Notes a write of @versions (NULL: zeros), not durable yet. */
 void oracle_write(struct oracle *oracle, const char *name, uint32_t sector, uint32_t count,
                   const uint32_t *versions, bool is_atomic);
+/* Only a part of the write noted last was done: @is_done for each of its sectors; before it, the
+ * LUN held @old there. */
+void oracle_write_in_part(struct oracle *oracle, const char *name, uint32_t sector, uint32_t count,
+                          const bool *is_done, const uint32_t *old);
 /* Everything that was written is durable; @name: of this LUN only. */
 void oracle_flush(struct oracle *oracle, const char *name);
 

@@ -24,7 +24,7 @@ bool oracle_add_volume(struct oracle *oracle, const char *name)
     struct oracle_volume *volume = oracle_find_volume(oracle, "");
     if (!volume)
         return false;
-    *volume = (struct oracle_volume){0};
+    *volume = (struct oracle_volume){.serial = ++oracle->next_serial};
     snprintf(volume->name, sizeof(volume->name), "%s", name);
     return true;
 }
@@ -108,8 +108,7 @@ void oracle_remove_set(struct oracle *oracle, const char *volume, const char *se
     oracle_find_set(oracle, volume, set)->name[0] = '\0';
 }
 
-/* The LUN of that age, unless it was deleted. */
-static const struct oracle_object *oracle_find_age(const struct oracle *oracle, uint32_t age)
+const struct oracle_object *oracle_find_age(const struct oracle *oracle, uint32_t age)
 {
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
@@ -140,7 +139,7 @@ static bool oracle_revive(struct oracle *oracle, const struct oracle_object *mem
     if (!lun)
         return false;
     lun->age = member->lun_age;
-    lun->is_autodelete = member->lun_autodelete;
+    oracle_set_traits(lun, &member->lun_traits);
     snprintf(volume, sizeof(volume), "%.*s", (int)strcspn(path, "/"), path);
     if (strchr(path, '/') != strrchr(path, '/'))
         oracle_find_volume(oracle, volume)->has_qtree = true;
@@ -211,6 +210,7 @@ void oracle_remove_volume(struct oracle *oracle, const char *name)
     }
     struct oracle_volume *volume = oracle_find_volume(oracle, name);
     oracle_leave_parent(oracle, volume);
+    oracle_forget_rules(oracle, name, false);
     *volume = (struct oracle_volume){0};
 }
 
@@ -225,6 +225,11 @@ void oracle_rename_volume(struct oracle *oracle, const char *name, const char *n
             continue;
         memcpy(old, object->name, sizeof(old));
         snprintf(object->name, sizeof(object->name), "%s%s", new_name, old + len);
+    }
+    for (unsigned i = 0; i < ORACLE_RULES; i++)
+    {
+        if (strcmp(oracle->rules[i].volume, name) == 0)
+            snprintf(oracle->rules[i].volume, sizeof(oracle->rules[i].volume), "%s", new_name);
     }
     for (unsigned i = 0; i < ORACLE_VOLUMES; i++)
     {
@@ -242,10 +247,13 @@ bool oracle_clone_volume(struct oracle *oracle, const char *volume, const char *
                          const char *name)
 {
     const struct oracle_set *of = oracle_find_set(oracle, volume, set);
+    const struct oracle_volume *parent = oracle_find_volume(oracle, volume);
     if (!oracle_add_volume(oracle, name))
         return false;
     struct oracle_volume *clone = oracle_find_volume(oracle, name);
     clone->has_qtree = of->has_qtree;
+    clone->blks = parent->blks;
+    clone->is_guaranteed = parent->is_guaranteed;
     snprintf(clone->parent, sizeof(clone->parent), "%.3s@%.7s", volume, set);
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
@@ -315,6 +323,14 @@ bool oracle_fits_volumes(const struct oracle *oracle, struct pool *pool,
             return oracle_refuse(
                 verdict, "volume %s depends on '%s' instead of '%s', with %" PRIu64 " qtrees",
                 volume->name, list[at].parent, volume->parent, list[at].qtree_count);
+        if (list[at].size_bytes != (uint64_t)volume->blks * LUN_BLK_BYTES ||
+            list[at].is_guaranteed != volume->is_guaranteed)
+            return oracle_refuse(verdict,
+                                 "volume %s has %" PRIu64 " bytes, and is %sguaranteed; it must "
+                                 "have %" PRIu32 " blocks and %s be",
+                                 volume->name, list[at].size_bytes,
+                                 list[at].is_guaranteed ? "" : "not ", volume->blks,
+                                 volume->is_guaranteed ? "" : "not");
         if (!oracle_fits_sets(volume, pool, verdict))
             return false;
     }

@@ -71,6 +71,11 @@ void sim_begin(struct sim *sim, struct replay *replay)
         .journal_bytes = sim->may_overlap ? 2 << 20 : 256 << 10,
         .group_blks = sim->may_overlap ? 2048 : 512,
     };
+    /* Seeds with an odd number do what they did before there were promises. Of mode matrix, which
+     * takes its time, every other one. */
+    bool is_matrix = strcmp(replay->mode, "matrix") == 0;
+    sim->has_promises =
+        sim_promise_op_count > 0 && (is_matrix ? replay->seed % 4 == 2 : replay->seed % 2 == 0);
     sim->now->pool_bytes = options.size_bytes;
     sim->disk = simdev_new(options.size_bytes, UINT64_C(1) << 30, replay->seed);
     simdev_set_watch(sim->disk, sim_watch_cb, sim);
@@ -96,6 +101,7 @@ void sim_end(struct sim *sim)
     simdev_destroy(sim->disk);
     free(sim->now);
     free(sim->maybe);
+    free(sim->books.lines);
 }
 
 /* ---- what a cut hit */
@@ -155,21 +161,36 @@ static bool sim_fits_size(const struct oracle *oracle, struct pool *pool)
     return info.size_bytes == oracle->pool_bytes;
 }
 
+static bool sim_fits_one(struct sim *sim, struct oracle *oracle, struct pool *pool, bool adopt,
+                         struct oracle_verdict *verdict)
+{
+    if (!sim_fits_size(oracle, pool))
+        return oracle_refuse(verdict, "the pool has another size");
+    if (!oracle_fits(oracle, pool, false, adopt ? sim->now : NULL, verdict))
+        return false;
+    struct oracle *found = adopt ? sim->now : oracle;
+    return !sim->has_promises || sim_fits_books(sim, found, pool, adopt, verdict);
+}
+
 bool sim_fits(struct sim *sim, struct pool *pool, bool adopt)
 {
     struct oracle_verdict first;
     struct oracle_verdict second = {.text = "no command was cut off"};
-    if (sim_fits_size(sim->now, pool) &&
-        oracle_fits(sim->now, pool, false, adopt ? sim->now : NULL, &first))
+    if (sim_fits_one(sim, sim->now, pool, adopt, &first))
         return true;
-    if (!sim_fits_size(sim->now, pool))
-        snprintf(first.text, sizeof(first.text), "the pool has another size");
-    if (sim->has_maybe && sim_fits_size(sim->maybe, pool) &&
-        oracle_fits(sim->maybe, pool, false, adopt ? sim->now : NULL, &second))
+    if (sim->has_maybe && sim_fits_one(sim, sim->maybe, pool, adopt, &second))
         return true;
     fprintf(stderr, "as if '%s' had not been: %s\nas if it had: %s\n", sim->op, first.text,
             second.text);
     return false;
+}
+
+void sim_look(struct sim *sim)
+{
+    struct oracle_verdict verdict;
+    if (sim->has_promises && !sim->has_failed && !sim->is_damaged && !simdev_is_off(sim->disk) &&
+        !sim_fits_books(sim, sim->now, sim->pool, true, &verdict))
+        replay_fail(sim->replay, "after '%s': %s", sim->op, verdict.text);
 }
 
 void sim_verify_live(struct sim *sim)
@@ -177,19 +198,26 @@ void sim_verify_live(struct sim *sim)
     struct oracle_verdict verdict;
     if (!oracle_fits(sim->now, sim->pool, true, NULL, &verdict))
         replay_fail(sim->replay, "while the power is on: %s", verdict.text);
+    sim_look(sim);
+    sim_check_whole(sim);
 }
 
 void sim_drain(struct sim *sim)
 {
     int r = 1;
+    sim_look(sim);
     sim->op = "drain";
     sim->activity = COVERAGE_JOBS;
     for (uint64_t steps = 0; r > 0; steps++)
     {
         r = pool_run_job_step(sim->pool);
+        if (r >= 0)
+            sim_look(sim);
         if (steps > 1000000)
             replay_fail(sim->replay, "the jobs come to no end");
     }
+    if (r == -ENOSPC && sim_may_lack(sim))
+        r = 0; /* some must wait for room */
     if (r == 0)
         r = pool_checkpoint(sim->pool);
     sim->activity = COVERAGE_NO_PHASE;
@@ -203,6 +231,7 @@ void sim_drain(struct sim *sim)
                     "after all jobs, pool_check() gives %d, %" PRIu64 " errors, %" PRIu64
                     " blocks leaked",
                     r, result.errors, result.blks_leaked);
+    sim_look(sim);
 }
 
 /* ---- recovery */
@@ -292,7 +321,8 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
     simdev_cut_power_at(sim->disk, 0);
     if (!sim_fits(sim, sim->pool, true))
         replay_fail(sim->replay, "after a power cut in '%s', see above", sim->op);
-    sim->has_maybe = false;
+    sim->has_maybe = sim->has_failed = false;
+    sim_check_whole(sim);
     sim_check_pool(sim, sim->pool);
     replay_count(sim->replay, SIM_CRASHES);
 }

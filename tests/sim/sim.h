@@ -23,6 +23,26 @@ struct sim_target
     bool hits_journal; /* what is lost of it may be taken for what was not written yet */
 };
 
+/* What the model remembers of a line: whom it is charged to (0: nobody), what it shows, and whether
+ * it must stay as it is for the sake of a guarantee. */
+struct sim_line
+{
+    bool is_known, is_bound;
+    uint32_t volume_serial, shown_blks;
+};
+
+struct sim_books
+{
+    struct sim_line *lines; /* by id */
+    uint64_t count;
+};
+
+/* What there is for promises, and what commands and checkpoints have asked for. */
+struct sim_room
+{
+    uint64_t available_blks, asked_blks;
+};
+
 struct sim
 {
     struct replay *replay;
@@ -33,6 +53,8 @@ struct sim
     struct oracle *now;   /* all that was acknowledged */
     struct oracle *maybe; /* the same and the command that was cut off */
     bool has_maybe;
+    bool
+        has_failed; /* an operation has, since the pool was compared: it may be done all the same */
     bool faults_armed; /* an operation may fail although the power is on */
     bool may_overlap;  /* operations go on while a checkpoint is written */
     bool in_checkpoint, has_switched, in_overlap; /* see sim_overlap_cb() */
@@ -42,6 +64,17 @@ struct sim
     enum coverage_phase written;  /* what the last write was */
     enum coverage_phase phase;    /* of the last call while the power was on, */
     uint32_t at_stake;            /* and what was at stake then */
+    bool has_promises;            /* of this run: promises and quotas are among the operations, */
+    bool is_tight;                /* and there are so many that the pool is full at times */
+    bool is_clone;                /* the command in hand, for quotas, */
+    bool is_freeing;              /* or it gives space back, which must always be possible */
+    bool expects_cuts;            /* between operations, somebody looks whether the power went */
+    bool is_tried; /* the operation is done again and again, with a cut at each of its writes */
+    bool lacks_room_below; /* the file system below the pool has no room for all of its file */
+    bool cuts_allocation;  /* the next allocation is where the power goes, */
+    bool was_allocating;   /* and went */
+    struct sim_books books;
+    struct sim_room room; /* before the command in hand */
     uint32_t owed; /* a bit for each fault that hit a recovery: what it replays is known later */
     struct sim_target target;
     const char *op; /* the name of the operation in hand */
@@ -64,6 +97,8 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
 const char *sim_cut_phase(struct simdev *disk);
 /* The same of the first bytes of a write. */
 const char *sim_phase_of(const uint8_t *head);
+/* Notes and compares what is promised, if it is known what is there. */
+void sim_look(struct sim *sim);
 /* Does all background work; then nothing may be leaked. */
 void sim_drain(struct sim *sim);
 /* Counts a fault that hit the last call. */
@@ -90,6 +125,8 @@ int sim_op_unmap(struct sim *sim);
 int sim_op_flush(struct sim *sim);
 int sim_op_create(struct sim *sim);
 int sim_op_delete(struct sim *sim);
+int sim_op_delete_held(struct sim *sim);
+int sim_op_revive(struct sim *sim);
 int sim_op_checkpoint(struct sim *sim);
 int sim_op_jobs(struct sim *sim);
 int sim_op_grow(struct sim *sim);
@@ -107,11 +144,76 @@ enum
     SIM_NOTHING = 1, /* there was nothing to do it on */
 };
 
+/* What they do with what the engine says: 0, or an error that is no failure. */
+MUST_CHECK int sim_result(struct sim *sim, int r);
+/* What must be so before an operation can be judged: it is known what there is. */
+bool sim_is_sure(struct sim *sim);
+/* Writes all blocks of the LUN, until there is no space. */
+int sim_write_all(struct sim *sim, const struct oracle_object *object);
+const struct oracle_volume *sim_pick_volume(struct sim *sim);
+
+/* sim_judge.c */
+/* The command, which makes @sim->maybe of @sim->now, ended with @r. True: it was refused, rightly.
+ */
+bool sim_judge(struct sim *sim, int r);
+/* A write or the like of @blks to @object ended with -ENOSPC, while all is sure. */
+void sim_judge_io(struct sim *sim, const struct oracle_object *object, uint64_t blks);
+/* Whether jobs or a checkpoint may find no space. */
+bool sim_may_lack(struct sim *sim);
+/* Whether the command in hand would wait for the checkpoint that it overlaps, and so for itself. */
+bool sim_would_hang(struct sim *sim);
+/* What new LUNs, clones and volumes have beside their names, drawn; in the oracle, too. Only in
+ * runs with promises. */
+void sim_dress_lun(struct sim *sim, struct oracle_object *lun, struct lun_attributes *attributes);
+void sim_draw_clone(struct sim *sim, struct lun_clone_args *args);
+void sim_dress_clone(struct oracle_object *clone, const struct lun_clone_args *args);
+void sim_dress_volume(struct sim *sim, struct oracle_volume *volume,
+                      struct volume_attributes *attributes);
+/* What the clone of a volume is not to be promised, though its parent is. */
+void sim_draw_volume_clone(struct sim *sim, struct oracle *after, struct volume_clone_args *args);
+void sim_dress_size(struct sim *sim, struct oracle_volume *volume);
+const char *sim_draw_owner(struct sim *sim, bool or_nobody);
+const char *sim_draw_group(struct sim *sim, bool or_nobody);
+void sim_set_name(char to[ORACLE_OWNER_BYTES], const char *name);
+
+/*
+ * Promises and quotas. For the naive engine, which has neither, sim_naive.c stands for these files.
+ */
+
+/* sim_books.c */
+/* Compares figures with what the oracle makes them, and notes in it what was seen; @adopt: the pool
+ * is as the oracle has it, and goes on so. */
+bool sim_fits_books(struct sim *sim, struct oracle *oracle, struct pool *pool, bool adopt,
+                    struct oracle_verdict *verdict);
+struct sim_room sim_room(struct sim *sim);
+/* While space is promised, the pool's file has room for all of it. */
+void sim_check_whole(struct sim *sim);
+
+/* sim_promise.c */
+struct sim_op
+{
+    int (*op)(struct sim *sim);
+    unsigned weight;
+    bool may_overlap;
+};
+extern const struct sim_op sim_promise_ops[];
+extern const size_t sim_promise_op_count;
+/* At the end of a run: fills the pool; what was promised must be there still. */
+void sim_prove_promises(struct sim *sim);
+/* Ends all, one at a time. */
+int sim_end_promises(struct sim *sim);
+/* To a LUN, while there is none: the pool's file is allocated. */
+int sim_make_first_promise(struct sim *sim);
+/* Both; @number chooses what goes wrong with that, if anything. */
+int sim_first_promise(struct sim *sim, uint64_t number);
+
 /* sim_volume.c: operations on volumes and on several LUNs */
 int sim_op_volume_create(struct sim *sim);
 int sim_op_volume_rename(struct sim *sim);
 int sim_op_volume_delete(struct sim *sim);
 int sim_op_qtree(struct sim *sim);
+/* Deletes the qtree of the volume, if no LUN is in it. */
+int sim_end_qtree(struct sim *sim, const char *volume);
 int sim_op_set_create(struct sim *sim);
 int sim_op_set_delete(struct sim *sim);
 int sim_op_set_restore(struct sim *sim);

@@ -270,6 +270,13 @@ void sim_watch_cb(void *opaque, const struct simdev_call *call)
     struct sim *sim = opaque;
     if (simdev_is_off(sim->disk))
         return;
+    if (call->op == SIMDEV_ALLOCATE && sim->cuts_allocation)
+    {
+        sim->was_allocating = true;
+        sim->phase = COVERAGE_NO_PHASE;
+        simdev_cut_power(sim->disk);
+        return;
+    }
     enum coverage_phase phase = fault_phase(sim, call);
     if (phase == COVERAGE_NO_PHASE)
         return;
@@ -396,6 +403,17 @@ static int fault_growth(struct sim *sim)
     return r < 0 ? r : fault_change(sim, rng_between(sim->rng, 1, 40));
 }
 
+/* Data that waits for its sync, and then the first promise, once all others have ended. */
+static int fault_promise(struct sim *sim)
+{
+    int r = sim_end_promises(sim);
+    if (r == 0)
+        r = fault_leave_records(sim, rng_between(sim->rng, 1, 4), false);
+    if (r >= 0)
+        r = sim_make_first_promise(sim);
+    return r < 0 ? r : fault_change(sim, rng_between(sim->rng, 1, 10));
+}
+
 static int fault_checkpoint(struct sim *sim)
 {
     int r = sim_op_checkpoint(sim);
@@ -458,6 +476,8 @@ static int fault_do(struct sim *sim)
         return fault_recovery(sim);
     case COVERAGE_GROWTH:
         return fault_growth(sim);
+    case COVERAGE_PROMISE:
+        return fault_promise(sim);
     case COVERAGE_JOBS:
         return fault_jobs(sim);
     case COVERAGE_PHASES:
@@ -599,7 +619,7 @@ __attribute__((noreturn)) static void fault_try(struct sim *sim, enum coverage_p
         [COVERAGE_IO] = 5,    [COVERAGE_JOURNAL] = 2,   [COVERAGE_NODES] = 5,
         [COVERAGE_PAGES] = 5, [COVERAGE_SPACE] = 5,     [COVERAGE_BARRIER] = 1,
         [COVERAGE_SUPER] = 4, [COVERAGE_RECOVERY] = 16, [COVERAGE_GROWTH] = 16,
-        [COVERAGE_JOBS] = 16,
+        [COVERAGE_JOBS] = 16, [COVERAGE_PROMISE] = 2,
     };
     sim_aim(sim, phase, fault, rng_between(sim->rng, 1, calls[phase]));
     if (phase == COVERAGE_JOBS && fault == COVERAGE_READ_EIO)
@@ -661,7 +681,9 @@ static void fault_try_pair(struct sim *sim, struct rng *rng, enum coverage_phase
 {
     uint32_t possible = coverage_possible(phase, fault);
     unsigned least = fault >= COVERAGE_ROT && possible != 0 ? FAULT_DAMAGES : 0;
-    for (unsigned i = 0; i < FAULT_TRIES; i++)
+    /* With so many more kinds of operations it takes longer, and other runs hit them, too. */
+    unsigned tries = sim->has_promises ? FAULT_TRIES / 4 : FAULT_TRIES;
+    for (unsigned i = 0; i < tries; i++)
     {
         if (i >= least && (possible & ~coverage_of_run(phase, fault)) == 0)
             break;

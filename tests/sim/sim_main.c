@@ -41,6 +41,7 @@ static void sim_try_cut(struct sim *sim, struct rng *rng, uint64_t k,
 {
     simdev_cut_power_at(sim->disk, k);
     sim->rng = rng;
+    sim->is_tried = true;
     ignore_error(sim_random_op(sim), "the power may be off");
     if (!simdev_is_off(sim->disk))
         _exit(SIM_NOT_CUT);
@@ -96,7 +97,8 @@ static void sim_after_op(struct sim *sim, bool in_depth)
         sim_count_cut(sim, "between operations");
     }
     else
-        sim_count_cut(sim, sim_cut_phase(sim->disk));
+        sim_count_cut(sim, sim->was_allocating ? "allocation" : sim_cut_phase(sim->disk));
+    sim->was_allocating = false;
     struct simdev_crash_policy policy = simdev_random_policy(sim->rng);
     replay_trace(sim->replay, "POWER CUT in %s, keeps %u %%, tears %u %%", sim->op,
                  policy.keep_percent, policy.tear_percent);
@@ -133,6 +135,8 @@ static void sim_run(struct replay *replay)
     bool every = strcmp(replay->mode, "every") == 0;
     sim_begin(&sim, replay);
     sim.rng = &rng;
+    sim.expects_cuts = true;
+    sim.is_tight = sim.has_promises && !sim.may_overlap && replay->seed % 4 == 0;
     sim_prepare(&sim);
     for (uint64_t step = 0; step < replay->steps; step++)
     {
@@ -149,10 +153,17 @@ static void sim_run(struct replay *replay)
             simdev_cut_power_at(sim.disk, 0);
             sim_try_all_cuts(&sim, &op_rng);
         }
-        ignore_error(sim_random_op(&sim), "the power may be off; all else is a failure inside");
+        /* Once in each run, and in each way in some of a few. */
+        bool is_first = sim.has_promises && step == 0;
+        int r = is_first ? sim_first_promise(&sim, replay->seed / 2) : sim_random_op(&sim);
+        ignore_error(r, "the power may be off; all else is a failure inside");
         sim_after_op(&sim, in_depth);
     }
     simdev_cut_power_at(sim.disk, 0);
+    sim_drain(&sim);
+    sim_verify_live(&sim);
+    sim.rng = &rng;
+    sim_prove_promises(&sim);
     sim_drain(&sim);
     sim_verify_live(&sim);
     sim_end(&sim);
@@ -160,9 +171,9 @@ static void sim_run(struct replay *replay)
 
 /* ---- coverage */
 
-static const char *const sim_phases[] = {"data",       "journal", "node",
-                                         "page",       "bitmap",  "table",
-                                         "superblock", "sync",    "between operations"};
+static const char *const sim_phases[] = {
+    "data",  "journal",    "node", "page",       "bitmap",
+    "table", "superblock", "sync", "allocation", "between operations"};
 
 static uint64_t sim_count_of(const struct replay_stats *stats, const char *label)
 {
@@ -189,7 +200,7 @@ static bool sim_summary(const struct replay_stats *stats)
         char op[32];
         snprintf(op, sizeof(op), "%.*s", (int)strcspn(stats->counters[i].label, "|"),
                  stats->counters[i].label);
-        if (!strchr(stats->counters[i].label, '|'))
+        if (strchr(stats->counters[i].label, ':'))
             continue;
         bool is_new = true;
         for (unsigned j = 0; j < seen_count; j++)
@@ -207,6 +218,11 @@ static bool sim_summary(const struct replay_stats *stats)
             printf(" %10" PRIu64, count);
         }
         putchar('\n');
+    }
+    for (unsigned i = 0; i < REPLAY_COUNTERS && stats->counters[i].label[0]; i++)
+    {
+        if (strchr(stats->counters[i].label, ':'))
+            printf("%10" PRIu64 " %s\n", stats->counters[i].count, stats->counters[i].label);
     }
     printf("%" PRIu64 " power cuts, each with a recovery, a comparison and a check\n",
            sim_count_of(stats, SIM_CRASHES));

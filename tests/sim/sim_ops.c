@@ -46,6 +46,8 @@ bool sim_pick_free_lun(struct sim *sim, char name[ORACLE_NAME_BYTES])
     const struct oracle_volume *volume = &sim->now->volumes[rng_below(sim->rng, ORACLE_VOLUMES)];
     unsigned count = SIM_LUNS;
     char prefix[16] = "";
+    if (sim->has_promises && sim_pick_volume(sim)) /* what has most of them */
+        volume = sim_pick_volume(sim);
     if (volume->name[0] && rng_percent(sim->rng, 60))
     {
         count = 3;
@@ -99,10 +101,11 @@ static void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char 
 /* ---- results */
 
 /* An error is only right when the power is off, or a fault was armed and hit. */
-static int sim_result(struct sim *sim, int r)
+int sim_result(struct sim *sim, int r)
 {
     if (r >= 0)
         return 0;
+    sim->has_failed = true;
     if (!simdev_is_off(sim->disk) && !sim->is_damaged &&
         !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0))
         replay_fail(sim->replay, "%s gives %d (%s): %s", sim->op, r, strerror(-r), sim->why.text);
@@ -112,14 +115,27 @@ static int sim_result(struct sim *sim, int r)
 
 struct oracle *sim_begin_command(struct sim *sim, const char *op)
 {
+    sim_look(sim); /* writes since may have taken blocks */
     sim->op = op;
+    sim->is_clone = sim->is_freeing = false;
+    if (sim->has_promises)
+        sim->room = sim_room(sim);
     oracle_assign(sim->maybe, sim->now);
     return sim->maybe;
 }
 
+bool sim_is_sure(struct sim *sim)
+{
+    return !simdev_is_off(sim->disk) && !sim->is_damaged &&
+           !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0);
+}
+
 int sim_end_command(struct sim *sim, int r)
 {
-    sim->has_maybe = r < 0;
+    bool is_refused = sim->has_promises && sim_is_sure(sim) && sim_judge(sim, r);
+    sim->has_maybe = r < 0 && !is_refused;
+    if (is_refused)
+        return SIM_NOTHING;
     if (r < 0)
         return sim_result(sim, r);
     struct oracle *done = sim->maybe;
@@ -178,12 +194,79 @@ static int sim_do_write(struct sim *sim, struct lun *lun, enum sim_write_kind ki
     return lun_write(lun, bytes, len, offset, flags);
 }
 
+/* Where no space was found, each block is as it was or as it was to be. */
+static int sim_adopt_io(struct sim *sim, struct lun *lun, const struct oracle_object *object,
+                        uint32_t sector, uint32_t count, const uint32_t *old)
+{
+    AUTO_FREE uint8_t *bytes = malloc((size_t)count * ORACLE_SECTOR_BYTES);
+    AUTO_FREE bool *is_done = calloc(count, sizeof(*is_done));
+    INVARIANT(bytes && is_done);
+    sim_judge_io(sim, object, div_round_up(count, ORACLE_BLK_SECTORS) + 1);
+    int r = lun_read(lun, bytes, (size_t)count * ORACLE_SECTOR_BYTES,
+                     (uint64_t)sector * ORACLE_SECTOR_BYTES);
+    if (r < 0)
+        return sim_result(sim, r);
+    for (uint32_t i = 0; i < count; i++)
+    {
+        uint8_t wanted[ORACLE_SECTOR_BYTES];
+        oracle_fill(wanted, object->current[sector + i], sector + i);
+        is_done[i] = memcmp(bytes + (size_t)i * sizeof(wanted), wanted, sizeof(wanted)) == 0;
+        bool is_torn = i > 0 && (sector + i) % ORACLE_BLK_SECTORS != 0 &&
+                       is_done[i] != is_done[i - 1] && old[i] != object->current[sector + i] &&
+                       old[i - 1] != object->current[sector + i - 1];
+        if (is_torn)
+            replay_fail(sim->replay, "%s to %s is done in a part of a block, at sector %" PRIu32,
+                        sim->op, object->name, sector + i);
+    }
+    oracle_write_in_part(sim->now, object->name, sector, count, is_done, old);
+    return SIM_NOTHING; /* what is not as it was written is as it was: the next look tells */
+}
+
+/* What the engine said of a write or the like, which the oracle has noted already. */
+static int sim_end_io(struct sim *sim, struct lun *lun, const struct oracle_object *object,
+                      uint32_t sector, uint32_t count, const uint32_t *old, int r)
+{
+    if (r == -ENOSPC && sim->has_promises && sim_is_sure(sim))
+        r = sim_adopt_io(sim, lun, object, sector, count, old);
+    lun_close(lun);
+    return sim_result(sim, r);
+}
+
+static int sim_write_range(struct sim *sim, const struct oracle_object *object, uint32_t sector,
+                           uint32_t count, enum sim_write_kind kind, unsigned flags)
+{
+    struct lun *lun = NULL;
+    replay_trace(sim->replay, "%s %s sector %" PRIu32 "+%" PRIu32 "%s as version %" PRIu32, sim->op,
+                 object->name, sector, count, flags ? " FUA" : "", sim->now->next_version + 1);
+    int r = sim_open_lun(sim, object->name, &lun);
+    if (r < 0)
+        return r;
+    if (sim->has_promises)
+        sim->room = sim_room(sim);
+    AUTO_FREE uint8_t *bytes = malloc((size_t)count * ORACLE_SECTOR_BYTES);
+    AUTO_FREE uint8_t *old = malloc((size_t)count * ORACLE_SECTOR_BYTES);
+    AUTO_FREE uint32_t *versions = calloc(count, sizeof(*versions));
+    AUTO_FREE uint32_t *old_versions = calloc(count, sizeof(*versions));
+    INVARIANT(bytes && old && versions && old_versions);
+    memcpy(old_versions, object->current + sector, count * sizeof(*versions));
+    for (uint32_t i = 0; i < count; i++)
+    {
+        versions[i] = ++sim->now->next_version;
+        oracle_fill(bytes + (size_t)i * ORACLE_SECTOR_BYTES, versions[i], sector + i);
+        oracle_fill(old + (size_t)i * ORACLE_SECTOR_BYTES, old_versions[i], sector + i);
+    }
+    oracle_write(sim->now, object->name, sector, count, versions, kind == SIM_WRITE_ATOMIC);
+    r = sim_do_write(sim, lun, kind, old, bytes, (size_t)count * ORACLE_SECTOR_BYTES,
+                     (uint64_t)sector * ORACLE_SECTOR_BYTES, flags);
+    sim_note_durable(sim, r, flags);
+    return sim_end_io(sim, lun, object, sector, count, old_versions, r);
+}
+
 static int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
 {
     const struct oracle_object *object = sim_pick(sim, true, false);
     uint32_t sector;
     uint32_t count;
-    struct lun *lun = NULL;
     sim->op = op;
     if (!object)
         return SIM_NOTHING;
@@ -192,27 +275,28 @@ static int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
     if (kind == SIM_WRITE_ATOMIC && ((count % 8) != 0 || (sector % 8) != 0))
         return SIM_NOTHING;
     unsigned flags = rng_percent(sim->rng, 20) && !sim->without_fua ? LUN_FUA : 0;
-    replay_trace(sim->replay, "%s %s sector %" PRIu32 "+%" PRIu32 "%s as version %" PRIu32, op,
-                 object->name, sector, count, flags ? " FUA" : "", sim->now->next_version + 1);
-    int r = sim_open_lun(sim, object->name, &lun);
-    if (r < 0)
-        return r;
-    AUTO_FREE uint8_t *bytes = malloc((size_t)count * ORACLE_SECTOR_BYTES);
-    AUTO_FREE uint8_t *old = malloc((size_t)count * ORACLE_SECTOR_BYTES);
-    AUTO_FREE uint32_t *versions = calloc(count, sizeof(*versions));
-    INVARIANT(bytes && old && versions);
-    for (uint32_t i = 0; i < count; i++)
+    return sim_write_range(sim, object, sector, count, kind, flags);
+}
+
+int sim_write_all(struct sim *sim, const struct oracle_object *object)
+{
+    uint32_t blks = (uint32_t)oracle_blks(object), step = 1, piece = 1;
+    int r = 0;
+    sim->op = "write all";
+    if (rng_percent(sim->rng, 50))
+        piece = 32;
+    else /* far from each other: the most metadata */
+        step = blks % 61 ? 61 : 59;
+    for (uint32_t i = 0; r == 0 && i < blks; i += piece)
     {
-        versions[i] = ++sim->now->next_version;
-        oracle_fill(bytes + (size_t)i * ORACLE_SECTOR_BYTES, versions[i], sector + i);
-        oracle_fill(old + (size_t)i * ORACLE_SECTOR_BYTES, object->current[sector + i], sector + i);
+        uint32_t sector = (uint32_t)((uint64_t)i * step % blks) * ORACLE_BLK_SECTORS;
+        uint32_t count = piece * ORACLE_BLK_SECTORS;
+        sim_keep_room(sim);
+        if (sector + count > object->sectors)
+            count = object->sectors - sector;
+        r = sim_write_range(sim, object, sector, count, SIM_WRITE_PLAIN, 0);
     }
-    oracle_write(sim->now, object->name, sector, count, versions, kind == SIM_WRITE_ATOMIC);
-    r = sim_do_write(sim, lun, kind, old, bytes, (size_t)count * ORACLE_SECTOR_BYTES,
-                     (uint64_t)sector * ORACLE_SECTOR_BYTES, flags);
-    lun_close(lun);
-    sim_note_durable(sim, r, flags);
-    return sim_result(sim, r);
+    return r;
 }
 
 int sim_op_write(struct sim *sim)
@@ -250,16 +334,19 @@ int sim_op_unmap(struct sim *sim)
     int r = sim_open_lun(sim, object->name, &lun);
     if (r < 0)
         return r;
+    if (sim->has_promises)
+        sim->room = sim_room(sim);
     uint64_t len = (uint64_t)count * ORACLE_SECTOR_BYTES;
     uint64_t offset = (uint64_t)sector * ORACLE_SECTOR_BYTES;
+    uint32_t old[SIM_IO_SECTORS_MAX];
+    memcpy(old, object->current + sector, count * sizeof(old[0]));
     oracle_write(sim->now, object->name, sector, count, NULL, false);
     if (kind == 0)
         r = lun_unmap(lun, len, offset, flags);
     else
         r = lun_zero(lun, len, offset, flags | (kind == 1 ? LUN_MAY_UNMAP : 0));
-    lun_close(lun);
     sim_note_durable(sim, r, flags);
-    return sim_result(sim, r);
+    return sim_end_io(sim, lun, object, sector, count, old, r);
 }
 
 int sim_op_flush(struct sim *sim)
@@ -288,11 +375,16 @@ int sim_op_create(struct sim *sim)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "create");
     uint32_t sectors = (uint32_t)rng_between(sim->rng, 8, ORACLE_SECTORS_MAX);
-    if (!oracle_add(after, name, sectors))
+    struct oracle_object *lun = oracle_add(after, name, sectors);
+    if (!lun)
         return SIM_NOTHING;
     struct lun_create_args args = {.name = name,
                                    .size_bytes = (uint64_t)sectors * ORACLE_SECTOR_BYTES};
-    replay_trace(sim->replay, "create %s of %" PRIu32 " sectors", name, sectors);
+    sim_dress_lun(sim, lun, &args.attributes);
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
+    replay_trace(sim->replay, "create %s of %" PRIu32 " sectors%s, of '%s' and '%s'", name, sectors,
+                 lun->is_reserved ? ", reserved" : "", lun->owner, lun->group);
     return sim_end_command(sim, lun_create(sim->pool, &args, &sim->why));
 }
 
@@ -303,10 +395,16 @@ static int sim_op_clone(struct sim *sim)
     if (!source || !sim_pick_free_lun(sim, name))
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "clone");
-    if (!oracle_copy(after, source->name, name))
+    struct oracle_object *clone = oracle_copy(after, source->name, name);
+    if (!clone)
         return SIM_NOTHING;
     struct lun_clone_args args = {.source = source->name, .name = name};
-    replay_trace(sim->replay, "clone %s as %s", source->name, name);
+    sim_draw_clone(sim, &args);
+    sim_dress_clone(clone, &args);
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
+    replay_trace(sim->replay, "clone %s as %s%s", source->name, name,
+                 clone->is_reserved ? ", reserved" : "");
     return sim_end_command(sim, lun_clone(sim->pool, &args, &sim->why));
 }
 
@@ -318,29 +416,58 @@ static int sim_op_clone_many(struct sim *sim)
     if (!source)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "clone many");
+    struct lun_clone_args args = {
+        .source = source->name, .name = "l%d", .count = count, .first_number = first};
+    sim_draw_clone(sim, &args);
     for (uint32_t i = 0; i < count; i++)
     {
         char name[ORACLE_NAME_BYTES];
         snprintf(name, sizeof(name), "l%" PRIu32, first + i);
         if (oracle_find(after, name) || !oracle_copy(after, source->name, name))
             return SIM_NOTHING;
+        sim_dress_clone(oracle_find(after, name), &args);
     }
-    struct lun_clone_args args = {
-        .source = source->name, .name = "l%d", .count = count, .first_number = first};
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
     replay_trace(sim->replay, "clone %s as l%" PRIu32 " to l%" PRIu32, source->name, first,
                  first + count - 1);
     return sim_end_command(sim, lun_clone(sim->pool, &args, &sim->why));
 }
 
-int sim_op_delete(struct sim *sim)
+static int sim_delete(struct sim *sim, const struct oracle_object *object)
 {
-    const struct oracle_object *object = sim_pick(sim, true, false);
-    if (!object)
-        return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "delete");
+    sim->is_freeing = true;
     replay_trace(sim->replay, "delete %s", object->name);
     oracle_remove(after, object->name);
     return sim_end_command(sim, lun_delete(sim->pool, object->name, true, 0, &sim->why));
+}
+
+int sim_op_delete(struct sim *sim)
+{
+    const struct oracle_object *object = sim_pick(sim, true, false);
+    return object ? sim_delete(sim, object) : SIM_NOTHING;
+}
+
+/* Of a LUN that a snapshot of its volume holds, and of its qtree if nothing else is there. */
+int sim_op_delete_held(struct sim *sim)
+{
+    const struct oracle_object *picked = NULL;
+    uint64_t count = 0;
+    bool is_reserved = rng_percent(sim->rng, 60); /* whose way back may be barred */
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *lun = &sim->now->objects[i];
+        if (lun->name[0] && !strchr(lun->name, '@') && oracle_is_held(sim->now, lun) &&
+            (lun->is_reserved || !is_reserved) && rng_below(sim->rng, ++count) == 0)
+            picked = lun;
+    }
+    if (!picked)
+        return SIM_NOTHING;
+    const struct oracle_volume volume = *oracle_volume_of(sim->now, picked);
+    bool is_in_qtree = strchr(picked->name, '/') != strrchr(picked->name, '/');
+    int r = sim_delete(sim, picked);
+    return r == 0 && is_in_qtree ? sim_end_qtree(sim, volume.name) : r;
 }
 
 static int sim_op_rename(struct sim *sim)
@@ -403,25 +530,44 @@ static int sim_op_snapshot_delete(struct sim *sim)
     if (!object || object->is_member)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "snapshot delete");
+    sim->is_freeing = true;
     replay_trace(sim->replay, "delete snapshot %s", object->name);
     sim_split(object->name, lun, &snapshot);
     oracle_remove(after, object->name);
     return sim_end_command(sim, snapshot_delete(sim->pool, lun, snapshot, 0, &sim->why));
 }
 
-static int sim_op_restore(struct sim *sim)
+static int sim_restore(struct sim *sim, const struct oracle_object *object)
 {
     char lun[ORACLE_NAME_BYTES];
     const char *snapshot;
-    const struct oracle_object *object = sim_pick(sim, false, true);
-    if (!object)
-        return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "restore");
     replay_trace(sim->replay, "restore %s", object->name);
     sim_split(object->name, lun, &snapshot);
-    if (!oracle_restore_snapshot(after, object->name))
+    if (!oracle_restore_snapshot(after, object->name) || sim_would_hang(sim))
         return SIM_NOTHING;
     return sim_end_command(sim, snapshot_restore(sim->pool, lun, snapshot, 0, &sim->why));
+}
+
+static int sim_op_restore(struct sim *sim)
+{
+    const struct oracle_object *object = sim_pick(sim, false, true);
+    return object ? sim_restore(sim, object) : SIM_NOTHING;
+}
+
+/* Of a LUN that was deleted. */
+int sim_op_revive(struct sim *sim)
+{
+    const struct oracle_object *picked = NULL;
+    uint64_t count = 0;
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        const struct oracle_object *member = &sim->now->objects[i];
+        if (member->name[0] && member->is_member && !oracle_find_age(sim->now, member->lun_age) &&
+            rng_below(sim->rng, ++count) == 0)
+            picked = member;
+    }
+    return picked ? sim_restore(sim, picked) : SIM_NOTHING;
 }
 
 /* ---- the rest */
@@ -464,13 +610,20 @@ int sim_op_checkpoint(struct sim *sim)
 int sim_op_jobs(struct sim *sim)
 {
     uint64_t count = rng_between(sim->rng, 1, 12);
+    sim_look(sim); /* jobs may free what a command has just let go */
     sim->op = "jobs";
     replay_trace(sim->replay, "up to %" PRIu64 " job steps", count);
     int r = 1;
     sim->activity = COVERAGE_JOBS;
     while (r > 0 && count-- > 0)
+    {
         r = pool_run_job_step(sim->pool);
+        if (r >= 0)
+            sim_look(sim);
+    }
     sim->activity = COVERAGE_NO_PHASE;
+    if (r == -ENOSPC && sim_is_sure(sim) && sim_may_lack(sim))
+        return SIM_NOTHING; /* it waits for room */
     return sim_result(sim, r);
 }
 
@@ -487,12 +640,7 @@ int sim_op_grow(struct sim *sim)
     return sim_end_command(sim, r);
 }
 
-static const struct
-{
-    int (*op)(struct sim *sim);
-    unsigned weight;
-    bool may_overlap;
-} sim_ops[] = {
+static const struct sim_op sim_ops[] = {
     {sim_op_write, 50, true},        {sim_op_write_atomic, 8, true},
     {sim_op_unmap, 12, true},        {sim_op_compare_and_write, 4, true},
     {sim_op_flush, 10, true},        {sim_op_create, 8, true},
@@ -510,23 +658,33 @@ static const struct
     {sim_op_redeploy, 5, true},      {sim_op_attributes, 2, true},
 };
 
+/* Those of promises only in runs that have them, so that others go on as they did. */
+static const struct sim_op *sim_find_op(struct sim *sim, bool overlapping, uint64_t at,
+                                        uint64_t *total)
+{
+    size_t count = ARRAY_SIZE(sim_ops) + (sim->has_promises ? sim_promise_op_count : 0);
+    *total = 0;
+    for (size_t i = 0; i < count; i++)
+    {
+        bool is_promise = i >= ARRAY_SIZE(sim_ops);
+        const struct sim_op *op =
+            is_promise ? &sim_promise_ops[i - ARRAY_SIZE(sim_ops)] : &sim_ops[i];
+        *total += !overlapping || op->may_overlap ? op->weight : 0;
+        if (at < *total)
+            return op;
+    }
+    return NULL;
+}
+
 static int sim_pick_op(struct sim *sim, bool overlapping)
 {
-    uint64_t total = 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(sim_ops); i++)
-        total += !overlapping || sim_ops[i].may_overlap ? sim_ops[i].weight : 0;
-    uint64_t at = rng_below(sim->rng, total);
-    unsigned kind = 0;
-    for (;; kind++)
-    {
-        if (overlapping && !sim_ops[kind].may_overlap)
-            continue;
-        if (at < sim_ops[kind].weight)
-            break;
-        at -= sim_ops[kind].weight;
-    }
+    uint64_t total, no_matter;
+    const struct sim_op *op = sim_find_op(sim, overlapping, UINT64_MAX, &total);
+    op = sim_find_op(sim, overlapping, rng_below(sim->rng, total), &no_matter);
     sim->why.text[0] = '\0';
-    return sim_ops[kind].op(sim);
+    int r = op->op(sim);
+    sim_look(sim);
+    return r;
 }
 
 int sim_random_op(struct sim *sim)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Operations on volumes, their snapshots and clones, and on several LUNs at once; as in sim_ops.c,
  * all of them right. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ enum
 
 /* ---- picking */
 
-static const struct oracle_volume *sim_pick_volume(struct sim *sim)
+const struct oracle_volume *sim_pick_volume(struct sim *sim)
 {
     const struct oracle_volume *picked = NULL;
     uint64_t count = 0;
@@ -67,8 +68,12 @@ int sim_op_volume_create(struct sim *sim)
     struct oracle *after = sim_begin_command(sim, "volume create");
     if (!oracle_add_volume(after, name))
         return SIM_NOTHING;
-    replay_trace(sim->replay, "volume %s", name);
     struct volume_attributes attributes = {0};
+    sim_dress_volume(sim, oracle_find_volume(after, name), &attributes);
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
+    replay_trace(sim->replay, "volume %s of %" PRIu64 " bytes%s", name, attributes.size_bytes,
+                 attributes.is_guaranteed ? ", guaranteed" : "");
     return sim_end_command(sim, volume_create(sim->pool, name, &attributes, &sim->why));
 }
 
@@ -96,28 +101,43 @@ int sim_op_volume_delete(struct sim *sim)
     if (!volume)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "volume delete");
+    sim->is_freeing = true;
     replay_trace(sim->replay, "delete volume %s", volume->name);
     oracle_remove_volume(after, volume->name);
     return sim_end_command(sim, volume_delete(sim->pool, volume->name, true, 0, &sim->why));
 }
 
-int sim_op_qtree(struct sim *sim)
+static int sim_switch_qtree(struct sim *sim, const struct oracle_volume *volume)
 {
     char path[16];
-    const struct oracle_volume *volume = sim_pick_volume(sim);
-    if (!volume)
-        return SIM_NOTHING;
     snprintf(path, sizeof(path), "%s/q", volume->name);
     bool has_luns = false;
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
-        has_luns |= oracle_is_in(&sim->now->objects[i], path);
+    {
+        const struct oracle_object *object = &sim->now->objects[i];
+        has_luns |= !strchr(object->name, '@') && oracle_is_in(object, path);
+    }
     if (volume->has_qtree && has_luns)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "qtree");
     replay_trace(sim->replay, "%s qtree %s", volume->has_qtree ? "delete" : "make", path);
     oracle_find_volume(after, volume->name)->has_qtree = !volume->has_qtree;
+    if (volume->has_qtree)
+        oracle_forget_rules(after, volume->name, true);
     return sim_end_command(sim, volume->has_qtree ? qtree_delete(sim->pool, path, &sim->why)
                                                   : qtree_create(sim->pool, path, NULL, &sim->why));
+}
+
+int sim_op_qtree(struct sim *sim)
+{
+    const struct oracle_volume *volume = sim_pick_volume(sim);
+    return volume ? sim_switch_qtree(sim, volume) : SIM_NOTHING;
+}
+
+int sim_end_qtree(struct sim *sim, const char *volume)
+{
+    const struct oracle_volume *found = oracle_find_volume(sim->now, volume);
+    return found && found->has_qtree ? sim_switch_qtree(sim, found) : SIM_NOTHING;
 }
 
 /* ---- snapshots of volumes */
@@ -151,6 +171,7 @@ int sim_op_set_delete(struct sim *sim)
     if (!set)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "volume snapshot delete");
+    sim->is_freeing = true;
     replay_trace(sim->replay, "delete volume snapshot %s@%s", volume->name, set->name);
     if (oracle_count_clones(after, volume->name, set->name) > 0)
         oracle_find_set(after, volume->name, set->name)->is_deferred = true;
@@ -168,7 +189,7 @@ int sim_op_set_restore(struct sim *sim)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "volume restore");
     replay_trace(sim->replay, "restore volume %s@%s", volume->name, set->name);
-    if (!oracle_restore_set(after, volume->name, set->name))
+    if (!oracle_restore_set(after, volume->name, set->name) || sim_would_hang(sim))
         return SIM_NOTHING;
     return sim_end_command(
         sim, volume_snapshot_restore(sim->pool, volume->name, set->name, 0, &sim->why));
@@ -186,8 +207,13 @@ int sim_op_volume_clone(struct sim *sim)
     struct oracle *after = sim_begin_command(sim, "volume clone");
     if (!oracle_clone_volume(after, volume->name, set->name, name))
         return SIM_NOTHING;
-    replay_trace(sim->replay, "volume clone %s of %s@%s", name, volume->name, set->name);
     struct volume_clone_args args = {.volume = volume->name, .snapshot = set->name, .name = name};
+    sim_draw_volume_clone(sim, after, &args);
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
+    replay_trace(sim->replay, "volume clone %s of %s@%s%s%s", name, volume->name, set->name,
+                 args.unguaranteed ? ", not guaranteed" : "",
+                 args.no_reserve ? ", nothing of it reserved" : "");
     return sim_end_command(sim, volume_clone(sim->pool, &args, &sim->why));
 }
 
@@ -197,6 +223,7 @@ int sim_op_volume_split(struct sim *sim)
     if (!volume || !volume->parent[0])
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "volume split");
+    sim->is_freeing = true;
     replay_trace(sim->replay, "split volume %s", volume->name);
     oracle_split_volume(after, volume->name);
     return sim_end_command(sim, volume_clone_split(sim->pool, volume->name, &sim->why));
@@ -210,6 +237,8 @@ int sim_op_group_clone(struct sim *sim)
     struct lun_pair pairs[SIM_GROUP_MAX];
     bool of_luns = rng_percent(sim->rng, 70);
     struct oracle *after = sim_begin_command(sim, "group clone");
+    struct lun_clone_args common = {0};
+    sim_draw_clone(sim, &common);
     size_t count = (size_t)rng_between(sim->rng, 1, SIM_GROUP_MAX);
     for (size_t i = 0; i < count; i++)
     {
@@ -217,12 +246,14 @@ int sim_op_group_clone(struct sim *sim)
         if (!source || !sim_pick_free_lun(sim, names[i]) || oracle_find(after, names[i]) ||
             !oracle_copy(after, source->name, names[i]))
             return SIM_NOTHING;
+        sim_dress_clone(oracle_find(after, names[i]), &common);
         pairs[i] = (struct lun_pair){.source = source->name, .name = names[i]};
     }
+    if (sim_would_hang(sim))
+        return SIM_NOTHING;
     for (size_t i = 0; i < count; i++)
         replay_trace(sim->replay, "%s clone %s as %s", i ? "  and" : "group:", pairs[i].source,
                      names[i]);
-    struct lun_clone_args common = {0};
     return sim_end_command(sim, lun_clone_group(sim->pool, pairs, count, &common, &sim->why));
 }
 
@@ -247,6 +278,8 @@ int sim_op_redeploy(struct sim *sim)
         if (!oracle_copy(after, lun->name, undo))
             return SIM_NOTHING;
         oracle_flush(after, source->name); /* frozen, if it is a LUN; else it is durable anyway */
+        if (!strchr(source->name, '@'))
+            oracle_freeze(oracle_find(after, source->name));
         oracle_restore(after, lun->name, source->name);
         names[count++] = lun->name;
     }

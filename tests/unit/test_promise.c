@@ -229,6 +229,33 @@ static void test_resize_and_restore(void)
     stop();
 }
 
+/* A snapshot of a LUN that was larger when it froze: its drop list may be as long as that. */
+static void test_restore_to_a_larger_point(void)
+{
+    host_start(&host, NULL);
+    host_create(&host, "t", 200000);
+    CU_ASSERT_EQUAL(reserve("r", 100), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "r", 0, 1, 1, 0), 0);
+    CU_ASSERT_EQUAL(set_reserved("r", false), 0);
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "r", 200000 * BLK_BYTES, 0, &host.why), 0);
+    host_snapshot(&host, "r", "large");
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "r", 100 * BLK_BYTES, LUN_FORCE, &host.why), 0);
+    host_snapshot(&host, "r", "small"); /* the same point */
+    CU_ASSERT_EQUAL(host_write(&host, "r", 0, 1, 2, 0), 0);
+    host_snapshot(&host, "r", "other");
+    CU_ASSERT_EQUAL(set_reserved("r", true), 0);
+    CU_ASSERT_EQUAL(needed_blks("r"), ledger_fresh_needs(100, true, 100));
+    fill_thin("t", 0);
+    check_pool_now();
+    CU_ASSERT_EQUAL(snapshot_restore(host.pool, "r", "small", 0, &host.why), -ENOSPC);
+    check_pool_now();
+    host_delete(&host, "t");
+    host_settle(&host);
+    CU_ASSERT_EQUAL(snapshot_restore(host.pool, "r", "small", 0, &host.why), 0);
+    CU_ASSERT_EQUAL(needed_blks("r"), ledger_fresh_needs(100, true, 200000));
+    stop();
+}
+
 /* ---- keeping promises ---------------------------------------------------------------------- */
 
 static void test_thin_writes_leave_it(void)
@@ -397,6 +424,30 @@ static void test_nothing_stays_held(void)
     stop();
 }
 
+/* The same after a command that something else forbids. */
+static void test_nothing_stays_held_by_a_quota(void)
+{
+    struct quota_rule rule = {.type = QUOTA_USER,
+                              .volume = "v",
+                              .target = "ann",
+                              .hard_bytes = BLK_BYTES,
+                              .soft_bytes = UINT64_MAX,
+                              .threshold_bytes = UINT64_MAX};
+    struct volume_attributes volume = {0};
+    struct lun_attributes attributes = {.is_reserved = true, .owner = "ann"};
+    host_start(&host, NULL);
+    CU_ASSERT_EQUAL(volume_create(host.pool, "v", &volume, &host.why), 0);
+    CU_ASSERT_EQUAL(quota_rule_set(host.pool, &rule, &host.why), 0);
+    CU_ASSERT_EQUAL(quota_set_enabled(host.pool, "v", true, &host.why), 0);
+    host_create(&host, "v/l", 100);
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "v/l", LUN_SET_RESERVED | LUN_SET_OWNER,
+                                       &attributes, &host.why),
+                    -EDQUOT);
+    CU_ASSERT_EQUAL(pool_info().promised_bytes, 0);
+    CU_ASSERT_EQUAL(host.pool->ledger.held_blks, 0);
+    stop();
+}
+
 /* ---- the space below ----------------------------------------------------------------------- */
 
 static void test_sparse_file(void)
@@ -487,8 +538,11 @@ static void test_broken_from_outside(void)
 }
 
 static CU_TestInfo figures_tests[] = {
-    {"needs", test_needs},       {"a clone needs twice its size", test_clone_needs_twice},
-    {"refusals", test_refusals}, {"resize and restore", test_resize_and_restore},
+    {"needs", test_needs},
+    {"a clone needs twice its size", test_clone_needs_twice},
+    {"refusals", test_refusals},
+    {"resize and restore", test_resize_and_restore},
+    {"restore to a larger point", test_restore_to_a_larger_point},
     CU_TEST_INFO_NULL,
 };
 
@@ -500,6 +554,7 @@ static CU_TestInfo keeping_tests[] = {
     {"block by block in need", test_in_need},
     {"zeros with allocation", test_zero_with_allocation},
     {"nothing stays held", test_nothing_stays_held},
+    {"nothing stays held by a quota", test_nothing_stays_held_by_a_quota},
     CU_TEST_INFO_NULL,
 };
 

@@ -191,6 +191,69 @@ static void test_stored(void)
     stop();
 }
 
+static int snapshot_volume(const char *name)
+{
+    const char *volume = "v";
+    const struct volume_snapshot_args args = {.name = name};
+    return volume_snapshot_create(host.pool, &volume, 1, &args, &host.why);
+}
+
+static int restore_set(const char *name)
+{
+    return volume_snapshot_restore(host.pool, "v", name, 0, &host.why);
+}
+
+/* A deleted LUN counts for nothing; one that a restore brings back counts as a new one. */
+static void test_deleted(void)
+{
+    start();
+    CU_ASSERT_EQUAL(rule_set(QUOTA_TREE, "", "", 10 * MIB, UINT64_MAX), 0);
+    CU_ASSERT_EQUAL(rule_set(QUOTA_USER, "eve", "", 7 * MIB, UINT64_MAX), 0);
+    CU_ASSERT_EQUAL(create("v/a", 4 * MIB, "eve", ""), 0);
+    CU_ASSERT_EQUAL(create("v/b", 4 * MIB, "", ""), 0);
+    CU_ASSERT_EQUAL(snapshot_volume("s"), 0);
+    host_delete(&host, "v/a");
+    CU_ASSERT_EQUAL(create("v/c", 6 * MIB, "", ""), 0); /* in its place */
+    CU_ASSERT_EQUAL(snapshot_restore(host.pool, "v/a", "s", 0, &host.why), -EDQUOT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "is 10 MiB; 10 MiB are used and 4 MiB more"));
+    CU_ASSERT_EQUAL(events("quota.tree.exceeded"), 1);
+    CU_ASSERT_EQUAL(restore_set("s"), -EDQUOT);
+    host_crash_open(&host);
+    CU_ASSERT_EQUAL(restore_set("s"), -EDQUOT);
+    host_delete(&host, "v/c");
+    CU_ASSERT_EQUAL(create("v/d", 4 * MIB, "eve", ""), 0);
+    CU_ASSERT_EQUAL(restore_set("s"), -EDQUOT); /* eve has 4 of 7 MiB */
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "v/d", 2 * MIB, LUN_FORCE, &host.why), 0);
+    CU_ASSERT_EQUAL(restore_set("s"), 0);
+    CU_ASSERT_EQUAL(create("v/e", 512, "", ""), -EDQUOT); /* 10 MiB are used again */
+    stop();
+}
+
+/* The qtree that comes back with its LUNs is bound by the default rule, all of them together. */
+static void test_deleted_qtree(void)
+{
+    start();
+    CU_ASSERT_EQUAL(create("v/q/a", 4 * MIB, "", ""), 0);
+    CU_ASSERT_EQUAL(create("v/q/b", 4 * MIB, "", ""), 0);
+    CU_ASSERT_EQUAL(snapshot_volume("s"), 0);
+    host_delete(&host, "v/q/a");
+    host_delete(&host, "v/q/b");
+    CU_ASSERT_EQUAL(qtree_delete(host.pool, "v/q", &host.why), 0);
+    CU_ASSERT_EQUAL(rule_set(QUOTA_TREE, "*", "", 3 * MIB, UINT64_MAX), 0);
+    CU_ASSERT_EQUAL(snapshot_restore(host.pool, "v/q/a", "s", 0, &host.why), -EDQUOT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "'v/q' (a default rule) is 3 MiB; 0 "));
+    CU_ASSERT_EQUAL(rule_set(QUOTA_TREE, "*", "", 7 * MIB, UINT64_MAX), 0);
+    CU_ASSERT_EQUAL(restore_set("s"), -EDQUOT);
+    CU_ASSERT_EQUAL(rule_set(QUOTA_TREE, "*", "", 8 * MIB, 3 * MIB), 0);
+    CU_ASSERT_EQUAL(events("quota.softlimit.exceeded"), 0);
+    CU_ASSERT_EQUAL(snapshot_restore(host.pool, "v/q/a", "s", 0, &host.why), 0);
+    CU_ASSERT_EQUAL(events("quota.softlimit.exceeded"), 1); /* of the qtree as it is now */
+    CU_ASSERT_EQUAL(events("quota.softlimit.normal"), 0);
+    CU_ASSERT_EQUAL(restore_set("s"), 0);
+    CU_ASSERT_EQUAL(create("v/q/c", 512, "", ""), -EDQUOT);
+    stop();
+}
+
 /* A dry run refuses the same, and changes nothing. */
 static void test_dry_run(void)
 {
@@ -225,6 +288,8 @@ static CU_TestInfo quota_tests[] = {
     {"user and group quotas", test_users},
     {"reports", test_report},
     {"rules stored and forgotten", test_stored},
+    {"deleted LUNs", test_deleted},
+    {"deleted qtrees", test_deleted_qtree},
     {"dry runs", test_dry_run},
     CU_TEST_INFO_NULL,
 };

@@ -200,6 +200,90 @@ static void test_restore(void)
     finish();
 }
 
+/* One that was reserved comes back reserved, or not at all: of the pool, and of a bound. */
+static void test_promises(void)
+{
+    const uint64_t blks = 1000;
+    struct lun_attributes reserved = {.is_reserved = true};
+    struct lun_create_args args = {
+        .name = "v/r", .size_bytes = blks * BLK_BYTES, .attributes = reserved};
+    struct pool_info before, info;
+    start();
+    CU_ASSERT_EQUAL_FATAL(lun_create(host.pool, &args, &host.why), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "v/r", 0, 1, 5, 0), 0);
+    CU_ASSERT_EQUAL(snapshot_volume("s"), 0);
+    uint64_t needed_bytes = host_info(&host, "v/r").needed_bytes;
+    CU_ASSERT_EQUAL(delete_lun("v/r"), 0);
+    host_settle(&host);
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.promised_bytes, 0);
+    crash_and_check();
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.promised_bytes, 0);
+    /* No room in the pool. */
+    args.name = "x";
+    args.size_bytes = info.available_bytes - 900 * BLK_BYTES;
+    CU_ASSERT_EQUAL_FATAL(lun_create(host.pool, &args, &host.why), 0);
+    pool_get_info(host.pool, &before);
+    CU_ASSERT_TRUE(before.available_bytes < needed_bytes);
+    CU_ASSERT_EQUAL(restore("v/r", "s"), -ENOSPC);
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "are needed, "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "comes back reserved"));
+    CU_ASSERT_EQUAL(volume_snapshot_restore(host.pool, "v", "s", 0, &host.why), -ENOSPC);
+    CU_ASSERT_FALSE(is_there("v/r"));
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.promised_bytes, before.promised_bytes);
+    CU_ASSERT_EQUAL(lun_delete(host.pool, "x", false, 0, &host.why), 0);
+    /* None in the volume. */
+    struct volume_attributes bound = {.size_bytes = blks * BLK_BYTES};
+    CU_ASSERT_EQUAL(volume_modify(host.pool, "v", VOLUME_SET_SIZE, &bound, &host.why), 0);
+    CU_ASSERT_EQUAL(restore("v/r", "s"), -ENOSPC);
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "volume 'v' has"));
+    bound.size_bytes = 2 * blks * BLK_BYTES;
+    CU_ASSERT_EQUAL(volume_modify(host.pool, "v", VOLUME_SET_SIZE, &bound, &host.why), 0);
+    CU_ASSERT_EQUAL(restore("v/r", "s"), 0); /* the pool's first promise again */
+    CU_ASSERT_TRUE(host_info(&host, "v/r").is_reserved);
+    CU_ASSERT_EQUAL(host_info(&host, "v/r").needed_bytes, needed_bytes);
+    CU_ASSERT_EQUAL(volume_of("v").reserved_bytes, needed_bytes);
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_TRUE(info.promised_bytes >= needed_bytes);
+    crash_and_check();
+    CU_ASSERT_EQUAL(host_info(&host, "v/r").needed_bytes, needed_bytes);
+    CU_ASSERT_TRUE(host_holds(&host, "v/r", 0, 1, 5));
+    finish();
+}
+
+/* Clones of its snapshots have what it had. */
+static void test_clone_attributes(void)
+{
+    start();
+    struct lun_attributes attributes = {.is_reserved = true, .owner = "me", .group = "us"};
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "v/a",
+                                       LUN_SET_RESERVED | LUN_SET_OWNER | LUN_SET_GROUP,
+                                       &attributes, &host.why),
+                    0);
+    CU_ASSERT_EQUAL(snapshot_volume("s"), 0);
+    CU_ASSERT_EQUAL(delete_lun("v/a"), 0);
+    host_create(&host, "v/a", 4); /* another one */
+    crash_and_check();
+    host_clone(&host, "v/a@s", "v/new");
+    struct volume_clone_args args = {.volume = "v", .snapshot = "s", .name = "c"};
+    CU_ASSERT_EQUAL(volume_clone(host.pool, &args, &host.why), 0);
+    args.name = "d";
+    args.no_reserve = true;
+    CU_ASSERT_EQUAL(volume_clone(host.pool, &args, &host.why), 0);
+    const char *clones[] = {"v/new", "c/a", "d/a"};
+    for (unsigned i = 0; i < 3; i++)
+    {
+        struct lun_info info = host_info(&host, clones[i]);
+        CU_ASSERT_STRING_EQUAL(info.owner, "me");
+        CU_ASSERT_STRING_EQUAL(info.group, "us");
+        CU_ASSERT_EQUAL(info.is_reserved, i < 2);
+        CU_ASSERT_EQUAL(info.needed_bytes > 0, i < 2);
+    }
+    finish();
+}
+
 /* Who had it open before it was deleted never gets what was restored. */
 static void test_handles(void)
 {
@@ -485,6 +569,8 @@ static CU_TestInfo deleted_tests[] = {
     {"space", test_space},
     {"lists", test_lists},
     {"restore", test_restore},
+    {"promises", test_promises},
+    {"attributes of clones", test_clone_attributes},
     {"handles", test_handles},
     {"names", test_names},
     {"restore of a volume", test_restore_volume},
