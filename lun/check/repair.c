@@ -25,7 +25,7 @@ enum
 
 struct page_place
 {
-    uint64_t blk, cp_id;
+    uint64_t blks[PAGE_COPIES], cp_id;
 };
 
 struct repair
@@ -95,11 +95,12 @@ void repair_begin(struct pool *pool)
 
 /* ---- the catalog's index ------------------------------------------------------------------- */
 
-bool repair_page_place(const struct repair *repair, uint64_t number, uint64_t *blk, uint64_t *cp_id)
+bool repair_page_place(const struct repair *repair, uint64_t number, unsigned copy, uint64_t *blk,
+                       uint64_t *cp_id)
 {
     if (!repair || !repair->places)
         return false;
-    *blk = repair->places[number].blk;
+    *blk = repair->places[number].blks[copy];
     *cp_id = repair->places[number].cp_id;
     return true;
 }
@@ -119,9 +120,15 @@ static bool repair_is_page(struct pool *pool, const struct disk_page *page, uint
 static int repair_note_page(struct repair *repair, const struct disk_page *page, uint64_t blk)
 {
     struct page_place *place = &repair->places[le64_get(page->page)];
-    if (place->blk != 0)
+    uint64_t cp_id = le64_get(page->header.cp_id);
+    if (place->blks[0] == 0)
+    {
+        *place = (struct page_place){.blks = {blk}, .cp_id = cp_id};
+        return 0;
+    }
+    if (place->blks[1] != 0 || place->cp_id != cp_id || le64_get(page->twin) != place->blks[0])
         return -EBADMSG;
-    *place = (struct page_place){.blk = blk, .cp_id = le64_get(page->header.cp_id)};
+    place->blks[1] = blk;
     return 0;
 }
 
@@ -159,6 +166,11 @@ static int repair_scan_group(struct pool *pool, uint64_t g, uint64_t *bits, uint
     return r;
 }
 
+static bool is_twice(const struct pool *pool)
+{
+    return le64_get(pool->super.feature_incompat) & DISK_FEATURE_TWICE;
+}
+
 /* Looks for the pages in all that is in use. */
 static int repair_scan(struct pool *pool)
 {
@@ -174,13 +186,14 @@ static int repair_scan(struct pool *pool)
     for (uint64_t g = 0; r == 0 && g < groups; g++)
         r = repair_scan_group(pool, g, bits, buf);
     for (uint64_t i = 0; i < repair->place_count; i++)
-        found += repair->places[i].blk != 0;
+        found += repair->places[i].blks[0] != 0;
     if (r == 0 && found < repair->place_count)
         r = -EBADMSG;
     repair_say(repair, r == 0,
-               "the index of the catalog is damaged: %" PRIu64 " of %" PRIu64
+               "the index of the catalog is damaged%s: %" PRIu64 " of %" PRIu64
                " pages were found without it%s",
-               found, repair->place_count, r == 0 ? "; it is made anew" : "");
+               is_twice(pool) ? " in both copies" : "", found, repair->place_count,
+               r == 0 ? "; it is made anew" : "");
     return r;
 }
 
@@ -194,16 +207,21 @@ static int repair_count_page(void *opaque, const union disk_entry *entry, struct
 
 int repair_find_pages(struct pool *pool)
 {
-    uint64_t count = 0, wanted = le64_get(pool->super.page_count);
-    struct tree_visit visit = {.entry = repair_count_page, .opaque = &count};
+    uint64_t wanted = le64_get(pool->super.page_count);
     if (wanted > atomic_load(&pool->size_blks))
         return -EBADMSG;
-    int r = tree_visit(pool, &pool->pages_tree, &visit);
-    if (r == -ENOMEM || (r == 0 && count == wanted))
-        return r;
-    r = repair_scan(pool);
-    if (r == 0)
-        pool->pages_tree = (struct tree){.kind = DISK_TREE_PAGES};
+    /* Where one of them is whole, loading the pages meets what the other lacks. */
+    for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+    {
+        uint64_t count = 0;
+        struct tree_visit visit = {.entry = repair_count_page, .opaque = &count};
+        int r = tree_visit(pool, &pool->pages_trees[copy], &visit);
+        if (r == -ENOMEM || (r == 0 && count == wanted))
+            return r;
+    }
+    int r = repair_scan(pool);
+    for (unsigned copy = 0; r == 0 && copy < PAGE_COPIES; copy++)
+        catalog_lose_index(pool, copy);
     return r;
 }
 
@@ -282,7 +300,7 @@ int repair_rebuild(struct pool *pool)
     {
         if (reach.is_whole &&
             (before.data_blks != reach.data_blks || before.node_blks != reach.node_blks) &&
-            !repair->places)
+            !pool->index_losses[0].is_lost && !pool->index_losses[1].is_lost)
             repair_say(repair, true,
                        "the pool counts %" PRIu64 " data and %" PRIu64
                        " metadata blocks, there are %" PRIu64 " and %" PRIu64,
@@ -294,12 +312,6 @@ int repair_rebuild(struct pool *pool)
     }
     free(reach.bits);
     return r;
-}
-
-void repair_mark(struct pool *pool)
-{
-    for (uint64_t i = 0; pool->options.repair->places && i < pool->page_count; i++)
-        catalog_write_again(pool, i);
 }
 
 /* ---- all of it ----------------------------------------------------------------------------- */
@@ -336,7 +348,8 @@ static int repair_run(struct env *env, struct device *device, const struct repai
         return r;
     }
     /* An index that was not written yet leads to no page. */
-    if (!options->dry_run || !repair->places)
+    bool is_lost = pool->index_losses[0].is_lost || pool->index_losses[1].is_lost;
+    if (!options->dry_run || !is_lost)
         r = repair_prove(pool, repair);
     /* One more, so that all copies of the superblock are written. */
     if (r == 0 && !options->dry_run)
