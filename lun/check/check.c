@@ -38,7 +38,8 @@ struct check
     struct check_result *result;
     uint64_t *expected, *own;
     uint64_t bits;
-    bool fixes; /* a repair: counters are set right */
+    bool fixes;       /* a repair: counters are set right */
+    bool lacks_drops; /* likewise: drop lists are going to be made anew */
     /* Of the line at hand: */
     struct line *line;
     uint64_t mapped, own_data, own_nodes, dropped_data, dropped_nodes;
@@ -110,6 +111,7 @@ static void check_counter(struct check *check, _Atomic uint64_t *counter, uint64
     if (!check->fixes)
         return;
     atomic_store(counter, found);
+    ledger_owns(check->pool, check->line);
     catalog_mark_dirty(check->pool, &check->line->object);
 }
 
@@ -321,9 +323,10 @@ static int check_lines(struct check *check)
         /* A hidden point that is about to be walked was never reclaimed from: its map is whole. */
         bool is_dead = line_is_hidden_point(line) && line->child_count > 0;
         int r = is_dead ? 0 : check_map(check, line);
-        if (r == 0)
+        if (r == 0 && !line->is_drops_lost)
             r = check_drops(check, line);
-        if (r == 0)
+        /* A list that is lost says nothing of its point either. */
+        if (r == 0 && !line->is_drops_lost && !(is_dead && check->lacks_drops))
             r = check_own(check, line, is_dead);
         if (r < 0)
             check_say(check, true, "a tree of %s cannot be read: %s", line_name(line),
@@ -553,6 +556,8 @@ int check_reach(struct pool *pool, struct reach *reach, check_report_fn *report,
                           .own = own,
                           .bits = bits,
                           .fixes = true};
+    list_for_each (line, &pool->lines, struct line, all_link)
+        check.lacks_drops |= line->is_drops_lost;
     int r = check_lines(&check);
     if (r == 0)
         r = check_catalog(&check);
@@ -563,6 +568,6 @@ int check_reach(struct pool *pool, struct reach *reach, check_report_fn *report,
     *reach = (struct reach){.bits = take_ptr(&expected),
                             .data_blks = check.data_blks,
                             .node_blks = check.node_blks,
-                            .is_whole = result.errors == 0};
+                            .is_whole = result.errors == 0 && !check.lacks_drops};
     return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/check/reach.h"
+#include "lun/check/repair_drops.h"
 #include "lun/check/walk.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/journal.h"
@@ -39,6 +40,7 @@ struct repair
     const struct reach *reach;
     struct repair_options options;
     struct repair_result own_result; /* of repair_create() */
+    bool lacks_drops;                /* drop lists cannot be read */
     uint64_t cut_seq; /* this record of the journal and all behind it are given up; 0: none */
 };
 
@@ -279,38 +281,73 @@ static void repair_say_space(struct repair *repair, const struct space_rebuilt *
         repair_say(repair, true,
                    "%" PRIu64 " blocks that nothing refers to were marked used: they are free",
                    found->leaked_blks);
-    if (!is_whole)
+    if (!is_whole && !repair->lacks_drops)
         repair_say(repair, false,
                    "space is not given back while trees cannot be read: blocks below them stay "
                    "marked used");
+}
+
+/* What is in use, and free space as it follows from that. */
+static int repair_make_space(struct pool *pool, struct reach *reach)
+{
+    struct repair *repair = pool->options.repair;
+    struct space_rebuilt found;
+    struct space_stats before;
+    space_get_stats(pool->space, &before);
+    int r = check_reach(pool, reach, repair_report_cb, repair);
+    if (r < 0)
+        return r;
+    r = space_rebuild(pool->space, reach, &found);
+    if (r < 0)
+    {
+        free(reach->bits);
+        return r;
+    }
+    if (reach->is_whole &&
+        (before.data_blks != reach->data_blks || before.node_blks != reach->node_blks) &&
+        !pool->index_losses[0].is_lost && !pool->index_losses[1].is_lost)
+        repair_say(repair, true,
+                   "the pool counts %" PRIu64 " data and %" PRIu64
+                   " metadata blocks, there are %" PRIu64 " and %" PRIu64,
+                   before.data_blks, before.node_blks, reach->data_blks, reach->node_blks);
+    repair_say_space(repair, &found, reach->is_whole);
+    return 0;
 }
 
 int repair_rebuild(struct pool *pool)
 {
     struct repair *repair = pool->options.repair;
     struct reach reach;
-    struct space_rebuilt found;
-    struct space_stats before;
-    space_get_stats(pool->space, &before);
-    int r = check_reach(pool, &reach, repair_report_cb, repair);
+    repair->lacks_drops = repair_find_lost_drops(pool);
+    int r = repair_make_space(pool, &reach);
     if (r < 0)
         return r;
-    r = space_rebuild(pool->space, &reach, &found);
-    if (r == 0)
-    {
-        if (reach.is_whole &&
-            (before.data_blks != reach.data_blks || before.node_blks != reach.node_blks) &&
-            !pool->index_losses[0].is_lost && !pool->index_losses[1].is_lost)
-            repair_say(repair, true,
-                       "the pool counts %" PRIu64 " data and %" PRIu64
-                       " metadata blocks, there are %" PRIu64 " and %" PRIu64,
-                       before.data_blks, before.node_blks, reach.data_blks, reach.node_blks);
-        repair_say_space(repair, &found, reach.is_whole);
-        repair->reach = &reach;
-        r = journal_replay(pool->journal, &pool->super, repair_free_record, pool);
-        repair->reach = NULL;
-    }
+    repair->reach = &reach;
+    r = journal_replay(pool->journal, &pool->super, repair_free_record, pool);
+    repair->reach = NULL;
     free(reach.bits);
+    return r;
+}
+
+/* With the pool open and its journal empty: lost drop lists, and the space that was theirs. Only
+ * the checkpoint that has all of it is written, so a repair that is cut off begins anew. */
+static int repair_drops(struct pool *pool)
+{
+    struct repair *repair = pool->options.repair;
+    if (!repair->lacks_drops)
+        return 0;
+    int r = repair_remake_drops(pool);
+    if (r < 0 || repair->options.dry_run)
+        return r;
+    r = pool_checkpoint(pool);
+    if (r < 0)
+        return r;
+    struct reach reach;
+    repair->lacks_drops = false;
+    AUTO_LOCK(&pool->management);
+    r = repair_make_space(pool, &reach);
+    if (r == 0)
+        free(reach.bits);
     return r;
 }
 
@@ -347,9 +384,12 @@ static int repair_run(struct env *env, struct device *device, const struct repai
         device_close(device);
         return r;
     }
-    /* An index that was not written yet leads to no page. */
+    /* An index that was not written yet leads to no page, and what a lost list held is not freed.
+     */
     bool is_lost = pool->index_losses[0].is_lost || pool->index_losses[1].is_lost;
-    if (!options->dry_run || !is_lost)
+    bool lacked_drops = repair->lacks_drops;
+    r = repair_drops(pool);
+    if (r == 0 && (!options->dry_run || (!is_lost && !lacked_drops)))
         r = repair_prove(pool, repair);
     /* One more, so that all copies of the superblock are written. */
     if (r == 0 && !options->dry_run)
