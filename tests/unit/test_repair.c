@@ -340,6 +340,45 @@ static void test_both_copies(void)
     }
 }
 
+/* An inner node of one index: what is below it is not found, and leaks until a repair. */
+static void test_inner_index(void)
+{
+    enum
+    {
+        VALUES = 300, /* each on a page of its own */
+    };
+    static uint8_t value[1000];
+    char key[16];
+    unsigned unreadable;
+    for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+    {
+        start(false);
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+        for (unsigned i = 0; i < VALUES; i++)
+        {
+            snprintf(key, sizeof(key), "k%u", i);
+            struct store_change change = {.key = key, .value = value, .len = sizeof(value)};
+            CU_ASSERT_EQUAL_FATAL(store_apply(host.pool, &change, 1, NULL), 0);
+        }
+        CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+        struct tree tree = host.pool->pages_trees[copy];
+        CU_ASSERT_EQUAL_FATAL(tree.levels, 2);
+        host_close(&host);
+        do_harm(tree.root.blk, HARM_FLIP);
+        struct check_result check;
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+        CU_ASSERT_TRUE(host_has_event(&host, "metadata.repaired", ""));
+        CU_ASSERT_EQUAL(read_all(), 0);
+        CU_ASSERT_EQUAL(pool_check(host.pool, NULL, NULL, &check), 0);
+        CU_ASSERT_TRUE(check.blks_leaked > 0 && check.blks_leaked < 4);
+        host_close(&host);
+        CU_ASSERT_EQUAL(repair(&wet), 0);
+        CU_ASSERT_EQUAL(result.left, 0);
+        CU_ASSERT_EQUAL(examine(&unreadable), 0);
+        host_stop(&host);
+    }
+}
+
 /* ---- drop lists ---------------------------------------------------------------------------- */
 
 /* All LUNs and snapshots go; blocks that are still taken for data then. */
@@ -668,6 +707,7 @@ static CU_TestInfo repair_tests[] = {
     {"what it says", test_says},
     {"one block of the catalog", test_twice},
     {"both copies", test_both_copies},
+    {"an inner node of the index", test_inner_index},
     {"drop lists", test_drops},
     {"a drop list and a map", test_drops_and_map},
     {"all fixed metadata at once", test_all_fixed},
