@@ -359,6 +359,12 @@ struct copy_found
     uint64_t blk, cp_id;
 };
 
+static bool page_is_same(const struct disk_page *a, const struct disk_page *b)
+{
+    return le16_get(a->slot_bytes) == le16_get(b->slot_bytes) &&
+           memcmp(a->slots, b->slots, sizeof(a->slots)) == 0;
+}
+
 static bool page_is_damage(int r)
 {
     return r == -EBADMSG || r == -EIO;
@@ -389,6 +395,8 @@ static int page_read_copies(struct pool *pool, uint64_t number, struct tree_op *
         copy->read = page_read_at(pool, number, copy->blk, copy->cp_id, is_read ? other : disk);
         if (copy->read < 0 && !page_is_damage(copy->read))
             return copy->read;
+        if (copy->read == 0 && is_read && !page_is_same(disk, other))
+            copy->read = -EBADMSG;
         is_read |= copy->read == 0;
     }
     return is_read ? 0 : keep_first(copies[0].read, -EBADMSG);
@@ -401,7 +409,7 @@ static void page_follow_twin(struct pool *pool, uint64_t number, const struct di
     AUTO_FREE struct disk_page *twin = aligned_alloc(BLK_BYTES, BLK_BYTES);
     uint64_t blk = le64_get(disk->twin), cp_id = le64_get(disk->header.cp_id);
     if (!twin || blk == 0 || page_read_at(pool, number, blk, cp_id, twin) < 0 ||
-        le64_get(twin->twin) != le64_get(disk->header.blk))
+        le64_get(twin->twin) != le64_get(disk->header.blk) || !page_is_same(disk, twin))
         return;
     *copy = (struct copy_found){.blk = blk, .cp_id = cp_id};
 }
