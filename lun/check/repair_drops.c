@@ -190,7 +190,7 @@ static int drops_compute(struct pool *pool, struct line *line, struct holdings *
 {
     struct line *point = line->predecessor;
     if (!point || line->is_walking)
-        return 0; /* a walking line's are forgotten when its map is walked */
+        return 0; /* what a walking one dropped is forgotten when its map is walked */
     if (line_is_only_child(line))
     {
         point->is_drops_lost = true;

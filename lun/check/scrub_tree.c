@@ -440,8 +440,9 @@ static bool scrub_tree_now(const struct scrub *scrub, const struct line *line, s
     const struct scrub_walk *walk = &scrub->walk;
     if (walk->line_id == 0)
     {
+        /* A root that is impossible counts as lost: the other index leads to all pages. */
         *tree = scrub->pool->pages_trees[scrub->index];
-        return tree->root.blk != 0;
+        return tree->root.blk != 0 && tree->levels > 0 && tree->levels <= DISK_LEVELS_MAX;
     }
     if (!line)
         return false;

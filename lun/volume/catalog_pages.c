@@ -44,7 +44,7 @@ static void page_mark_dirty(struct pool *pool, struct page *page)
     page->is_dirty = true;
     list_add_tail(&pool->dirty_pages, &page->dirty_link);
     pool->dirty_page_count++;
-    space_owe(pool->space, 2 * PAGE_COPIES);
+    space_owe(pool->space, UINT64_C(2) * PAGE_COPIES);
 }
 
 void catalog_mark_dirty(struct pool *pool, struct object *object)
@@ -70,12 +70,12 @@ void catalog_write_twice(struct pool *pool)
     struct space_stats stats;
     space_get_stats(pool->space, &stats);
     uint64_t room = stats.free_blks > stats.reserve_blks ? stats.free_blks - stats.reserve_blks : 0;
-    for (uint64_t i = 0; i < pool->page_count && room >= 4 * PAGE_COPIES; i++)
+    for (uint64_t i = 0; i < pool->page_count && room >= UINT64_C(4) * PAGE_COPIES; i++)
     {
         if (pool->pages[i]->blks[PAGE_COPIES - 1] != 0)
             continue;
         catalog_write_again(pool, i);
-        room -= 2 * PAGE_COPIES;
+        room -= UINT64_C(2) * PAGE_COPIES;
     }
 }
 
