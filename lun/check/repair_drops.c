@@ -114,9 +114,10 @@ static int holdings_drop(void *opaque, const union disk_entry *entry, struct tre
 /* A child of a dead point that tells what is left of it, not @but. */
 static struct line *holdings_child(const struct line *point, const struct line *but)
 {
+    uint64_t but_id = but ? but->object.id : 0;
     list_for_each (child, &point->children, struct line, child_link)
     {
-        if (child != but && !child->is_walking && !child->is_drops_lost)
+        if (child->object.id != but_id && !child->is_walking && !child->is_drops_lost)
             return child;
     }
     return NULL;
