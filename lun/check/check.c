@@ -38,7 +38,8 @@ struct check
     struct check_result *result;
     uint64_t *expected, *own;
     uint64_t bits;
-    bool fixes; /* a repair: counters are set right */
+    bool fixes;       /* a repair: counters are set right */
+    bool lacks_drops; /* likewise: drop lists are going to be made anew */
     /* Of the line at hand: */
     struct line *line;
     uint64_t mapped, own_data, own_nodes, dropped_data, dropped_nodes;
@@ -110,6 +111,7 @@ static void check_counter(struct check *check, _Atomic uint64_t *counter, uint64
     if (!check->fixes)
         return;
     atomic_store(counter, found);
+    ledger_owns(check->pool, check->line);
     catalog_mark_dirty(check->pool, &check->line->object);
 }
 
@@ -321,9 +323,10 @@ static int check_lines(struct check *check)
         /* A hidden point that is about to be walked was never reclaimed from: its map is whole. */
         bool is_dead = line_is_hidden_point(line) && line->child_count > 0;
         int r = is_dead ? 0 : check_map(check, line);
-        if (r == 0)
+        if (r == 0 && !line->is_drops_lost)
             r = check_drops(check, line);
-        if (r == 0)
+        /* A list that is lost says nothing of its point either. */
+        if (r == 0 && !line->is_drops_lost && !(is_dead && check->lacks_drops))
             r = check_own(check, line, is_dead);
         if (r < 0)
             check_say(check, true, "a tree of %s cannot be read: %s", line_name(line),
@@ -347,14 +350,74 @@ static void check_say_object(void *opaque, bool is_error, const char *text)
     check_say(opaque, is_error, "%s", text);
 }
 
-static int check_objects(struct check *check)
+/* Whether both copies of a page are on the device. What is not written yet is left out, and what a
+ * repair that only looks would write. */
+static int check_page_copies(struct check *check, const struct page *page)
 {
-    check->end = (struct tree_key){0};
+    struct pool *pool = check->pool;
+    bool is_left_out;
+    {
+        AUTO_LOCK(&pool->dirty_lock);
+        is_left_out = page->is_dirty && pool->options.repair;
+    }
+    for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+    {
+        if (is_left_out || page->blks[copy] == 0 || page->cp_id > atomic_load(&pool->durable_cp_id))
+            continue;
+        int r = catalog_verify_copy(pool, page, copy);
+        if (r == -ENOMEM)
+            return r;
+        if (r < 0)
+            check_say(check, true,
+                      "block %" PRIu64 ", copy %u of page %" PRIu64
+                      " of the catalog, is damaged (%s); the other one has the same",
+                      page->blks[copy], copy, page->number, strerror(-r));
+    }
+    return 0;
+}
+
+static int check_index(struct check *check, unsigned copy)
+{
+    struct pool *pool = check->pool;
+    const struct index_loss *loss = &pool->index_losses[copy];
     struct tree_visit visit = {
         .node = check_private_node, .entry = check_page_entry, .opaque = check};
-    check->result->objects_checked = check->pool->objects_by_id.count;
-    objects_check(check->pool, check_say_object, check);
-    return tree_visit(check->pool, &check->pool->pages_tree, &visit);
+    check->end = (struct tree_key){0};
+    int r = loss->is_lost ? 0 : tree_visit(pool, &pool->pages_trees[copy], &visit);
+    if (r == -ENOMEM)
+        return r;
+    if ((r < 0 || loss->is_lost) && !check->fixes)
+        check_say(check, true,
+                  "copy %u of the index of the catalog cannot be read; it follows from the other",
+                  copy);
+    for (size_t i = 0; i < loss->count; i++)
+        check_block(check, loss->nodes[i].blk, true, true);
+    for (uint64_t i = 0; i < pool->page_count; i++) /* a lost index does not lead to them */
+    {
+        uint64_t blk = pool->pages[i]->blks[copy];
+        if (blk != 0 && blk < check->bits && !mark_get(check->expected, blk))
+            check_block(check, blk, true, true);
+    }
+    return 0;
+}
+
+static int check_catalog(struct check *check)
+{
+    int r = 0;
+    for (unsigned copy = 0; r == 0 && copy < PAGE_COPIES; copy++)
+        r = check_index(check, copy);
+    return r;
+}
+
+static int check_objects(struct check *check)
+{
+    struct pool *pool = check->pool;
+    check->result->objects_checked = pool->objects_by_id.count;
+    objects_check(pool, check_say_object, check);
+    int r = check_catalog(check);
+    for (uint64_t i = 0; r == 0 && i < pool->page_count; i++)
+        r = check_page_copies(check, pool->pages[i]);
+    return r;
 }
 
 /* ---- bitmaps ------------------------------------------------------------------------------- */
@@ -493,17 +556,11 @@ int check_reach(struct pool *pool, struct reach *reach, check_report_fn *report,
                           .own = own,
                           .bits = bits,
                           .fixes = true};
+    list_for_each (line, &pool->lines, struct line, all_link)
+        check.lacks_drops |= line->is_drops_lost;
     int r = check_lines(&check);
-    check.end = (struct tree_key){0};
-    struct tree_visit pages = {
-        .node = check_private_node, .entry = check_page_entry, .opaque = &check};
     if (r == 0)
-        r = tree_visit(pool, &pool->pages_tree, &pages);
-    for (uint64_t i = 0; r == 0 && i < pool->page_count; i++)
-    {
-        if (!mark_get(expected, pool->pages[i]->blk)) /* the tree that leads to it is lost */
-            check_block(&check, pool->pages[i]->blk, true, true);
-    }
+        r = check_catalog(&check);
     check_tell(&check, report, opaque);
     writer_destroy(&check.said);
     if (r < 0)
@@ -511,6 +568,6 @@ int check_reach(struct pool *pool, struct reach *reach, check_report_fn *report,
     *reach = (struct reach){.bits = take_ptr(&expected),
                             .data_blks = check.data_blks,
                             .node_blks = check.node_blks,
-                            .is_whole = result.errors == 0};
+                            .is_whole = result.errors == 0 && !check.lacks_drops};
     return 0;
 }

@@ -57,6 +57,8 @@ static int dump_superblock(const struct dump *dump, const char *argument, struct
              le64_get(super->node_blks));
     dump_say(dump, "pages                %" PRIu64 ", tree at block %" PRIu64 " with %u levels",
              le64_get(super->page_count), le48_get(super->pages.blk), super->pages.levels);
+    dump_say(dump, "their copies         tree at block %" PRIu64 " with %u levels",
+             le48_get(super->pages_twin.blk), super->pages_twin.levels);
     dump_say(dump, "held by              %s %" PRIu64,
              super->holder_host[0] ? (const char *)super->holder_host : "nobody",
              le64_get(super->holder_pid));
@@ -141,9 +143,11 @@ static int dump_objects(const struct dump *dump, const char *argument, struct re
     for (uint64_t p = 0; p < pool->page_count; p++)
     {
         const struct page *page = pool->pages[p];
-        dump_say(dump, "page %" PRIu64 " at block %" PRIu64 ": %u of %u slots of %u bytes%s",
-                 page->number, page->blk, page->used_count, page->slot_count, page->slot_bytes,
-                 page->is_dirty ? ", dirty" : "");
+        dump_say(dump,
+                 "page %" PRIu64 " at blocks %" PRIu64 " and %" PRIu64
+                 ": %u of %u slots of %u bytes%s",
+                 page->number, page->blks[0], page->blks[1], page->used_count, page->slot_count,
+                 page->slot_bytes, page->is_dirty ? ", dirty" : "");
         for (uint32_t i = 0; i < page->slot_count; i++)
         {
             const struct object *object = page->objects[i];

@@ -10,6 +10,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/check/reach.h"
+#include "lun/check/repair_drops.h"
 #include "lun/check/walk.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/journal.h"
@@ -25,7 +26,7 @@ enum
 
 struct page_place
 {
-    uint64_t blk, cp_id;
+    uint64_t blks[PAGE_COPIES], cp_id;
 };
 
 struct repair
@@ -39,6 +40,7 @@ struct repair
     const struct reach *reach;
     struct repair_options options;
     struct repair_result own_result; /* of repair_create() */
+    bool lacks_drops;                /* drop lists cannot be read */
     uint64_t cut_seq; /* this record of the journal and all behind it are given up; 0: none */
 };
 
@@ -95,11 +97,12 @@ void repair_begin(struct pool *pool)
 
 /* ---- the catalog's index ------------------------------------------------------------------- */
 
-bool repair_page_place(const struct repair *repair, uint64_t number, uint64_t *blk, uint64_t *cp_id)
+bool repair_page_place(const struct repair *repair, uint64_t number, unsigned copy, uint64_t *blk,
+                       uint64_t *cp_id)
 {
     if (!repair || !repair->places)
         return false;
-    *blk = repair->places[number].blk;
+    *blk = repair->places[number].blks[copy];
     *cp_id = repair->places[number].cp_id;
     return true;
 }
@@ -119,9 +122,15 @@ static bool repair_is_page(struct pool *pool, const struct disk_page *page, uint
 static int repair_note_page(struct repair *repair, const struct disk_page *page, uint64_t blk)
 {
     struct page_place *place = &repair->places[le64_get(page->page)];
-    if (place->blk != 0)
+    uint64_t cp_id = le64_get(page->header.cp_id);
+    if (place->blks[0] == 0)
+    {
+        *place = (struct page_place){.blks = {blk}, .cp_id = cp_id};
+        return 0;
+    }
+    if (place->blks[1] != 0 || place->cp_id != cp_id || le64_get(page->twin) != place->blks[0])
         return -EBADMSG;
-    *place = (struct page_place){.blk = blk, .cp_id = le64_get(page->header.cp_id)};
+    place->blks[1] = blk;
     return 0;
 }
 
@@ -159,6 +168,11 @@ static int repair_scan_group(struct pool *pool, uint64_t g, uint64_t *bits, uint
     return r;
 }
 
+static bool is_twice(const struct pool *pool)
+{
+    return le64_get(pool->super.feature_incompat) & DISK_FEATURE_TWICE;
+}
+
 /* Looks for the pages in all that is in use. */
 static int repair_scan(struct pool *pool)
 {
@@ -174,13 +188,14 @@ static int repair_scan(struct pool *pool)
     for (uint64_t g = 0; r == 0 && g < groups; g++)
         r = repair_scan_group(pool, g, bits, buf);
     for (uint64_t i = 0; i < repair->place_count; i++)
-        found += repair->places[i].blk != 0;
+        found += repair->places[i].blks[0] != 0;
     if (r == 0 && found < repair->place_count)
         r = -EBADMSG;
     repair_say(repair, r == 0,
-               "the index of the catalog is damaged: %" PRIu64 " of %" PRIu64
+               "the index of the catalog is damaged%s: %" PRIu64 " of %" PRIu64
                " pages were found without it%s",
-               found, repair->place_count, r == 0 ? "; it is made anew" : "");
+               is_twice(pool) ? " in both copies" : "", found, repair->place_count,
+               r == 0 ? "; it is made anew" : "");
     return r;
 }
 
@@ -194,16 +209,21 @@ static int repair_count_page(void *opaque, const union disk_entry *entry, struct
 
 int repair_find_pages(struct pool *pool)
 {
-    uint64_t count = 0, wanted = le64_get(pool->super.page_count);
-    struct tree_visit visit = {.entry = repair_count_page, .opaque = &count};
+    uint64_t wanted = le64_get(pool->super.page_count);
     if (wanted > atomic_load(&pool->size_blks))
         return -EBADMSG;
-    int r = tree_visit(pool, &pool->pages_tree, &visit);
-    if (r == -ENOMEM || (r == 0 && count == wanted))
-        return r;
-    r = repair_scan(pool);
-    if (r == 0)
-        pool->pages_tree = (struct tree){.kind = DISK_TREE_PAGES};
+    /* Where one of them is whole, loading the pages meets what the other lacks. */
+    for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+    {
+        uint64_t count = 0;
+        struct tree_visit visit = {.entry = repair_count_page, .opaque = &count};
+        int r = tree_visit(pool, &pool->pages_trees[copy], &visit);
+        if (r == -ENOMEM || (r == 0 && count == wanted))
+            return r;
+    }
+    int r = repair_scan(pool);
+    for (unsigned copy = 0; r == 0 && copy < PAGE_COPIES; copy++)
+        catalog_lose_index(pool, copy);
     return r;
 }
 
@@ -261,45 +281,74 @@ static void repair_say_space(struct repair *repair, const struct space_rebuilt *
         repair_say(repair, true,
                    "%" PRIu64 " blocks that nothing refers to were marked used: they are free",
                    found->leaked_blks);
-    if (!is_whole)
+    if (!is_whole && !repair->lacks_drops)
         repair_say(repair, false,
                    "space is not given back while trees cannot be read: blocks below them stay "
                    "marked used");
+}
+
+/* What is in use, and free space as it follows from that. */
+static int repair_make_space(struct pool *pool, struct reach *reach)
+{
+    struct repair *repair = pool->options.repair;
+    struct space_rebuilt found;
+    struct space_stats before;
+    space_get_stats(pool->space, &before);
+    int r = check_reach(pool, reach, repair_report_cb, repair);
+    if (r < 0)
+        return r;
+    r = space_rebuild(pool->space, reach, &found);
+    if (r < 0)
+    {
+        free(reach->bits);
+        return r;
+    }
+    if (reach->is_whole &&
+        (before.data_blks != reach->data_blks || before.node_blks != reach->node_blks) &&
+        !pool->index_losses[0].is_lost && !pool->index_losses[1].is_lost)
+        repair_say(repair, true,
+                   "the pool counts %" PRIu64 " data and %" PRIu64
+                   " metadata blocks, there are %" PRIu64 " and %" PRIu64,
+                   before.data_blks, before.node_blks, reach->data_blks, reach->node_blks);
+    repair_say_space(repair, &found, reach->is_whole);
+    return 0;
 }
 
 int repair_rebuild(struct pool *pool)
 {
     struct repair *repair = pool->options.repair;
     struct reach reach;
-    struct space_rebuilt found;
-    struct space_stats before;
-    space_get_stats(pool->space, &before);
-    int r = check_reach(pool, &reach, repair_report_cb, repair);
+    repair->lacks_drops = repair_find_lost_drops(pool);
+    int r = repair_make_space(pool, &reach);
     if (r < 0)
         return r;
-    r = space_rebuild(pool->space, &reach, &found);
-    if (r == 0)
-    {
-        if (reach.is_whole &&
-            (before.data_blks != reach.data_blks || before.node_blks != reach.node_blks) &&
-            !repair->places)
-            repair_say(repair, true,
-                       "the pool counts %" PRIu64 " data and %" PRIu64
-                       " metadata blocks, there are %" PRIu64 " and %" PRIu64,
-                       before.data_blks, before.node_blks, reach.data_blks, reach.node_blks);
-        repair_say_space(repair, &found, reach.is_whole);
-        repair->reach = &reach;
-        r = journal_replay(pool->journal, &pool->super, repair_free_record, pool);
-        repair->reach = NULL;
-    }
+    repair->reach = &reach;
+    r = journal_replay(pool->journal, &pool->super, repair_free_record, pool);
+    repair->reach = NULL;
     free(reach.bits);
     return r;
 }
 
-void repair_mark(struct pool *pool)
+/* With the pool open and its journal empty: lost drop lists, and the space that was theirs. Only
+ * the checkpoint that has all of it is written, so a repair that is cut off begins anew. */
+static int repair_drops(struct pool *pool)
 {
-    for (uint64_t i = 0; pool->options.repair->places && i < pool->page_count; i++)
-        catalog_write_again(pool, i);
+    struct repair *repair = pool->options.repair;
+    if (!repair->lacks_drops)
+        return 0;
+    int r = repair_remake_drops(pool);
+    if (r < 0 || repair->options.dry_run)
+        return r;
+    r = pool_checkpoint(pool);
+    if (r < 0)
+        return r;
+    struct reach reach;
+    repair->lacks_drops = false;
+    AUTO_LOCK(&pool->management);
+    r = repair_make_space(pool, &reach);
+    if (r == 0)
+        free(reach.bits);
+    return r;
 }
 
 /* ---- all of it ----------------------------------------------------------------------------- */
@@ -335,8 +384,12 @@ static int repair_run(struct env *env, struct device *device, const struct repai
         device_close(device);
         return r;
     }
-    /* An index that was not written yet leads to no page. */
-    if (!options->dry_run || !repair->places)
+    /* An index that was not written yet leads to no page, and what a lost list held is not freed.
+     */
+    bool is_lost = pool->index_losses[0].is_lost || pool->index_losses[1].is_lost;
+    bool lacked_drops = repair->lacks_drops;
+    r = repair_drops(pool);
+    if (r == 0 && (!options->dry_run || (!is_lost && !lacked_drops)))
         r = repair_prove(pool, repair);
     /* One more, so that all copies of the superblock are written. */
     if (r == 0 && !options->dry_run)

@@ -32,13 +32,12 @@ bool repair_has_cut(const struct repair *repair, uint64_t seq);
 /* Between the superblock and the catalog: whether the tree that leads to the catalog's pages can be
  * read; else the pages are looked for. */
 MUST_CHECK int repair_find_pages(struct pool *pool);
-/* Where page @number was found; false: nobody had to look, the tree says. */
-bool repair_page_place(const struct repair *repair, uint64_t number, uint64_t *blk,
+/* Where copy @copy of page @number was found; false: nobody had to look, the tree says. *blk 0:
+ * there is none. */
+bool repair_page_place(const struct repair *repair, uint64_t number, unsigned copy, uint64_t *blk,
                        uint64_t *cp_id);
 
 /* Between the catalog and the journal: counters, bitmaps and tables. */
 MUST_CHECK int repair_rebuild(struct pool *pool);
-/* Behind the journal: what the next checkpoint must write beside all that. */
-void repair_mark(struct pool *pool);
 
 #endif

@@ -106,6 +106,15 @@ static int pages_follow(struct pages *pages, struct node_ref ref, unsigned level
     return r;
 }
 
+static int pages_follow_index(struct pages *pages, const struct disk_root *root)
+{
+    struct tree tree;
+    tree_from_disk(&tree, DISK_TREE_PAGES, root);
+    if (tree.root.blk == 0 || tree.levels == 0 || tree.levels > DISK_LEVELS_MAX)
+        return 0;
+    return pages_follow(pages, tree.root, tree.levels - 1u, (struct tree_key){0}, TREE_KEY_END);
+}
+
 /* All of the device, for pages that are missing. */
 static int pages_scan(struct pages *pages)
 {
@@ -133,11 +142,11 @@ static int pages_scan(struct pages *pages)
 
 static int pages_find(struct pages *pages)
 {
-    struct tree tree;
-    tree_from_disk(&tree, DISK_TREE_PAGES, &pages->salvage->pool->super.pages);
-    int r = 0;
-    if (tree.root.blk != 0 && tree.levels > 0 && tree.levels <= DISK_LEVELS_MAX)
-        r = pages_follow(pages, tree.root, tree.levels - 1u, (struct tree_key){0}, TREE_KEY_END);
+    const struct disk_super *super = &pages->salvage->pool->super;
+    bool is_twice = le64_get(super->feature_incompat) & DISK_FEATURE_TWICE;
+    int r = pages_follow_index(pages, &super->pages);
+    if (r == 0 && is_twice)
+        r = pages_follow_index(pages, &super->pages_twin);
     for (uint64_t i = 0; i < pages->count; i++)
         pages->missing += pages->list[i].disk == NULL;
     return r == 0 && pages->missing > 0 ? pages_scan(pages) : r;

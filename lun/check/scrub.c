@@ -10,7 +10,8 @@
  * says. What is not part of a durable checkpoint yet is left out: it is going to be written.
  *
  * What memory knows better than the device is written anew by checkpoints: superblocks, pages,
- * tables, and bitmaps that are loaded. A damaged journal is over with the next one.
+ * the catalog's index, tables, and bitmaps that are loaded. A damaged journal is over with the next
+ * one.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -50,7 +51,7 @@ static void scrub_forget_run(struct scrub *scrub)
     scrub->bad_slots = NULL;
     scrub->line_count = scrub->line_at = scrub->bad_slot_count = 0;
     scrub->last_line = scrub->group = scrub->page = scrub->rewritten_pages = 0;
-    scrub->passes = scrub->bad_supers = 0;
+    scrub->passes = scrub->bad_supers = scrub->index = 0;
     scrub->wants_checkpoint = scrub->bad_journal = false;
     scrub->walk = (struct scrub_walk){.is_over = true};
 }

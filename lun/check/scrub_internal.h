@@ -31,7 +31,7 @@ enum scrub_phase
 /* A walk through one tree; it goes on at a key, whatever has become of the tree meanwhile. */
 struct scrub_walk
 {
-    uint64_t line_id; /* 0: the pages tree */
+    uint64_t line_id; /* 0: an index of the catalog */
     bool in_drops;
     struct tree_key at;
     bool is_over;
@@ -57,7 +57,8 @@ struct scrub
     enum scrub_phase phase;
     uint64_t step_blks; /* read in this step */
     uint64_t group;     /* SCRUB_SPACE */
-    uint64_t page;      /* SCRUB_PAGES: the next one, once the tree was walked */
+    unsigned index;     /* SCRUB_PAGES: which of the trees is walked */
+    uint64_t page;      /* the next one, once these were */
     struct scrub_walk walk;
     uint64_t *lines; /* ids, rising: those of this pass */
     size_t line_count, line_at;
@@ -66,7 +67,7 @@ struct scrub
     bool wants_checkpoint; /* the damage found is gone with it, or with the one after it */
     unsigned bad_supers;   /* a bit for each copy */
     bool bad_journal;
-    uint64_t rewritten_pages; /* damaged, and written by the next checkpoint */
+    uint64_t rewritten_pages; /* copies and nodes of the index, likewise */
     uint64_t *bad_slots;      /* blocks of bitmaps and tables in force: see scrub_space.c */
     size_t bad_slot_count;
     uint64_t **visited; /* by group: nodes that were read; NULL: none there */

@@ -216,6 +216,22 @@ static void scrub_range_text(const struct scrub_target *target, char *text, size
                  target->high.lo * BLK_BYTES - 1);
 }
 
+/* The index follows from what memory has. */
+static void scrub_say_index(struct scrub *scrub, const struct scrub_target *target, int damage)
+{
+    struct pool *pool = scrub->pool;
+    if (pool_may_change(pool) == 0)
+    {
+        rwlock_take_exclusive(&pool->cp_gate);
+        catalog_lose_index(pool, scrub->index);
+        rwlock_release(&pool->cp_gate);
+        scrub->rewritten_pages++;
+    }
+    scrub->wants_checkpoint = true;
+    scrub_say_damage(scrub, NULL, "block %" PRIu64 ", a node of copy %u of the catalog's index, %s",
+                     target->ref.blk, scrub->index, scrub_what(damage));
+}
+
 static int scrub_say_node(struct scrub *scrub, const struct scrub_found *found,
                           const struct scrub_target *target, int damage)
 {
@@ -228,8 +244,7 @@ static int scrub_say_node(struct scrub *scrub, const struct scrub_found *found,
     const char *object = users.count ? users.first : NULL;
     const char *names = users.count ? users.text : "what was deleted";
     if (found->tree.kind == DISK_TREE_PAGES)
-        scrub_say_damage(scrub, NULL, "block %" PRIu64 ", a node of the catalog's index, %s",
-                         target->ref.blk, scrub_what(damage));
+        scrub_say_index(scrub, target, damage);
     else if (scrub->walk.in_drops)
         scrub_say_damage(scrub, object,
                          "block %" PRIu64 ", a node of the drop list of %s, %s: its data is whole, "
@@ -425,8 +440,9 @@ static bool scrub_tree_now(const struct scrub *scrub, const struct line *line, s
     const struct scrub_walk *walk = &scrub->walk;
     if (walk->line_id == 0)
     {
-        *tree = scrub->pool->pages_tree;
-        return tree->root.blk != 0;
+        /* A root that is impossible counts as lost: the other index leads to all pages. */
+        *tree = scrub->pool->pages_trees[scrub->index];
+        return tree->root.blk != 0 && tree->levels > 0 && tree->levels <= DISK_LEVELS_MAX;
     }
     if (!line)
         return false;
@@ -465,32 +481,30 @@ static int scrub_step_tree(struct scrub *scrub)
 
 /* ---- pages --------------------------------------------------------------------------------- */
 
+/* A copy of a page. */
 struct scrub_page
 {
     uint64_t number, blk, cp_id;
+    unsigned copy;
     int damage;
 };
 
-/* Where pages from number @from on are. -EAGAIN: op->missing is not in memory. */
-static int pages_find(struct scrub *scrub, struct tree_op *op, uint64_t from,
-                      struct scrub_page *pages, unsigned *count)
+/* Some copies of the pages from number @from on, all copies of each. With the gate. */
+static unsigned pages_find(const struct pool *pool, uint64_t from, struct scrub_page *pages)
 {
-    struct pool *pool = scrub->pool;
-    *count = 0;
-    for (uint64_t number = from; *count < SCRUB_BATCH;)
+    unsigned count = 0;
+    for (uint64_t number = from; number < pool->page_count && count + PAGE_COPIES <= SCRUB_BATCH;
+         number++)
     {
-        union disk_entry entry;
-        bool found;
-        int r = tree_next(op, &pool->pages_tree, (struct tree_key){.lo = number}, &entry, &found);
-        if (r < 0 || !found)
-            return r;
-        number = le40_get(entry.page.page);
-        pages[*count] = (struct scrub_page){
-            .number = number, .blk = le40_get(entry.page.blk), .cp_id = le48_get(entry.page.cp_id)};
-        (*count)++;
-        number++;
+        const struct page *page = pool->pages[number];
+        for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+        {
+            if (page->blks[copy] != 0)
+                pages[count++] = (struct scrub_page){
+                    .number = number, .blk = page->blks[copy], .cp_id = page->cp_id, .copy = copy};
+        }
     }
-    return 0;
+    return count;
 }
 
 static void users_add_object(struct scrub_users *users, const struct object *object)
@@ -541,8 +555,9 @@ static void scrub_say_page(struct scrub *scrub, const struct scrub_page *at)
     scrub->rewritten_pages += may_write;
     scrub->wants_checkpoint = true;
     scrub_say_damage(scrub, users.count ? users.first : NULL,
-                     "block %" PRIu64 ", page %" PRIu64 " of the catalog (%s), %s", at->blk,
-                     at->number, users.count ? users.text : "empty", scrub_what(at->damage));
+                     "block %" PRIu64 ", copy %u of page %" PRIu64 " of the catalog (%s), %s",
+                     at->blk, at->copy, at->number, users.count ? users.text : "empty",
+                     scrub_what(at->damage));
 }
 
 /* Reads them while they cannot be written over. */
@@ -569,36 +584,19 @@ static int scrub_step_page_blocks(struct scrub *scrub)
 {
     struct pool *pool = scrub->pool;
     struct scrub_page pages[SCRUB_BATCH];
-    unsigned count = 0;
-    AUTO_TREE_OP struct tree_op op;
-    tree_op_init(&op, pool);
     rwlock_take_exclusive(&pool->cp_gate);
-    int r = pages_find(scrub, &op, scrub->page, pages, &count);
+    unsigned count = pages_find(pool, scrub->page, pages);
     uint32_t epoch = epoch_enter(pool);
     rwlock_release(&pool->cp_gate);
-    bool is_missing = r == -EAGAIN;
-    if (is_missing)
-        r = tree_op_load(&op);
-    else if (r == 0)
-        r = pages_read(scrub, pages, count);
+    int r = pages_read(scrub, pages, count);
     epoch_leave(pool, epoch);
-    if (r == -EBADMSG || r == -EIO)
-    {
-        scrub_say(scrub,
-                  "pages of the catalog from number %" PRIu64
-                  " on were not read: their index is damaged",
-                  scrub->page);
-        return 0;
-    }
-    if (r < 0 || is_missing)
-        return r < 0 ? r : 1;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; r == 0 && i < count; i++)
     {
         scrub->page = pages[i].number + 1;
         if (pages[i].damage < 0)
             scrub_say_page(scrub, &pages[i]);
     }
-    return count == SCRUB_BATCH;
+    return r == 0 ? count > 0 : r;
 }
 
 int scrub_step_pages(struct scrub *scrub)
@@ -607,6 +605,12 @@ int scrub_step_pages(struct scrub *scrub)
     {
         int r = scrub_step_tree(scrub);
         return r < 0 ? r : 1;
+    }
+    if (scrub->index + 1 < PAGE_COPIES)
+    {
+        scrub->index++;
+        scrub->walk = (struct scrub_walk){0};
+        return 1;
     }
     return scrub_step_page_blocks(scrub);
 }

@@ -43,7 +43,8 @@ static void checkpoint_fill_super(struct pool *pool, struct disk_super *super, u
     super->generation = le32_put(pool->generation);
     super->next_id = le64_put(pool->next_id);
     super->page_count = le64_put(pool->page_count);
-    tree_to_disk(&pool->pages_tree, &super->pages);
+    tree_to_disk(&pool->pages_trees[0], &super->pages);
+    tree_to_disk(&pool->pages_trees[1], &super->pages_twin);
     super->flags = le32_put(0);
 }
 
@@ -89,6 +90,13 @@ static int checkpoint_switch_loading(struct pool *pool, struct disk_super *super
         if (r != -EAGAIN || op.missing.blk == 0)
             return r;
         r = tree_op_load(&op);
+        if ((r == -EBADMSG || r == -EIO) && op.missing_kind == DISK_TREE_PAGES)
+        {
+            rwlock_take_exclusive(&pool->cp_gate);
+            catalog_lose_index(pool, pool->index_at);
+            rwlock_release(&pool->cp_gate);
+            r = 0;
+        }
         if (r < 0)
             return r;
     }

@@ -135,7 +135,8 @@ struct disk_super
     uint8_t holder_host[64]; /* who has it open, NUL-terminated; "" when closed in order */
     uint8_t holder_boot[40];
     struct le64 holder_pid;
-    uint8_t reserved3[BLK_BYTES - 32 - 160 - 48 - 192 - 64 - 40 - 8 - 16 * DISK_SUPER_TABLES];
+    struct disk_root pages_twin; /* leads to the second copies of pages: DISK_FEATURE_TWICE */
+    uint8_t reserved3[BLK_BYTES - 32 - 160 - 48 - 192 - 64 - 40 - 8 - 24 - 16 * DISK_SUPER_TABLES];
     struct disk_slot tables[DISK_SUPER_TABLES]; /* level 2 */
 };
 static_assert(sizeof(struct disk_super) == BLK_BYTES, "disk_super");
@@ -153,6 +154,9 @@ enum disk_super_flags
  * than half a node has entries, save for the last node of a level. Set by the checkpoint that ends
  * the first opening for writing: records before it are replayed as they were made. */
 #define DISK_FEATURE_SPLITS UINT64_C(2)
+/* Incompatible: pages_twin, and pages that are there twice. Set by the same checkpoint; pages of
+ * before it are written twice with it as far as there is room, else when they are written next. */
+#define DISK_FEATURE_TWICE UINT64_C(4)
 /* Incompatible: volume snapshots know where their LUNs were (DISK_VOLUME_SNAPSHOT_PLACED), and LUNs
  * that are deleted stay as long as such a snapshot holds them (DISK_LUN_DELETED). Set before the
  * first of either is recorded. */
@@ -164,7 +168,7 @@ enum disk_super_flags
 #define DISK_FEATURES_RO_COMPAT UINT64_C(0)
 #define DISK_FEATURES_INCOMPAT (DISK_FEATURES_ALWAYS | DISK_FEATURE_PLACES)
 /* What every pool has that this version opened for writing. */
-#define DISK_FEATURES_ALWAYS (DISK_FEATURE_VOLUMES | DISK_FEATURE_SPLITS)
+#define DISK_FEATURES_ALWAYS (DISK_FEATURE_VOLUMES | DISK_FEATURE_SPLITS | DISK_FEATURE_TWICE)
 
 /* ---- trees --------------------------------------------------------------------------------- */
 
@@ -262,7 +266,8 @@ struct disk_page
     struct disk_header header;
     struct le64 page;
     struct le16 slot_bytes;
-    uint8_t reserved[22];
+    struct le64 twin; /* the block of the other copy, which has the same content; 0: none */
+    uint8_t reserved[14];
     uint8_t slots[DISK_PAGE_LARGE];
 };
 static_assert(sizeof(struct disk_page) == BLK_BYTES, "disk_page");

@@ -318,7 +318,10 @@ static int pool_load(struct pool *pool, struct reason *why)
     int r = space_load(pool->space, super);
     if (r == 0)
     {
-        tree_from_disk(&pool->pages_tree, DISK_TREE_PAGES, &super->pages);
+        bool is_twice = le64_get(super->feature_incompat) & DISK_FEATURE_TWICE;
+        tree_from_disk(&pool->pages_trees[0], DISK_TREE_PAGES, &super->pages);
+        tree_from_disk(&pool->pages_trees[1], DISK_TREE_PAGES,
+                       is_twice ? &super->pages_twin : &(struct disk_root){0});
         r = pool->options.repair ? repair_find_pages(pool) : 0;
     }
     if (r == 0)
@@ -423,6 +426,7 @@ static void pool_modernize(struct pool *pool)
     struct disk_super *super = &pool->super;
     super->feature_incompat = le64_put(le64_get(super->feature_incompat) | DISK_FEATURES_ALWAYS);
     pool->splits_narrowly = false;
+    catalog_write_twice(pool);
     /* As far as there is room: what is not written anew now is counted again at the next open. */
     struct space_stats stats;
     space_get_stats(pool->space, &stats);
@@ -471,8 +475,6 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
         return r;
     space_prepare_area(pool->space);
     pool_modernize(pool);
-    if (pool->options.repair)
-        repair_mark(pool);
     r = checkpoint_run(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));

@@ -46,17 +46,32 @@ struct object
     _Atomic bool is_dirty;  /* set under dirty_lock; cleared at the switch */
 };
 
-/* A page of object slots; its block is assigned at the switch of a checkpoint. */
+enum
+{
+    PAGE_COPIES = 2, /* of each page of the catalog, and of the index that leads to it */
+};
+
+/* A page of object slots; its blocks are assigned at the switch of a checkpoint. */
 struct page
 {
     uint64_t number;
-    uint64_t blk; /* of the last checkpoint that wrote it; 0: none */
+    uint64_t blks[PAGE_COPIES]; /* of the last checkpoint that wrote it; 0: none */
+    uint64_t cp_id;             /* that checkpoint */
     uint32_t slot_bytes;
     uint32_t slot_count, used_count;
     struct object *objects[DISK_PAGE_SLOTS_MAX]; /* under the CP gate, exclusive */
     struct list free_link;                       /* in pool->pages_free[]: has an empty slot */
     bool is_dirty;                               /* under pool->dirty_lock */
     struct list dirty_link;                      /* in pool->dirty_pages */
+};
+
+/* An index of the catalog that the next checkpoint makes anew; what is known of its nodes is freed
+ * then. */
+struct index_loss
+{
+    bool is_lost;
+    struct node_ref *nodes;
+    size_t count, capacity;
 };
 
 /* What the ledger (volume/ledger.h) has booked for an object; under its lock. */
@@ -128,6 +143,7 @@ struct line
     _Atomic uint64_t mapped_blks, own_blks, dropped_data_blks, dropped_node_blks;
     _Atomic uint64_t own_node_blks; /* nodes of map and drop list */
     bool is_uncounted;              /* at open: the disk does not say own_node_blks */
+    bool is_drops_lost;             /* a repair: its drop list cannot be read */
     struct tree map;
     struct tree drops;
     /* map/io_window.c */
@@ -326,8 +342,10 @@ struct pool
     uint64_t line_count, lun_count, snapshot_count, volume_count;
     _Atomic uint64_t dying_count;
 
-    struct tree pages_tree;
-    struct page **pages; /* by number; under the gate, exclusive */
+    struct tree pages_trees[PAGE_COPIES];        /* each leads to one copy of every page */
+    struct index_loss index_losses[PAGE_COPIES]; /* under the gate, exclusive */
+    unsigned index_at;                           /* the one that a checkpoint prepares */
+    struct page **pages;                         /* by number; under the gate, exclusive */
     uint64_t page_count, page_capacity;
     struct list pages_free[2]; /* small, large */
     struct list dirty_objects, dirty_pages;

@@ -528,16 +528,49 @@ static uint64_t space_choose_node_locked(struct space *space)
     return blk ? blk : space_find_node_locked(space, area, all);
 }
 
+/* Far from @from, so that what hits the one does not hit the other. */
+static uint64_t space_choose_far_locked(struct space *space, uint64_t from)
+{
+    uint64_t area = space->area_end, all = space->group_count * space->group_blks, blk = 0;
+    if (!space->area_is_full && from < area)
+    {
+        uint64_t first = DISK_GROUP_HEAD_BLKS + 2 * space->pool->journal_half_blks;
+        uint64_t len = area - first;
+        uint64_t at = first + (from - first + len / 2) % len;
+        blk = space_find_node_locked(space, at, area);
+        if (blk == 0)
+            blk = space_find_node_locked(space, 0, at);
+        space->area_is_full = blk == 0;
+    }
+    if (blk == 0)
+        blk = space_find_node_locked(space, (from + space->group_blks) % all, all);
+    return blk ? blk : space_find_node_locked(space, 0, all);
+}
+
+static void space_give_node_locked(struct space *space, uint64_t blk)
+{
+    struct group *group = space_group(space, blk / space->group_blks);
+    group_take_locked(space, group, blk % space->group_blks, 1);
+    group_mark_allocated_locked(space, group, blk % space->group_blks, 1);
+    space->node_blks++;
+}
+
+uint64_t space_take_node_far(struct space *space, uint64_t from)
+{
+    AUTO_LOCK(&space->lock);
+    uint64_t blk = space_choose_far_locked(space, from);
+    INVARIANT(blk != 0); /* the operation was admitted */
+    space_give_node_locked(space, blk);
+    return blk;
+}
+
 uint64_t space_try_node(struct space *space)
 {
     AUTO_LOCK(&space->lock);
     uint64_t blk = space_choose_node_locked(space);
     if (blk == 0)
         return 0;
-    struct group *group = space_group(space, blk / space->group_blks);
-    group_take_locked(space, group, blk % space->group_blks, 1);
-    group_mark_allocated_locked(space, group, blk % space->group_blks, 1);
-    space->node_blks++;
+    space_give_node_locked(space, blk);
     space->node_cursor = blk + 1;
     /* Data steps over the window, so that nodes stay together. */
     if (space->node_cursor >= space->node_window_end)
@@ -702,7 +735,7 @@ int space_prepare_pages(struct space *space)
         uint64_t load;
         {
             AUTO_LOCK(&space->lock);
-            uint64_t need = space->owed + UINT64_C(2) * DISK_LEVELS_MAX;
+            uint64_t need = space->owed + UINT64_C(2) * DISK_LEVELS_MAX * PAGE_COPIES;
             if (space->loaded_free_blks >= need)
                 return 0;
             load = space_unloaded_locked(space);

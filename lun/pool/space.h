@@ -143,7 +143,10 @@ void space_commit(struct space *space, uint64_t blk, uint64_t len);
 /* One block for a tree node or page, allocated at once. From apply(): cannot fail after
  * space_admit(). */
 uint64_t space_take_node(struct space *space);
-/* The same without admission: 0 if there is none in the groups that are loaded. */
+/* The same for a second copy of what is at @from: as far from it as half of the node area is large,
+ * or in another group; nearer only if nothing else is left. */
+uint64_t space_take_node_far(struct space *space, uint64_t from);
+/* Without admission: 0 if there is none in the groups that are loaded. */
 uint64_t space_try_node(struct space *space);
 
 /* Replay: the same, a given block that space_pin_replayed() has pinned. */

@@ -44,12 +44,14 @@ static void rebuild_install(struct space *space, uint64_t g, uint64_t *allocated
 {
     AUTO_LOCK(&space->lock);
     struct group *group = space_group(space, g);
+    free(group->allocated);
+    free(group->busy);
     group->allocated = allocated;
     group->busy = busy;
     group->free = count_clear(busy, space->group_blks);
+    space->dirty_groups += !group->is_dirty;
     group->is_dirty = true;
     group->is_lost = false;
-    space->dirty_groups++;
 }
 
 static int rebuild_group(struct space *space, const struct reach *reach, uint64_t g,

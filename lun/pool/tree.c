@@ -388,7 +388,8 @@ static uint64_t tree_take_blk(struct tree_op *op)
     struct placements *placements = op->placements;
     if (placements && placements->is_replay)
         return placements_replay(placements, op->pool->space);
-    uint64_t blk = space_take_node(op->pool->space);
+    uint64_t blk = op->far_from ? space_take_node_far(op->pool->space, op->far_from)
+                                : space_take_node(op->pool->space);
     if (!placements)
         return blk;
     if (placements->count == placements->capacity)

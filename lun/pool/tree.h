@@ -99,6 +99,7 @@ struct tree_op
     void (*drop_node)(struct tree_op *op, uint64_t blk, uint32_t birth);
     void *drop_opaque;
     struct placements *placements; /* NULL: nobody needs to know */
+    uint64_t far_from;             /* what is made goes far from this block; 0: anywhere */
     _Atomic uint64_t *own_nodes;   /* goes with the tree's own nodes; NULL: nobody counts */
 };
 

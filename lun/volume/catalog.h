@@ -18,6 +18,7 @@
 #include "lun/pool/tree.h"
 
 struct line;
+struct page;
 struct lun_object;
 struct object;
 struct pool;
@@ -62,6 +63,14 @@ void catalog_mark_dirty(struct pool *pool, struct object *object);
 
 /* The same for page @number, though nothing of it changed. Under the gate. */
 void catalog_write_again(struct pool *pool, uint64_t number);
+/* Behind the journal: pages that are there once are written twice, as far as there is room. */
+void catalog_write_twice(struct pool *pool);
+/* Index @copy of the catalog cannot be read: the next checkpoint makes it anew. With the gate,
+ * exclusive; may read. */
+void catalog_lose_index(struct pool *pool, unsigned copy);
+/* Whether copy @copy of @page is on the device as it should be. It must not be written meanwhile.
+ */
+MUST_CHECK int catalog_verify_copy(struct pool *pool, const struct page *page, unsigned copy);
 
 /* References of handles to a LUN or snapshot object; the object itself holds one. */
 void lun_object_get(struct pool *pool, struct lun_object *lun);

@@ -41,6 +41,20 @@ struct text
  * else the reader fails. */
 struct text catalog_read_text(struct reader *reader, size_t len, size_t max, bool is_name);
 
+/* ---- the index: where copies of pages are (catalog_index.c) */
+
+/* At open. -ENOENT: there is no such copy. */
+MUST_CHECK int catalog_index_find(struct pool *pool, unsigned copy, uint64_t number,
+                                  struct tree_op *op, uint64_t *blk, uint64_t *cp_id);
+/* With the gate and what catalog_index_prepare() has pinned. */
+void catalog_index_put(struct pool *pool, struct tree_op *op, unsigned copy,
+                       const struct page *page);
+MUST_CHECK int catalog_index_prepare(struct pool *pool, struct tree_op *op);
+/* The switch: makes anew what was lost. */
+void catalog_index_renew(struct pool *pool, struct tree_op *op);
+/* What was damaged, at open, and is going to be mended if the pool is open for writing. */
+void catalog_say_damage(struct pool *pool, const char *format, ...) PRINTF_LIKE(2, 3);
+
 /* ---- lines */
 
 struct line *catalog_line_alloc(struct pool *pool, uint64_t id); /* NULL without memory */

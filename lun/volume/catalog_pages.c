@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Pages of object slots: where objects are, and how a checkpoint writes and an open reads them. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
-#include "lun/check/repair.h"
 #include "lun/map/lineage.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/volume/catalog_internal.h"
@@ -44,7 +44,7 @@ static void page_mark_dirty(struct pool *pool, struct page *page)
     page->is_dirty = true;
     list_add_tail(&pool->dirty_pages, &page->dirty_link);
     pool->dirty_page_count++;
-    space_owe(pool->space, 2);
+    space_owe(pool->space, UINT64_C(2) * PAGE_COPIES);
 }
 
 void catalog_mark_dirty(struct pool *pool, struct object *object)
@@ -63,6 +63,20 @@ void catalog_write_again(struct pool *pool, uint64_t number)
 {
     AUTO_LOCK(&pool->dirty_lock);
     page_mark_dirty(pool, pool->pages[number]);
+}
+
+void catalog_write_twice(struct pool *pool)
+{
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    uint64_t room = stats.free_blks > stats.reserve_blks ? stats.free_blks - stats.reserve_blks : 0;
+    for (uint64_t i = 0; i < pool->page_count && room >= UINT64_C(4) * PAGE_COPIES; i++)
+    {
+        if (pool->pages[i]->blks[PAGE_COPIES - 1] != 0)
+            continue;
+        catalog_write_again(pool, i);
+        room -= UINT64_C(2) * PAGE_COPIES;
+    }
 }
 
 static void object_place_in(struct object *object, struct page *page, uint32_t slot)
@@ -144,7 +158,7 @@ void catalog_object_init(struct pool *pool, struct object *object, enum disk_obj
 struct page_image
 {
     struct disk_page *disk;
-    uint64_t blk;
+    uint64_t blks[PAGE_COPIES];
 };
 
 /* Room for the images of @count pages, whose memory has been touched. */
@@ -182,14 +196,7 @@ int catalog_prepare_switch(struct pool *pool, struct tree_op *op)
     int grown = images_grow(pool, pool->dirty_page_count);
     if (grown < 0)
         return grown;
-    list_for_each (page, &pool->dirty_pages, struct page, dirty_link)
-    {
-        struct tree_key key = {.lo = page->number}, end = {.lo = page->number + 1};
-        int r = tree_prepare_range(op, &pool->pages_tree, key, end, 1, NULL);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    return catalog_index_prepare(pool, op);
 }
 
 static void page_fill_image(const struct page *page, struct disk_page *disk)
@@ -217,23 +224,18 @@ static void page_fill_image(const struct page *page, struct disk_page *disk)
     writer_destroy(&writer);
 }
 
-/* Gives the page a new block and makes the pages tree say so. */
+/* Gives the page new blocks and makes the index say so. */
 static void page_move(struct pool *pool, struct tree_op *op, struct page *page)
 {
-    if (page->blk)
-        space_free(pool->space, page->blk, 1, true);
-    page->blk = space_take_node(pool->space);
-    union disk_entry entry = {.page = {.page = le40_put(page->number),
-                                       .blk = le40_put(page->blk),
-                                       .cp_id = le48_put(atomic_load(&pool->cp_id))}};
-    struct tree_key key = {.lo = page->number};
-    struct tree_path path;
-    tree_change_seek(op, &pool->pages_tree, key, &path);
-    const struct disk_node *leaf = path.nodes[0]->disk;
-    bool is_there =
-        path.index[0] < le16_get(leaf->count) &&
-        tree_key_compare(tree_entry_key(DISK_TREE_PAGES, &leaf->entries[path.index[0]]), key) == 0;
-    tree_change_replace(op, &pool->pages_tree, &path, is_there, &entry, 1);
+    page->cp_id = atomic_load(&pool->cp_id);
+    for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+    {
+        if (page->blks[copy])
+            space_free(pool->space, page->blks[copy], 1, true);
+        page->blks[copy] = copy == 0 ? space_take_node(pool->space)
+                                     : space_take_node_far(pool->space, page->blks[0]);
+        catalog_index_put(pool, op, copy, page);
+    }
 }
 
 void catalog_switch(struct pool *pool, struct tree_op *op)
@@ -245,12 +247,13 @@ void catalog_switch(struct pool *pool, struct tree_op *op)
         atomic_store(&object->is_dirty, false);
     }
     pool->page_image_count = 0;
+    catalog_index_renew(pool, op);
     list_for_each_safe (page, &pool->dirty_pages, struct page, dirty_link)
     {
         page_move(pool, op, page);
         struct page_image *image = &pool->page_images[pool->page_image_count++];
         page_fill_image(page, image->disk);
-        image->blk = page->blk;
+        memcpy(image->blks, page->blks, sizeof(image->blks));
         page->is_dirty = false;
         list_remove(&page->dirty_link);
     }
@@ -260,12 +263,14 @@ void catalog_switch(struct pool *pool, struct tree_op *op)
 
 int catalog_write(struct pool *pool)
 {
-    for (size_t i = 0; i < pool->page_image_count; i++)
+    for (size_t i = 0; i < PAGE_COPIES * pool->page_image_count; i++)
     {
-        struct page_image *image = &pool->page_images[i];
-        disk_header_seal(pool, &image->disk->header, DISK_MAGIC_PAGE, image->blk,
-                         pool->page_images_cp_id);
-        int r = device_write(pool->device, image->disk, BLK_BYTES, image->blk * BLK_BYTES);
+        struct page_image *image = &pool->page_images[i / PAGE_COPIES];
+        unsigned copy = i % PAGE_COPIES;
+        uint64_t blk = image->blks[copy];
+        image->disk->twin = le64_put(image->blks[PAGE_COPIES - 1 - copy]);
+        disk_header_seal(pool, &image->disk->header, DISK_MAGIC_PAGE, blk, pool->page_images_cp_id);
+        int r = device_write(pool->device, image->disk, BLK_BYTES, blk * BLK_BYTES);
         if (r < 0)
             return r;
     }
@@ -318,52 +323,127 @@ struct loaded_page
     uint64_t predecessors[DISK_PAGE_SLOTS_MAX];
 };
 
-/* Where page @number is. */
-static int page_find(struct pool *pool, uint64_t number, struct tree_op *op, uint64_t *blk,
-                     uint64_t *cp_id)
+/* The bytes of page @number at @blk, if they are there. */
+static int page_read_at(struct pool *pool, uint64_t number, uint64_t blk, uint64_t cp_id,
+                        struct disk_page *disk)
 {
-    if (repair_page_place(pool->options.repair, number, blk, cp_id))
-        return 0;
-    union disk_entry entry;
-    bool found;
-    int r;
-    while ((r = tree_next(op, &pool->pages_tree, (struct tree_key){.lo = number}, &entry,
-                          &found)) == -EAGAIN)
-    {
-        r = tree_op_load(op);
-        if (r < 0)
-            return r;
-    }
+    if (!space_may_hold(pool, blk, 1))
+        return -EBADMSG;
+    int r = device_read(pool->device, disk, BLK_BYTES, blk * BLK_BYTES);
+    if (r == 0)
+        r = disk_header_verify(pool, &disk->header, DISK_MAGIC_PAGE, blk, cp_id);
     if (r < 0)
         return r;
-    if (!found || le40_get(entry.page.page) != number)
+    uint32_t slot_bytes = le16_get(disk->slot_bytes);
+    if ((slot_bytes != DISK_PAGE_SMALL && slot_bytes != DISK_PAGE_LARGE) ||
+        le64_get(disk->page) != number)
         return -EBADMSG;
-    *blk = le40_get(entry.page.blk);
-    *cp_id = le48_get(entry.page.cp_id);
     return 0;
+}
+
+int catalog_verify_copy(struct pool *pool, const struct page *page, unsigned copy)
+{
+    AUTO_FREE struct disk_page *disk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (!disk)
+        return -ENOMEM;
+    int r = page_read_at(pool, page->number, page->blks[copy], page->cp_id, disk);
+    uint64_t twin = page->blks[PAGE_COPIES - 1 - copy];
+    return r == 0 && twin != 0 && le64_get(disk->twin) != twin ? -EBADMSG : r;
+}
+
+/* What is known of one copy of a page that is being loaded. */
+struct copy_found
+{
+    int at;   /* 0: the index says where it is; -ENOENT: there is none; else the index is damaged */
+    int read; /* 0: it is sound, or was not looked at */
+    uint64_t blk, cp_id;
+};
+
+static bool page_is_same(const struct disk_page *a, const struct disk_page *b)
+{
+    return le16_get(a->slot_bytes) == le16_get(b->slot_bytes) &&
+           memcmp(a->slots, b->slots, sizeof(a->slots)) == 0;
+}
+
+static bool page_is_damage(int r)
+{
+    return r == -EBADMSG || r == -EIO;
+}
+
+/* Looks for the copies of page @number and reads them: one that is sound is enough, save for a
+ * repair. */
+static int page_read_copies(struct pool *pool, uint64_t number, struct tree_op *op,
+                            struct copy_found *copies, struct disk_page *disk)
+{
+    AUTO_FREE struct disk_page *other = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    bool is_read = false;
+    if (!other)
+        return -ENOMEM;
+    for (unsigned i = 0; i < PAGE_COPIES; i++)
+    {
+        struct copy_found *copy = &copies[i];
+        copy->at = catalog_index_find(pool, i, number, op, &copy->blk, &copy->cp_id);
+        if (copy->at < 0 && copy->at != -ENOENT && !page_is_damage(copy->at))
+            return copy->at;
+        if (page_is_damage(copy->at) && !pool->index_losses[i].is_lost)
+        {
+            catalog_lose_index(pool, i);
+            catalog_say_damage(pool, "copy %u of the index of the catalog cannot be read", i);
+        }
+        if (copy->at < 0 || (is_read && !pool->options.repair))
+            continue;
+        copy->read = page_read_at(pool, number, copy->blk, copy->cp_id, is_read ? other : disk);
+        if (copy->read < 0 && !page_is_damage(copy->read))
+            return copy->read;
+        if (copy->read == 0 && is_read && !page_is_same(disk, other))
+            copy->read = -EBADMSG;
+        is_read |= copy->read == 0;
+    }
+    return is_read ? 0 : keep_first(copies[0].read, -EBADMSG);
+}
+
+/* Where the index does not say it, the other copy does. */
+static void page_follow_twin(struct pool *pool, uint64_t number, const struct disk_page *disk,
+                             struct copy_found *copy)
+{
+    AUTO_FREE struct disk_page *twin = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    uint64_t blk = le64_get(disk->twin), cp_id = le64_get(disk->header.cp_id);
+    if (!twin || blk == 0 || page_read_at(pool, number, blk, cp_id, twin) < 0 ||
+        le64_get(twin->twin) != le64_get(disk->header.blk) || !page_is_same(disk, twin))
+        return;
+    *copy = (struct copy_found){.blk = blk, .cp_id = cp_id};
 }
 
 static int page_read(struct pool *pool, uint64_t number, struct tree_op *op,
                      struct loaded_page *loaded)
 {
-    uint64_t blk, cp_id;
-    int r = page_find(pool, number, op, &blk, &cp_id);
-    if (r < 0)
-        return r;
+    struct copy_found copies[PAGE_COPIES] = {{0}};
     loaded->disk = aligned_alloc(BLK_BYTES, BLK_BYTES);
     if (!loaded->disk)
         return -ENOMEM;
-    r = device_read(pool->device, loaded->disk, BLK_BYTES, blk * BLK_BYTES);
-    if (r == 0)
-        r = disk_header_verify(pool, &loaded->disk->header, DISK_MAGIC_PAGE, blk, cp_id);
+    int r = page_read_copies(pool, number, op, copies, loaded->disk);
     if (r < 0)
         return r;
-    uint32_t slot_bytes = le16_get(loaded->disk->slot_bytes);
-    if ((slot_bytes != DISK_PAGE_SMALL && slot_bytes != DISK_PAGE_LARGE) ||
-        le64_get(loaded->disk->page) != number)
-        return -EBADMSG;
-    loaded->page = page_new(pool, slot_bytes);
-    loaded->page->blk = blk;
+    struct page *page = loaded->page = page_new(pool, le16_get(loaded->disk->slot_bytes));
+    page->cp_id = le64_get(loaded->disk->header.cp_id);
+    bool is_damaged = false;
+    for (unsigned i = 0; i < PAGE_COPIES; i++)
+    {
+        struct copy_found *copy = &copies[i];
+        if (page_is_damage(copy->at))
+            page_follow_twin(pool, number, loaded->disk, copy);
+        is_damaged |= page_is_damage(copy->at) || (copy->at == -ENOENT && i == 0);
+        page->blks[i] = copy->at == 0 ? copy->blk : 0;
+        if (copy->at < 0 || (copy->read == 0 && copy->cp_id == page->cp_id))
+            continue;
+        is_damaged = true;
+        catalog_say_damage(
+            pool, "block %" PRIu64 ", copy %u of page %" PRIu64 " of the catalog, %s", copy->blk, i,
+            number,
+            copy->read == -EIO ? "cannot be read" : "holds something else than was written");
+    }
+    if (is_damaged && (!pool->is_read_only || pool->options.repair))
+        catalog_write_again(pool, number);
     return 0;
 }
 
@@ -442,6 +522,8 @@ void catalog_free_pages(struct pool *pool)
         free(pool->pages[i]);
     for (size_t i = 0; i < pool->page_image_capacity; i++)
         free(pool->page_images[i].disk);
+    for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+        free(pool->index_losses[copy].nodes);
     free(pool->page_images);
     free(pool->pages);
     writer_destroy(&pool->encoded);

@@ -19,6 +19,7 @@
 #include "lun/base/env.h"
 #include "lun/base/invariant.h"
 #include "lun/pool/format.h"
+#include "lun/pool/pool_internal.h"
 #include "tests/golden/golden.h"
 #include "tests/lib/cunit_main.h"
 
@@ -224,15 +225,32 @@ static void test_places(void)
     try_image("v3");
 }
 
+/* With the feature TWICE. */
+static void test_twice(void)
+{
+    try_image("v4");
+}
+
+/* How many pages of the catalog are there once only. */
+static uint64_t pages_once(const struct pool *pool)
+{
+    uint64_t once = 0;
+    for (uint64_t i = 0; i < pool->page_count; i++)
+        once += pool->pages[i]->blks[1] == 0;
+    return once;
+}
+
 /* Opened for writing, a pool gets the feature, so that older versions leave it alone. */
 static void test_old_refuses(void)
 {
     CU_ASSERT_EQUAL_FATAL(unpack("v1"), 0);
     CU_ASSERT_EQUAL(incompatible_features(), 0);
     struct pool *pool = open_image(&(struct pool_open_options){.read_only = true});
+    CU_ASSERT_EQUAL(pages_once(pool), pool->page_count);
     CU_ASSERT_EQUAL(pool_close(pool), 0);
     CU_ASSERT_EQUAL(incompatible_features(), 0);
     pool = open_image(NULL);
+    CU_ASSERT_EQUAL(pages_once(pool), 0);
     CU_ASSERT_EQUAL(pool_close(pool), 0);
     CU_ASSERT_EQUAL(incompatible_features(), DISK_FEATURES_ALWAYS);
     pool = open_image(NULL);
@@ -245,6 +263,7 @@ static CU_TestInfo golden_tests[] = {
     {"format version 1", test_version_1},
     {"version 1 with volumes", test_volumes},
     {"version 1 with places", test_places},
+    {"the catalog twice", test_twice},
     {"an older version refuses", test_old_refuses},
     CU_TEST_INFO_NULL,
 };

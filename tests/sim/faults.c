@@ -282,9 +282,22 @@ static uint64_t faults_scrub(struct sim *sim)
     return info.damaged_blks;
 }
 
+/* Whether opening has mended something: of the catalog, of which there is all twice. */
+static bool faults_open_mended(struct sim *sim)
+{
+    AUTO_FREE struct event *list = NULL;
+    size_t count = 0;
+    bool found = false;
+    if (event_list(sim->pool, 0, &list, &count) < 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        found |= strcmp(list[i].name, "metadata.repaired") == 0;
+    return found;
+}
+
 /* Opens the closed pool, reads all of it, checks it and closes it again. Whether anything was found
- * wrong, by a scrub (*by_scrub, also true if the pool is refused) or else; what is served wrong
- * ends the run. */
+ * wrong, by a scrub (*by_scrub, also true if the pool is refused, or was mended by opening it) or
+ * else; what is served wrong ends the run. */
 static bool faults_examine(struct sim *sim, const char *what, uint64_t blk, bool *by_scrub)
 {
     struct check_result result = {0};
@@ -299,8 +312,9 @@ static bool faults_examine(struct sim *sim, const char *what, uint64_t blk, bool
         replay_fail(sim->replay, "the pool is refused (%d) without a reason", r);
     if (r < 0)
         return true;
+    bool is_mended = faults_open_mended(sim);
     uint64_t unreadable = faults_read_all(sim);
-    *found = by_scrub && faults_scrub(sim) > 0;
+    *found = by_scrub && (faults_scrub(sim) > 0 || is_mended);
     r = pool_check(sim->pool, faults_report_cb, sim->replay, &result);
     if (unreadable > 0 && r == 0 && result.errors == 0)
         replay_fail(sim->replay, "%" PRIu64 " sectors cannot be read, and the check finds nothing",
@@ -308,7 +322,7 @@ static bool faults_examine(struct sim *sim, const char *what, uint64_t blk, bool
     ignore_error((int)faults_read_all(sim), "what can be read must be right still");
     ignore_error(pool_close(sim->pool), "it may be damaged");
     sim->pool = NULL;
-    return r < 0 || result.errors > 0 || *found;
+    return r < 0 || result.errors > 0 || *found || is_mended;
 }
 
 static void faults_run_damage(struct replay *replay)
@@ -410,7 +424,17 @@ static void faults_run_repair(struct replay *replay)
     sim_end(&sim);
 }
 
-/* A bit of each metadata block in turn. */
+/* Whether @blk is of the catalog: a page, or a node of its index. */
+static bool faults_is_catalog(struct simdev *disk, uint64_t blk)
+{
+    struct disk_node node;
+    simdev_peek(disk, &node, sizeof(node), blk * BLK_BYTES);
+    uint32_t magic = le32_get(node.header.magic);
+    return magic == DISK_MAGIC_PAGE || (magic == DISK_MAGIC_NODE && node.kind == DISK_TREE_PAGES);
+}
+
+/* A bit of each metadata block in turn. Of the catalog no single one matters: opening or the scrub
+ * has mended it. */
 static void faults_run_damage_each(struct replay *replay)
 {
     struct sim sim;
@@ -452,6 +476,8 @@ static void faults_run_damage_each(struct replay *replay)
             replay_fail(replay, "damage to block %" PRIu64 ", a %s, is not noticed", blk, what);
         if (is_needed && !by_scrub)
             replay_fail(replay, "the scrub misses damage to block %" PRIu64 ", a %s", blk, what);
+        if (faults_is_catalog(pristine, blk) && faults_examine(&copy, "mended", blk, NULL))
+            replay_fail(replay, "damage to block %" PRIu64 ", a %s, is not mended", blk, what);
         replay_count(replay, "damage-each: %s: %s", what, is_noticed ? "noticed" : "not needed");
         simdev_destroy(copy.disk);
     }

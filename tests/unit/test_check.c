@@ -153,7 +153,7 @@ static void test_pool_counts(void)
 /* Blocks of the closed pool, to be spoiled. */
 struct places
 {
-    uint64_t map_a, drops_a, page;
+    uint64_t map_a, drops_a, page, page_twin;
 };
 
 static struct places close_pool(void)
@@ -161,7 +161,8 @@ static struct places close_pool(void)
     start();
     struct places places = {.map_a = host_line(&host, "a")->map.root.blk,
                             .drops_a = host_line(&host, "a")->drops.root.blk,
-                            .page = host.pool->pages[0]->blk};
+                            .page = host.pool->pages[0]->blks[0],
+                            .page_twin = host.pool->pages[0]->blks[1]};
     host_close(&host);
     return places;
 }
@@ -242,6 +243,7 @@ static void test_rot_in_catalog(void)
 {
     struct places places = close_pool();
     rot(places.page);
+    rot(places.page_twin);
     CU_ASSERT_EQUAL(host_open(&host, NULL), -EBADMSG);
     CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "its metadata is damaged"));
     host_stop(&host);

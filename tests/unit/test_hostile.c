@@ -137,7 +137,7 @@ static void test_data_on_metadata(void)
 static void expect_refused_object(const struct object *object, size_t offset, const void *bytes,
                                   size_t len)
 {
-    uint64_t blk = object->page->blk;
+    uint64_t blk = object->page->blks[0];
     size_t at = offsetof(struct disk_page, slots) +
                 (size_t)object->slot * object->page->slot_bytes + sizeof(struct disk_object) +
                 offset;

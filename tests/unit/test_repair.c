@@ -200,11 +200,17 @@ static uint64_t find_blk(const char *what)
     else if (strcmp(what, "table2") == 0)
         blk = slot_blk(space, 0, DISK_HEAD_TABLE2, space->tables2[0].slot);
     else if (strcmp(what, "index") == 0)
-        blk = host.pool->pages_tree.root.blk;
+        blk = host.pool->pages_trees[0].root.blk;
+    else if (strcmp(what, "index2") == 0)
+        blk = host.pool->pages_trees[1].root.blk;
+    else if (strcmp(what, "drops") == 0)
+        blk = host_line(&host, "a")->drops.root.blk;
+    else if (strcmp(what, "page2") == 0)
+        blk = host.pool->pages[0]->blks[1];
     else if (strcmp(what, "map") == 0)
         blk = host_line(&host, "a@s")->map.root.blk;
     else if (strcmp(what, "page") == 0)
-        blk = host.pool->pages[0]->blk;
+        blk = host.pool->pages[0]->blks[0];
     host_close(&host);
     CU_ASSERT_TRUE_FATAL(blk > 0);
     return blk;
@@ -217,7 +223,11 @@ static const struct
     {"bitmap", "bitmaps of 1 allocation groups, the first of group 0"},
     {"table1", "the table of allocation groups 0 to 7 is damaged"},
     {"table2", "the table of allocation groups 0 to 7 is damaged"},
-    {"index", "the index of the catalog is damaged: 2 of 2 pages were found without it"},
+    {"index", "copy 0 of the index of the catalog cannot be read; it is written anew"},
+    {"index2", "copy 1 of the index of the catalog cannot be read; it is written anew"},
+    {"page", "copy 0 of page 0 of the catalog, holds something else than was written; it is"},
+    {"drops", "the drop list of a cannot be read: it is made anew, with "},
+    {"page2", "copy 1 of page 0 of the catalog, holds something else than was written; it is"},
 };
 
 static void test_says(void)
@@ -227,8 +237,12 @@ static void test_says(void)
     {
         start(i % 2);
         do_harm(find_blk(mended[i].what), HARM_FLIP);
-        CU_ASSERT_TRUE(host_open(&host, NULL) < 0 || host_check(&host) > 0 || i == 0);
-        host_crash(&host);
+        struct pool_open_options look = {.read_only = true};
+        CU_ASSERT_TRUE(host_open(&host, &look) < 0 || host_check(&host) > 0);
+        host_close(&host);
+        CU_ASSERT_EQUAL(repair(&dry), 0);
+        CU_ASSERT_TRUE(says(mended[i].text));
+        CU_ASSERT_EQUAL(result.left, 0);
         CU_ASSERT_EQUAL(repair(&wet), 0);
         CU_ASSERT_TRUE(says(mended[i].text));
         CU_ASSERT_EQUAL(result.left, 0);
@@ -236,6 +250,285 @@ static void test_says(void)
         CU_ASSERT_EQUAL(unreadable, 0);
         host_stop(&host);
     }
+}
+
+/* Whether @blk of the closed pool is of the catalog: a page, or a node of its index. */
+static bool is_catalog(uint64_t blk)
+{
+    struct disk_node node;
+    simdev_peek(host.disk, &node, sizeof(node), blk * BLK_BYTES);
+    uint32_t magic = le32_get(node.header.magic);
+    return magic == DISK_MAGIC_PAGE || (magic == DISK_MAGIC_NODE && node.kind == DISK_TREE_PAGES);
+}
+
+static void scrub(void)
+{
+    uint64_t id;
+    int r;
+    CU_ASSERT_EQUAL_FATAL(pool_scrub_start(host.pool, &(struct scrub_options){0}, &id, NULL), 0);
+    while ((r = pool_scrub_step(host.pool)) > 0)
+        continue;
+    CU_ASSERT_EQUAL(r, 0);
+}
+
+/* One block of the catalog is lost: the pool serves all that it has; the check names what is
+ * damaged, and opening for writing, or a scrub, mends it. True: it was in use. */
+static bool lose_one(void)
+{
+    unsigned unreadable;
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, &(struct pool_open_options){.read_only = true}), 0);
+    CU_ASSERT_EQUAL(read_all(), 0);
+    bool is_used = host_check(&host) > 0;
+    host_close(&host);
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    bool is_told = host_has_event(&host, "metadata.repaired", "");
+    CU_ASSERT_TRUE(!is_told || host_check(&host) == 0);
+    scrub(); /* of a copy that opening did not need */
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_close(&host);
+    CU_ASSERT_EQUAL(examine(&unreadable), 0);
+    CU_ASSERT_EQUAL(unreadable, 0);
+    return is_used;
+}
+
+static void test_twice(void)
+{
+    unsigned used = 0;
+    for (int with_journal = 0; with_journal < 2; with_journal++)
+    {
+        start(with_journal);
+        struct simdev *pristine = host.disk;
+        for (uint64_t blk = 0; blk < POOL_BLKS; blk++)
+        {
+            host.disk = pristine;
+            for (enum harm harm = HARM_FLIP; is_catalog(blk) && harm <= HARM_ZERO; harm++)
+            {
+                host.disk = simdev_copy(pristine, blk);
+                do_harm(blk, harm);
+                used += lose_one();
+                simdev_destroy(host.disk);
+                host.disk = pristine;
+            }
+        }
+        host_stop(&host);
+    }
+    CU_ASSERT_EQUAL(used, 2 * 2 * (2 * 2 + 2)); /* two pages and a node, twice each */
+}
+
+/* Both copies of the index: the pages are looked for. Both of a page: refused. */
+static void test_both_copies(void)
+{
+    static const char *const both[][2] = {{"index", "index2"}, {"page", "page2"}};
+    unsigned unreadable;
+    for (size_t i = 0; i < ARRAY_SIZE(both); i++)
+    {
+        start(true);
+        uint64_t blks[] = {find_blk(both[i][0]), find_blk(both[i][1])};
+        CU_ASSERT_TRUE(blks[1] > blks[0] + 16 || blks[0] > blks[1] + 16); /* far apart */
+        do_harm(blks[0], HARM_ZERO);
+        do_harm(blks[1], HARM_ZERO);
+        CU_ASSERT_EQUAL(host_open(&host, NULL), -EBADMSG);
+        CU_ASSERT_EQUAL(repair(&wet), i == 0 ? 0 : -EBADMSG);
+        if (i == 0)
+        {
+            CU_ASSERT_TRUE(says("damaged in both copies: 2 of 2 pages were found without it"));
+            CU_ASSERT_EQUAL(result.left, 0);
+            CU_ASSERT_EQUAL(examine(&unreadable), 0);
+            CU_ASSERT_EQUAL(unreadable, 0);
+        }
+        host_stop(&host);
+    }
+}
+
+/* An inner node of one index: what is below it is not found, and leaks until a repair. */
+static void test_inner_index(void)
+{
+    enum
+    {
+        VALUES = 300, /* each on a page of its own */
+    };
+    static uint8_t value[1000];
+    char key[16];
+    unsigned unreadable;
+    for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+    {
+        start(false);
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+        for (unsigned i = 0; i < VALUES; i++)
+        {
+            snprintf(key, sizeof(key), "k%u", i);
+            struct store_change change = {.key = key, .value = value, .len = sizeof(value)};
+            CU_ASSERT_EQUAL_FATAL(store_apply(host.pool, &change, 1, NULL), 0);
+        }
+        CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+        struct tree tree = host.pool->pages_trees[copy];
+        CU_ASSERT_EQUAL_FATAL(tree.levels, 2);
+        host_close(&host);
+        do_harm(tree.root.blk, HARM_FLIP);
+        struct check_result check;
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+        CU_ASSERT_TRUE(host_has_event(&host, "metadata.repaired", ""));
+        CU_ASSERT_EQUAL(read_all(), 0);
+        CU_ASSERT_EQUAL(pool_check(host.pool, NULL, NULL, &check), 0);
+        CU_ASSERT_TRUE(check.blks_leaked > 0 && check.blks_leaked < 4);
+        host_close(&host);
+        CU_ASSERT_EQUAL(repair(&wet), 0);
+        CU_ASSERT_EQUAL(result.left, 0);
+        CU_ASSERT_EQUAL(examine(&unreadable), 0);
+        host_stop(&host);
+    }
+}
+
+/* ---- drop lists ---------------------------------------------------------------------------- */
+
+/* All LUNs and snapshots go; blocks that are still taken for data then. */
+static uint64_t delete_all(void)
+{
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    if (catalog_find_lun(host.pool, "a@s"))
+        CU_ASSERT_EQUAL(snapshot_delete(host.pool, "a", "s", 0, NULL), 0);
+    const char *const luns[] = {"a", "twin", "other"};
+    for (size_t i = 0; i < ARRAY_SIZE(luns); i++)
+    {
+        if (catalog_find_lun(host.pool, luns[i]))
+            host_delete(&host, luns[i]);
+    }
+    host_settle(&host);
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    struct space_stats stats;
+    space_get_stats(host.pool->space, &stats);
+    host_close(&host);
+    return stats.data_blks;
+}
+
+/* A list with many entries, of a LUN whose predecessor is what @hidden says; no job has run.
+ * The expected list is what the damaged one was. */
+enum below
+{
+    BELOW_VISIBLE,
+    BELOW_HIDDEN_TWO, /* two children */
+    BELOW_HIDDEN_ONE, /* one: a merge is under way */
+    BELOW_CHAIN,      /* the same, on a point that is seen no more either */
+    BELOWS
+};
+
+static void start_drops(enum below below)
+{
+    start(false);
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    for (uint64_t i = 0; i < 500; i++)
+    {
+        fill(0, i * 5 % 2999, 253);
+        fill(2, i * 3 % 2999, 254);
+    }
+    if (below == BELOW_CHAIN)
+    {
+        host_snapshot(&host, "a", "t");
+        for (uint64_t i = 0; i < 300; i++)
+            fill(0, (i * 7 + 899) % 2999, 255);
+        CU_ASSERT_EQUAL(snapshot_delete(host.pool, "a", "t", 0, NULL), 0);
+    }
+    if (below == BELOW_HIDDEN_TWO)
+        CU_ASSERT_EQUAL(snapshot_delete(host.pool, "a", "s", 0, NULL), 0);
+    if (below == BELOW_HIDDEN_ONE)
+    {
+        host_delete(&host, "twin");
+        while (host_line(&host, "a@s")->child_count > 1)
+            CU_ASSERT_TRUE_FATAL(pool_run_job_step(host.pool) > 0);
+        CU_ASSERT_EQUAL(snapshot_delete(host.pool, "a", "s", 0, NULL), 0);
+    }
+    host_close(&host);
+}
+
+static void read_as_written(const char *name, size_t i)
+{
+    uint8_t buf[LUN_BLK_BYTES];
+    struct lun *lun;
+    CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, name, LUN_READ_ONLY, &lun, NULL), 0);
+    for (uint64_t lba = 0; lba < lun_size_bytes(lun) / LUN_BLK_BYTES; lba++)
+    {
+        CU_ASSERT_EQUAL(lun_read(lun, buf, sizeof(buf), lba * LUN_BLK_BYTES), 0);
+        CU_ASSERT_EQUAL(buf[0], wanted[i][lba]);
+    }
+    lun_close(lun);
+}
+
+/* Every entry of a list that is made anew is what it was, where the point is as it was. */
+static void test_drops(void)
+{
+    for (enum below below = 0; below < BELOWS; below++)
+    {
+        start_drops(below);
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, &(struct pool_open_options){.read_only = true}), 0);
+        const struct line *line = host_line(&host, "a");
+        uint64_t data = line->dropped_data_blks, nodes = line->dropped_node_blks;
+        uint64_t blk = line->drops.root.blk;
+        bool is_alone =
+            line->predecessor->child_count == 1 && line->predecessor->snapshot_count == 0;
+        CU_ASSERT_EQUAL(is_alone, below == BELOW_HIDDEN_ONE || below == BELOW_CHAIN);
+        host_close(&host);
+        CU_ASSERT_TRUE_FATAL(blk != 0 && data > 50 && nodes > 0);
+        do_harm(blk, HARM_ZERO);
+        CU_ASSERT_EQUAL(repair(&dry), 0);
+        CU_ASSERT_TRUE(result.mended > 0 && result.left == 0);
+        CU_ASSERT_EQUAL(repair(&wet), 0);
+        CU_ASSERT_TRUE(says("the drop list of a cannot be read: it is made anew"));
+        CU_ASSERT_EQUAL(result.left, 0);
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, &(struct pool_open_options){.read_only = true}), 0);
+        CU_ASSERT_EQUAL(host_check(&host), 0);
+        line = host_line(&host, "a");
+        CU_ASSERT_EQUAL(line->dropped_data_blks, is_alone ? 0 : data);
+        CU_ASSERT_EQUAL(line->dropped_node_blks, is_alone ? 0 : nodes);
+        host_close(&host);
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+        host_settle(&host);
+        CU_ASSERT_EQUAL(host_check(&host), 0);
+        read_as_written("a", 0);
+        if (catalog_find_lun(host.pool, "twin"))
+            read_as_written("twin", 2);
+        if (catalog_find_lun(host.pool, "a@s"))
+        {
+            read_as_written("a@s", 1);
+            CU_ASSERT_EQUAL(snapshot_delete(host.pool, "a", "s", 0, NULL), 0);
+        }
+        host_settle(&host);
+        CU_ASSERT_EQUAL(host_check(&host), 0);
+        if (catalog_find_lun(host.pool, "twin"))
+            host_delete(&host, "twin");
+        host_settle(&host);
+        CU_ASSERT_EQUAL(host_check(&host), 0);
+        read_as_written("a", 0);
+        struct space_stats stats;
+        space_get_stats(host.pool->space, &stats);
+        CU_ASSERT_EQUAL(stats.data_blks, host_line(&host, "a")->mapped_blks +
+                                             host_line(&host, "other")->mapped_blks);
+        host_close(&host);
+        CU_ASSERT_EQUAL(delete_all(), 0);
+        host_stop(&host);
+    }
+}
+
+/* It does not follow from maps that are lost too. */
+static void test_drops_and_map(void)
+{
+    start_drops(BELOW_VISIBLE);
+    uint64_t drops = find_blk("drops"), map = find_blk("map");
+    uint8_t sound[BLK_BYTES];
+    simdev_peek(host.disk, sound, sizeof(sound), map * BLK_BYTES);
+    do_harm(drops, HARM_FLIP);
+    do_harm(map, HARM_FLIP);
+    CU_ASSERT_EQUAL(repair(&dry), 0);
+    CU_ASSERT_TRUE(says("LEFT: the drop list of a cannot be read, and does not follow"));
+    CU_ASSERT_EQUAL(repair(&wet), 0);
+    CU_ASSERT_TRUE(says("LEFT: the drop list of a cannot be read, and does not follow"));
+    CU_ASSERT_TRUE(says("LEFT: space is not given back"));
+    /* Nothing was given away: the map as it was is whole, and then the list follows. */
+    simdev_poke(host.disk, sound, sizeof(sound), map * BLK_BYTES);
+    CU_ASSERT_EQUAL(repair(&wet), 0);
+    CU_ASSERT_TRUE(says("the drop list of a cannot be read: it is made anew"));
+    CU_ASSERT_EQUAL(result.left, 0);
+    CU_ASSERT_EQUAL(delete_all(), 0);
+    host_stop(&host);
 }
 
 /* All of the fixed metadata at once but one superblock: the trees say it all. */
@@ -412,6 +705,11 @@ static CU_TestInfo repair_tests[] = {
     {"a sound pool", test_sound},
     {"each block of metadata", test_each},
     {"what it says", test_says},
+    {"one block of the catalog", test_twice},
+    {"both copies", test_both_copies},
+    {"an inner node of the index", test_inner_index},
+    {"drop lists", test_drops},
+    {"a drop list and a map", test_drops_and_map},
     {"all fixed metadata at once", test_all_fixed},
     {"a map that is lost", test_lost_map},
     {"counters and leaks", test_counters},

@@ -77,12 +77,27 @@ ok server stop
 wait "$server"
 server=
 
-# ---- what all LUNs need ----
+# ---- what all LUNs need: it is there twice ----
 pool=$work/catalog
 cp --sparse=always "$work/sound" "$pool"
 ok pool dump objects --pool "$pool"
-page=$(sed -n 's/^page 0 at block \([0-9]*\).*/\1/p' <<<"$out")
+page=$(sed -n 's/^page 0 at blocks \([0-9]*\) .*/\1/p' <<<"$out")
+twin=$(sed -n 's/^page 0 at blocks [0-9]* and \([0-9]*\):.*/\1/p' <<<"$out")
 damage "$pool" "$page"
+run pool check --pool "$pool"
+same "$status" 1
+says "block $page, copy 0 of page 0 of the catalog, is damaged"
+server_start
+ok event show
+says "metadata.repaired"
+[[ $(reads good 5) == *"read 1048576/1048576"* ]] || fail "good: $out"
+ok server stop
+wait "$server"
+server=
+ok pool check --pool "$pool"
+cp --sparse=always "$work/sound" "$pool"
+damage "$pool" "$page"
+damage "$pool" "$twin"
 for command in "pool check" "pool show" "pool dump lines"; do
     # shellcheck disable=SC2086
     run $command --pool "$pool"
@@ -111,11 +126,11 @@ says "No scrub was started"
 json damaged 0 pool scrub
 json state finished pool scrub --last
 refused 2 "at least 64K" pool scrub --rate 1K
-# A copy of the superblock, and the page that was fatal above: both are mended.
+# One copy of the page above: it is mended.
 damage "$pool" "$page"
 run pool scrub
 same "$status" 0
-says "DAMAGED: block $page, page 0 of the catalog (good, bad@before, bad)"
+says "DAMAGED: block $page, copy 0 of page 0 of the catalog (good, bad@before, bad)"
 says " 1 damaged, 1 of them written anew."
 ok event show
 says "scrub.damaged"
@@ -158,11 +173,13 @@ cp --sparse=always "$work/sound" "$pool"
 ok pool repair "$pool"
 says "nothing to repair"
 cmp "$work/sound" "$pool" || fail "a repair of a sound pool has changed it"
-# The index of the catalog, the tables and a bitmap: it does not open, and then it does.
+# Both copies of the index of the catalog, the tables and a bitmap: it does not open, then it does.
 ok pool dump superblock --pool "$pool"
 index=$(sed -n 's/^pages .*, tree at block \([0-9]*\) .*/\1/p' <<<"$out")
-[[ -n $index ]] || fail "no index in: $out"
+index_twin=$(sed -n 's/^their copies  *tree at block \([0-9]*\) .*/\1/p' <<<"$out")
+[[ -n $index && -n $index_twin ]] || fail "no index in: $out"
 damage "$pool" "$index"
+damage "$pool" "$index_twin"
 for block in 1 2 3 4 5 6 7; do damage "$pool" "$block"; done
 run pool check --pool "$pool"
 same "$status" 1
@@ -172,7 +189,7 @@ damage "$pool" 1 # that attempt has written it anew
 cp --sparse=always "$pool" "$work/damaged"
 run pool repair "$pool" --dry-run
 same "$status" 0
-says "to mend: the index of the catalog is damaged"
+says "to mend: the index of the catalog is damaged in both copies"
 says "to mend: the table of allocation groups 0 to "
 says "to mend: copy 1 of the superblock"
 cmp "$work/damaged" "$pool" || fail "a dry run has changed the pool"
@@ -238,7 +255,7 @@ same "$(sed -n 's/^0x00000000  0x04000000  -$/all/p' "$work/bad.map")" all
 run lun salvage bad@before --pool "$pool" --to "$work/before"
 same "$status" 0
 cmp -n 1048576 "$work/five" "$work/before" || fail "a salvaged snapshot differs"
-# A page of the catalog: the pool is refused as a whole, and yet what other pages have is there.
+# Both copies of a page: the pool is refused as a whole, and yet what other pages have is there.
 pool=$work/pages
 cp --sparse=always "$work/sound" "$pool"
 server_start
@@ -247,7 +264,8 @@ ok server stop
 wait "$server"
 server=
 ok pool dump objects --pool "$pool"
-damage "$pool" "$(sed -n 's/^page 1 at block \([0-9]*\).*/\1/p' <<<"$out")"
+damage "$pool" "$(sed -n 's/^page 1 at blocks \([0-9]*\) .*/\1/p' <<<"$out")"
+damage "$pool" "$(sed -n 's/^page 1 at blocks [0-9]* and \([0-9]*\):.*/\1/p' <<<"$out")"
 run pool repair "$pool" --yes
 same "$status" 1
 [[ $err == *"cannot be made anew"* ]] || fail "repair: $err"

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Drop lists that cannot be read: a repair makes them anew. */
+#ifndef LUN_CHECK_REPAIR_DROPS_H
+#define LUN_CHECK_REPAIR_DROPS_H
+
+#include <stdbool.h>
+
+#include "lun/base/err.h"
+#include "lun/check/repair.h"
+#include "lun/pool/pool_internal.h"
+
+/* Sets line->is_drops_lost of all lines; true: there is one. Reads all lists. */
+bool repair_find_lost_drops(struct pool *pool);
+
+/* Makes the lists of those lines anew, in memory, where they follow from what can be read, and
+ * tells of each. A checkpoint must follow, and free space be made anew behind it. */
+MUST_CHECK int repair_remake_drops(struct pool *pool);
+
+#endif
