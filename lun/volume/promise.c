@@ -276,6 +276,15 @@ static int plan_refuse_volume(const struct plan *plan, const struct plan_volume 
         plan->cloned_blks > 0 ? ", and --no-reserve makes a clone without a promise" : "");
 }
 
+/* Jobs may charge a volume more than its size: what asks it for no more than before goes on. */
+static bool plan_asks_volume(const struct plan_volume *planned)
+{
+    const struct volume_object *volume = planned->volume;
+    return !volume || planned->size_blks != ledger_volume_blks(volume) ||
+           planned->charged_blks + planned->lun_needs_blks >
+               volume->books.charged_blks + volume->books.lun_needs_blks;
+}
+
 static int plan_check_volumes(const struct plan *plan, struct reason *why)
 {
     for (size_t i = 0; i < plan->volume_count; i++)
@@ -283,7 +292,7 @@ static int plan_check_volumes(const struct plan *plan, struct reason *why)
         const struct plan_volume *volume = &plan->volumes[i];
         uint64_t taken = volume->volume ? volume->volume->books.taken_blks : 0;
         uint64_t used = volume->charged_blks + taken + volume->lun_needs_blks;
-        if (volume->size_blks > 0 && used > volume->size_blks)
+        if (volume->size_blks > 0 && used > volume->size_blks && plan_asks_volume(volume))
             return plan_refuse_volume(plan, volume, used, why);
     }
     return 0;

@@ -300,6 +300,26 @@ static void test_move(void)
     stop();
 }
 
+/* A merge made a volume larger than its size: what leaves it must still be able to go. */
+static void test_move_out_of_overfull(void)
+{
+    host_start(&host, NULL);
+    CU_ASSERT_EQUAL(make_volume("v", 300, true), 0);
+    host_create(&host, "a", 1000);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 600, 1, 0), 0);
+    host_clone(&host, "a", "v/b");
+    host_create(&host, "v/c", 1000);
+    host_delete(&host, "a");
+    host_settle(&host);
+    CU_ASSERT_TRUE(volume_info("v").charged_bytes >= 600 * BLK_BYTES);
+    CU_ASSERT_EQUAL(reserve("v/r", 10), -ENOSPC);
+    CU_ASSERT_EQUAL(lun_rename(host.pool, "v/c", "c", &host.why), 0);
+    CU_ASSERT_EQUAL(lun_rename(host.pool, "v/b", "b", &host.why), 0);
+    CU_ASSERT_EQUAL(volume_info("v").charged_bytes, 0);
+    CU_ASSERT_TRUE(host_holds(&host, "b", 0, 600, 1));
+    stop();
+}
+
 /* What the point of a guaranteed volume owns must stay its, or the promise would grow from nothing.
  */
 static void test_merge_waits(void)
@@ -375,6 +395,7 @@ static CU_TestInfo volume_tests[] = {
     {"a guarantee", test_guarantee},
     {"a bound", test_bound},
     {"moving a LUN", test_move},
+    {"moving LUNs out of what is larger than its size", test_move_out_of_overfull},
     {"a merge waits for the guarantee to end", test_merge_waits},
     {"the check finds wrong figures", test_check_finds},
     CU_TEST_INFO_NULL,
