@@ -15,8 +15,8 @@
  * - shutdown() comes when a reader gives up, over a wrong request for example. It returns, and so
  *   lets the socket be given up, only when no worker has been sending for a while.
  *
- * Over TLS nbdkit does not have the fault. A newer nbdkit (it has nbdkit_disconnect()) is left
- * alone.
+ * Over TLS nbdkit does not have the fault. A newer nbdkit (it has nbdkit_disconnect()) is not
+ * guarded.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -32,8 +32,7 @@
 #include <unistd.h>
 
 #include "plugin/hangup_guard.h"
-
-#define GUARD_EXPORT __attribute__((visibility("default")))
+#include "plugin/hangup_guard_internal.h"
 
 enum
 {
@@ -43,15 +42,16 @@ enum
     GUARD_SLOTS = 4096,     /* descriptors that are alike in this are counted together */
 };
 
-/* Where nbdkit's own code lies; empty: nothing is guarded. Constant after the start. */
+/* Where nbdkit's own code lies. Constant after the start, as is the next. */
 static uintptr_t guard_from, guard_to;
+static bool guard_is_needed;
 
 /* How many sends have begun, by descriptor. */
 static atomic_uint guard_sends[GUARD_SLOTS];
 
 GUARD_EXPORT bool lunette_hangup_guard_is_active(void)
 {
-    return guard_to > 0;
+    return guard_is_needed;
 }
 
 static atomic_uint *guard_sends_of(int fd)
@@ -59,7 +59,7 @@ static atomic_uint *guard_sends_of(int fd)
     return &guard_sends[(unsigned)fd % GUARD_SLOTS];
 }
 
-static bool guard_is_nbdkits(const void *caller)
+bool guard_is_nbdkits(const void *caller)
 {
     return (uintptr_t)caller >= guard_from && (uintptr_t)caller < guard_to;
 }
@@ -109,13 +109,13 @@ static void guard_leave_environment(void)
 __attribute__((constructor)) static void guard_begin(void)
 {
     guard_leave_environment();
-    if (!dlsym(RTLD_DEFAULT, "nbdkit_disconnect"))
-        dl_iterate_phdr(guard_note_program, NULL);
+    dl_iterate_phdr(guard_note_program, NULL);
+    guard_is_needed = !dlsym(RTLD_DEFAULT, "nbdkit_disconnect");
 }
 
 GUARD_EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
-    bool is_guarded = guard_is_nbdkits(__builtin_return_address(0));
+    bool is_guarded = guard_is_needed && guard_is_nbdkits(__builtin_return_address(0));
     if (is_guarded)
         atomic_fetch_add(guard_sends_of(fd), 1);
     ssize_t sent = sendto(fd, buf, len, flags, NULL, 0);
@@ -128,7 +128,7 @@ GUARD_EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 GUARD_EXPORT int shutdown(int fd, int how)
 {
     int r = (int)syscall(SYS_shutdown, fd, how);
-    if (how != SHUT_WR || !guard_is_nbdkits(__builtin_return_address(0)))
+    if (how != SHUT_WR || !guard_is_needed || !guard_is_nbdkits(__builtin_return_address(0)))
         return r;
     /* Those who wait in send() have failed by now; those behind them have their turns. */
     const struct timespec round = {.tv_nsec = GUARD_ROUND_MS * 1000000L};

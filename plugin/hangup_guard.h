@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is preloaded into nbdkit so that clients that hang up cannot end it: hangup_guard.c. */
+/* What is preloaded into nbdkit, so that clients that hang up cannot end it (hangup_guard.c), and
+ * that quick ones are answered quickly (read_poll.c). */
 #ifndef PLUGIN_HANGUP_GUARD_H
 #define PLUGIN_HANGUP_GUARD_H
 
@@ -9,5 +10,8 @@
 
 /* Whether it guards this process. That it is there at all is asked with dlsym(). */
 bool lunette_hangup_guard_is_active(void);
+
+/* How many reads of nbdkit got what they waited for while they stayed awake. */
+unsigned long lunette_read_poll_hits(void);
 
 #endif

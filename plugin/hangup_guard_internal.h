@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the parts of the preloaded library have in common. */
+#ifndef PLUGIN_HANGUP_GUARD_INTERNAL_H
+#define PLUGIN_HANGUP_GUARD_INTERNAL_H
+
+#include <stdbool.h>
+
+#define GUARD_EXPORT __attribute__((visibility("default")))
+
+/* Whether code of the program itself, nbdkit, returns to @caller. */
+bool guard_is_nbdkits(const void *caller);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The read() that is preloaded into nbdkit. It is linked in here, so this program is "nbdkit". */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "plugin/hangup_guard.h"
+#include "tests/lib/cunit_main.h"
+
+enum
+{
+    ROUNDS_MAX = 200000,
+    ROUNDS_MIN = 1000,
+    LONG_NS = 5000000, /* a hundred times what a read stays awake */
+};
+
+static int pair[2];
+
+static void start(void)
+{
+    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+}
+
+static void stop(void)
+{
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void *echo(void *opaque)
+{
+    (void)opaque;
+    unsigned number;
+    while (read(pair[1], &number, sizeof(number)) == sizeof(number))
+    {
+        if (write(pair[1], &number, sizeof(number)) != sizeof(number))
+            break;
+    }
+    return NULL;
+}
+
+static unsigned processors(void)
+{
+    cpu_set_t cpus;
+    return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+}
+
+/* Until a read was seen to stay awake for its answer, which a busy machine may put off. */
+static void test_stays_awake(void)
+{
+    start();
+    pthread_t thread;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, echo, NULL), 0);
+    unsigned long before = lunette_read_poll_hits();
+    bool is_right = true;
+    for (unsigned i = 0; is_right && i < ROUNDS_MAX; i++)
+    {
+        unsigned answer = ~i;
+        is_right = write(pair[0], &i, sizeof(i)) == sizeof(i) &&
+                   read(pair[0], &answer, sizeof(answer)) == sizeof(answer) && answer == i;
+        if (i > ROUNDS_MIN && lunette_read_poll_hits() > before)
+            break;
+    }
+    CU_ASSERT_TRUE(is_right);
+    CU_ASSERT_EQUAL(lunette_read_poll_hits() > before, processors() > 1);
+    shutdown(pair[0], SHUT_WR);
+    pthread_join(thread, NULL);
+    stop();
+}
+
+static void *answer_late(void *opaque)
+{
+    (void)opaque;
+    const struct timespec late = {.tv_nsec = LONG_NS};
+    for (char c = 'a'; c <= 'h'; c++)
+    {
+        nanosleep(&late, NULL);
+        if (write(pair[1], &c, 1) != 1)
+            break;
+    }
+    return NULL;
+}
+
+/* What comes late is slept for. */
+static void test_sleeps(void)
+{
+    start();
+    pthread_t thread;
+    unsigned long before = lunette_read_poll_hits();
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, answer_late, NULL), 0);
+    for (char c = 'a'; c <= 'h'; c++)
+    {
+        char got = '\0';
+        CU_ASSERT_EQUAL(read(pair[0], &got, 1), 1);
+        CU_ASSERT_EQUAL(got, c);
+    }
+    pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(lunette_read_poll_hits(), before);
+    stop();
+}
+
+static void test_as_read(void)
+{
+    start();
+    char buf[8] = "";
+    CU_ASSERT_EQUAL(write(pair[1], "abc", 3), 3);
+    CU_ASSERT_EQUAL(read(pair[0], buf, 2), 2);
+    CU_ASSERT_EQUAL(read(pair[0], buf + 2, 6), 1); /* what there is */
+    CU_ASSERT_EQUAL(memcmp(buf, "abc", 4), 0);
+    CU_ASSERT_EQUAL(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);
+    errno = 0;
+    CU_ASSERT_EQUAL(read(pair[0], buf, 1), -1);
+    CU_ASSERT_EQUAL(errno, EAGAIN);
+    CU_ASSERT_EQUAL(fcntl(pair[0], F_SETFL, 0), 0);
+    CU_ASSERT_EQUAL(shutdown(pair[1], SHUT_WR), 0);
+    CU_ASSERT_EQUAL(read(pair[0], buf, 1), 0);
+    stop();
+    errno = 0;
+    CU_ASSERT_EQUAL(read(-1, buf, 1), -1);
+    CU_ASSERT_EQUAL(errno, EBADF);
+}
+
+/* A peer that goes with unread data resets the connection. */
+static void test_reset(void)
+{
+    start();
+    char buf;
+    CU_ASSERT_EQUAL(write(pair[0], "x", 1), 1);
+    CU_ASSERT_EQUAL(close(pair[1]), 0);
+    errno = 0;
+    CU_ASSERT_EQUAL(read(pair[0], &buf, 1), -1);
+    CU_ASSERT_EQUAL(errno, ECONNRESET);
+    close(pair[0]);
+}
+
+static void test_no_socket(void)
+{
+    int ends[2];
+    CU_ASSERT_EQUAL_FATAL(pipe(ends), 0);
+    char buf[4] = "";
+    CU_ASSERT_EQUAL(write(ends[1], "pipe", 4), 4);
+    CU_ASSERT_EQUAL(read(ends[0], buf, 4), 4);
+    CU_ASSERT_EQUAL(memcmp(buf, "pipe", 4), 0);
+    CU_ASSERT_EQUAL(close(ends[1]), 0);
+    CU_ASSERT_EQUAL(read(ends[0], buf, 4), 0);
+    CU_ASSERT_EQUAL(close(ends[0]), 0);
+}
+
+static CU_TestInfo read_poll_tests[] = {
+    {"quick answers are met awake", test_stays_awake},
+    {"late ones asleep", test_sleeps},
+    {"it reads as read() does", test_as_read},
+    {"a reset", test_reset},
+    {"what is no socket", test_no_socket},
+    CU_TEST_INFO_NULL,
+};
+
+int main(int argc, char **argv)
+{
+    CU_SuiteInfo suites[] = {
+        {"read_poll", NULL, NULL, NULL, NULL, read_poll_tests},
+        CU_SUITE_INFO_NULL,
+    };
+    return cunit_main(suites, argc, argv);
+}
