@@ -3,10 +3,10 @@
  * A worker of nbdkit that waits for the next request stays awake for a moment if the last ones came
  * that soon. Preloaded with hangup_guard.c, and like it only for the reads of nbdkit itself.
  *
- * To sleep and to be woken takes longer than a request of 4 KiB does: a client that asks for one
- * thing after another gets half as many again. It is the rule that server/net/loop.c has for iSCSI.
- * No more threads stay awake than half the processors, so that there is one left for the work that
- * they wait for. On one processor none does.
+ * To sleep on an idle processor and to be woken takes longer than a request of 4 KiB does: a client
+ * that asks for one thing after another gets half as many again. So it is done for one connection
+ * that is alone. Where others have requests too, processors are not idle, and a thread that stays
+ * awake takes from them: two such clients would get half as much. On one processor it is not done.
  */
 #include <errno.h>
 #include <sched.h>
@@ -24,14 +24,16 @@
 enum
 {
     READ_POLL_NS = 40000,
-    READ_POLL_SLOTS = 4096, /* descriptors that are alike in this are one here */
+    READ_ALONE_NS = 1000000, /* since another descriptor was read */
+    READ_POLL_SLOTS = 4096,  /* descriptors that are alike in this are one here */
 };
 
 /* By descriptor: the last wait was shorter than READ_POLL_NS. A wrong guess costs one such time. */
 static atomic_bool read_was_soon[READ_POLL_SLOTS];
 
-static atomic_int read_pollers;
-static atomic_int read_pollers_max; /* 0: not known yet */
+static atomic_int read_last_fd;
+static atomic_ullong read_changed_ns; /* when that was another the last time */
+static atomic_int read_processors;    /* 0: not known yet */
 static atomic_ulong read_poll_hits;
 
 GUARD_EXPORT unsigned long lunette_read_poll_hits(void)
@@ -39,17 +41,15 @@ GUARD_EXPORT unsigned long lunette_read_poll_hits(void)
     return atomic_load(&read_poll_hits);
 }
 
-/* -1: none may. */
-static int read_poll_max(void)
+static int read_count_processors(void)
 {
-    int max = atomic_load_explicit(&read_pollers_max, memory_order_relaxed);
-    if (max != 0)
-        return max;
+    int count = atomic_load_explicit(&read_processors, memory_order_relaxed);
+    if (count != 0)
+        return count;
     cpu_set_t cpus;
-    int count = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-    max = count > 1 ? count / 2 : -1;
-    atomic_store(&read_pollers_max, max);
-    return max;
+    count = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    atomic_store(&read_processors, count);
+    return count;
 }
 
 static uint64_t read_clock_ns(void)
@@ -69,22 +69,33 @@ static ssize_t read_now(int fd, void *buf, size_t len)
     return recvfrom(fd, buf, len, MSG_DONTWAIT, NULL, NULL);
 }
 
-/* As read_now(), for READ_POLL_NS from @begun_ns at most. */
-static ssize_t read_poll(int fd, void *buf, size_t len, uint64_t begun_ns)
+static void read_note(int fd)
 {
-    ssize_t r = -1;
-    errno = EAGAIN;
-    if (atomic_fetch_add(&read_pollers, 1) < read_poll_max())
+    if (atomic_load_explicit(&read_last_fd, memory_order_relaxed) == fd)
+        return;
+    atomic_store_explicit(&read_last_fd, fd, memory_order_relaxed);
+    atomic_store_explicit(&read_changed_ns, read_clock_ns(), memory_order_relaxed);
+}
+
+/* Whether nobody but @fd is read, as far as can be seen at @now_ns. */
+static bool read_is_alone(int fd, uint64_t now_ns)
+{
+    return atomic_load_explicit(&read_last_fd, memory_order_relaxed) == fd &&
+           now_ns > atomic_load_explicit(&read_changed_ns, memory_order_relaxed) + READ_ALONE_NS;
+}
+
+/* As read_now(), for READ_POLL_NS from @now_ns at most, and as long as @fd is alone. */
+static ssize_t read_poll(int fd, void *buf, size_t len, uint64_t now_ns)
+{
+    ssize_t r;
+    uint64_t end_ns = now_ns + READ_POLL_NS;
+    do
     {
-        do
-            r = read_now(fd, buf, len);
-        while (read_would_wait(r) && read_clock_ns() - begun_ns < READ_POLL_NS);
-        if (!read_would_wait(r))
-            atomic_fetch_add_explicit(&read_poll_hits, 1, memory_order_relaxed);
-    }
-    int error = errno;
-    atomic_fetch_sub(&read_pollers, 1);
-    errno = error;
+        r = read_now(fd, buf, len);
+        now_ns = read_clock_ns();
+    } while (read_would_wait(r) && now_ns < end_ns && read_is_alone(fd, now_ns));
+    if (!read_would_wait(r))
+        atomic_fetch_add_explicit(&read_poll_hits, 1, memory_order_relaxed);
     return r;
 }
 
@@ -95,17 +106,17 @@ GUARD_EXPORT ssize_t read(int fd, void *buf, size_t len)
     ssize_t r = read_now(fd, buf, len);
     if (r < 0 && errno == ENOTSOCK)
         return syscall(SYS_read, fd, buf, len);
+    uint64_t begun_ns = read_would_wait(r) ? read_clock_ns() : 0;
+    read_note(fd);
     if (!read_would_wait(r))
         return r;
     atomic_bool *was_soon = &read_was_soon[(unsigned)fd % READ_POLL_SLOTS];
-    uint64_t begun_ns = read_clock_ns();
-    if (atomic_load_explicit(was_soon, memory_order_relaxed))
+    if (atomic_load_explicit(was_soon, memory_order_relaxed) && read_is_alone(fd, begun_ns) &&
+        read_count_processors() > 1)
         r = read_poll(fd, buf, len, begun_ns);
     if (read_would_wait(r))
         r = syscall(SYS_read, fd, buf, len);
-    int error = errno;
     atomic_store_explicit(was_soon, read_clock_ns() - begun_ns < READ_POLL_NS,
                           memory_order_relaxed);
-    errno = error;
     return r;
 }

@@ -36,7 +36,7 @@ static void *echo(void *opaque)
 {
     (void)opaque;
     unsigned number;
-    while (read(pair[1], &number, sizeof(number)) == sizeof(number))
+    while (recv(pair[1], &number, sizeof(number), 0) == sizeof(number))
     {
         if (write(pair[1], &number, sizeof(number)) != sizeof(number))
             break;
@@ -70,6 +70,33 @@ static void test_stays_awake(void)
     CU_ASSERT_EQUAL(lunette_read_poll_hits() > before, processors() > 1);
     shutdown(pair[0], SHUT_WR);
     pthread_join(thread, NULL);
+    stop();
+}
+
+/* Where another connection has requests too, nobody stays awake. */
+static void test_not_alone(void)
+{
+    start();
+    int other[2];
+    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
+    pthread_t thread;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, echo, NULL), 0);
+    unsigned long before = lunette_read_poll_hits();
+    bool is_right = true;
+    for (unsigned i = 0; is_right && i < ROUNDS_MIN; i++)
+    {
+        char c = 'x';
+        unsigned answer = ~i;
+        is_right = write(other[1], &c, 1) == 1 && read(other[0], &c, 1) == 1 &&
+                   write(pair[0], &i, sizeof(i)) == sizeof(i) &&
+                   read(pair[0], &answer, sizeof(answer)) == sizeof(answer) && answer == i;
+    }
+    CU_ASSERT_TRUE(is_right);
+    CU_ASSERT_EQUAL(lunette_read_poll_hits(), before);
+    shutdown(pair[0], SHUT_WR);
+    pthread_join(thread, NULL);
+    close(other[0]);
+    close(other[1]);
     stop();
 }
 
@@ -154,6 +181,7 @@ static void test_no_socket(void)
 static CU_TestInfo read_poll_tests[] = {
     {"quick answers are met awake", test_stays_awake},
     {"late ones asleep", test_sleeps},
+    {"and quick ones beside those of others", test_not_alone},
     {"it reads as read() does", test_as_read},
     {"a reset", test_reset},
     {"what is no socket", test_no_socket},
