@@ -29,7 +29,8 @@ enum
     JOBS_LAZY_MS = 500,
     JOBS_REST_MS = 2, /* while hosts do I/O, after so much work: some 100 us of it */
     JOBS_REST_AFTER = JOBS_WALK_NODES,
-    JOBS_RESTS = 16, /* since the last I/O */
+    JOBS_RESTS = 16,      /* since the last I/O */
+    JOBS_HURRY_MS = 1000, /* since a volume had no room for a write */
 };
 
 /* ---- resting ------------------------------------------------------------------------------- */
@@ -40,14 +41,22 @@ static void jobs_note_work(struct pool *pool, unsigned records)
     atomic_fetch_add_explicit(&pool->job_work, records, memory_order_relaxed);
 }
 
+/* Who waits for space, or is refused it, waits for this thread. */
+static bool jobs_must_hurry(struct pool *pool)
+{
+    uint64_t refused_ms = atomic_load_explicit(&pool->volume_refused_ms, memory_order_relaxed);
+    return atomic_load(&pool->health) == POOL_OUT_OF_SPACE ||
+           (refused_ms != 0 && env_passed_ns(pool->env) / 1000000 < refused_ms + JOBS_HURRY_MS);
+}
+
 /* I/O that waits for a lock whose holder lost the processor to this thread is not seen to begin, so
  * one look without any says little. */
 bool jobs_must_rest(struct pool *pool)
 {
     if (atomic_load_explicit(&pool->job_work, memory_order_relaxed) < JOBS_REST_AFTER)
         return false;
-    if (atomic_load(&pool->health) == POOL_OUT_OF_SPACE)
-        return false; /* who waits for space waits for this thread */
+    if (jobs_must_hurry(pool))
+        return false;
     atomic_store_explicit(&pool->job_work, 0, memory_order_relaxed);
     uint32_t rests = atomic_load_explicit(&pool->job_rests_left, memory_order_relaxed);
     if (atomic_exchange_explicit(&pool->io_came, false, memory_order_relaxed))

@@ -173,10 +173,11 @@ struct volume_object
     struct list all_link;     /* pool->volumes */
     char *name, *comment;
     uint8_t uuid[16];
-    uint64_t size_bytes; /* 0: no bound */
     uint64_t created_ns, locked_until_ns;
-    uint32_t flags; /* enum disk_volume_flags */
-    uint32_t pause_ms;
+    /* These are changed in apply() while hosts write. */
+    _Atomic uint64_t size_bytes; /* 0: no bound */
+    _Atomic uint32_t flags;      /* enum disk_volume_flags */
+    _Atomic uint32_t pause_ms;
     struct list luns;      /* of struct lun_object, by volume_link: LUNs only */
     struct list deleted;   /* the same of deleted ones, which its snapshots still hold */
     struct list qtrees;    /* of struct qtree_object, by volume_link */
@@ -392,6 +393,7 @@ struct pool
     _Atomic uint64_t full_event_ms; /* when the last pool.full event was added */
     _Atomic uint64_t damage_event_ms, job_event_ms; /* the same of pool.damaged, job.failed */
     _Atomic uint64_t broken_event_ms;               /* likewise promise.broken; 0: never */
+    _Atomic uint64_t volume_refused_ms;             /* when a volume had no room for a write; 0 */
     _Atomic uint64_t volume_event_ms;               /* likewise volume.full */
 };
 

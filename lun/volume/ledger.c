@@ -370,7 +370,10 @@ int ledger_take(struct pool *pool, const struct lun_object *lun, uint64_t blks,
     AUTO_LOCK(&pool->ledger.lock);
     if (books->charged_blks + books->taken_blks + books->held_blks + books->lun_needs_blks + blks >
         ledger_volume_blks(lun->volume))
+    {
+        atomic_store(&pool->volume_refused_ms, env_passed_ns(pool->env) / 1000000);
         return -EDQUOT;
+    }
     books->taken_blks += blks;
     *claim = (struct ledger_claim){.volume = lun->volume, .blks = blks};
     return 0;

@@ -315,6 +315,24 @@ static void test_rests_beside_hosts(void)
     host_stop(&host);
 }
 
+/* Not while a volume has no room for what hosts write, and for a second behind it. */
+static void test_hurries_for_a_volume(void)
+{
+    host_start(&host, NULL);
+    struct volume_attributes attributes = {.size_bytes = 100 * BLK_BYTES};
+    CU_ASSERT_EQUAL(volume_create(host.pool, "v", &attributes, &host.why), 0);
+    host_create(&host, "v/a", 1000);
+    CU_ASSERT_EQUAL(host_write(&host, "v/a", 0, 50, 1, 0), 0);
+    atomic_store(&host.pool->job_work, STEP_NODES);
+    CU_ASSERT_TRUE(jobs_must_rest(host.pool));
+    CU_ASSERT_EQUAL(host_write(&host, "v/a", 100, 100, 1, 0), -ENOSPC);
+    atomic_store(&host.pool->job_work, STEP_NODES);
+    CU_ASSERT_FALSE(jobs_must_rest(host.pool));
+    host.env.now_ns += UINT64_C(1000000000);
+    CU_ASSERT_TRUE(jobs_must_rest(host.pool));
+    host_stop(&host);
+}
+
 static atomic_bool reader_stops;
 
 static void *reader_run(void *opaque)
@@ -364,6 +382,7 @@ static void test_delete_beside_load(void)
 static CU_TestInfo jobs_tests[] = {
     {"a step is bounded", test_step_is_bounded},
     {"rests beside hosts", test_rests_beside_hosts},
+    {"but not while a volume is full", test_hurries_for_a_volume},
     {"a delete beside load", test_delete_beside_load},
     {"a delete of something damaged", test_delete_of_damaged},
     {"the same with threads", test_with_threads},

@@ -64,7 +64,7 @@ static void *writer_thread(void *opaque)
         unsigned at = n * 7 + seed;
         note(lun_write(luns[at % LUNS], bytes, sizeof(bytes),
                        (uint64_t)(at / LUNS % BLKS) * BLK_BYTES, 0),
-             0);
+             -ENOSPC); /* until what was deleted in the volume is free */
         if (n % 50 == 0)
             note(lun_flush(luns[at % LUNS]), 0);
         if (n % 64 == 63) /* let the commands get their turn on a busy machine */
@@ -125,11 +125,15 @@ static void run_round(unsigned round)
     snprintf(set, sizeof(set), "s%u", round % 2);
     snprintf(clone, sizeof(clone), "c%u", round % 3);
     snprintf(other, sizeof(other), "d%u", round % 3);
+    struct volume_attributes bound = {.size_bytes = (1024 + round % 2) * BLK_BYTES,
+                                      .is_guaranteed = round % 2};
+    unsigned mask = VOLUME_SET_SIZE | VOLUME_SET_GUARANTEE;
+    note(volume_modify(host.pool, "v", mask, &bound, NULL), -ENOSPC);
     const char *volume = "v", *names[] = {"v/lun0", "v/q/lun1"};
     struct volume_snapshot_args snapshot = {.name = set};
     note(volume_snapshot_create(host.pool, &volume, 1, &snapshot, NULL), -EEXIST);
     struct volume_clone_args args = {.volume = "v", .snapshot = set, .name = clone};
-    note(volume_clone(host.pool, &args, NULL), 0);
+    note(volume_clone(host.pool, &args, NULL), -ENOSPC); /* it would be guaranteed too */
     note(lun_redeploy(host.pool, "v/lun2", names, 2, "undo", LUN_FORCE, NULL), 0);
     note(volume_snapshot_restore(host.pool, "v", set, LUN_FORCE, NULL), 0);
     note(volume_rename(host.pool, clone, other, NULL), 0);
