@@ -267,9 +267,21 @@ static int sim_fill(struct sim *sim)
     return r != 0 ? r : sim_fill_filler(sim);
 }
 
+/* A guarantee, a snapshot, a full pool, and a clone that would be guaranteed too: by themselves
+ * they meet too seldom. */
 static int sim_op_fill(struct sim *sim)
 {
-    return sim->is_tight && !sim->is_tried ? sim_fill(sim) : SIM_NOTHING;
+    static int (*const before[])(struct sim *) = {sim_op_guarantee, sim_op_set_create};
+    if (!sim->is_tight || sim->is_tried)
+        return SIM_NOTHING;
+    for (unsigned i = 0; i < ARRAY_SIZE(before); i++)
+    {
+        int r = before[i](sim);
+        if ((r != 0 && r != SIM_NOTHING) || simdev_is_off(sim->disk))
+            return r;
+    }
+    int r = sim_fill(sim);
+    return r == SIM_NOTHING ? sim_op_volume_clone(sim) : r;
 }
 
 static int sim_op_unfill(struct sim *sim)
@@ -317,7 +329,7 @@ const struct sim_op sim_promise_ops[] = {
     {sim_op_first_promise, 2, false}, {sim_op_quota_rule, 14, true},
     {sim_op_quota_forget, 3, true},   {sim_op_quota_switch, 10, true},
     {sim_op_volume_create, 6, true},  {sim_op_set_create, 4, true},
-    {sim_op_volume_clone, 10, true},  {sim_op_fill, 2, false},
+    {sim_op_volume_clone, 10, true},  {sim_op_fill, 14, false},
     {sim_op_unfill, 2, true},         {sim_op_write_all, 2, false},
     {sim_op_grow, 1, false},          {sim_op_delete_held, 14, true},
     {sim_op_revive, 18, true},        {sim_op_qtree, 4, true},
