@@ -687,6 +687,53 @@ struct lun_extent
 MUST_CHECK int lun_extents(struct lun *lun, uint64_t len, uint64_t offset,
                            struct lun_extent *extents, size_t max, size_t *count);
 
+/* ---- loans: reads without a copy ----------------------------------------------------------- */
+
+enum
+{
+    LUN_LOAN_PARTS = 8,
+};
+
+/* In the order of the bytes. Owned by the borrower, filled in by lun_lend(). */
+struct lun_loan
+{
+    unsigned count;
+    struct lun_loan_part
+    {
+        const void *at; /* NULL: zeros */
+        size_t len;
+        uint64_t device_offset; /* private, as all below */
+    } parts[LUN_LOAN_PARTS];
+    struct pool *pool;
+    uint32_t epoch, loan_epoch;
+};
+
+/*
+ * What lun_read() would give, where it lies in memory, for a system call such as sendmsg() to copy
+ * from. The borrower never touches it himself: a part that the device has lost meanwhile is an
+ * EFAULT in the system call and would be a SIGBUS in the process; lun_loan_read() is for that and
+ * for what was not copied. Until lun_return() the bytes are those of this LUN: who overwrites it
+ * shows, as in any read that is on its way, but nothing of another LUN ever does, whatever is
+ * deleted or restored.
+ *
+ * Others wait for a loan (checkpoints, jobs), so it is for moments: between the two calls nothing
+ * is done that may wait for them in turn: no command, no write, no lock that is held across one.
+ * Reading, and lending more, is allowed.
+ *
+ * 0, or what lun_read() fails with, or, and then lun_read() is to be asked: -EAGAIN: not now, it is
+ * not in memory for one; -ENOTSUP: never (a difference, a device that does not lend). With an error
+ * nothing is lent.
+ */
+MUST_CHECK int lun_lend(struct lun *lun, size_t len, uint64_t offset, struct lun_loan *loan);
+/* Copies @len bytes from byte @from of the loan. */
+MUST_CHECK int lun_loan_read(const struct lun_loan *loan, void *buf, size_t len, size_t from);
+void lun_return(struct lun_loan *loan);
+
+/* For who is going to wait for commands of this pool while he holds a lock that borrowers take:
+ * beforehand, without it. Waits until all is back; nothing is lent until pool_allow_lending(). */
+void pool_stop_lending(struct pool *pool);
+void pool_allow_lending(struct pool *pool);
+
 /* ---- configuration store ------------------------------------------------------------------- */
 
 /*

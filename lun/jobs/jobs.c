@@ -326,6 +326,11 @@ static int jobs_settle(struct pool *pool, struct line *point, bool *more)
     }
     if (point->child_count != 1)
         return 0;
+    if (!loan_is_awaited(pool))
+    {
+        *more = true; /* the next step begins with that */
+        return 0;
+    }
     action_hand_over(&writer, point->object.id);
     int r =
         change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, SPACE_FREEING);
@@ -439,6 +444,7 @@ static int jobs_step(struct pool *pool, bool with_lazy)
     int r = pool_may_change(pool);
     if (r < 0)
         return r;
+    loan_await(pool);
     AUTO_LOCK(&pool->management);
     bool with_waiting = with_lazy && atomic_load(&pool->job_lazy_trims);
     if (atomic_load(&pool->job_trims))

@@ -8,7 +8,8 @@
  *
  * No epoch helps where the line that was looked at goes, since its LUN or snapshot is deleted or
  * gets other content: what it shared may become the own of another LUN, which overwrites it in
- * place. So what was read meanwhile is no answer, see io_confirm().
+ * place. So what was read meanwhile is no answer, see io_confirm(). What is only lent cannot be
+ * judged afterwards: there that other LUN waits, see loan.c.
  */
 #include <errno.h>
 #include <string.h>
@@ -88,25 +89,33 @@ static unsigned io_join_runs(struct emap_run *runs, unsigned count)
     return count ? n + 1 : 0;
 }
 
+int io_find_runs(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end,
+                 struct emap_run *runs, unsigned max, unsigned *count)
+{
+    *count = 1;
+    /* Dead: its blocks are freed without a step of the map's version. */
+    if (!atomic_load(&object->is_dead) && memo_find(&object->memo, lba, end - lba, &runs[0]))
+        return 0;
+    int r = io_lookup(pool, object, lba, end, runs, max, count);
+    if (r == 0)
+        *count = io_join_runs(runs, *count);
+    return r;
+}
+
 static int io_read_piece(struct pool *pool, struct lun_object *object, uint8_t **buf, size_t *len,
                          uint64_t *offset)
 {
     struct emap_run runs[IO_READ_RUNS];
-    unsigned count = 1;
+    unsigned count;
     uint64_t lba = *offset / BLK_BYTES, end = div_round_up(*offset + *len, BLK_BYTES);
-    /* Dead: its blocks are freed without a step of the map's version. */
-    if (atomic_load(&object->is_dead) || !memo_find(&object->memo, lba, end - lba, &runs[0]))
-    {
-        int r = io_lookup(pool, object, lba, end, runs, IO_READ_RUNS, &count);
-        if (r < 0)
-            return r;
-        count = io_join_runs(runs, count);
-    }
+    int r = io_find_runs(pool, object, lba, end, runs, IO_READ_RUNS, &count);
+    if (r < 0)
+        return r;
     for (unsigned i = 0; i<count && * len> 0; i++)
     {
         uint64_t run_end = (runs[i].lba + runs[i].len_blks) * BLK_BYTES;
         size_t part = (size_t)min_u64(*len, run_end - *offset);
-        int r = io_read_run(pool, &runs[i], *buf, part, *offset);
+        r = io_read_run(pool, &runs[i], *buf, part, *offset);
         if (r < 0)
             return r;
         *buf += part;
@@ -129,15 +138,13 @@ int io_read(struct pool *pool, struct lun_object *object, void *buf, size_t len,
 
 /* ---- lines that go meanwhile --------------------------------------------------------------- */
 
-/* Taken before the first look at the maps of the handle. */
-static uint64_t io_replacements(const struct lun *lun)
+uint64_t io_replacements(const struct lun *lun)
 {
     return atomic_load(&lun->object->replacements) +
            (lun->base ? atomic_load(&lun->base->object->replacements) : 0);
 }
 
-/* Whether what was found since stands: 0, -EAGAIN: it is to be looked at once more, -ESTALE. */
-static int io_confirm(const struct lun *lun, uint64_t replacements)
+int io_confirm(const struct lun *lun, uint64_t replacements)
 {
     if (lun_is_gone(lun))
         return -ESTALE;

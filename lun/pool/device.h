@@ -50,6 +50,15 @@ struct device_ops
     int (*discard)(struct device *device, uint64_t len, uint64_t offset);
     /* A hint: the range will be read soon. */
     int (*prefetch)(struct device *device, uint64_t len, uint64_t offset);
+    /*
+     * The bytes of the range where they lie in memory, for system calls to read from; the process
+     * itself never touches them: what is gone from the device by then is an EFAULT there, and would
+     * be a SIGBUS here. They are what read() gives at the moment of the call. Valid until
+     * take_back(). Never waits for the device. -EAGAIN: not now (not in memory, for one).
+     * Both NULL: the device lends nothing.
+     */
+    int (*lend)(struct device *device, uint64_t len, uint64_t offset, const void **at);
+    void (*take_back)(struct device *device, uint64_t offset);
     void (*close)(struct device *device);
 };
 

@@ -22,6 +22,7 @@
 #include "lun/base/cleanup.h"
 #include "lun/base/size_text.h"
 #include "lun/pool/device.h"
+#include "lun/pool/device_map.h"
 
 enum
 {
@@ -40,6 +41,7 @@ struct device_file
     int fd;
     bool is_block_device;
     char *path;
+    struct device_map map;
 };
 
 static struct device_file *device_file_of(struct device *device)
@@ -272,9 +274,21 @@ static int device_file_prefetch(struct device *device, uint64_t len, uint64_t of
                           POSIX_FADV_WILLNEED);
 }
 
+static int device_file_lend(struct device *device, uint64_t len, uint64_t offset, const void **at)
+{
+    struct device_file *file = device_file_of(device);
+    return device_map_lend(&file->map, file->fd, len, offset, at);
+}
+
+static void device_file_take_back(struct device *device, uint64_t offset)
+{
+    device_map_take_back(&device_file_of(device)->map, offset);
+}
+
 static void device_file_close(struct device *device)
 {
     struct device_file *file = device_file_of(device);
+    device_map_destroy(&file->map);
     if (file->fd >= 0)
         close(file->fd);
     free(file->path);
@@ -294,6 +308,8 @@ static const struct device_ops device_file_ops = {
     .allocate = device_file_allocate,
     .discard = device_file_discard,
     .prefetch = device_file_prefetch,
+    .lend = device_file_lend,
+    .take_back = device_file_take_back,
     .close = device_file_close,
 };
 
@@ -310,6 +326,7 @@ int device_file_open(const char *path, const struct device_file_options *options
     if (!file)
         return -ENOMEM;
     file->fd = -1;
+    device_map_init(&file->map);
     file->device.ops = &device_file_ops;
     file->device.is_dirty = true; /* by whoever had it before, perhaps */
     file->path = strdup(path);

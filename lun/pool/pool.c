@@ -170,8 +170,13 @@ void pool_set_change_hook(struct pool *pool, lun_change_hook *hook, void *opaque
 
 void epoch_drain(struct pool *pool)
 {
-    uint32_t old = atomic_fetch_add(&pool->epoch, 1);
-    for (unsigned spins = 0; atomic_load(&pool->epochs[old & 1]) != 0; spins++)
+    epochs_drain(&pool->reads);
+}
+
+void epochs_drain(struct epochs *epochs)
+{
+    uint32_t old = atomic_fetch_add(&epochs->now, 1);
+    for (unsigned spins = 0; atomic_load(&epochs->counts[old & 1]) != 0; spins++)
     {
         if (spins < 100)
             sched_yield();
@@ -198,6 +203,7 @@ static struct pool *pool_alloc(struct env *env, struct device *device)
     lock_init(&pool->ledger.lock, LOCK_RANK_LEDGER);
     pool->ledger.slack_blks = LEDGER_SLACK_BLKS;
     lock_init(&pool->atomic_lock, LOCK_RANK_ATOMIC);
+    lock_init(&pool->loan_lock, LOCK_RANK_LEAF);
     range_hold_init(&pool->group_hold);
     lock_init(&pool->pause_lock, LOCK_RANK_LEAF);
     lock_init(&pool->handle_lock, LOCK_RANK_LEAF);
@@ -230,7 +236,8 @@ static void pool_free(struct pool *pool)
     event_ring_destroy(pool->events);
     struct lock *locks[] = {&pool->management,  &pool->cp_lock,     &pool->dirty_lock,
                             &pool->handle_lock, &pool->job_lock,    &pool->cp_wait_lock,
-                            &pool->ledger.lock, &pool->atomic_lock, &pool->pause_lock};
+                            &pool->ledger.lock, &pool->atomic_lock, &pool->pause_lock,
+                            &pool->loan_lock};
     for (size_t i = 0; i < ARRAY_SIZE(locks); i++)
         lock_destroy(locks[i]);
     range_hold_destroy(&pool->group_hold);

@@ -292,6 +292,13 @@ struct store_object
 struct event_ring;
 struct scrub;
 
+/* Who is inside, by parity. */
+struct epochs
+{
+    _Atomic uint64_t counts[2];
+    _Atomic uint32_t now;
+};
+
 struct pool
 {
     struct env *env;
@@ -367,8 +374,14 @@ struct pool
     _Atomic uint32_t job_rests_left; /* without I/O */
     _Atomic uint64_t job_rests;      /* counts them */
 
-    _Atomic uint64_t epochs[2]; /* readers inside, by parity */
-    _Atomic uint32_t epoch;
+    struct epochs reads; /* see epoch_enter() */
+
+    /* map/loan.c. A loan is inside both. */
+    struct epochs loans;
+    struct lock loan_lock;             /* LOCK_RANK_LEAF: one that waits for loans at a time */
+    _Atomic uint32_t lending_stops;    /* of pool_stop_lending() that are in force */
+    _Atomic uint64_t departures;       /* lines that something was shown by and is not any more */
+    _Atomic uint64_t departures_alone; /* how many of them no loan has to do with */
 
     struct lock cp_wait_lock; /* LOCK_RANK_LEAF: requests for and ends of checkpoints */
     struct condition cp_wake, cp_done;
@@ -427,26 +440,58 @@ void pool_note_job(struct pool *pool, int r);
 
 void pool_notify(struct pool *pool, enum lun_change change, uint64_t lun_id, const char *name);
 
-/* ---- epochs: reads that may still look at a freed block */
-static inline uint32_t epoch_enter(struct pool *pool)
+/* ---- epochs */
+static inline uint32_t epochs_enter(struct epochs *epochs)
 {
     for (;;)
     {
-        uint32_t epoch = atomic_load(&pool->epoch);
-        atomic_fetch_add(&pool->epochs[epoch & 1], 1);
-        /* Pairs with epoch_drain(): either it sees this count, or this sees the new epoch. */
-        if (atomic_load(&pool->epoch) == epoch)
+        uint32_t epoch = atomic_load(&epochs->now);
+        atomic_fetch_add(&epochs->counts[epoch & 1], 1);
+        /* Pairs with epochs_drain(): either it sees this count, or this sees the new epoch. */
+        if (atomic_load(&epochs->now) == epoch)
             return epoch;
-        atomic_fetch_sub(&pool->epochs[epoch & 1], 1);
+        atomic_fetch_sub(&epochs->counts[epoch & 1], 1);
     }
+}
+
+static inline void epochs_leave(struct epochs *epochs, uint32_t epoch)
+{
+    atomic_fetch_sub(&epochs->counts[epoch & 1], 1);
+}
+
+/* Waits until all that were inside at the call have left. One caller at a time. */
+void epochs_drain(struct epochs *epochs);
+
+/* Reads that may still look at a freed block. */
+static inline uint32_t epoch_enter(struct pool *pool)
+{
+    return epochs_enter(&pool->reads);
 }
 
 static inline void epoch_leave(struct pool *pool, uint32_t epoch)
 {
-    atomic_fetch_sub(&pool->epochs[epoch & 1], 1);
+    epochs_leave(&pool->reads, epoch);
 }
 
 /* Waits until every read that was inside at the call has left. One caller at a time (cp_lock). */
 void epoch_drain(struct pool *pool);
+
+/* ---- loans (map/loan.c)
+ *
+ * What a line shared may become the own of another LUN, and be overwritten in place, once nothing
+ * is shown by that line any more: by the record of ACTION_HAND_OVER, and no other. So that one
+ * waits for the loans of before. */
+
+/* Something was shown by a line, and is not any more. In apply(), afterwards. */
+static inline void loan_note_departure(struct pool *pool)
+{
+    atomic_fetch_add(&pool->departures, 1); /* partner: loan_await() */
+}
+
+/* Waits for the loans of departed lines. With nothing held that who reads may wait for: management,
+ * the gate, or any lock that is taken before them. */
+void loan_await(struct pool *pool);
+/* With management held: whether that is true of all that departed. */
+bool loan_is_awaited(const struct pool *pool);
 
 #endif

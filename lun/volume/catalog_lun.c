@@ -129,7 +129,7 @@ int catalog_rename_lun(struct pool *pool, struct lun_object *lun, const char *ow
 /* ---- places -------------------------------------------------------------------------------- */
 
 /* Puts the LUN or snapshot on @line, off the one it was on. */
-static void lun_set_line(struct lun_object *lun, struct line *line)
+static void lun_set_line(struct pool *pool, struct lun_object *lun, struct line *line)
 {
     if (lun->line == line)
         return;
@@ -145,6 +145,7 @@ static void lun_set_line(struct lun_object *lun, struct line *line)
         line->lun = lun;
         memo_step(&lun->memo); /* another map */
         atomic_fetch_add(&lun->replacements, 1);
+        loan_note_departure(pool);
         return;
     }
     lun->line = line;
@@ -387,7 +388,7 @@ int catalog_put_lun(struct pool *pool, enum disk_object_kind kind, uint64_t id,
     own[bytes.name.len] = '\0';
     r = lun_set_texts(lun, &bytes);
     r = keep_first(r, catalog_rename_lun(pool, lun, own));
-    lun_set_line(lun, bytes.line);
+    lun_set_line(pool, lun, bytes.line);
     if (kind == DISK_OBJECT_LUN && !is_deleted)
     {
         catalog_set_line_volume(pool, lun->line, lun->volume);
@@ -405,6 +406,7 @@ void catalog_forget_lun(struct pool *pool, struct lun_object *lun)
     if (!lun->is_deleted)
         hash_remove(&pool->luns_by_name, &lun->by_name);
     atomic_store(&lun->is_dead, true);
+    loan_note_departure(pool);
     lun_set_qtree(lun, NULL);
     if (lun->object.kind == DISK_OBJECT_LUN)
     {

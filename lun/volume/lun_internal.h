@@ -67,6 +67,15 @@ MUST_CHECK int lun_check_io(const struct lun *lun, uint64_t len, uint64_t offset
 MUST_CHECK int io_lookup(struct pool *pool, struct lun_object *object, uint64_t lba, uint64_t end,
                          struct emap_run *runs, unsigned max, unsigned *count);
 
+/* The same by memo or map for reading, in an epoch; what is in one place is one run. */
+MUST_CHECK int io_find_runs(struct pool *pool, struct lun_object *object, uint64_t lba,
+                            uint64_t end, struct emap_run *runs, unsigned max, unsigned *count);
+
+/* Taken before the first look at the maps of the handle. */
+uint64_t io_replacements(const struct lun *lun);
+/* Whether what was found since stands: 0, -EAGAIN: it is to be looked at once more, -ESTALE. */
+MUST_CHECK int io_confirm(const struct lun *lun, uint64_t replacements);
+
 /* Lets writes that wait for room look again. */
 void io_wake(struct pool *pool);
 

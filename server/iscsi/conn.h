@@ -16,6 +16,8 @@
  *  - what is received lies in the thread's scratch buffer or goes straight to its destination; an
  *    idle connection owns no buffer;
  *  - output is a queue of pieces of counted buffers, sent at the end of what produced it;
+ *  - pieces that are lent (lun_lend()) are in it while one batch of input is handled, of reads
+ *    only: before anything else is done they are sent, or copied, and returned;
  *  - with too much output queued nothing more is read, so a peer that does not read its answers
  *    holds up itself only;
  *  - after conn_close() the struct lives until the end of the turn.
@@ -45,6 +47,7 @@ enum
         8192, /* when bulk data is due, so that it goes to its place, not to scratch */
     CONN_BULK_BYTES = 64 * 1024, /* of one PDU: more such are likely to follow */
     CONN_IOV_MAX = 64,
+    CONN_ZEROS_BYTES = 64 * 1024,
     CONN_DRAIN_MS = 2000,         /* for the peer to close after our last words */
     CONN_RESERVE_MAX = 16 * 1024, /* largest room that conn_reserve() gives */
 };
@@ -52,9 +55,11 @@ enum
 /* A piece of output. */
 struct conn_piece
 {
-    struct iobuf *buf;
-    const uint8_t *at;
+    struct iobuf *buf; /* NULL: it is lent, or zeros that are always there */
+    const uint8_t *at; /* what is lent only the kernel touches */
     size_t len;
+    const struct lun_loan *loan; /* or NULL */
+    size_t loan_from;            /* where in it */
 };
 
 struct conn
@@ -78,6 +83,7 @@ struct conn
     char remote[ISCSI_ADDRESS_MAX], local[ISCSI_ADDRESS_MAX];
     bool header_digest, data_digest;
     bool is_in_input;              /* conn_input() is on the stack */
+    bool may_borrow;               /* conn_flush() comes right after the input */
     uint32_t max_recv_bytes;       /* largest data segment that we take */
     uint32_t initiator_recv_bytes; /* largest that the initiator takes */
     uint64_t opened_ms;
@@ -145,6 +151,12 @@ uint8_t *conn_reserve(struct conn *conn, size_t len);
 void conn_commit(struct conn *conn, const uint8_t *at, size_t len);
 /* Adds @len bytes of @buf, taking a reference. */
 void conn_append(struct conn *conn, struct iobuf *buf, const uint8_t *at, size_t len);
+/* Where a loan may be put; NULL: not now. Taken with conn_append_loan(), also with nothing of it.
+ */
+struct lun_loan *conn_next_loan(struct conn *conn);
+void conn_take_loan(struct conn *conn);
+/* Adds @len bytes of it, from @from on. */
+void conn_append_loan(struct conn *conn, const struct lun_loan *loan, size_t from, size_t len);
 /* A whole PDU; copies @data. Sets the data length and the digests. */
 void conn_send(struct conn *conn, void *bhs, const void *data, size_t len);
 /* The header with its digest to @at; its length. */

@@ -320,9 +320,11 @@ void conn_ready(struct loop_watch *watch, uint32_t events)
     if (events & EPOLLOUT)
         conn->wants_write = false;
     bool is_readable = events & (EPOLLIN | EPOLLHUP | EPOLLERR);
+    conn->may_borrow = true;
     if (is_readable && conn_takes_input(conn) && !conn->stash)
         conn_recv(conn);
     else if (events & (EPOLLHUP | EPOLLERR))
         conn_close(conn, "the connection broke");
+    conn->may_borrow = false;
     conn_flush(conn);
 }

@@ -3,8 +3,9 @@
  * Output of a connection.
  *
  * Small things are built one behind the other in an arena, a 64 KiB buffer, and so leave as one
- * piece; large data stays in the buffer that it was read into. One sendmsg() takes as many pieces
- * as it can.
+ * piece; large data stays in the buffer that it was read into, or where it lies in the page cache,
+ * lent by the engine. One sendmsg() takes as many pieces as it can. The kernel copies what it
+ * takes: a loan is over when it returns.
  */
 #include "server/iscsi/conn.h"
 
@@ -50,12 +51,28 @@ static struct conn_piece *conn_last_piece(struct conn *conn)
     return &conn->pieces[(conn->piece_first + conn->piece_count - 1) % conn->piece_capacity];
 }
 
+/* With its reference to a buffer. False: no memory, the connection will be closed. */
+static bool conn_push(struct conn *conn, struct conn_piece piece)
+{
+    if (conn->out_bytes == 0)
+        conn->progress_ms = loop_now_ms(conn->thread->loop);
+    if (conn->piece_count == conn->piece_capacity && !conn_grow_pieces(conn))
+    {
+        conn_break(conn);
+        return false;
+    }
+    INVARIANT(conn->pieces);
+    size_t slot = (conn->piece_first + conn->piece_count) % conn->piece_capacity;
+    conn->pieces[slot] = piece;
+    conn->piece_count++;
+    conn->out_bytes += piece.len;
+    return true;
+}
+
 void conn_append(struct conn *conn, struct iobuf *buf, const uint8_t *at, size_t len)
 {
     if (conn->state == CONN_CLOSED || conn->is_broken || len == 0)
         return;
-    if (conn->out_bytes == 0)
-        conn->progress_ms = loop_now_ms(conn->thread->loop);
     struct conn_piece *last = conn_last_piece(conn);
     if (last && last->buf == buf && last->at + last->len == at)
     {
@@ -63,17 +80,101 @@ void conn_append(struct conn *conn, struct iobuf *buf, const uint8_t *at, size_t
         conn->out_bytes += len;
         return;
     }
-    if (conn->piece_count == conn->piece_capacity && !conn_grow_pieces(conn))
-    {
-        conn_break(conn);
-        return;
-    }
-    INVARIANT(conn->pieces);
-    size_t slot = (conn->piece_first + conn->piece_count) % conn->piece_capacity;
-    conn->pieces[slot] = (struct conn_piece){.buf = iobuf_ref(buf), .at = at, .len = len};
-    conn->piece_count++;
-    conn->out_bytes += len;
+    if (conn_push(conn, (struct conn_piece){.buf = buf, .at = at, .len = len}))
+        iobuf_ref(buf);
 }
+
+/* ---- loans --------------------------------------------------------------------------------- */
+
+/* What holes are read from. Never written, so it is no memory. */
+static const uint8_t conn_zeros[CONN_ZEROS_BYTES];
+
+struct lun_loan *conn_next_loan(struct conn *conn)
+{
+    struct iscsi_thread *thread = conn->thread;
+    bool may = conn->may_borrow && conn->state == CONN_OPEN && !conn->is_broken &&
+               !conn->wants_write && !conn->data_digest && thread->loan_count < ISCSI_LOANS_MAX;
+    return may ? &thread->loans[thread->loan_count] : NULL;
+}
+
+void conn_take_loan(struct conn *conn)
+{
+    conn->thread->borrower = conn;
+    conn->thread->loan_count++;
+}
+
+/* @len bytes of one part of a loan. False: the connection will be closed. */
+static bool conn_append_part(struct conn *conn, const struct lun_loan *loan, size_t from,
+                             const uint8_t *at, size_t len)
+{
+    if (at)
+        return conn_push(
+            conn, (struct conn_piece){.at = at, .len = len, .loan = loan, .loan_from = from});
+    while (len > 0)
+    {
+        size_t step = len < CONN_ZEROS_BYTES ? len : CONN_ZEROS_BYTES;
+        if (!conn_push(conn, (struct conn_piece){.at = conn_zeros, .len = step}))
+            return false;
+        len -= step;
+    }
+    return true;
+}
+
+void conn_append_loan(struct conn *conn, const struct lun_loan *loan, size_t from, size_t len)
+{
+    if (conn->state == CONN_CLOSED || conn->is_broken)
+        return;
+    size_t begin = 0;
+    for (unsigned i = 0; i < loan->count && len > 0; i++)
+    {
+        const struct lun_loan_part *part = &loan->parts[i];
+        if (from < begin + part->len)
+        {
+            size_t skip = from - begin;
+            size_t step = len < part->len - skip ? len : part->len - skip;
+            const uint8_t *at = part->at ? (const uint8_t *)part->at + skip : NULL;
+            if (!conn_append_part(conn, loan, from, at, step))
+                return;
+            from += step;
+            len -= step;
+        }
+        begin += part->len;
+    }
+}
+
+static void conn_return_loans(struct conn *conn)
+{
+    struct iscsi_thread *thread = conn->thread;
+    if (thread->borrower != conn)
+        return;
+    while (thread->loan_count > 0)
+        lun_return(&thread->loans[--thread->loan_count]);
+    thread->borrower = NULL;
+}
+
+/* What is lent goes into buffers, and back. 0 or an error: it cannot be sent, as was promised. */
+static int conn_copy_loans(struct conn *conn)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < conn->piece_count; i++)
+    {
+        struct conn_piece *piece = &conn->pieces[(conn->piece_first + i) % conn->piece_capacity];
+        if (!piece->loan)
+            continue;
+        struct iobuf *buf = iobuf_get(&conn->thread->buffers, piece->len);
+        r = buf ? lun_loan_read(piece->loan, buf->bytes, piece->len, piece->loan_from) : -ENOMEM;
+        if (r < 0)
+        {
+            iobuf_put(buf);
+            return r;
+        }
+        *piece = (struct conn_piece){.buf = buf, .at = buf->bytes, .len = piece->len};
+    }
+    conn_return_loans(conn);
+    return 0;
+}
+
+/* ---- building ------------------------------------------------------------------------------ */
 
 uint8_t *conn_reserve(struct conn *conn, size_t len)
 {
@@ -175,6 +276,7 @@ static void conn_consume(struct conn *conn, size_t len)
         {
             piece->at += len;
             piece->len -= len;
+            piece->loan_from += len;
             return;
         }
         len -= piece->len;
@@ -202,6 +304,7 @@ void conn_drop_output(struct conn *conn)
 {
     if (conn->piece_count > 0)
         conn_consume(conn, conn->out_bytes);
+    conn_return_loans(conn);
     conn_release_output(conn);
     free(conn->pieces);
     conn->pieces = NULL;
@@ -226,6 +329,23 @@ static ssize_t conn_send_some(struct conn *conn)
     return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 }
 
+/* What the socket takes. */
+static int conn_send_all(struct conn *conn)
+{
+    while (conn->out_bytes > 0 && !conn->wants_write)
+    {
+        ssize_t sent = conn_send_some(conn);
+        if (sent < 0)
+            return (int)sent;
+        if (sent > 0)
+            conn->progress_ms = loop_now_ms(conn->thread->loop);
+        conn_consume(conn, (size_t)sent);
+        if (sent == 0)
+            conn->wants_write = true;
+    }
+    return 0;
+}
+
 /*
  * All is said. Closing at once could make the kernel throw away what the peer has not read yet, so
  * it is let go first.
@@ -248,19 +368,18 @@ void conn_flush(struct conn *conn)
     }
     if (conn->fd < 0)
         conn_drop_output(conn);
-    while (conn->out_bytes > 0 && !conn->wants_write)
+    int r = conn_send_all(conn);
+    /* What the socket did not take, and what turned out not to be in memory any more. */
+    if (r == -EFAULT || (r == 0 && conn->thread->borrower == conn))
     {
-        ssize_t sent = conn_send_some(conn);
-        if (sent < 0)
-        {
-            conn_close(conn, strerror((int)-sent));
-            return;
-        }
-        if (sent > 0)
-            conn->progress_ms = loop_now_ms(conn->thread->loop);
-        conn_consume(conn, (size_t)sent);
-        if (sent == 0)
-            conn->wants_write = true;
+        r = conn_copy_loans(conn);
+        if (r == 0)
+            r = conn_send_all(conn);
+    }
+    if (r < 0)
+    {
+        conn_close(conn, strerror(-r));
+        return;
     }
     if (conn->out_bytes == 0)
     {

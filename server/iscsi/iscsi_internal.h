@@ -23,8 +23,10 @@ enum
     ISCSI_SCRATCH_BYTES = 256 * 1024,
     ISCSI_THREADS_MAX = 64,
     ISCSI_TASKS_KEPT_MAX = 1024,
+    ISCSI_LOANS_MAX = 32,
 };
 
+struct conn;
 struct iscsi_server;
 
 struct iscsi_thread
@@ -34,7 +36,10 @@ struct iscsi_thread
     uint8_t *scratch; /* what recv() fills for whichever connection is ready */
     struct iobuf_pool buffers;
     uint64_t buffer_limit_bytes; /* above it no more data is asked for, and windows close */
-    struct list starved;         /* tasks that wait for buffers */
+    struct conn *borrower;       /* whose output has the loans; NULL: there are none */
+    unsigned loan_count;
+    struct lun_loan loans[ISCSI_LOANS_MAX];
+    struct list starved; /* tasks that wait for buffers */
     struct list connections;
     struct list logins; /* connections in login, oldest first */
     unsigned login_count;

@@ -246,8 +246,21 @@ static bool session_holds_cmd_sn(struct session *session, uint32_t cmd_sn)
 
 /* ---- delivery ------------------------------------------------------------------------------ */
 
+/* What is lent is sent before anything else than a read is done. False: the session is over. */
+static bool session_end_loans(struct session *session, const struct pdu *pdu)
+{
+    const struct wire_scsi_command *bhs = (const struct wire_scsi_command *)pdu->bhs;
+    bool is_read = pdu_opcode(pdu->bhs) == WIRE_SCSI_COMMAND && scsi_is_read(bhs->cdb);
+    struct conn *borrower = session->thread->borrower;
+    if (borrower && !is_read)
+        conn_flush(borrower);
+    return !session->is_ending;
+}
+
 static void session_deliver(struct session *session, const struct pdu *pdu, struct iobuf *buf)
 {
+    if (!session_end_loans(session, pdu))
+        return;
     switch (pdu_opcode(pdu->bhs))
     {
     case WIRE_SCSI_COMMAND:
@@ -367,7 +380,7 @@ void session_receive(struct session *session, const struct pdu *pdu, struct iobu
     if (held)
         session_hold(session, pdu, held->cmd_sn);
     else if (opcode == WIRE_DATA_OUT)
-        task_data_out(session, pdu, buf);
+        session_deliver(session, pdu, buf);
     else
         session_receive_numbered(session, pdu, buf);
 }

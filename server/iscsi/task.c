@@ -15,6 +15,7 @@ enum
     TASK_SUSPECT_NS = 100 * 1000, /* an I/O on a loop thread that took so long may have blocked */
     TASK_SLOW_NS = 30 * 1000 * 1000, /* one that took so long did, whatever the kernel says */
     TASK_SLOW_REST_MS = 100,
+    TASK_LOAN_BYTES = 16 * 1024,   /* of a read: a smaller one is copied faster than lent */
     TASK_FAIL_PROTOCOL = 0x0b4705, /* ABORTED COMMAND, PROTOCOL SERVICE CRC ERROR */
     TASK_FAIL_UNEXPECTED = 0x0b0c0c,
     TASK_FAIL_AMOUNT = 0x0b0c0d,
@@ -312,6 +313,21 @@ static void task_note_inline(struct iscsi_thread *thread, uint64_t took)
         thread->slow_until_ms = loop_now_ms(thread->loop) + TASK_SLOW_REST_MS;
 }
 
+/* Where the data of a read may be lent. */
+static struct lun_loan *task_find_loan(const struct task *task, size_t in_len)
+{
+    struct conn *conn = task->session->conn;
+    bool may = conn && in_len >= TASK_LOAN_BYTES && scsi_is_read(task->scsi.cdb);
+    return may ? conn_next_loan(conn) : NULL;
+}
+
+/* It may be that the connection is to be closed, and the loan of no use; it is returned there. */
+static void task_take_loan(struct task *task)
+{
+    task->loan = task->scsi.loan;
+    conn_take_loan(task->session->conn);
+}
+
 static enum scsi_step task_try_inline(struct task *task, bool has_data)
 {
     struct iscsi_thread *thread = task->session->thread;
@@ -382,7 +398,11 @@ static void task_run(struct task *task, const uint8_t *data)
         task_finish_busy(task);
         return;
     }
+    scsi->loan = room ? NULL : task_find_loan(task, in_len);
     enum scsi_step step = task_try_inline(task, has_data);
+    if (scsi->is_lent)
+        task_take_loan(task);
+    scsi->loan = NULL;
     if (step == SCSI_DONE)
         task_finish(task, room);
     else

@@ -69,10 +69,11 @@ struct task
     int64_t residual;
 
     struct iobuf *in_buf, *out_buf;
-    uint32_t out_want;      /* bytes that the command takes */
-    uint32_t out_got;       /* of them, from the first on */
-    uint32_t out_taken;     /* of these, taken by scsi/ ahead of the rest */
-    uint32_t data_in_count; /* PDUs sent */
+    const struct lun_loan *loan; /* instead of in_buf; the connection's */
+    uint32_t out_want;           /* bytes that the command takes */
+    uint32_t out_got;            /* of them, from the first on */
+    uint32_t out_taken;          /* of these, taken by scsi/ ahead of the rest */
+    uint32_t data_in_count;      /* PDUs sent */
 
     bool unsolicited_open; /* Data-Out without R2T is still to come */
     uint32_t unsolicited_got, unsolicited_sn;

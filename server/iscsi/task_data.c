@@ -101,6 +101,11 @@ static bool task_ask(struct task *task)
 
 void task_feed_starved(struct iscsi_thread *thread)
 {
+    if (thread->borrower)
+    {
+        conn_flush(thread->borrower); /* which comes here again when all is returned */
+        return;
+    }
     while (!list_is_empty(&thread->starved) &&
            thread->buffers.used_bytes < thread->buffer_limit_bytes)
     {

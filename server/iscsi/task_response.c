@@ -12,8 +12,12 @@
 
 enum
 {
-    TASK_FLUSH_BYTES =
-        64 * 1024, /* queued output that is sent before a batch of commands is over */
+    /* Queued output that is sent before a batch of commands is over: the initiator works on it
+     * while the rest is read. Of large reads more, as fewer calls cost less then; of what is lent
+     * still more, as it takes no place in the processor's cache. */
+    TASK_FLUSH_BYTES = 64 * 1024,
+    TASK_FLUSH_LARGE_BYTES = 256 * 1024,
+    TASK_FLUSH_LENT_BYTES = 512 * 1024,
     TASK_ROOM_OVERHEAD = WIRE_BHS_BYTES + WIRE_DIGEST_BYTES + 3 + WIRE_DIGEST_BYTES,
 };
 
@@ -83,7 +87,7 @@ static void task_send_room(struct task *task, uint8_t *room, bool with_status)
     conn_commit(conn, room, used);
 }
 
-/* One PDU of what lies in task->in_buf. False: the connection is closed. */
+/* One PDU of what lies in task->in_buf or is lent. False: the connection is closed. */
 static bool task_send_part(struct task *task, uint32_t offset, uint32_t len, bool ends_burst,
                            bool with_status)
 {
@@ -94,9 +98,13 @@ static bool task_send_part(struct task *task, uint32_t offset, uint32_t len, boo
         return false;
     task_data_in_header(task, &bhs, offset, len, ends_burst, with_status);
     conn_commit(conn, at, conn_put_header(conn, at, &bhs));
-    conn_append(conn, task->in_buf, task->in_buf->bytes + offset, len);
+    const uint8_t *data = NULL; /* what is lent has no digest */
+    if (task->loan)
+        conn_append_loan(conn, task->loan, offset, len);
+    else
+        conn_append(conn, task->in_buf, data = task->in_buf->bytes + offset, len);
     uint8_t tail[WIRE_DIGEST_BYTES + 4];
-    size_t tail_len = conn_put_tail(conn, tail, task->in_buf->bytes + offset, len);
+    size_t tail_len = conn_put_tail(conn, tail, data, len);
     if (tail_len == 0)
         return conn->state != CONN_CLOSED;
     at = conn_reserve(conn, tail_len);
@@ -151,6 +159,13 @@ static void task_send_status(struct task *task)
     conn_send(session->conn, &bhs, data, len);
 }
 
+static size_t task_flush_bytes(const struct task *task)
+{
+    if (task->session->thread->borrower == task->session->conn)
+        return TASK_FLUSH_LENT_BYTES;
+    return task->scsi.in_len >= CONN_BULK_BYTES ? TASK_FLUSH_LARGE_BYTES : TASK_FLUSH_BYTES;
+}
+
 void task_respond(struct task *task, uint8_t *room)
 {
     struct session *session = task->session;
@@ -167,7 +182,7 @@ void task_respond(struct task *task, uint8_t *room)
         task_send_status(task);
     if (!session->conn)
         return;
-    if (conn->out_bytes >= TASK_FLUSH_BYTES && !conn->wants_write)
+    if (conn->out_bytes >= task_flush_bytes(task) && !conn->wants_write)
         conn_flush(conn);
     else if (!conn->is_in_input)
         conn_flush_later(conn);

@@ -59,7 +59,12 @@ void cmd_read(struct scsi_task *task)
         return;
     size_t len = (size_t)min_u64(range.len_bytes, task->in_capacity);
     /* FUA: what another initiator's cache would hold is here; nothing is older than the medium. */
-    int r = len ? lun_read(lu->handle, task->in, len, range.offset_bytes) : 0;
+    /* What is wrong with a loan is said by the read. */
+    task->is_lent =
+        len && task->loan && lun_lend(lu->handle, len, range.offset_bytes, task->loan) == 0;
+    int r = 0;
+    if (len && !task->is_lent)
+        r = lun_read(lu->handle, task->in, len, range.offset_bytes);
     if (r < 0)
     {
         sense_fail_errno(task, r, false);

@@ -147,10 +147,9 @@ static void pr_admin_release(struct scsi_lu *lu, const char *initiator, size_t *
     ++*cleared;
 }
 
-int scsi_reservation_clear(struct scsi_target *target, uint64_t lun_id, const char *initiator,
-                           size_t *cleared)
+static int pr_admin_clear(struct scsi_target *target, uint64_t lun_id, const char *initiator,
+                          size_t *cleared)
 {
-    *cleared = 0;
     AUTO_LOCK(&target->lock);
     struct scsi_lu *lu = target_find_lu_locked(target, lun_id);
     if (lu)
@@ -167,5 +166,16 @@ int scsi_reservation_clear(struct scsi_target *target, uint64_t lun_id, const ch
     if (r == 0)
         r = pr_admin_evict(target, lun_id, NULL, &stored, initiator, cleared);
     pr_state_clear(&stored);
+    return r;
+}
+
+/* It stores with target->lock held, which the end of a read may wait for. */
+int scsi_reservation_clear(struct scsi_target *target, uint64_t lun_id, const char *initiator,
+                           size_t *cleared)
+{
+    *cleared = 0;
+    pool_stop_lending(target->pool);
+    int r = pr_admin_clear(target, lun_id, initiator, cleared);
+    pool_allow_lending(target->pool);
     return r;
 }

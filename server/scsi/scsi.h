@@ -233,13 +233,15 @@ struct scsi_task
     size_t out_len;
     void *in; /* room for in_capacity bytes */
     size_t in_capacity;
+    struct lun_loan *loan; /* inline only: what is read may be lent there instead; or NULL */
 
     /* Set with SCSI_DONE. */
     uint8_t status;                /* enum scsi_status */
     uint8_t sense_len;             /* 0: none */
     uint8_t sense[SCSI_SENSE_MAX]; /* fixed or descriptor format, as the mode page says */
     size_t in_len;                 /* bytes of in[] to send: at most in_capacity */
-    uint64_t transfer_len;         /* what the command wanted to move, for the residual */
+    bool is_lent;          /* they are not there but in the loan, the transport's to return */
+    uint64_t transfer_len; /* what the command wanted to move, for the residual */
 
     /* Private to server/scsi. */
     const void *command;
@@ -293,6 +295,13 @@ MUST_CHECK bool scsi_task_end(struct scsi_task *task);
  * underflow, by so many bytes.
  */
 int64_t scsi_task_residual(const struct scsi_task *task);
+
+/* Whether it only reads the medium: such a command may be begun, run inline and ended while there
+ * are loans, see lun_lend(). */
+static inline bool scsi_is_read(const uint8_t *cdb)
+{
+    return cdb[0] == 0x08 || cdb[0] == 0x28 || cdb[0] == 0x88 || cdb[0] == 0xa8;
+}
 
 enum scsi_change
 {

@@ -166,6 +166,8 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     task->takes_pieces = false;
     task->out = task->in = NULL;
     task->out_len = task->in_capacity = task->in_len = 0;
+    task->loan = NULL;
+    task->is_lent = false;
     task->qos = NULL;
     task->io = 0;
     task->io_bytes = 0;

@@ -3,8 +3,10 @@
 #include "tests/lib/fake_scsi.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/endian.h"
@@ -237,6 +239,8 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
     task->out_wanted = task->in_max = task->transfer_len = 0;
     task->out = task->in = NULL;
     task->out_len = task->in_capacity = task->in_len = 0;
+    task->loan = NULL;
+    task->is_lent = false;
     task->qos = NULL;
     task->takes_pieces = false;
     task->done_bytes = 0;
@@ -285,6 +289,73 @@ bool scsi_take_piece(struct scsi_task *task, const void *bytes, size_t len)
     return true;
 }
 
+/* ---- lending ------------------------------------------------------------------------------- */
+
+static _Atomic unsigned fake_loans_out, fake_loans_given;
+
+unsigned fake_scsi_loans_out(void)
+{
+    return atomic_load(&fake_loans_out);
+}
+
+unsigned fake_scsi_loans_given(void)
+{
+    return atomic_load(&fake_loans_given);
+}
+
+static bool fake_is_zero(const uint8_t *bytes, size_t len)
+{
+    return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
+}
+
+/* In two parts, each of which may be zeros. What is lost is behind a page that nobody may read. */
+static bool fake_lend(struct scsi_task *task)
+{
+    const uint8_t *bytes = task->nexus->target->bytes + fake_offset(task);
+    uint8_t control = task->cdb[9];
+    struct lun_loan *loan = task->loan;
+    if (!loan || control < FAKE_SCSI_LEND)
+        return false;
+    size_t half = task->in_capacity / 2;
+    *loan = (struct lun_loan){
+        .count = 2,
+        .pool = (struct pool *)task->nexus->target,
+        .loan_epoch = control,
+        .parts = {{bytes, half, fake_offset(task)},
+                  {bytes + half, task->in_capacity - half, fake_offset(task) + half}}};
+    for (unsigned i = 0; i < 2; i++)
+    {
+        struct lun_loan_part *part = &loan->parts[i];
+        if (fake_is_zero(part->at, part->len))
+            part->at = NULL;
+        else if (control != FAKE_SCSI_LEND)
+            part->at = mmap(NULL, part->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        INVARIANT(part->at != MAP_FAILED);
+    }
+    atomic_fetch_add(&fake_loans_out, 1);
+    atomic_fetch_add(&fake_loans_given, 1);
+    return true;
+}
+
+int lun_loan_read(const struct lun_loan *loan, void *buf, size_t len, size_t from)
+{
+    const struct scsi_target *target = (struct scsi_target *)loan->pool;
+    if (loan->loan_epoch == FAKE_SCSI_LEND_GONE)
+        return -EIO;
+    memcpy(buf, target->bytes + loan->parts[0].device_offset + from, len);
+    return 0;
+}
+
+void lun_return(struct lun_loan *loan)
+{
+    for (unsigned i = 0; i < loan->count && loan->loan_epoch != FAKE_SCSI_LEND; i++)
+        if (loan->parts[i].at)
+            munmap((void *)(uintptr_t)loan->parts[i].at, loan->parts[i].len);
+    atomic_fetch_sub(&fake_loans_out, 1);
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
 static void fake_run(struct scsi_task *task)
 {
     struct scsi_target *target = task->nexus->target;
@@ -304,7 +375,8 @@ static void fake_run(struct scsi_task *task)
     }
     else if (fake_is_read(task))
     {
-        if (task->in_capacity > 0)
+        task->is_lent = fake_lend(task);
+        if (task->in_capacity > 0 && !task->is_lent)
             memcpy(task->in, target->bytes + offset, task->in_capacity);
         task->in_len = task->in_capacity;
     }

@@ -24,6 +24,9 @@ enum fake_scsi_control
     FAKE_SCSI_DORMANT = 3,   /* dormant until fake_scsi_wake() */
     FAKE_SCSI_PIECES = 4,    /* takes a write's data in pieces */
     FAKE_SCSI_ONE_PIECE = 5, /* only the first one */
+    FAKE_SCSI_LEND = 6,      /* lends what it reads, in parts; zeros as such */
+    FAKE_SCSI_LEND_LOST = 7, /* the same, but where it lent it nothing is any more */
+    FAKE_SCSI_LEND_GONE = 8, /* nor anywhere else */
 };
 
 struct scsi_target *fake_scsi_create(void);
@@ -40,6 +43,9 @@ void fake_scsi_wait_dormant(struct scsi_target *target, unsigned count);
 /* Tasks between begin and end, and nexuses there are. */
 unsigned fake_scsi_task_count(struct scsi_target *target);
 unsigned fake_scsi_nexus_count(struct scsi_target *target);
+/* Of all targets: loans that are out, and that were ever given. */
+unsigned fake_scsi_loans_out(void);
+unsigned fake_scsi_loans_given(void);
 
 /* An access control that knows @chap (NULL: none asked) and shows the disk if @is_visible. */
 struct access *fake_access_create(const struct access_chap *chap, bool is_visible);

@@ -295,6 +295,40 @@ int lun_flush(struct lun *lun)
     return nv_check_range(lun, 0, 0);
 }
 
+/* Its bytes move, so it lends none. */
+int lun_lend(struct lun *lun, size_t len, uint64_t offset, struct lun_loan *loan)
+{
+    (void)lun;
+    (void)len;
+    (void)offset;
+    (void)loan;
+    return -ENOTSUP;
+}
+
+int lun_loan_read(const struct lun_loan *loan, void *buf, size_t len, size_t from)
+{
+    (void)loan;
+    (void)buf;
+    (void)len;
+    (void)from;
+    return -EINVAL;
+}
+
+void lun_return(struct lun_loan *loan)
+{
+    (void)loan;
+}
+
+void pool_stop_lending(struct pool *pool)
+{
+    (void)pool;
+}
+
+void pool_allow_lending(struct pool *pool)
+{
+    (void)pool;
+}
+
 int lun_cache(struct lun *lun, uint64_t len, uint64_t offset)
 {
     AUTO_LOCK(&lun->pool->lock);

@@ -27,7 +27,9 @@
 #define lun_get_info naive_lun_get_info
 #define lun_is_read_only naive_lun_is_read_only
 #define lun_is_to_retry naive_lun_is_to_retry
+#define lun_lend naive_lun_lend
 #define lun_list naive_lun_list
+#define lun_loan_read naive_lun_loan_read
 #define lun_open naive_lun_open
 #define lun_pause_ms naive_lun_pause_ms
 #define lun_read naive_lun_read
@@ -35,6 +37,7 @@
 #define lun_redeploy naive_lun_redeploy
 #define lun_rename naive_lun_rename
 #define lun_resize naive_lun_resize
+#define lun_return naive_lun_return
 #define lun_sector_bytes naive_lun_sector_bytes
 #define lun_set_attributes naive_lun_set_attributes
 #define lun_set_comment naive_lun_set_comment
@@ -103,6 +106,7 @@
 #define nv_volume_new naive_nv_volume_new
 #define nv_volume_of naive_nv_volume_of
 #define nv_volumes_clear naive_nv_volumes_clear
+#define pool_allow_lending naive_pool_allow_lending
 #define pool_check naive_pool_check
 #define pool_checkpoint naive_pool_checkpoint
 #define pool_close naive_pool_close
@@ -125,6 +129,7 @@
 #define pool_scrub_step naive_pool_scrub_step
 #define pool_set_change_hook naive_pool_set_change_hook
 #define pool_start naive_pool_start
+#define pool_stop_lending naive_pool_stop_lending
 #define pool_stop_waiting naive_pool_stop_waiting
 #define qtree_create naive_qtree_create
 #define qtree_delete naive_qtree_delete

@@ -192,6 +192,9 @@ bool is_off(struct world *world);
 void print_workers(struct world *world);
 void *watchdog(void *world);
 
+/* lun_read(), or the same by a loan that takes a moment, in turns; what is not lent is read. */
+int read_some(struct lun *lun, void *buf, size_t len, uint64_t offset);
+
 struct subject *subject_new(struct world *world, uint32_t family, uint32_t ordinal,
                             uint64_t sectors);
 /* Publishes it; its reference goes to the table. False: no slot is free. */

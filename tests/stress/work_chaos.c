@@ -90,7 +90,7 @@ static void chaos_fill(struct chaos_io *io)
 static int chaos_read(struct chaos_io *io)
 {
     doing("lun_read of chaos", 1);
-    int r = lun_read(io->lun, io->bytes, io->n * SECTOR_BYTES, io->lba * SECTOR_BYTES);
+    int r = read_some(io->lun, io->bytes, io->n * SECTOR_BYTES, io->lba * SECTOR_BYTES);
     if (r == 0)
         chaos_judge(io);
     return r;

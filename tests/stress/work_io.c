@@ -91,7 +91,7 @@ static void io_read_random(struct io *io)
         io->n = sectors - io->lba;
     io_sample(io, acked);
     doing("lun_read", atomic_load(&io->subject->shadow.ordinal));
-    int r = lun_read(io->lun, io->bytes, io->n * SECTOR_BYTES, io->lba * SECTOR_BYTES);
+    int r = read_some(io->lun, io->bytes, io->n * SECTOR_BYTES, io->lba * SECTOR_BYTES);
     if (!io_allow(io, r, "lun_read", 0))
         return;
     io_compare(io, io->bytes, acked);
@@ -130,7 +130,7 @@ static int io_compare_and_write(struct io *io)
     uint32_t acked[STRIPE_SECTORS];
     io_sample(io, acked);
     doing("reading for compare and write", atomic_load(&io->subject->shadow.ordinal));
-    int r = lun_read(io->lun, io->others, len, io->lba * SECTOR_BYTES);
+    int r = read_some(io->lun, io->others, len, io->lba * SECTOR_BYTES);
     if (r < 0)
         return r;
     io_compare(io, io->others, acked);

@@ -96,7 +96,7 @@ static void manage_delete(struct task *task)
     if (task_ok(task, r, "lun_delete", 0))
     {
         count(task->world, COUNT_DELETES);
-        r = lun_read(lun, bytes, sizeof(bytes), 0);
+        r = read_some(lun, bytes, sizeof(bytes), 0);
         if (r != -ESTALE && !is_off(task->world))
             fail("read of '%s' after its delete: %d, not ESTALE", task->name, r);
         r = lun_write(lun, bytes, sizeof(bytes), 0, 0);
@@ -169,7 +169,7 @@ static void batch_compare(struct task *task, struct batch *batch)
         int r = lun_open(task->pool, name, 0, &lun, &task->why);
         if (!went_well(task->world, r, "lun_open", name, &task->why, 0))
             return;
-        r = lun_read(lun, i == 0 ? first : other, len, 0);
+        r = read_some(lun, i == 0 ? first : other, len, 0);
         lun_close(lun);
         if (!went_well(task->world, r, "lun_read", name, NULL, 0))
             return;

@@ -122,12 +122,12 @@ static void test_epochs(void)
 {
     start();
     uint32_t epoch = epoch_enter(host.pool);
-    CU_ASSERT_EQUAL(host.pool->epochs[epoch & 1], 1);
+    CU_ASSERT_EQUAL(host.pool->reads.counts[epoch & 1], 1);
     epoch_leave(host.pool, epoch);
     epoch_drain(host.pool); /* waits for nobody */
     uint32_t next = epoch_enter(host.pool);
     CU_ASSERT_NOT_EQUAL(next & 1, epoch & 1);
-    CU_ASSERT_EQUAL(host.pool->epochs[epoch & 1], 0);
+    CU_ASSERT_EQUAL(host.pool->reads.counts[epoch & 1], 0);
     epoch_leave(host.pool, next);
     host_stop(&host);
 }
