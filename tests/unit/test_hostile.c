@@ -91,6 +91,19 @@ static void test_child_out_of_place(void)
     expect_refused_map();
 }
 
+/* Keys of maps are block addresses, and have no upper part. */
+static void test_child_key(void)
+{
+    struct disk_node root;
+    uint64_t blk = close_with_root(&root);
+    struct le32 high = le32_put(1);
+    host_forge(&host, blk,
+               offsetof(struct disk_node, children) + sizeof(struct disk_child) +
+                   offsetof(struct disk_child, key_hi),
+               &high, sizeof(high));
+    expect_refused_map();
+}
+
 /* Pointers to a superblock, into the journal, and to a checkpoint that has not been. */
 static void test_pointers(void)
 {
@@ -349,6 +362,7 @@ static void test_contradiction(void)
 static CU_TestInfo hostile_tests[] = {
     {"a child in two places", test_child_twice},
     {"a child out of its place", test_child_out_of_place},
+    {"a child with an impossible key", test_child_key},
     {"pointers", test_pointers},
     {"data on metadata", test_data_on_metadata},
     {"lines", test_lines},
