@@ -373,7 +373,7 @@ static void run_all(enum when when, unsigned set, unsigned steps)
     for (uint64_t blk = 0; blk < POOL_BLKS; blk++)
     {
         host.disk = deleted;
-        if ((blk + set) % 3 != 0 || !is_tree_node(blk)) /* all, with one set or another */
+        if ((blk + set) % 5 != 0 || !is_tree_node(blk)) /* all, with one set or another */
             continue;
         host.disk = simdev_copy(pristine, blk);
         run_case(when, set, steps, blk);
