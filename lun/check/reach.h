@@ -13,6 +13,9 @@ struct reach
     uint64_t *bits; /* by block: something refers to it; owned */
     uint64_t data_blks, node_blks;
     bool is_whole; /* every tree could be read; else more blocks may be in use */
+    /* By block, or NULL: what lines owned that were given up. It is free although other trees
+     * cannot be read. Not owned. */
+    const uint64_t *given_data, *given_nodes;
 };
 
 /*

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/reader.h"
 #include "lun/check/reach.h"
+#include "lun/check/repair_deleted.h"
 #include "lun/check/repair_drops.h"
 #include "lun/check/walk.h"
 #include "lun/pool/checkpoint.h"
@@ -40,7 +42,10 @@ struct repair
     const struct reach *reach;
     struct repair_options options;
     struct repair_result own_result; /* of repair_create() */
+    bool is_whole;                   /* all trees can be read */
+    bool is_replayed;                /* the journal */
     bool lacks_drops;                /* drop lists cannot be read */
+    struct writer unsaid;            /* what was damaged before that: texts, with their NULs */
     uint64_t cut_seq; /* this record of the journal and all behind it are given up; 0: none */
 };
 
@@ -69,14 +74,34 @@ struct repair *repair_create(check_report_fn *report, void *opaque)
 
 void repair_destroy(struct repair *repair)
 {
-    if (repair)
-        free(repair->places);
+    if (!repair)
+        return;
+    free(repair->places);
+    writer_destroy(&repair->unsaid);
     free(repair);
 }
 
+/* What cannot be mended is looked for once more when the journal is replayed, and said then: it may
+ * be of a LUN that was deleted since. */
 static void repair_report_cb(void *opaque, bool is_error, const char *text)
 {
-    repair_say(opaque, !is_error, "%s", text);
+    struct repair *repair = opaque;
+    if (is_error && !repair->is_replayed)
+        writer_bytes(&repair->unsaid, text, strlen(text) + 1);
+    else
+        repair_say(repair, !is_error, "%s", text);
+}
+
+/* The pool does not open: what is damaged is said all the same. */
+static void repair_say_unsaid(struct repair *repair)
+{
+    struct reader reader = reader_of(repair->unsaid.bytes, repair->unsaid.len);
+    while (reader_left(&reader) > 0)
+    {
+        const char *text = (const char *)reader.at;
+        repair_say(repair, false, "%s", text);
+        ignore_error(!reader_bytes(&reader, strlen(text) + 1), "we wrote it");
+    }
 }
 
 /* ---- copies of the superblock -------------------------------------------------------------- */
@@ -266,7 +291,7 @@ static int repair_free_record(void *opaque, const struct journal_record *record)
 }
 
 static void repair_say_space(struct repair *repair, const struct space_rebuilt *found,
-                             bool is_whole)
+                             bool is_whole, uint64_t given_blks)
 {
     if (found->lost_groups > 0)
         repair_say(repair, true,
@@ -277,18 +302,22 @@ static void repair_say_space(struct repair *repair, const struct space_rebuilt *
         repair_say(repair, true,
                    "%" PRIu64 " blocks that are in use were marked free: they are marked used",
                    found->missing_blks);
-    if (found->leaked_blks > 0)
+    if (!is_whole && found->leaked_blks > 0)
+        repair_say(repair, true, "%" PRIu64 " blocks of what is given up are free",
+                   found->leaked_blks);
+    else if (found->leaked_blks > given_blks)
         repair_say(repair, true,
                    "%" PRIu64 " blocks that nothing refers to were marked used: they are free",
-                   found->leaked_blks);
-    if (!is_whole && !repair->lacks_drops)
-        repair_say(repair, false,
-                   "space is not given back while trees cannot be read: blocks below them stay "
-                   "marked used");
+                   found->leaked_blks - given_blks);
+    if (!is_whole && !(repair->lacks_drops && !repair->is_replayed))
+        repair_report_cb(repair, true,
+                         "space is not given back while trees cannot be read: blocks below them "
+                         "stay marked used");
 }
 
-/* What is in use, and free space as it follows from that. */
-static int repair_make_space(struct pool *pool, struct reach *reach)
+/* What is in use, and free space as it follows from that. @given: what lines counted that are gone.
+ */
+static int repair_make_space(struct pool *pool, struct reach *reach, const struct given_up *given)
 {
     struct repair *repair = pool->options.repair;
     struct space_rebuilt found;
@@ -297,20 +326,23 @@ static int repair_make_space(struct pool *pool, struct reach *reach)
     int r = check_reach(pool, reach, repair_report_cb, repair);
     if (r < 0)
         return r;
+    reach->given_data = given->data;
+    reach->given_nodes = given->nodes;
     r = space_rebuild(pool->space, reach, &found);
     if (r < 0)
     {
         free(reach->bits);
         return r;
     }
-    if (reach->is_whole &&
-        (before.data_blks != reach->data_blks || before.node_blks != reach->node_blks) &&
+    uint64_t data_blks = before.data_blks - min_u64(given->data_blks, before.data_blks);
+    uint64_t node_blks = before.node_blks - min_u64(given->node_blks, before.node_blks);
+    if (reach->is_whole && (data_blks != reach->data_blks || node_blks != reach->node_blks) &&
         !pool->index_losses[0].is_lost && !pool->index_losses[1].is_lost)
         repair_say(repair, true,
                    "the pool counts %" PRIu64 " data and %" PRIu64
                    " metadata blocks, there are %" PRIu64 " and %" PRIu64,
-                   before.data_blks, before.node_blks, reach->data_blks, reach->node_blks);
-    repair_say_space(repair, &found, reach->is_whole);
+                   data_blks, node_blks, reach->data_blks, reach->node_blks);
+    repair_say_space(repair, &found, reach->is_whole, given->data_blks + given->node_blks);
     return 0;
 }
 
@@ -319,9 +351,10 @@ int repair_rebuild(struct pool *pool)
     struct repair *repair = pool->options.repair;
     struct reach reach;
     repair->lacks_drops = repair_find_lost_drops(pool);
-    int r = repair_make_space(pool, &reach);
+    int r = repair_make_space(pool, &reach, &(struct given_up){0});
     if (r < 0)
         return r;
+    repair->is_whole = reach.is_whole;
     repair->reach = &reach;
     r = journal_replay(pool->journal, &pool->super, repair_free_record, pool);
     repair->reach = NULL;
@@ -329,23 +362,26 @@ int repair_rebuild(struct pool *pool)
     return r;
 }
 
-/* With the pool open and its journal empty: lost drop lists, and the space that was theirs. Only
- * the checkpoint that has all of it is written, so a repair that is cut off begins anew. */
-static int repair_drops(struct pool *pool)
+/*
+ * With the pool open and its journal empty, if a tree cannot be read: what is left of deleted LUNs,
+ * lost drop lists, and the space that was theirs. All of it is in memory, and one checkpoint will
+ * have it, so a repair that is cut off begins anew.
+ */
+static int repair_trees(struct pool *pool)
 {
     struct repair *repair = pool->options.repair;
-    if (!repair->lacks_drops)
+    repair->is_replayed = true;
+    if (repair->is_whole)
         return 0;
-    int r = repair_remake_drops(pool);
-    if (r < 0 || repair->options.dry_run)
-        return r;
-    r = pool_checkpoint(pool);
+    AUTO_GIVEN_UP struct given_up given = {0};
+    AUTO_LOCK(&pool->management);
+    int r = repair_give_up_deleted(pool, &given);
+    if (r == 0 && repair->lacks_drops)
+        r = repair_remake_drops(pool);
     if (r < 0)
         return r;
     struct reach reach;
-    repair->lacks_drops = false;
-    AUTO_LOCK(&pool->management);
-    r = repair_make_space(pool, &reach);
+    r = repair_make_space(pool, &reach, &given);
     if (r == 0)
         free(reach.bits);
     return r;
@@ -381,15 +417,16 @@ static int repair_run(struct env *env, struct device *device, const struct repai
     int r = pool_open_device(env, device, &open, &pool, why);
     if (r < 0)
     {
+        repair_say_unsaid(repair);
         device_close(device);
         return r;
     }
-    /* An index that was not written yet leads to no page, and what a lost list held is not freed.
-     */
+    /* An index that was not written yet leads to no page. */
     bool is_lost = pool->index_losses[0].is_lost || pool->index_losses[1].is_lost;
-    bool lacked_drops = repair->lacks_drops;
-    r = repair_drops(pool);
-    if (r == 0 && (!options->dry_run || (!is_lost && !lacked_drops)))
+    r = repair_trees(pool);
+    if (r < 0) /* half of it is not written */
+        pool_degrade(pool, POOL_READ_ONLY, "it was not repaired", r);
+    if (r == 0 && (!options->dry_run || !is_lost))
         r = repair_prove(pool, repair);
     /* One more, so that all copies of the superblock are written. */
     if (r == 0 && !options->dry_run)
@@ -407,6 +444,7 @@ int pool_repair_device(struct env *env, struct device *device, const struct repa
         .report = report, .opaque = opaque, .result = result, .options = *options};
     int r = repair_run(env, device, options, &repair, why);
     free(repair.places);
+    writer_destroy(&repair.unsaid);
     return r;
 }
 

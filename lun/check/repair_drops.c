@@ -322,7 +322,6 @@ int repair_remake_drops(struct pool *pool)
     list_for_each (line, &pool->lines, struct line, all_link)
         lines[count++] = line;
     qsort(lines, count, sizeof(struct line *), compare_lines);
-    AUTO_LOCK(&pool->management);
     rwlock_take_exclusive(&pool->cp_gate);
     int r = 0;
     for (size_t i = 0; r == 0 && i < count; i++)

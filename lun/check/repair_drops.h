@@ -13,7 +13,7 @@
 bool repair_find_lost_drops(struct pool *pool);
 
 /* Makes the lists of those lines anew, in memory, where they follow from what can be read, and
- * tells of each. A checkpoint must follow, and free space be made anew behind it. */
+ * tells of each. Free space must be made anew, and a checkpoint follow. With pool->management. */
 MUST_CHECK int repair_remake_drops(struct pool *pool);
 
 #endif

@@ -121,7 +121,8 @@ int salvage_open_device(struct env *env, struct device *device, struct salvage *
         salvage_close(salvage);
         return reason_set(why, r, "the catalog of the pool cannot be read: %s", strerror(-r));
     }
-    qsort(salvage->found, salvage->count, sizeof(*salvage->found), compare_items);
+    if (salvage->count > 0)
+        qsort(salvage->found, salvage->count, sizeof(*salvage->found), compare_items);
     reason_clear(why);
     *out = salvage;
     return 0;

@@ -17,18 +17,38 @@ static int visit_leaf(const struct tree_visit *visit, const struct disk_node *di
     return 0;
 }
 
+/* Loads the node at @ref, pinned. *node NULL: it is lost, and the visit goes on. */
+static int visit_load(struct pool *pool, const struct tree *tree, struct node_ref ref,
+                      unsigned level, struct tree_key low, struct tree_key high,
+                      const struct tree_visit *visit, struct node **node)
+{
+    struct node *found = NULL;
+    *node = NULL;
+    int r = cache_load(pool->cache, ref, tree->kind, &found);
+    if (r == 0)
+    {
+        r = tree_verify_place(found, level, low, high);
+        if (r == 0)
+        {
+            *node = found;
+            return 0;
+        }
+        cache_unpin(pool->cache, found);
+    }
+    return visit->lost && (r == -EBADMSG || r == -EIO) ? visit->lost(visit->opaque, ref) : r;
+}
+
 /* The depth is bounded by DISK_LEVELS_MAX. */
 static int visit_node(struct pool *pool, const struct tree *tree, struct node_ref ref,
                       unsigned level, struct tree_key low, struct tree_key high,
                       const struct tree_visit *visit)
 {
     struct node *node;
-    int r = cache_load(pool->cache, ref, tree->kind, &node);
-    if (r < 0)
+    int r = visit_load(pool, tree, ref, level, low, high, visit, &node);
+    if (!node)
         return r;
     const struct disk_node *disk = node->disk;
-    r = tree_verify_place(node, level, low, high);
-    if (r == 0 && visit->node)
+    if (visit->node)
         r = visit->node(visit->opaque, node, level, low, high);
     if (r == 0 && level == 0)
         r = visit_leaf(visit, disk, low, high);
@@ -68,12 +88,11 @@ static int visit_unwalked(struct pool *pool, const struct line *line, const stru
     if (unwalked_is_freed(line, phase, level, high) || (in_map && !line_owns(line, ref.birth)))
         return 0;
     struct node *node;
-    int r = cache_load(pool->cache, ref, tree->kind, &node);
-    if (r < 0)
+    int r = visit_load(pool, tree, ref, level, low, high, visit, &node);
+    if (!node)
         return r;
     const struct disk_node *disk = node->disk;
-    r = tree_verify_place(node, level, low, high);
-    if (r == 0 && visit->node)
+    if (visit->node)
         r = visit->node(visit->opaque, node, level, low, high);
     if (r == 0 && level == 0)
         r = visit_leaf(visit, disk, low, high);

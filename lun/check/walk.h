@@ -14,6 +14,9 @@ struct tree_visit
     /* An entry of a leaf. */
     int (*entry)(void *opaque, const union disk_entry *entry, struct tree_key low,
                  struct tree_key high);
+    /* A node that cannot be read, or cannot be there: 0: go on without it and what is below. NULL:
+     * the visit ends with the error. */
+    int (*lost)(void *opaque, struct node_ref ref);
     void *opaque;
 };
 

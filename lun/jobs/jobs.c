@@ -357,8 +357,8 @@ static void jobs_fail(struct pool *pool, struct line *line, int r)
     log_error("job %" PRIu64 " (%s) met damaged metadata and stops", line->object.id,
               jobs_kind(line));
     event_add(pool, "error", "job.failed", NULL,
-              "job %" PRIu64 " (%s) met damaged metadata and stops, its space stays taken; "
-              "'lunette pool check' shows what is damaged",
+              "job %" PRIu64 " (%s) met damaged metadata and stops, its space stays taken until "
+              "'lunette pool repair'; 'lunette pool check' shows what is damaged",
               line->object.id, jobs_kind(line));
 }
 
@@ -531,11 +531,13 @@ static const char *jobs_state(const struct line *line)
     return lineage_is_leaf(line) && !lineage_may_walk(line) ? "waiting" : "running";
 }
 
-static void jobs_describe_problem(struct job_info *job)
+/* A repair gives up lines, and makes drop lists anew; a LUN that lives stays as it is. */
+static void jobs_describe_problem(struct job_info *job, bool is_mended)
 {
     snprintf(job->problem, sizeof(job->problem),
-             "it met damaged metadata, its space stays taken; 'lunette pool check' shows what is "
-             "damaged");
+             "it met damaged metadata, its space stays taken%s; 'lunette pool check' shows what is "
+             "damaged",
+             is_mended ? " until 'lunette pool repair'" : "");
 }
 
 static void jobs_describe_line(const struct line *line, struct job_info *job)
@@ -544,7 +546,7 @@ static void jobs_describe_line(const struct line *line, struct job_info *job)
     snprintf(job->kind, sizeof(job->kind), "%s", jobs_kind(line));
     snprintf(job->state, sizeof(job->state), "%s", jobs_state(line));
     if (jobs_has_failed(line))
-        jobs_describe_problem(job);
+        jobs_describe_problem(job, true);
     job->total_blks = atomic_load(&line->own_blks);
 }
 
@@ -561,7 +563,7 @@ static void jobs_describe_trim(const struct pool *pool, const struct lun_object 
              : is_due   ? "running"
                         : "waiting");
     if (has_failed)
-        jobs_describe_problem(job);
+        jobs_describe_problem(job, false);
 }
 
 static size_t jobs_count_trims(const struct pool *pool)

@@ -304,6 +304,16 @@ int lineage_apply_gone(struct change *change, uint64_t line_id)
     return 0;
 }
 
+void lineage_give_up(struct pool *pool, struct line *line)
+{
+    lineage_leave(line);
+    atomic_store(&line->own_blks, 0);
+    atomic_store(&line->own_node_blks, 0);
+    ledger_owns(pool, line);
+    jobs_forget(pool, line);
+    catalog_delete(pool, &line->object);
+}
+
 /* ---- settling, merging --------------------------------------------------------------------- */
 
 int lineage_prepare_settle(struct change *change, uint64_t point_id, uint32_t birth, uint64_t blk,

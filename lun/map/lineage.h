@@ -63,6 +63,10 @@ MUST_CHECK int lineage_apply_settle(struct change *change, uint64_t point_id, ui
 MUST_CHECK int lineage_prepare_hand_over(struct change *change, uint64_t point_id);
 MUST_CHECK int lineage_apply_hand_over(struct change *change, uint64_t point_id);
 
+/* Takes a leaf out of the lineage without a walk: what it owned is nobody's then, and its drops are
+ * forgotten. For a repair, which makes free space anew. As in apply(). */
+void lineage_give_up(struct pool *pool, struct line *line);
+
 /* A leaf that is to be walked: deleted, or hidden without children. */
 bool lineage_is_leaf(const struct line *line);
 /* The rules: whether it may begin or go on; whether a point may be reclaimed from or merge. */

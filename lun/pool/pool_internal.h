@@ -144,6 +144,7 @@ struct line
     _Atomic uint64_t own_node_blks; /* nodes of map and drop list */
     bool is_uncounted;              /* at open: the disk does not say own_node_blks */
     bool is_drops_lost;             /* a repair: its drop list cannot be read */
+    struct line *goes_with;         /* a repair: see check/repair_deleted.c */
     struct tree map;
     struct tree drops;
     /* map/io_window.c */

@@ -142,12 +142,20 @@ static int action_read_put(struct reader *reader, struct action *action)
     return 0;
 }
 
+/* Numbers that an object can have: the next one to be given stays behind all. */
+static bool action_id_is_possible(uint64_t id)
+{
+    return id != 0 && id != UINT64_MAX;
+}
+
 static int action_read(struct reader *reader, struct action *action)
 {
     *action = (struct action){.kind = (enum action_kind)reader_u8(reader)};
     if (action->kind == ACTION_WRITE)
         return action_read_write(reader, action);
     action->id = reader_le64(reader);
+    if (!action_id_is_possible(action->id))
+        return -EBADMSG;
     switch (action->kind)
     {
     case ACTION_UNMAP:
@@ -157,6 +165,8 @@ static int action_read(struct reader *reader, struct action *action)
     case ACTION_FREEZE:
     case ACTION_HEAD:
         action->other_id = reader_le64(reader);
+        if (!action_id_is_possible(action->other_id))
+            return -EBADMSG;
         break;
     case ACTION_WALK:
         action->phase = reader_le32(reader);

@@ -813,7 +813,7 @@ void space_get_stats(struct space *space, struct space_stats *stats)
         .data_blks = space->data_blks,
         .node_blks = space->node_blks,
         .free_blks = space->free_blks,
-        .deferred_blks = space_deferred(space),
+        .deferred_blks = space_deferred(space) + space->held_blks,
         .reserve_blks = space->reserve_blks,
         .promised_blks = space->promised,
         .taken_blks = space->taken,

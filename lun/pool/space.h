@@ -50,10 +50,11 @@ struct space_rebuilt
 };
 
 /*
- * A repair, before the journal is replayed: makes the bitmaps anew from @reached, a bit for each
- * block of the pool that something refers to. What a bitmap that can be read has as used is not
- * taken until the pool is opened again. If the trees could not be read as a whole (@is_whole
- * false), it stays marked used for good, and so does all of a group without a bitmap.
+ * A repair, before the journal is replayed or with nothing but the repair's own changes since the
+ * last checkpoint: makes the bitmaps anew from @reach, a bit for each block of the pool that
+ * something refers to. What a bitmap that can be read has as used is not taken until the pool is
+ * opened again. If the trees could not be read as a whole, it stays marked used for good but for
+ * what was given up, and so does all of a group without a bitmap.
  */
 MUST_CHECK int space_rebuild(struct space *space, const struct reach *reach,
                              struct space_rebuilt *result);

@@ -45,6 +45,7 @@ struct group
     uint32_t free;  /* not busy; of an unread group: not allocated */
     bool is_dirty;  /* differs from disk */
     bool is_lost;   /* a repair: its table is damaged, so nobody knows where its bitmap is */
+    bool is_guess;  /* a repair: nobody knows what was in use, so all of it is */
     uint64_t *busy; /* NULL: not read yet */
     uint64_t *allocated;
     struct late_free *late;
@@ -88,6 +89,7 @@ struct space
     _Atomic uint64_t reserve_blks; /* set under lock; space_dirty_limit() only looks */
     uint64_t admitted, owed, promised;
     uint64_t taken;          /* by space_take(): neither committed nor given back yet */
+    uint64_t held_blks;      /* a repair: free, and not taken before the pool is opened again */
     uint64_t taken_promised; /* those of them that a promise will be less by */
     uint64_t data_cursor, node_cursor, node_window_end;
     _Atomic uint64_t area_end; /* of the node area; set under lock */

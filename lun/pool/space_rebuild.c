@@ -46,12 +46,61 @@ static void rebuild_install(struct space *space, uint64_t g, uint64_t *allocated
     struct group *group = space_group(space, g);
     free(group->allocated);
     free(group->busy);
+    group_drop_late(group);
     group->allocated = allocated;
     group->busy = busy;
     group->free = count_clear(busy, space->group_blks);
     space->dirty_groups += !group->is_dirty;
     group->is_dirty = true;
     group->is_lost = false;
+}
+
+/* What group @g has as used, in memory or else on disk. */
+static int rebuild_read(struct space *space, uint64_t g, uint64_t *bits)
+{
+    const struct group *group = space_group(space, g);
+    if (group->allocated)
+    {
+        memcpy(bits, group->allocated, words_for(space->group_blks) * 8);
+        return 0;
+    }
+    int r = space_read_group(space, g, bits);
+    for (const struct late_free *late = group->late; r == 0 && late; late = late->next)
+        bits_clear(bits, late->bit, late->len);
+    return r;
+}
+
+/* Of a pool whose trees are not whole: what was used stays so, but for what was given up. */
+static void rebuild_keep(struct space *space, const struct reach *reach, uint64_t g,
+                         const uint64_t *old, uint64_t *bits)
+{
+    uint64_t first = g * space->group_blks;
+    for (uint64_t i = 0; i < space_group(space, g)->blks; i++)
+    {
+        if (bit_get(bits, i) || !bit_get(old, i))
+            continue;
+        bool was_data = reach->given_data && bit_get(reach->given_data, first + i);
+        bool was_node = reach->given_nodes && bit_get(reach->given_nodes, first + i);
+        if (!was_data && !was_node)
+            bits_set(bits, i, 1);
+        space->data_blks -= was_data;
+        space->node_blks -= was_node && !was_data;
+    }
+}
+
+/* The bitmap of @g cannot be read: what it may have had, and says so once. */
+static void rebuild_guess(struct space *space, const struct reach *reach, uint64_t g,
+                          const uint64_t *bits, uint64_t *old, struct space_rebuilt *result)
+{
+    struct group *group = space_group(space, g);
+    if (result->lost_groups == 0 && !group->is_lost)
+        result->first_lost = g;
+    result->lost_groups += !group->is_lost;
+    group->is_guess = !reach->is_whole;
+    if (reach->is_whole)
+        memcpy(old, bits, words_for(space->group_blks) * 8);
+    else
+        memset(old, 0xff, words_for(space->group_blks) * 8);
 }
 
 static int rebuild_group(struct space *space, const struct reach *reach, uint64_t g,
@@ -63,29 +112,45 @@ static int rebuild_group(struct space *space, const struct reach *reach, uint64_
     AUTO_FREE uint64_t *busy = calloc(words + 1, 8);
     if (!old || !bits || !busy)
         return -ENOMEM;
+    struct group *group = space_group(space, g);
     rebuild_bits(space, reach, g, bits);
-    bool was_lost = space_group(space, g)->is_lost;
-    int r = space_read_group(space, g, old);
+    int r = rebuild_read(space, g, old);
     if (r == -ENOMEM)
         return r;
     if (r < 0)
-    {
-        if (result->lost_groups == 0 && !was_lost)
-            result->first_lost = g;
-        result->lost_groups += !was_lost;
-        if (reach->is_whole)
-            memcpy(old, bits, words * 8);
-        else
-            memset(old, 0xff, words * 8);
-    }
-    for (size_t i = 0; !reach->is_whole && i < words; i++)
-        bits[i] |= old[i];
-    if (r == 0 && !rebuild_compare(space, old, bits, result))
+        rebuild_guess(space, reach, g, bits, old, result);
+    if (!reach->is_whole)
+        rebuild_keep(space, reach, g, old, bits);
+    struct space_rebuilt unsaid = {0}; /* of a guess nobody knows what leaked */
+    if (r == 0 && !rebuild_compare(space, old, bits, group->is_guess ? &unsaid : result))
         return 0;
+    group->is_guess &= !reach->is_whole;
     for (size_t i = 0; i < words; i++)
-        busy[i] = bits[i] | old[i];
+        busy[i] = bits[i] | old[i] | (group->busy ? group->busy[i] : 0);
     rebuild_install(space, g, take_ptr(&bits), take_ptr(&busy));
     return 0;
+}
+
+/* What is busy for no other reason. */
+static uint64_t rebuild_count_held(const struct space *space)
+{
+    uint64_t blks = 0;
+    for (uint64_t g = 0; g < space->group_count; g++)
+    {
+        const struct group *group = space_group(space, g);
+        for (uint64_t i = 0; group->busy && i < words_for(space->group_blks); i++)
+            blks += (uint64_t)__builtin_popcountll(group->busy[i] & ~group->allocated[i]);
+    }
+    uint64_t others = space->taken;
+    for (size_t i = 0; i < ARRAY_SIZE(space->deferred); i++)
+    {
+        const struct deferred_list *list = &space->deferred[i];
+        for (size_t j = 0; j < list->count; j++)
+            others += space_group(space, list->items[j].blk / space->group_blks)->busy
+                          ? list->items[j].len
+                          : 0;
+    }
+    return blks - min_u64(blks, others);
 }
 
 int space_rebuild(struct space *space, const struct reach *reach, struct space_rebuilt *result)
@@ -103,6 +168,7 @@ int space_rebuild(struct space *space, const struct reach *reach, struct space_r
         space->data_blks = reach->data_blks;
         space->node_blks = reach->node_blks;
     }
+    space->held_blks = rebuild_count_held(space);
     space_recount(space);
     return 0;
 }
@@ -117,6 +183,7 @@ void space_rebuild_room(struct space *space, const struct reach *reach, uint64_t
         if (!group->busy || !bit_get(group->busy, bit) || bit_get(reach->bits, at) ||
             bit < space_fixed_in_group(space, at / space->group_blks))
             continue;
+        space->held_blks -= !bit_get(group->allocated, bit);
         bits_clear(group->busy, bit, 1);
         bits_clear(group->allocated, bit, 1);
         group->free++;

@@ -75,6 +75,8 @@ bool tree_node_is_sane(const struct pool *pool, const struct disk_node *disk)
     {
         if (!space_may_hold(pool, le40_get(disk->children[i].blk), 1))
             return false;
+        if (i > 0 && disk->kind != DISK_TREE_DROPS && le32_get(disk->children[i].key_hi) != 0)
+            return false; /* only keys of drop lists have two parts */
         if (i > 1 && tree_key_compare(tree_child_key(&disk->children[i - 1]),
                                       tree_child_key(&disk->children[i])) >= 0)
             return false;

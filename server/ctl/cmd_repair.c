@@ -75,7 +75,8 @@ static enum ctl_exit repair_conclude(const struct invocation *in, const json_t *
     snprintf(hint, sizeof(hint), "lunette lun salvage --list --pool %.400s", in->args[0]);
     return ctl_conclude(in,
                         "what is left cannot be made anew; LUNs that are not named are whole, "
-                        "and lun salvage copies what can be read of the others",
+                        "and lun salvage copies what can be read of the others; once they are "
+                        "deleted, a repair frees their space",
                         hint);
 }
 

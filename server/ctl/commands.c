@@ -471,13 +471,12 @@ const struct command command_table[] = {
     {"pool repair", "PATH", "mend the metadata of a pool that nobody has open",
      "repair the pool in {0}",
      "Shows first what it would do, as --dry-run does. Makes anew what follows from the catalog "
-     "and "
-     "the maps: bitmaps and tables of free space, counters, copies of the superblock, the index of "
-     "the catalog. It writes only where nothing is, and can be run again if it is interrupted. A "
-     "map or a drop list that is lost it cannot make anew; it says so, the status is 1, and LUNs "
-     "that "
-     "are whole go on as they are. A pool that lost a page of the catalog it refuses; lun salvage "
-     "copies what other pages know of. Stop the server first.",
+     "and the maps: bitmaps and tables of free space, counters, copies of the superblock, the "
+     "index of the catalog, drop lists. It writes only where nothing is, and can be run again if "
+     "it is interrupted. A map that is lost it cannot make anew; it says so, the status is 1, the "
+     "LUN keeps what can be read of it, and all others go on as they are. Once it is deleted, a "
+     "repair gives up what is left of it, and its space is free. A pool that lost both copies of "
+     "a page of the catalog it refuses; lun salvage copies what there is. Stop the server first.",
      "lunette pool repair /srv/pool.lunette --dry-run\n"
      "lunette pool repair /srv/pool.lunette --yes\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, pool_repair_options, ctl_pool_repair},

@@ -91,6 +91,20 @@ static void test_child_out_of_place(void)
     expect_refused_map();
 }
 
+/* Keys of maps are block addresses, and have no upper part; the first child's key does not count.
+ */
+static void test_child_key(void)
+{
+    struct disk_node root;
+    CU_ASSERT_TRUE(close_with_root(&root) > 0);
+    CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+    root.children[0].key_hi = le32_put(1);
+    CU_ASSERT_TRUE(tree_node_is_sane(host.pool, &root));
+    root.children[1].key_hi = le32_put(1);
+    CU_ASSERT_FALSE(tree_node_is_sane(host.pool, &root));
+    host_stop(&host);
+}
+
 /* Pointers to a superblock, into the journal, and to a checkpoint that has not been. */
 static void test_pointers(void)
 {
@@ -349,6 +363,7 @@ static void test_contradiction(void)
 static CU_TestInfo hostile_tests[] = {
     {"a child in two places", test_child_twice},
     {"a child out of its place", test_child_out_of_place},
+    {"a child with an impossible key", test_child_key},
     {"pointers", test_pointers},
     {"data on metadata", test_data_on_metadata},
     {"lines", test_lines},

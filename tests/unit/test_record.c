@@ -172,6 +172,27 @@ static void test_unknown_kinds(void)
     CU_ASSERT_EQUAL(decode(writer.bytes, writer.len), -EBADMSG);
 }
 
+/* No object has them: a pool with one would not open again. */
+static void test_impossible_ids(void)
+{
+    const uint64_t ids[] = {0, UINT64_MAX};
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+    {
+        AUTO_WRITER struct writer writer = {0};
+        action_line_new(&writer, ids[i]);
+        CU_ASSERT_EQUAL(decode(writer.bytes, writer.len), -EBADMSG);
+        writer.len = 0;
+        action_freeze(&writer, 1, ids[i]);
+        CU_ASSERT_EQUAL(decode(writer.bytes, writer.len), -EBADMSG);
+        writer.len = 0;
+        action_head(&writer, ids[i], 1);
+        CU_ASSERT_EQUAL(decode(writer.bytes, writer.len), -EBADMSG);
+        writer.len = 0;
+        action_put(&writer, DISK_OBJECT_STORE, ids[i], "", 0);
+        CU_ASSERT_EQUAL(decode(writer.bytes, writer.len), -EBADMSG);
+    }
+}
+
 static struct engine_host host;
 
 /* What preparing says of a record for the present state. */
@@ -264,6 +285,7 @@ static CU_TestInfo record_tests[] = {
     {"bytes of a write", test_write_bytes},
     {"data of a record", test_each_data},
     {"unknown kinds", test_unknown_kinds},
+    {"numbers that no object has", test_impossible_ids},
     {"writes that cannot be meant", test_impossible_io},
     {"lineage changes that cannot be meant", test_impossible_lineage},
     CU_TEST_INFO_NULL,

@@ -66,7 +66,7 @@ json jobs.0.kind delete job show
 json jobs.0.state failed job show
 id=$("$lunette" job show --json | "$probe" json jobs.0.id)
 ok job show
-says "'lunette pool check' shows what is damaged"
+says "its space stays taken until 'lunette pool repair'; 'lunette pool check' shows what is damaged"
 refused 1 "job $id failed on damaged metadata" job wait "$id"
 refused 1 "job $id failed on damaged metadata" job cancel "$id"
 ok event show
@@ -76,6 +76,8 @@ ok lun delete good
 ok server stop
 wait "$server"
 server=
+# A repair knows what else is referred to, and gives up the rest: see below.
+cp --sparse=always "$pool" "$work/deleted"
 
 # ---- what all LUNs need: it is there twice ----
 pool=$work/catalog
@@ -211,11 +213,43 @@ ok server stop
 wait "$server"
 server=
 ok pool check --pool "$pool"
-# A map cannot be made anew.
-cp --sparse=always "$work/map" "$pool"
+# What is left of the deleted LUN whose job stopped is given up: a plan says what, and changes nothing.
+cp --sparse=always "$work/deleted" "$pool"
+run pool check --pool "$pool"
+same "$status" 1
+says "ERROR: a tree of a deleted LUN cannot be read"
+run pool repair "$pool" --dry-run
+same "$status" 0
+says "to mend: trees of a deleted LUN (line "
+cmp "$work/deleted" "$pool" || fail "a dry run has changed the pool"
+planned=$(sed -n 's/^to mend: //p' <<<"$out")
+run pool repair "$pool" --yes
+same "$status" 0
+same "$(sed -n 's/^mended: //p' <<<"$out")" "$planned"
+ok pool check --pool "$pool"
+says "0 errors"
+server_start
+[[ $(reads twin 5) == *"read 1048576/1048576"* ]] || fail "twin: $(reads twin 5)"
+json count 0 job show
+ok lun create again 64M
+qemu-io -f raw "nbd+unix:///again?socket=$work/nbd.sock" -c 'write -P 7 0 60M' -c flush >/dev/null
+[[ $(reads twin 5) == *"read 1048576/1048576"* ]] || fail "twin: $(reads twin 5)"
+ok server stop
+wait "$server"
+server=
+ok pool check --pool "$pool"
+# While the LUN lives its map stays as it is, and so does what is lost: errors, not zeros.
+cp --sparse=always "$work/sound" "$pool"
+damage "$pool" "$map"
 run pool repair "$pool" --yes
 same "$status" 1
-says "LEFT: a tree of a deleted LUN cannot be read"
+says "LEFT: a tree of bad cannot be read"
+server_start
+[[ $(reads bad 6) == *"read failed: Input/output error"* ]] || fail "bad: $(reads bad 6)"
+[[ $(reads bad@before 5) == *"read 1048576/1048576"* ]] || fail "the snapshot: $(reads bad@before 5)"
+ok server stop
+wait "$server"
+server=
 
 # ---- a salvage ----
 pool=$work/salvage
