@@ -191,6 +191,10 @@ enum ctl_exit ctl_lun_clone(struct invocation *in)
     const char *source, *name = NULL;
     uint64_t count = 1, first = 0;
     enum ctl_exit status = lun_clone_names(in, &source, &name);
+    if (status == CTL_DONE && option_flag(in, "range"))
+        return ctl_lun_clone_range(in, source, name);
+    if (status == CTL_DONE && option_flag(in, "force"))
+        return ctl_usage(in, "--force is for --range: a clone disturbs nobody");
     if (status == CTL_DONE)
         status = ctl_number(in, "count", 1, LUN_CLONES_AT_ONCE_MAX, &count);
     if (status == CTL_DONE)
