@@ -261,7 +261,7 @@ static void test_reservations_and_copies(void)
     start_with_lun("512M", "64M");
     both_do(&both, "lun create other 64M");
     struct iscsi_context *a = both_login(&both, BOTH_A, 1, 3);
-    CU_ASSERT_EQUAL(both_write(a, 3, 0, ours, 4096, 0), 0);
+    CU_ASSERT_EQUAL(both_write(a, 3, 512, ours, 4096, 0), 0);
     CU_ASSERT_EQUAL(both_reserve_out(a, 3, REGISTER_AND_IGNORE, 0, 0, 0xa, false), 0);
     CU_ASSERT_EQUAL(both_reserve_out(a, 3, RESERVE, WRITE_EXCLUSIVE, 0xa, 0, false), 0);
     CU_ASSERT_NOT_EQUAL(both_try(&both, "%s", into), 0);
