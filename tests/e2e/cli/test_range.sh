@@ -233,6 +233,18 @@ after()
     holds target "$work/source"
 }
 
+# One point in time, whatever is written to the source meanwhile; and a limit that is lifted lets it go on.
+get source
+cp "$work/got" "$work/source"
+begin
+qemu-io -f raw -c 'write -P 0xcc 0 24M' -c flush "$(uri source)" >"$work/io" || fail "qemu-io"
+ok qos class modify crawl --max-bps none
+wait "$copy"
+same "$?" 0
+holds target "$work/source"
+no_moment
+qemu-io -f raw -c 'write -P 0xbb 0 24M' -c flush "$(uri source)" >"$work/io" || fail "qemu-io"
+ok qos class modify crawl --max-bps 2M
 begin
 refused 1 "" lun delete source --with-snapshots # it is read
 refused 1 "open by" lun delete target --with-snapshots
