@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "lun/base/cleanup.h"
+#include "lun/base/log.h"
+#include "server/copy.h"
 #include "server/mgmt/mgmt.h"
+#include "server/moment.h"
 #include "server/qos/qos.h"
 #ifdef LUNETTE_ISCSI
 #include "server/iscsi/portal.h"
@@ -274,6 +277,8 @@ int target_start(struct pool *pool, const struct target_options *options, struct
         r = reason_set(why, r, "no memory");
     if (r == 0)
         r = qos_open(pool, &started->qos, why);
+    if (r == 0 && moment_delete_left(pool, COPY_STORE_PREFIX) < 0)
+        log_warning("what copies of an earlier server left is not known; it stays");
     if (r == 0)
         r = target_open_access(started, why);
     if (r == 0 && options->iscsi_portal_count > 0)

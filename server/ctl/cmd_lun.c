@@ -191,6 +191,10 @@ enum ctl_exit ctl_lun_clone(struct invocation *in)
     const char *source, *name = NULL;
     uint64_t count = 1, first = 0;
     enum ctl_exit status = lun_clone_names(in, &source, &name);
+    if (status == CTL_DONE && option_flag(in, "range"))
+        return ctl_lun_clone_range(in, source, name);
+    if (status == CTL_DONE && option_flag(in, "force"))
+        return ctl_usage(in, "--force is for --range: a clone disturbs nobody");
     if (status == CTL_DONE)
         status = ctl_number(in, "count", 1, LUN_CLONES_AT_ONCE_MAX, &count);
     if (status == CTL_DONE)
@@ -333,6 +337,8 @@ void ctl_print_freed(const json_t *result, const char *verb)
     json_t *name;
     json_array_foreach(json_object_get(result, "goes"), i, name)
         printf("%s %s\n", verb, json_string_value(name));
+    if (!json_object_get(result, "freed_bytes"))
+        return;
     printf("Frees %s: %s of data, %s of metadata.\n",
            units_format_bytes(ctl_get(result, "freed_bytes"), 'h', all),
            units_format_bytes(ctl_get(result, "freed_data_bytes"), 'h', data),
@@ -361,8 +367,10 @@ static enum ctl_exit lun_delete_one(const struct invocation *in, struct client *
     return ctl_call(&one, client, "lun.delete", lun_delete_args(&one, one.args[0], mode), result);
 }
 
-/* All or none, as far as it can be known: nothing is deleted before each may be. */
-static enum ctl_exit lun_check_delete(const struct invocation *in, struct client *client)
+/* All or none, as far as it can be known: nothing is deleted before each may be. @names: all that
+ * goes. */
+static enum ctl_exit lun_check_delete(const struct invocation *in, struct client *client,
+                                      json_t *names)
 {
     enum ctl_exit status = CTL_DONE;
     for (size_t i = 0; i < in->arg_count; i++)
@@ -375,12 +383,26 @@ static enum ctl_exit lun_check_delete(const struct invocation *in, struct client
                 return ctl_usage(in, text);
         }
     }
-    for (size_t i = 0; status == CTL_DONE && in->arg_count > 1 && i < in->arg_count; i++)
+    for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
     {
         AUTO_JSON json_t *result = NULL;
         status = lun_delete_one(in, client, i, "only_check", &result);
+        if (status == CTL_DONE && json_array_extend(names, json_object_get(result, "goes")) != 0)
+            return ctl_no_memory(in);
     }
     return status;
+}
+
+/* What deleting @names is going to free; an empty object if that cannot be told. */
+static json_t *lun_freed_by(struct client *client, json_t *names)
+{
+    json_t *freed = NULL;
+    struct client_refusal refusal;
+    if (json_array_size(names) <= LUN_SET_MAX &&
+        client_call(client, "lun.freed", json_pack("{s:O}", "names", names), NULL, NULL, &freed,
+                    &refusal) == 0)
+        ignore_error(json_object_del(freed, "goes"), "it is going to be gone");
+    return freed ? freed : json_object();
 }
 
 /* What deleting all arguments would take away: each is asked for, so that a refusal comes up. */
@@ -400,42 +422,51 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
     return ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
 }
 
+static enum ctl_exit lun_delete_now(const struct invocation *in, struct client *client,
+                                    json_t *names)
+{
+    AUTO_JSON json_t *deleted = json_array();
+    AUTO_JSON json_t *result = lun_freed_by(client, names);
+    bool json = option_flag(in, "json");
+    for (size_t i = 0; i < in->arg_count; i++)
+    {
+        AUTO_JSON json_t *one = NULL;
+        enum ctl_exit status = lun_delete_one(in, client, i, NULL, &one);
+        if (status != CTL_DONE)
+            return status;
+        if (json_array_extend(deleted, json_object_get(one, "deleted")) < 0)
+            return ctl_no_memory(in);
+        if (!json)
+            printf("Deleted LUN %s.\n", in->args[i]);
+    }
+    ctl_put(result, "deleted", take_ptr(&deleted));
+    ctl_put(result, "dry_run", json_false());
+    if (json)
+        table_print_json(stdout, result);
+    else
+        ctl_print_freed(result, "Deleted");
+    return CTL_DONE;
+}
+
 static enum ctl_exit lun_delete_with(const struct invocation *in, struct client *client)
 {
     AUTO_JSON json_t *plan = NULL;
-    AUTO_JSON json_t *deleted = json_array();
-    bool dry_run = option_flag(in, "dry-run"), json = option_flag(in, "json");
-    enum ctl_exit status = lun_check_delete(in, client);
+    AUTO_JSON json_t *names = json_array();
+    bool dry_run = option_flag(in, "dry-run");
+    enum ctl_exit status = lun_check_delete(in, client, names);
     if (status == CTL_DONE && (dry_run || ctl_asks(in)))
     {
         status = lun_plan_delete(in, client, &plan);
         if (status == CTL_DONE)
             ctl_put(plan, "dry_run", json_true());
-        if (status == CTL_DONE && json)
+        if (status == CTL_DONE && option_flag(in, "json"))
             table_print_json(stdout, plan);
         else if (status == CTL_DONE)
             ctl_print_freed(plan, "Would delete");
     }
-    if (dry_run)
-        return status;
-    if (status == CTL_DONE)
+    if (status == CTL_DONE && !dry_run)
         status = ctl_confirm(in);
-    for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
-    {
-        AUTO_JSON json_t *result = NULL;
-        status = lun_delete_one(in, client, i, NULL, &result);
-        if (status == CTL_DONE &&
-            json_array_extend(deleted, json_object_get(result, "deleted")) < 0)
-            return ctl_no_memory(in);
-        if (status == CTL_DONE && !json)
-            printf("Deleted LUN %s.\n", in->args[i]);
-    }
-    if (status == CTL_DONE && json)
-    {
-        AUTO_JSON json_t *result = json_pack("{s:O, s:b}", "deleted", deleted, "dry_run", 0);
-        table_print_json(stdout, result);
-    }
-    return status;
+    return status == CTL_DONE && !dry_run ? lun_delete_now(in, client, names) : status;
 }
 
 enum ctl_exit ctl_lun_delete(struct invocation *in)

@@ -275,6 +275,7 @@ static enum ctl_exit snapshot_destroy(const struct invocation *in, const char *v
         snapshot_print_name(in);
         printf(".\n");
         snapshot_print_restored(result);
+        ctl_print_freed(result, "Deleted");
     }
     return status;
 }

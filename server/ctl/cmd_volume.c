@@ -333,6 +333,7 @@ static enum ctl_exit volume_delete_now(const struct invocation *in)
     }
     printf("Deleted volume %s.\n", in->args[0]);
     volume_print_backing(result, false);
+    ctl_print_freed(result, "Deleted");
     return CTL_DONE;
 }
 

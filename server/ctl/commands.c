@@ -11,17 +11,6 @@ static const struct command_option pool_create_options[] = {
     {0},
 };
 
-#define CLONE_OPTIONS                                                                              \
-    {"no-reserve", 0, NULL, "the clone of a reserved LUN gets no reservation", false},             \
-        {"autodelete", 0, "yes|no", "may be deleted when space runs out (default: no)", false},    \
-        {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, or at a date", false},          \
-        {"owner", 0, "USER", "whose it is, for user quotas (default: the source's)", false},       \
-        {"group", 0, "GROUP", "which group's, for group quotas (default: the source's)", false},   \
-        {"qos", 0, "CLASS", "its QoS class (default: the one called default)", false},             \
-    {                                                                                              \
-        "igroup", 'g', "IGROUP", "map it to this igroup", false                                    \
-    }
-
 #define ATTRIBUTE_OPTIONS                                                                          \
     {"space-reserve", 0, "yes|no", "promise it all of its space, so that writes never lack it",    \
      false},                                                                                       \
@@ -133,23 +122,6 @@ static const struct command_option lun_create_options[] = {
 
 static const struct command_option lun_show_options[] = {
     {"snapshots", 0, NULL, "show each LUN's snapshots behind it", false},
-    {0},
-};
-
-static const struct command_option lun_clone_options[] = {
-    {"count", 0, "N", "make N clones of one instant, all or none", false},
-    {"name", 0, "TEMPLATE", "their names, with one %d or %05d for the number", false},
-    {"first", 0, "NUMBER", "number of the first (default: 0)", false},
-    {"comment", 0, "TEXT", "a note to show in listings", false},
-    {"source-path", 0, "LUN", "as ONTAP writes SOURCE", false},
-    {"destination-path", 0, "NAME", "as ONTAP writes NAME", false},
-    CLONE_OPTIONS,
-    {0},
-};
-
-static const struct command_option clone_create_options[] = {
-    {"comment", 0, "TEXT", "a note to show in listings", false},
-    CLONE_OPTIONS,
     {0},
 };
 
@@ -534,14 +506,17 @@ const struct command command_table[] = {
     {"lun clone", "SOURCE [NAME]", "clone a LUN or a snapshot, at once and without copying",
      "clone {0}",
      "SOURCE is LUN or LUN@SNAPSHOT and may be in use. The clone is a LUN like any other: source "
-     "and "
-     "clones can be resized, cloned and deleted in any order. ONTAP's way is understood too: "
-     "volume file "
-     "clone create -source-path SOURCE -destination-path NAME.",
+     "and clones can be resized, cloned and deleted in any order. ONTAP's way is understood too: "
+     "volume file clone create -source-path SOURCE -destination-path NAME. With --range, blocks of "
+     "SOURCE (as the LUN's hosts count them, all of one instant) go into NAME, which is there and "
+     "may be SOURCE. They are copied through the server, holes stay holes: blocks are shared by "
+     "clones of whole LUNs only. Ctrl-C ends it; what was not copied is as it was.",
      "lunette lun clone golden vm1\n"
      "lunette lun clone golden --count 10000 --name 'vm-%05d'\n"
-     "lunette lun clone golden@monday vm2\n",
-     COMMAND_DRY_RUN, 0, 2, lun_clone_options, ctl_lun_clone},
+     "lunette lun clone golden@monday vm2\n"
+     "lunette lun clone db-data db-log --range 0:8192:2048,4096:16384:512 --dry-run\n"
+     "lunette lun clone golden@monday golden --range 0:0:2048\n",
+     COMMAND_DRY_RUN, 0, 2, command_lun_clone_options, ctl_lun_clone},
     {"lun redeploy", "SOURCE NAME...", "put a new golden image into existing LUNs", "redeploy {0}",
      "The LUNs get content and size of SOURCE and keep name, serial, mappings and reservations. "
      "What "
@@ -645,7 +620,7 @@ const struct command command_table[] = {
      "All or none, and no write is in one clone that depends on a write missing in another: for "
      "data and log LUNs of one database, for example.",
      "lunette clone create db-data=test-data db-log=test-log --expire 8h --owner ci\n",
-     COMMAND_DRY_RUN, 1, -1, clone_create_options, ctl_clone_create},
+     COMMAND_DRY_RUN, 1, -1, command_clone_create_options, ctl_clone_create},
 
     {"snapshot create", "LUN@SNAPSHOT", "keep the present state of a LUN or a volume",
      "create snapshot {0}",

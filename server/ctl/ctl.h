@@ -123,6 +123,8 @@ enum ctl_exit ctl_put_quiesce(const struct invocation *in, json_t *args);
 /* What a LUN has beside its content, from the options of that; for a clone. */
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args);
 enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args);
+/* lun clone --range. */
+enum ctl_exit ctl_lun_clone_range(struct invocation *in, const char *source, const char *name);
 /* As which LUNs of an igroup the clones in @result are there, if they are. */
 void ctl_print_mappings(const json_t *result);
 /* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb. */

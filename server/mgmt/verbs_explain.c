@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
@@ -19,7 +21,10 @@
 enum
 {
     EXPLAIN_LINE_MAX = 512,
-    EXPLAIN_TOP = 5, /* of the LUNs or snapshots that hold most */
+    EXPLAIN_TOP = 5,        /* of the LUNs or snapshots that hold most */
+    EXPLAIN_STEP_PARTS = 4, /* what is short may grow by such a part of itself, */
+    EXPLAIN_STEP_MIB = 16,  /* and by so much at least */
+    EXPLAIN_WORD_MAX = 4 * LUN_NAME_MAX + 16,
 };
 
 /* Sentences for people, and commands that help. */
@@ -70,7 +75,28 @@ static const char *explain_bytes(uint64_t bytes, char text[UNITS_TEXT_MAX])
     return units_format_bytes(bytes, 'h', text);
 }
 
+/* By how much something of @bytes that is short of room grows, in MiB; by @wanted_bytes at least.
+ */
+static uint64_t explain_step_mib(uint64_t bytes, uint64_t wanted_bytes)
+{
+    uint64_t mib = div_round_up(max_u64(bytes / EXPLAIN_STEP_PARTS, wanted_bytes), 1 << 20);
+    return max_u64(mib, EXPLAIN_STEP_MIB);
+}
+
 /* ---- space --------------------------------------------------------------------------------- */
+
+/* @wanted_bytes: a promise that is to fit, with what its metadata may take. */
+static void explain_try_grow(struct explanation *explanation, const struct pool_info *pool,
+                             uint64_t wanted_bytes)
+{
+    struct stat stat_buf;
+    bool is_device = stat(pool->path, &stat_buf) == 0 && S_ISBLK(stat_buf.st_mode);
+    if (is_device) /* which has to grow first */
+        explain_try(explanation, "lunette pool grow");
+    else
+        explain_try(explanation, "lunette pool grow +%" PRIu64 "M",
+                    explain_step_mib(pool->size_bytes, wanted_bytes + wanted_bytes / 16));
+}
 
 static void explain_pool(struct explanation *explanation, const struct pool_info *info)
 {
@@ -191,10 +217,28 @@ static int explain_volume(struct verb_request *request, struct explanation *expl
                     explain_bytes(info->needed_bytes, part));
     explain_say(explanation, "A write to a LUN without a reservation finds %s.",
                 explain_bytes(info->available_bytes, part));
-    explain_try(explanation, "lunette volume resize %s +SIZE", info->name);
     if (info->snapshot_count)
         explain_try(explanation, "lunette snapshot show %s", info->name);
     return explain_holders(request, explanation, info->id, 0);
+}
+
+/* Growing what is short: first the volume if that is what limits it, else the pool. */
+static void explain_try_room(struct explanation *explanation, const struct pool_info *pool,
+                             const struct volume_info *volume, const struct lun_info *lun)
+{
+    uint64_t wanted_bytes = lun && lun->is_reserved ? lun->size_bytes : 0;
+    bool is_bound = volume && volume->size_bytes > 0;
+    /* A guaranteed volume that grows takes what it grows by of the pool. */
+    uint64_t step_mib = is_bound ? explain_step_mib(volume->size_bytes, wanted_bytes) : 0;
+    uint64_t step_bytes = volume && volume->is_guaranteed ? step_mib << 20 : 0;
+    bool pool_is_short = !is_bound || pool->available_bytes < step_bytes ||
+                         volume->available_bytes >= pool->available_bytes;
+    if (pool_is_short)
+        explain_try_grow(explanation, pool, max_u64(wanted_bytes, step_bytes));
+    if (is_bound)
+        explain_try(explanation, "lunette volume resize %s +%" PRIu64 "M", volume->name, step_mib);
+    if (!pool_is_short)
+        explain_try_grow(explanation, pool, wanted_bytes);
 }
 
 static void explain_lun(struct explanation *explanation, const struct lun_info *info)
@@ -221,66 +265,80 @@ static void explain_lun(struct explanation *explanation, const struct lun_info *
         explain_try(explanation, "lunette lun modify %s --space-reserve no", info->name);
 }
 
-/* The volume that a LUN is in. */
-static int explain_volume_of(struct verb_request *request, struct explanation *explanation,
-                             const struct lun_info *lun)
+/* What a name stands for. */
+struct explained
 {
-    char name[LUN_NAME_MAX + 1];
+    bool is_lun, is_in_volume; /* neither: the pool */
+    struct lun_info lun;
     struct volume_info volume;
-    if (lun->volume_id == 0)
+};
+
+static int explain_find(struct verb_request *request, struct explained *found)
+{
+    const char *name = verb_string(request, "name");
+    if (!name)
         return 0;
-    snprintf(name, sizeof(name), "%.*s", (int)strcspn(lun->name, "/"), lun->name);
-    int r = volume_get_info(request->pool, name, &volume, &request->why);
-    return r < 0 ? r : explain_volume(request, explanation, &volume);
+    found->is_in_volume = volume_get_info(request->pool, name, &found->volume, NULL) == 0;
+    if (found->is_in_volume)
+        return 0;
+    int r = lun_get_info(request->pool, name, &found->lun, &request->why);
+    if (r < 0)
+        return r;
+    found->is_lun = true;
+    found->is_in_volume = found->lun.volume_id != 0;
+    return found->is_in_volume
+               ? volume_get_info_by_id(request->pool, found->lun.volume_id, &found->volume)
+               : 0;
 }
 
 int verb_explain_space(struct verb_request *request)
 {
-    const char *name = verb_string(request, "name");
     struct pool_info pool;
-    struct volume_info volume;
-    struct lun_info lun;
-    bool is_volume = name && volume_get_info(request->pool, name, &volume, NULL) == 0;
-    int r = name && !is_volume ? lun_get_info(request->pool, name, &lun, &request->why) : 0;
+    struct explained found = {0};
+    int r = explain_find(request, &found);
     if (r < 0)
         return r;
     struct explanation explanation = {.lines = json_array(), .commands = json_array()};
-    if (is_volume)
-        r = explain_volume(request, &explanation, &volume);
-    else if (name)
-    {
-        explain_lun(&explanation, &lun);
-        r = explain_volume_of(request, &explanation, &lun);
-    }
     pool_get_info(request->pool, &pool);
+    explain_try_room(&explanation, &pool, found.is_in_volume ? &found.volume : NULL,
+                     found.is_lun ? &found.lun : NULL);
+    if (found.is_lun)
+        explain_lun(&explanation, &found.lun);
+    if (found.is_in_volume)
+        r = explain_volume(request, &explanation, &found.volume);
     explain_pool(&explanation, &pool);
-    if (r == 0 && !name)
+    if (r == 0 && !found.is_lun && !found.is_in_volume)
         r = explain_holders(request, &explanation, 0, pool.dying_count > 0 ? 0 : pool.data_bytes);
-    explain_try(&explanation, "lunette pool grow +SIZE");
     int said = explain_result(request, &explanation);
     return r < 0 ? r : said;
 }
 
 /* ---- quotas -------------------------------------------------------------------------------- */
 
+static const char *const explain_kinds[] = {
+    [QUOTA_TREE] = "tree", [QUOTA_USER] = "user", [QUOTA_GROUP] = "group"};
+
+static uint64_t explain_quota_left(const struct quota_usage *usage)
+{
+    const struct quota_rule *rule = &usage->rule;
+    return rule->hard_bytes > usage->used_bytes ? rule->hard_bytes - usage->used_bytes : 0;
+}
+
 static void explain_quota(struct explanation *explanation, const struct quota_usage *usage)
 {
-    static const char *const kinds[] = {
-        [QUOTA_TREE] = "tree", [QUOTA_USER] = "user", [QUOTA_GROUP] = "group"};
     const struct quota_rule *rule = &usage->rule;
     char used[UNITS_TEXT_MAX], hard[UNITS_TEXT_MAX], left[UNITS_TEXT_MAX];
     bool is_tree = rule->type == QUOTA_TREE;
     const char *qtree = is_tree ? rule->target : rule->qtree;
-    uint64_t left_bytes =
-        rule->hard_bytes > usage->used_bytes ? rule->hard_bytes - usage->used_bytes : 0;
+    uint64_t left_bytes = explain_quota_left(usage);
     const char *limit =
         rule->hard_bytes == UINT64_MAX ? "no limit" : explain_bytes(rule->hard_bytes, hard);
     explain_say(explanation,
                 "The %s quota%s%s of %s%s%s counts the sizes of %" PRIu64
                 " LUN%s: %s of %s; %s are left%s%s.",
-                kinds[rule->type], is_tree ? "" : " of ", is_tree ? "" : rule->target, rule->volume,
-                qtree[0] ? "/" : "", qtree, usage->lun_count, usage->lun_count == 1 ? "" : "s",
-                explain_bytes(usage->used_bytes, used), limit,
+                explain_kinds[rule->type], is_tree ? "" : " of ", is_tree ? "" : rule->target,
+                rule->volume, qtree[0] ? "/" : "", qtree, usage->lun_count,
+                usage->lun_count == 1 ? "" : "s", explain_bytes(usage->used_bytes, used), limit,
                 rule->hard_bytes == UINT64_MAX ? "any" : explain_bytes(left_bytes, left),
                 usage->is_default ? ", by a default rule" : "",
                 usage->is_enabled ? "" : ", and it is off");
@@ -289,19 +347,69 @@ static void explain_quota(struct explanation *explanation, const struct quota_us
                                  "later; growth is refused.");
 }
 
+/* A word of a command as a shell takes it. */
+static const char *explain_word(const char *word, char text[EXPLAIN_WORD_MAX])
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:+-/@";
+    if (word[strspn(word, plain)] == '\0')
+        return word;
+    char *at = text, *end = text + EXPLAIN_WORD_MAX - 8;
+    *at++ = '\'';
+    for (; *word && at < end; word++)
+    {
+        if (*word == '\'')
+            at = stpcpy(at, "'\\'");
+        *at++ = *word;
+    }
+    stpcpy(at, "'");
+    return text;
+}
+
+static int explain_compare_left(const void *a, const void *b)
+{
+    uint64_t x = explain_quota_left(a), y = explain_quota_left(b);
+    return x < y ? -1 : x > y;
+}
+
+/* A limit with room for @wanted_bytes more. One of a default rule becomes the target's own. */
+static void explain_try_limit(struct explanation *explanation, const struct quota_usage *usage,
+                              uint64_t wanted_bytes)
+{
+    const struct quota_rule *rule = &usage->rule;
+    char target[EXPLAIN_WORD_MAX];
+    if (!usage->is_enabled || rule->hard_bytes == UINT64_MAX)
+        return;
+    uint64_t from_bytes = max_u64(usage->used_bytes, rule->hard_bytes);
+    explain_try(explanation, "lunette quota rule %s %s --type %s%s%s%s%s --disk-limit %" PRIu64 "M",
+                usage->is_default ? "create" : "modify", rule->volume, explain_kinds[rule->type],
+                rule->target[0] ? " --target " : "",
+                rule->target[0] ? explain_word(rule->target, target) : "",
+                rule->qtree[0] ? " --qtree " : "", rule->qtree,
+                div_round_up(from_bytes, 1 << 20) +
+                    explain_step_mib(rule->hard_bytes, wanted_bytes));
+}
+
 int verb_explain_quota(struct verb_request *request)
 {
     AUTO_FREE struct quota_usage *list = NULL;
     size_t count;
+    struct lun_info lun;
     const char *path = verb_string(request, "path");
     int r = quota_report(request->pool, path, &list, &count, &request->why);
     if (r < 0)
         return r;
+    /* A clone of a LUN needs its size once more. */
+    bool is_lun = lun_get_info(request->pool, path, &lun, NULL) == 0;
+    qsort(list, count, sizeof(*list), explain_compare_left); /* the tightest first */
     struct explanation explanation = {.lines = json_array(), .commands = json_array()};
     explain_say(&explanation,
                 "Quotas count the sizes that hosts see, however much of them is shared.");
     for (size_t i = 0; i < count; i++)
+    {
         explain_quota(&explanation, &list[i]);
+        explain_try_limit(&explanation, &list[i], is_lun ? lun.size_bytes : 0);
+    }
     if (count == 0)
         explain_say(&explanation, "No quota binds %s.", path);
     char volume[LUN_NAME_MAX + 1];

@@ -59,7 +59,10 @@ MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name,
 MUST_CHECK int verb_show_freed(struct verb_request *request, const char *const *names,
                                size_t count);
 
-/* Result {"deleted":[names]}. */
+/* The same before they are deleted; no result if it cannot be told. */
+void verb_note_freed(struct verb_request *request, const char *const *names, size_t count);
+
+/* Result {"deleted":[names]}, beside what was noted to be freed. */
 MUST_CHECK int verb_say_deleted(struct verb_request *request, const struct lun_info *list,
                                 size_t count);
 

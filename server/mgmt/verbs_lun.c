@@ -437,6 +437,16 @@ int verb_lun_comment(struct verb_request *request)
                            verb_string(request, "comment"), &request->why);
 }
 
+/* NULL: no memory. */
+static json_t *verb_names(const char *const *names, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(array, json_string(names[i])) != 0)
+            return json_decref(array), NULL;
+    return array;
+}
+
 int verb_show_freed(struct verb_request *request, const char *const *names, size_t count)
 {
     uint64_t data_bytes = 0, metadata_bytes = 0;
@@ -444,15 +454,22 @@ int verb_show_freed(struct verb_request *request, const char *const *names, size
                                  &request->why);
     if (r < 0)
         return r;
-    json_t *goes = json_array();
-    for (size_t i = 0; i < count; i++)
-        if (json_array_append_new(goes, json_string(names[i])) != 0)
-            r = -ENOMEM;
+    json_t *goes = verb_names(names, count);
     request->result =
         json_pack("{s:o, s:I, s:I, s:I}", "goes", goes, "freed_bytes",
                   (json_int_t)(data_bytes + metadata_bytes), "freed_data_bytes",
                   (json_int_t)data_bytes, "freed_metadata_bytes", (json_int_t)metadata_bytes);
-    return request->result ? r : -ENOMEM;
+    return request->result ? 0 : -ENOMEM;
+}
+
+void verb_note_freed(struct verb_request *request, const char *const *names, size_t count)
+{
+    if (count <= LUN_SET_MAX && verb_show_freed(request, names, count) == 0)
+        return;
+    /* Damage, or no memory: the delete says so if that is in its way too. */
+    json_decref(request->result);
+    request->result = NULL;
+    reason_clear(&request->why);
 }
 
 /* What lun_delete() would refuse. @list begins with the LUN, its snapshots follow. */
@@ -499,14 +516,18 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
         r = reason_set(&request->why, -ENOENT, "there is no LUN '%s'", name);
     if (r == 0)
         r = verb_refuse_delete(request, list, count);
-    if (r < 0 || verb_bool(request, "only_check"))
-        return r; /* what it frees is not always worth the walk */
+    if (r < 0)
+        return r;
     AUTO_FREE const char **names = calloc(count, sizeof(*names));
     if (!names)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
         names[i] = list[i].name;
-    return verb_show_freed(request, names, count);
+    if (!verb_bool(request, "only_check"))
+        return verb_show_freed(request, names, count);
+    /* What several free together is asked for once, and not of each. */
+    request->result = json_pack("{s:o}", "goes", verb_names(names, count));
+    return request->result ? 0 : -ENOMEM;
 }
 
 static uint32_t verb_count_open(struct verb_request *request, const char *name)
@@ -570,8 +591,10 @@ int verb_say_deleted(struct verb_request *request, const struct lun_info *list, 
     for (size_t i = 0; i < count; i++)
         if (json_array_append_new(deleted, json_string(list[i].name)) != 0)
             return json_decref(deleted), -ENOMEM;
-    request->result = json_pack("{s:o}", "deleted", deleted);
-    return request->result ? 0 : -ENOMEM;
+    if (!request->result)
+        request->result = json_object();
+    ignore_error(json_object_del(request->result, "goes"), "it went");
+    return json_object_set_new(request->result, "deleted", deleted) == 0 ? 0 : -ENOMEM;
 }
 
 int verb_lun_delete(struct verb_request *request)

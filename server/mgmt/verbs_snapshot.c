@@ -305,6 +305,16 @@ static int verb_count_dependents(struct verb_request *request, const char *volum
     return r;
 }
 
+static void verb_note_freed_parts(struct verb_request *request, const struct lun_info *parts,
+                                  size_t count)
+{
+    AUTO_FREE const char **names = calloc(count + 1, sizeof(*names));
+    for (size_t i = 0; names && i < count; i++)
+        names[i] = parts[i].name;
+    if (names && !verb_bool(request, "dry_run"))
+        verb_note_freed(request, names, count);
+}
+
 static int verb_volume_snapshot_delete(struct verb_request *request)
 {
     const char *volume = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
@@ -315,6 +325,8 @@ static int verb_volume_snapshot_delete(struct verb_request *request)
     int r = verb_count_dependents(request, volume, snapshot, &clones);
     if (r == 0 && !verb_bool(request, "dry_run"))
         r = verb_list_parts(request, volume, snapshot, &parts, &count);
+    if (r == 0 && clones == 0)
+        verb_note_freed_parts(request, parts, count);
     if (r == 0)
         r = volume_snapshot_delete(request->pool, volume, snapshot, flags, &request->why);
     if (r < 0)
@@ -342,6 +354,7 @@ int verb_snapshot_delete(struct verb_request *request)
     r = lun_get_info(request->pool, name, &info, &request->why);
     if (r == 0 && !verb_bool(request, "dry_run"))
     {
+        verb_note_freed(request, (const char *const *)&name, 1);
         r = snapshot_delete(request->pool, verb_string(request, "lun"),
                             verb_string(request, "snapshot"), verb_force_flag(request),
                             &request->why);

@@ -256,6 +256,17 @@ static int verb_plan_gone(struct verb_request *request, const char *const *names
     return r < 0 ? r : verb_say_backing(request, backing);
 }
 
+/* The same before it is done: no result if it cannot be told. */
+static void verb_note_gone(struct verb_request *request, const char *const *names, size_t count,
+                           const struct volume_snapshot_info *backing)
+{
+    if (verb_plan_gone(request, names, count, backing) == 0)
+        return;
+    json_decref(request->result);
+    request->result = NULL;
+    reason_clear(&request->why);
+}
+
 int verb_volume_delete(struct verb_request *request)
 {
     struct volume_snapshot_info backing = {0};
@@ -271,6 +282,8 @@ int verb_volume_delete(struct verb_request *request)
         r = verb_volume_contents(request, name, &list, &names, &count);
     if (r == 0 && verb_bool(request, "with_contents"))
         verb_await_close_volume(request, name);
+    if (r == 0 && !verb_bool(request, "dry_run"))
+        verb_note_gone(request, names, count, &backing);
     if (r == 0)
         r = volume_delete(request->pool, name, verb_bool(request, "with_contents"),
                           verb_force_flag(request), &request->why);
@@ -282,9 +295,13 @@ int verb_volume_delete(struct verb_request *request)
         r = verb_delete_backing(request, &backing);
     if (r < 0)
         return r;
-    request->result = json_pack("{s:[s], s:I, s:I}", "deleted", info.name, "id",
-                                (json_int_t)info.id, "contents", (json_int_t)count);
-    return request->result ? verb_say_backing(request, &backing) : -ENOMEM;
+    if (!request->result)
+        request->result = json_object();
+    ignore_error(json_object_del(request->result, "goes"), "it went");
+    r = json_object_update_new(request->result,
+                               json_pack("{s:[s], s:I, s:I}", "deleted", info.name, "id",
+                                         (json_int_t)info.id, "contents", (json_int_t)count));
+    return r == 0 ? verb_say_backing(request, &backing) : -ENOMEM;
 }
 
 int verb_volume_clone(struct verb_request *request)

@@ -12,12 +12,10 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
-#include "lun/base/log.h"
 
 enum
 {
     ODX_RESULTS_MAX = 256,
-    ODX_KEY_BYTES = 160,
     ODX_SWEEP_MS = 1000,
 };
 
@@ -37,53 +35,14 @@ struct odx_tokens
     size_t next_result;
 };
 
-/* ---- snapshots ----------------------------------------------------------------------------- */
-
-static void odx_key(const char *snapshot, char key[ODX_KEY_BYTES])
-{
-    snprintf(key, ODX_KEY_BYTES, ODX_STORE_PREFIX "%.100s", snapshot);
-}
-
-/* The note comes first: a snapshot without one would stay for ever. */
-static int odx_snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot)
-{
-    char key[ODX_KEY_BYTES];
-    odx_key(snapshot, key);
-    struct store_change note = {.key = key, .value = lun_name, .len = strlen(lun_name)};
-    int r = store_apply(pool, &note, 1, NULL);
-    if (r == 0)
-        r = snapshot_create(pool, lun_name, snapshot, "token of an offloaded copy", NULL);
-    return r;
-}
-
-static void odx_snapshot_delete(struct pool *pool, const char *lun_name, const char *snapshot)
-{
-    char key[ODX_KEY_BYTES];
-    odx_key(snapshot, key);
-    int r = snapshot_delete(pool, lun_name, snapshot, LUN_FORCE, NULL);
-    struct store_change note = {.key = key};
-    if (r == 0 || r == -ENOENT)
-        r = store_apply(pool, &note, 1, NULL);
-    if (r < 0)
-        log_warning("snapshot %s of LUN %s, of an offloaded copy, is kept until the next start: %s",
-                    snapshot, lun_name, strerror(-r));
-}
-
-static int odx_delete_left(void *opaque, const char *key, const void *value, size_t len)
-{
-    (void)len;
-    odx_snapshot_delete(opaque, value, key + strlen(ODX_STORE_PREFIX));
-    return 0;
-}
-
 /* ---- tokens -------------------------------------------------------------------------------- */
 
 /* Out of the list already, and nobody uses it. */
 static void odx_token_free(struct odx_tokens *tokens, struct odx_token *token)
 {
     lun_close(token->handle);
-    if (token->snapshot[0])
-        odx_snapshot_delete(tokens->target->pool, token->lun_name, token->snapshot);
+    if (token->moment.snapshot[0])
+        moment_delete(tokens->target->pool, &token->moment);
     free(token);
 }
 
@@ -165,19 +124,12 @@ static int odx_open_source(struct odx_tokens *tokens, struct scsi_lu *lu, struct
     int r = lun_describe(lu->handle, &info);
     if (r < 0)
         return r;
-    snprintf(token->lun_name, sizeof(token->lun_name), "%s", info.name);
     if (lu->is_snapshot)
         return lun_open(pool, info.name, LUN_READ_ONLY, &token->handle, NULL);
-    snprintf(token->snapshot, sizeof(token->snapshot), "odx-%016" PRIx64, token->id);
-    r = odx_snapshot_create(pool, info.name, token->snapshot);
-    if (r == 0)
-    {
-        char name[2 * LUN_NAME_MAX + 2];
-        snprintf(name, sizeof(name), "%.*s@%.*s", LUN_NAME_MAX, info.name, LUN_NAME_MAX,
-                 token->snapshot);
-        r = lun_open(pool, name, LUN_READ_ONLY, &token->handle, NULL);
-    }
-    return r;
+    token->moment = (struct moment){.prefix = ODX_STORE_PREFIX, .lun_id = info.id};
+    snprintf(token->moment.snapshot, sizeof(token->moment.snapshot), "odx-%016" PRIx64, token->id);
+    r = moment_create(pool, &token->moment, "token of an offloaded copy", NULL);
+    return r < 0 ? r : moment_open(pool, &token->moment, &token->handle, NULL);
 }
 
 int odx_token_create(struct odx_tokens *tokens, struct scsi_lu *lu, struct odx_token *token)
@@ -191,8 +143,8 @@ int odx_token_create(struct odx_tokens *tokens, struct scsi_lu *lu, struct odx_t
     memcpy(token->uuid, lu->uuid, sizeof(token->uuid));
     token->sector_bytes = lu->sector_bytes;
     r = odx_open_source(tokens, lu, token);
-    if (r < 0 && token->snapshot[0])
-        odx_snapshot_delete(tokens->target->pool, token->lun_name, token->snapshot);
+    if (r < 0 && token->moment.snapshot[0])
+        moment_delete(tokens->target->pool, &token->moment);
     AUTO_LOCK(&tokens->lock);
     if (r < 0)
     {
@@ -300,7 +252,7 @@ int odx_create(struct scsi_target *target, struct odx_tokens **out)
     condition_init(&tokens->wake);
     list_init(&tokens->list);
     *out = tokens;
-    return store_list(target->pool, ODX_STORE_PREFIX, odx_delete_left, target->pool);
+    return moment_delete_left(target->pool, ODX_STORE_PREFIX);
 }
 
 void odx_destroy(struct odx_tokens *tokens)

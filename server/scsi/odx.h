@@ -11,6 +11,7 @@
 #ifndef SERVER_SCSI_ODX_H
 #define SERVER_SCSI_ODX_H
 
+#include "server/moment.h"
 #include "server/scsi/thirdparty.h"
 
 enum
@@ -31,9 +32,8 @@ struct odx_token
     uint64_t lun_id;
     uint8_t uuid[16]; /* of the LUN it was made from */
     uint32_t sector_bytes;
-    struct lun *handle;              /* on the snapshot, read-only */
-    char snapshot[LUN_NAME_MAX + 1]; /* "" if the source is a snapshot itself */
-    char lun_name[2 * LUN_NAME_MAX + 2];
+    struct lun *handle;   /* on the snapshot, read-only */
+    struct moment moment; /* without one if the source is a snapshot itself */
     struct odx_range ranges[TOKEN_RANGES_MAX];
     size_t range_count;
     uint64_t len_bytes;

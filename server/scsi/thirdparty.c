@@ -9,6 +9,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
+#include "server/copy.h"
 #include "server/scsi/room.h"
 #include "server/scsi/vpd.h"
 
@@ -21,7 +22,6 @@ enum
     ROD_TYPES_BYTES = 2 * ROD_TYPE_BYTES,
     GENERAL_BYTES = 36,
     TOKEN_IN_OUT = 0x03, /* TOKEN_IN, TOKEN_OUT */
-    COPY_EXTENTS = 64,
     SEGMENT_GRANULARITY_LOG2 = 9,
 };
 
@@ -131,21 +131,6 @@ static bool copy_is_aborted(struct scsi_task *task)
 {
     AUTO_LOCK(&task->lu->lock);
     return task->is_aborted;
-}
-
-/* One step at the same place of both: a hole stays one. */
-static int copy_step(struct lun *from, uint64_t from_offset, struct lun *to, uint64_t to_offset,
-                     size_t len, uint8_t *buf)
-{
-    struct lun_extent extent;
-    size_t count = 0;
-    int r = lun_extents(from, len, from_offset, &extent, 1, &count);
-    if (r < 0)
-        return r;
-    if (count == 1 && extent.is_hole && extent.len_bytes >= len)
-        return lun_unmap(to, len, to_offset, 0);
-    r = lun_read(from, buf, len, from_offset);
-    return r < 0 ? r : lun_write(to, buf, len, to_offset, 0);
 }
 
 /* A step that finds no room is done again, so it must not change what it reads. */

@@ -54,6 +54,18 @@ ok lun clone golden plain
 json count 0 mapping show plain # never the parent's mappings
 ok lun map dev-1 --igroup developers # 1a: Clones are first-class
 
+echo "1b: Sub-LUN clone"
+ok lun create files 64M
+fill files 6 8M 4M
+fill golden 7 0 1M
+ok lun clone golden files --range 0:16384:2048,2048:0:4096
+says "Copied 6144 blocks of golden into files: 3 MiB of data"
+checks=$((checks + 1))
+qemu-io -f raw -c 'read -P 7 8M 1M' -c 'read -P 6 9M 3M' -c 'read -P 5 0 2M' \
+    "nbd+unix:///files?socket=$work/nbd.sock" >"$work/io" 2>&1 || fail "qemu-io"
+grep -q 'verification failed' "$work/io" && fail "a range is not where it should be: $(<"$work/io")"
+json luns.0.mapped_bytes $(((4 + 2) << 20)) lun show files
+
 echo "1d: Naming, Locking, Not removed with the clone"
 ok volume create db 512M
 ok lun create db/data 64M

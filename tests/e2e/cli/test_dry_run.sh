@@ -74,6 +74,7 @@ would "Target free space (%): 20 -> 30" pool autodelete modify -target-free-spac
 would "LUN n of 64 MiB; it takes no space" lun create n 64M
 would "that space is reserved for it" lun create n 64M --space-reserve yes
 would "64 MiB, of which 8 MiB is shared" lun clone a n
+would "Would copy 16384 blocks of a into b: 8 MiB of data, and 0 B of holes" lun clone a b --range 0:0:16384
 would "64 MiB, of which 8 MiB is shared" clone create a=n
 would "(64 MiB, of which 8 MiB is shared) into 1 LUN" lun redeploy a b
 says_json_luns=$("$lunette" lun redeploy a b --dry-run --json | "$probe" json luns.0.old_size_bytes)

@@ -118,6 +118,9 @@ no 1 ENOENT "'none'" lun show none
 is luns.0.name=a -- lun show a
 is source=a name=b dry_run=false id='*' shared_bytes=0 -- lun clone a b
 is count=3 name=c%d -- lun clone a --count 3 --name c%d
+is source=a name=b blocks=8 block_bytes=512 copied_bytes=0 hole_bytes=4096 taken_bytes=0 dry_run=false -- lun clone a b --range 0:8:8
+is copied_bytes=0 hole_bytes=4096 dry_run=true -- lun clone a b --range 0:8:8 --dry-run
+no 1 EINVAL "goes beyond the end of source 'a'" lun clone a b --range 131072:0:1
 is old_size_bytes=67108864 size_bytes=134217728 dry_run=false -- lun resize b 128M
 is cut_bytes=0 dry_run=true -- lun resize b 64M --force --dry-run
 is name=c0 new_name=d -- lun rename c0 d

@@ -253,6 +253,34 @@ static void test_reservations_cleared(void)
     both_end(&both);
 }
 
+/* A copy inside the target is nobody's: a reservation keeps it out of the LUN, as it does NBD. */
+static void test_reservations_and_copies(void)
+{
+    static const char into[] = "lun clone other disk --range 0:0:8 --force";
+    static const char from[] = "lun clone disk other --range 0:0:8 --force";
+    start_with_lun("512M", "64M");
+    both_do(&both, "lun create other 64M");
+    struct iscsi_context *a = both_login(&both, BOTH_A, 1, 3);
+    CU_ASSERT_EQUAL(both_write(a, 3, 512, ours, 4096, 0), 0);
+    CU_ASSERT_EQUAL(both_reserve_out(a, 3, REGISTER_AND_IGNORE, 0, 0, 0xa, false), 0);
+    CU_ASSERT_EQUAL(both_reserve_out(a, 3, RESERVE, WRITE_EXCLUSIVE, 0xa, 0, false), 0);
+    CU_ASSERT_NOT_EQUAL(both_try(&both, "%s", into), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, BOTH_A));
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, "lunette lun reservation show disk"));
+    CU_ASSERT_NOT_EQUAL(both_try(&both, "%s --dry-run", into), 0);
+    both_do(&both, "%s", from);
+    CU_ASSERT_PTR_NOT_NULL(strstr(both.said, "4 KiB of data"));
+    CU_ASSERT_EQUAL(both_reserve_out(a, 3, RELEASE, WRITE_EXCLUSIVE, 0xa, 0, false), 0);
+    CU_ASSERT_EQUAL(both_reserve_out(a, 3, RESERVE, EXCLUSIVE_ACCESS, 0xa, 0, false), 0);
+    CU_ASSERT_NOT_EQUAL(both_try(&both, "%s", into), 0);
+    CU_ASSERT_NOT_EQUAL(both_try(&both, "%s", from), 0);
+    CU_ASSERT_EQUAL(both_reserve_out(a, 3, RELEASE, EXCLUSIVE_ACCESS, 0xa, 0, false), 0);
+    both_do(&both, "%s", into);
+    both_do(&both, "%s", from);
+    iscsi_destroy_context(a);
+    both_end(&both);
+}
+
 /*
  * Writes until it is refused: the last result. The soft threshold is told to the writer and to the
  * witness, who is asked all the time, also because an initiator that is silent for long is dropped.
@@ -316,6 +344,7 @@ static CU_TestInfo both_tests[] = {
     {"reservations hold for both", test_reservations},
     {"reservations after a crash", test_reservations_after_crash},
     {"reservations cleared by the administrator", test_reservations_cleared},
+    {"reservations keep copies out", test_reservations_and_copies},
     {"a full pool", test_full_pool},
     CU_TEST_INFO_NULL,
 };

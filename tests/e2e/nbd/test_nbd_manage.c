@@ -341,7 +341,7 @@ static void test_full_pool(void)
     struct nbd_handle *nbd = fixture_connect(&f, "golden");
     CU_ASSERT_EQUAL(fill_up(nbd, &at, GIB), ENOSPC);
     CU_ASSERT(at > 16 * MIB);
-    CU_ASSERT(nbd_server_logged(&f.server, "failed: the pool is full"));
+    CU_ASSERT(nbd_server_logged(&f.server, "failed: the pool or the LUN's volume is full"));
     check_readable(nbd, at);
     CU_ASSERT_EQUAL(nbd_flush(nbd, 0), 0);
 
