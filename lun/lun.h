@@ -828,7 +828,8 @@ MUST_CHECK int pool_check(struct pool *pool, check_report_fn *report, void *opaq
  * counters, copies of the superblock, the index of the catalog's pages, drop lists. It writes only
  * where neither the trees nor any readable bitmap have something, and can be run again when it was
  * cut off. It does not mend maps or pages of the catalog: what is lost of those is named, and stays
- * an error where it is read. What is left of deleted LUNs whose maps are lost is given up, and free.
+ * an error where it is read. What is left of deleted LUNs whose maps are lost is given up, and
+ * becomes free.
  */
 struct repair_options
 {
@@ -842,9 +843,9 @@ struct repair_result
     uint64_t mended, left; /* findings that were mended, and that were not */
 };
 
-/* Of a pool that nobody has open. Reports what it finds, as an error what stays so; with dry_run the
- * very same that it would without, save what follows from a lost index of the catalog. 0 also if
- * something is left; an error: the pool is as it was, and cannot be repaired. */
+/* Of a pool that nobody has open. Reports what it finds, as an error what stays so; with dry_run
+ * the same as without, save what follows from a lost index of the catalog. 0 also if something is
+ * left; an error: the pool is as it was, and cannot be repaired. */
 MUST_CHECK int pool_repair(struct env *env, const char *path, const struct repair_options *options,
                            check_report_fn *report, void *opaque, struct repair_result *result,
                            struct reason *why);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
@@ -88,10 +89,14 @@ static int moment_delete_left_cb(void *opaque, const char *key, const void *valu
     struct moment moment = {.prefix = left->prefix};
     (void)len;
     snprintf(moment.snapshot, sizeof(moment.snapshot), "%s", key + strlen(left->prefix));
-    if (sscanf(value, MOMENT_ID_SIGN "%" SCNu64, &moment.lun_id) == 1)
-        moment_delete(left->pool, &moment);
-    else
-        moment_delete_of(left->pool, &moment, value);
+    const char *text = value;
+    if (text[0] != MOMENT_ID_SIGN[0])
+    {
+        moment_delete_of(left->pool, &moment, text);
+        return 0;
+    }
+    moment.lun_id = strtoull(text + 1, NULL, 10); /* 0 if it makes no sense: no LUN's */
+    moment_delete(left->pool, &moment);
     return 0;
 }
 

@@ -202,7 +202,7 @@ static void do_clone(void)
     char template[72];
     name_at(&spot, template);
     size_t len = strlen(template);
-    strcpy(template + len, "-%d");
+    stpcpy(template + len, "-%d");
     const struct model_delta delta = {spot, 2 * (int64_t)source->mib};
     bool refused = model_refuses(&delta, 1, true);
     const struct lun_clone_args args = {.source = source->name,
