@@ -260,12 +260,9 @@ static void test_old_refuses(void)
 }
 
 static CU_TestInfo golden_tests[] = {
-    {"format version 1", test_version_1},
-    {"version 1 with volumes", test_volumes},
-    {"version 1 with places", test_places},
-    {"the catalog twice", test_twice},
-    {"an older version refuses", test_old_refuses},
-    CU_TEST_INFO_NULL,
+    {"format version 1", test_version_1},           {"version 1 with volumes", test_volumes},
+    {"version 1 with places", test_places},         {"the catalog twice", test_twice},
+    {"an older version refuses", test_old_refuses}, CU_TEST_INFO_NULL,
 };
 
 int main(int argc, char **argv)
