@@ -48,13 +48,22 @@ static void checkpoint_fill_super(struct pool *pool, struct disk_super *super, u
     super->flags = le32_put(0);
 }
 
+/* What the trees of pages may take beside one leaf for each page: their paths, divided once. */
+static uint64_t checkpoint_inner_nodes(const struct pool *pool)
+{
+    uint64_t nodes = 0;
+    for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+        nodes += UINT64_C(2) * (pool->pages_trees[copy].levels + 1u);
+    return nodes;
+}
+
 /* With the gate held: everything that is dirty becomes the checkpoint's. -EAGAIN with op->missing.
  */
 static int checkpoint_switch(struct pool *pool, struct tree_op *op, struct disk_super *super)
 {
     int r = catalog_prepare_switch(pool, op);
     if (r == 0)
-        r = space_prepare_pages(pool->space);
+        r = space_prepare_pages(pool->space, checkpoint_inner_nodes(pool));
     if (r == 0)
         r = space_prepare_switch(pool->space);
     if (r < 0)

@@ -302,7 +302,7 @@ static uint64_t space_stays_free(const struct space *space, enum space_use use)
     switch (use)
     {
     case SPACE_FREEING:
-        return 0;
+        return SPACE_CHECKPOINT_BLKS;
     case SPACE_URGENT:
         return min_u64(space->reserve_blks / 2, SPACE_URGENT_RESERVE_MAX);
     case SPACE_THIN:
@@ -728,14 +728,14 @@ int space_raise_promised(struct space *space, uint64_t blks, uint64_t margin, ui
     return 0;
 }
 
-int space_prepare_pages(struct space *space)
+int space_prepare_pages(struct space *space, uint64_t inner_nodes)
 {
     for (;;)
     {
         uint64_t load;
         {
             AUTO_LOCK(&space->lock);
-            uint64_t need = space->owed + UINT64_C(2) * DISK_LEVELS_MAX * PAGE_COPIES;
+            uint64_t need = space->owed + inner_nodes;
             if (space->loaded_free_blks >= need)
                 return 0;
             load = space_unloaded_locked(space);

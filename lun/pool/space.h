@@ -182,8 +182,9 @@ void space_owe(struct space *space, uint64_t blks);
 /* Replay: nobody may get these blocks before the record that names them is applied, which
  * space_commit()s them. -EBADMSG if one is allocated already or outside the pool. */
 MUST_CHECK int space_pin_replayed(struct space *space, uint64_t blk, uint64_t len);
-/* Before a checkpoint takes what it owes: the bitmaps that it will be taken from are in memory. */
-MUST_CHECK int space_prepare_pages(struct space *space);
+/* Before a checkpoint takes what it owes and @inner_nodes of its trees: the bitmaps that these will
+ * be taken from are in memory. -ENOSPC: SPACE_FREEING was to leave room for them. */
+MUST_CHECK int space_prepare_pages(struct space *space, uint64_t inner_nodes);
 
 /* Before the switch of a checkpoint, once outside the gate and once inside: reads the bitmaps in
  * which something was freed unread, and gets memory for space_switch(). */
