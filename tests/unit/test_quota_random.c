@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/env.h"
 #include "tests/lib/cunit_main.h"
 #include "tests/unit/engine_host.h"
 
@@ -479,6 +480,7 @@ static void test_threads(void)
     uint64_t limit = 9 * MIB;
     void *said;
     begin(1);
+    host.env.env = *env_system(); /* the one from a seed is for one thread */
     const struct quota_rule rule = {.type = QUOTA_TREE,
                                     .volume = "v0",
                                     .target = "q1",
