@@ -368,8 +368,11 @@ int ledger_take(struct pool *pool, const struct lun_object *lun, uint64_t blks,
         return 0;
     struct volume_books *books = &lun->volume->books;
     AUTO_LOCK(&pool->ledger.lock);
+    uint64_t bound = ledger_volume_blks(lun->volume);
+    if (bound == 0)
+        return 0; /* there is none since */
     if (books->charged_blks + books->taken_blks + books->held_blks + books->lun_needs_blks + blks >
-        ledger_volume_blks(lun->volume))
+        bound)
     {
         atomic_store(&pool->volume_refused_ms, env_passed_ns(pool->env) / 1000000);
         return -EDQUOT;

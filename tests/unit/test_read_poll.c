@@ -16,6 +16,7 @@ enum
 {
     ROUNDS_MAX = 200000,
     ROUNDS_MIN = 1000,
+    LATE_COUNT = 8,
     LONG_NS = 5000000, /* a hundred times what a read stays awake */
 };
 
@@ -104,8 +105,9 @@ static void *answer_late(void *opaque)
 {
     (void)opaque;
     const struct timespec late = {.tv_nsec = LONG_NS};
-    for (char c = 'a'; c <= 'h'; c++)
+    for (unsigned i = 0; i < LATE_COUNT; i++)
     {
+        char c = (char)('a' + i);
         nanosleep(&late, NULL);
         if (write(pair[1], &c, 1) != 1)
             break;
@@ -120,11 +122,11 @@ static void test_sleeps(void)
     pthread_t thread;
     unsigned long before = lunette_read_poll_hits();
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, answer_late, NULL), 0);
-    for (char c = 'a'; c <= 'h'; c++)
+    for (unsigned i = 0; i < LATE_COUNT; i++)
     {
         char got = '\0';
         CU_ASSERT_EQUAL(read(pair[0], &got, 1), 1);
-        CU_ASSERT_EQUAL(got, c);
+        CU_ASSERT_EQUAL(got, (char)('a' + i));
     }
     pthread_join(thread, NULL);
     CU_ASSERT_EQUAL(lunette_read_poll_hits(), before);
