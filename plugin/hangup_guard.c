@@ -115,7 +115,10 @@ __attribute__((constructor)) static void guard_begin(void)
 
 GUARD_EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
-    bool is_guarded = guard_is_needed && guard_is_nbdkits(__builtin_return_address(0));
+    bool is_nbdkits = guard_is_nbdkits(__builtin_return_address(0));
+    bool is_guarded = guard_is_needed && is_nbdkits;
+    if (is_nbdkits && !(flags & MSG_MORE))
+        read_poll_note_reply(fd);
     if (is_guarded)
         atomic_fetch_add(guard_sends_of(fd), 1);
     ssize_t sent = sendto(fd, buf, len, flags, NULL, 0);

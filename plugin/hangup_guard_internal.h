@@ -10,4 +10,7 @@
 /* Whether code of the program itself, nbdkit, returns to @caller. */
 bool guard_is_nbdkits(const void *caller);
 
+/* nbdkit sends the end of a reply (read_poll.c). */
+void read_poll_note_reply(int fd);
+
 #endif

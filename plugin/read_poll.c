@@ -5,8 +5,9 @@
  *
  * To sleep on an idle processor and to be woken takes longer than a request of 4 KiB does: a client
  * that asks for one thing after another gets half as many again. So it is done for one connection
- * that is alone. Where others have requests too, processors are not idle, and a thread that stays
- * awake takes from them: two such clients would get half as much. On one processor it is not done.
+ * that is alone, and has one request at a time. Where there are others, processors are not idle,
+ * and a thread that stays awake takes from them: two such clients would get half as much. On one
+ * processor it is not done.
  */
 #include <errno.h>
 #include <sched.h>
@@ -25,11 +26,16 @@ enum
 {
     READ_POLL_NS = 40000,
     READ_ALONE_NS = 1000000, /* since another descriptor was read */
+    READ_FORGET_NS = 1000000000,
     READ_POLL_SLOTS = 4096,  /* descriptors that are alike in this are one here */
+    READ_REQUEST_BYTES = 28, /* struct nbd_request, which nbdkit reads at once */
 };
 
 /* By descriptor: the last wait was shorter than READ_POLL_NS. A wrong guess costs one such time. */
 static atomic_bool read_was_soon[READ_POLL_SLOTS];
+
+/* By descriptor: requests without a reply, as far as can be seen. Too many: nobody stays awake. */
+static atomic_int read_in_flight[READ_POLL_SLOTS];
 
 static atomic_int read_last_fd;
 static atomic_ullong read_changed_ns; /* when that was another the last time */
@@ -69,6 +75,24 @@ static ssize_t read_now(int fd, void *buf, size_t len)
     return recvfrom(fd, buf, len, MSG_DONTWAIT, NULL, NULL);
 }
 
+static atomic_int *read_in_flight_of(int fd)
+{
+    return &read_in_flight[(unsigned)fd % READ_POLL_SLOTS];
+}
+
+void read_poll_note_reply(int fd)
+{
+    if (fd >= 0 && atomic_load_explicit(read_in_flight_of(fd), memory_order_relaxed) > 0)
+        atomic_fetch_sub_explicit(read_in_flight_of(fd), 1, memory_order_relaxed);
+}
+
+static ssize_t read_note_request(int fd, ssize_t r)
+{
+    if (r == READ_REQUEST_BYTES)
+        atomic_fetch_add_explicit(read_in_flight_of(fd), 1, memory_order_relaxed);
+    return r;
+}
+
 static void read_note(int fd)
 {
     if (atomic_load_explicit(&read_last_fd, memory_order_relaxed) == fd)
@@ -77,10 +101,12 @@ static void read_note(int fd)
     atomic_store_explicit(&read_changed_ns, read_clock_ns(), memory_order_relaxed);
 }
 
-/* Whether nobody but @fd is read, as far as can be seen at @now_ns. */
+/* Whether nobody but @fd is read, as far as can be seen at @now_ns, and that one request at most is
+ * being answered. */
 static bool read_is_alone(int fd, uint64_t now_ns)
 {
     return atomic_load_explicit(&read_last_fd, memory_order_relaxed) == fd &&
+           atomic_load_explicit(read_in_flight_of(fd), memory_order_relaxed) <= 1 &&
            now_ns > atomic_load_explicit(&read_changed_ns, memory_order_relaxed) + READ_ALONE_NS;
 }
 
@@ -109,14 +135,17 @@ GUARD_EXPORT ssize_t read(int fd, void *buf, size_t len)
     uint64_t begun_ns = read_would_wait(r) ? read_clock_ns() : 0;
     read_note(fd);
     if (!read_would_wait(r))
-        return r;
+        return read_note_request(fd, r);
     atomic_bool *was_soon = &read_was_soon[(unsigned)fd % READ_POLL_SLOTS];
     if (atomic_load_explicit(was_soon, memory_order_relaxed) && read_is_alone(fd, begun_ns) &&
         read_count_processors() > 1)
         r = read_poll(fd, buf, len, begun_ns);
     if (read_would_wait(r))
         r = syscall(SYS_read, fd, buf, len);
-    atomic_store_explicit(was_soon, read_clock_ns() - begun_ns < READ_POLL_NS,
-                          memory_order_relaxed);
-    return r;
+    uint64_t took_ns = read_clock_ns() - begun_ns;
+    atomic_store_explicit(was_soon, took_ns < READ_POLL_NS, memory_order_relaxed);
+    if (took_ns >
+        READ_FORGET_NS) /* nobody is answered any more; a connection of before left some */
+        atomic_store_explicit(read_in_flight_of(fd), 0, memory_order_relaxed);
+    return read_note_request(fd, r);
 }

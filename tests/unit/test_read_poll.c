@@ -101,6 +101,30 @@ static void test_not_alone(void)
     stop();
 }
 
+/* Nor where requests wait for their replies. */
+static void test_in_flight(void)
+{
+    start();
+    pthread_t thread;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, echo, NULL), 0);
+    char requests[3][28] = {"one", "two", "three"};
+    CU_ASSERT_EQUAL(send(pair[1], requests, sizeof(requests), 0), (ssize_t)sizeof(requests));
+    for (unsigned i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(read(pair[0], requests[i], sizeof(requests[i])), 28);
+    unsigned long before = lunette_read_poll_hits();
+    for (unsigned i = 0; i < ROUNDS_MIN; i++)
+    {
+        unsigned answer = ~i;
+        if (write(pair[0], &i, sizeof(i)) != sizeof(i) ||
+            read(pair[0], &answer, sizeof(answer)) != sizeof(answer) || answer != i)
+            break;
+        CU_ASSERT_EQUAL_FATAL(lunette_read_poll_hits(), before);
+    }
+    shutdown(pair[0], SHUT_WR);
+    pthread_join(thread, NULL);
+    stop();
+}
+
 static void *answer_late(void *opaque)
 {
     (void)opaque;
@@ -184,6 +208,7 @@ static CU_TestInfo read_poll_tests[] = {
     {"quick answers are met awake", test_stays_awake},
     {"late ones asleep", test_sleeps},
     {"and quick ones beside those of others", test_not_alone},
+    {"and beside requests without a reply", test_in_flight},
     {"it reads as read() does", test_as_read},
     {"a reset", test_reset},
     {"what is no socket", test_no_socket},
