@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lun/base/crc32c.h"
+#include "lun/base/env.h"
 #include "lun/pool/checkpoint.h"
 #include "lun/volume/catalog.h"
 
@@ -46,6 +47,12 @@ int host_open(struct engine_host *host, const struct pool_open_options *options)
         device_close(device);
     }
     return r;
+}
+
+void host_start_threads(struct engine_host *host)
+{
+    host->env.env = *env_system();
+    host_must(host, pool_start(host->pool), "start threads");
 }
 
 void host_close(struct engine_host *host)

@@ -36,6 +36,9 @@ void host_stop(struct engine_host *host);
 /* Opens the closed pool: 0 or the error. */
 int host_open(struct engine_host *host, const struct pool_open_options *options);
 void host_close(struct engine_host *host);
+/* Starts the pool's threads. Time and randomness are the system's from now on, as what comes from a
+ * seed is for one thread. */
+void host_start_threads(struct engine_host *host);
 /* Cuts the power: all that was not synced is lost. Then the pool is closed. */
 void host_crash(struct engine_host *host);
 /* The same, and opens it again, which must succeed. */

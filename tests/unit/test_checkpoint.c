@@ -230,7 +230,7 @@ static void test_jobs(void)
 static void test_threads(void)
 {
     host_start(&host, NULL);
-    CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     host_create(&host, "a", 1024);
     CU_ASSERT_EQUAL(host_write(&host, "a", 0, 500, 1, LUN_FUA), 0);
     for (unsigned i = 0; i < 30; i++) /* also when their thread has not noticed yet */
@@ -253,7 +253,7 @@ static void test_threads(void)
 static void test_waiting(void)
 {
     host_start(&host, NULL);
-    CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     for (unsigned round = 0; round < 100; round++)
     {
         host_create(&host, "a", 64);

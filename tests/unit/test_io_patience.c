@@ -58,8 +58,7 @@ static void start(uint32_t pause_ms)
     host_create(&host, "t", 200000);
     host_create(&host, "p/a", 1000);
     host_create(&host, "p/b", 1000);
-    host.pool->env = env_system(); /* the seeded one is for one thread */
-    CU_ASSERT_EQUAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     fill("t");
 }
 
@@ -170,8 +169,7 @@ static void test_volume_bound(void)
     make_volume("p", 560, LONG_MS);
     host_create(&host, "p/a", 1000);
     host_create(&host, "p/b", 1000);
-    host.pool->env = env_system(); /* the seeded one is for one thread */
-    CU_ASSERT_EQUAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     CU_ASSERT_EQUAL(host_write(&host, "p/b", 0, 470, 1, 0), 0);
     uint64_t before = count_events("volume.paused"); /* it may have waited for its own claims */
     struct waiter a;

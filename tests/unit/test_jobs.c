@@ -72,7 +72,7 @@ static void test_delete_of_damaged(void)
 static void test_with_threads(void)
 {
     start();
-    CU_ASSERT_EQUAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     host_delete(&host, "a");
     host_delete(&host, "b");
     CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), -EBADMSG);
@@ -218,7 +218,7 @@ static void test_tail_behind_another(void)
 static void test_tail_with_threads(void)
 {
     start_full();
-    CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     uint64_t id = host_object(&host, "a")->object.id;
     CU_ASSERT_EQUAL(lun_resize(host.pool, "a", 10 * BLK_BYTES, LUN_FORCE, &host.why), 0);
     CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), 0);
@@ -356,7 +356,7 @@ static void test_delete_beside_load(void)
     struct reason why;
     pthread_t reader;
     CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, "other", 0, &lun, &why), 0);
-    CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     atomic_store(&reader_stops, false);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&reader, NULL, reader_run, lun), 0);
     host_delete(&host, "doomed");

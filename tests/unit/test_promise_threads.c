@@ -132,8 +132,7 @@ static void start(void)
     struct volume_attributes volume = {.size_bytes = UINT64_C(600) * BLK_BYTES,
                                        .is_guaranteed = true};
     CU_ASSERT_EQUAL(volume_create(host.pool, "v", &volume, &host.why), 0);
-    host.pool->env = env_system(); /* the seeded one is for one thread */
-    CU_ASSERT_EQUAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
 }
 
 static void test_threads(void)

@@ -427,7 +427,7 @@ static void test_job(void)
     CU_ASSERT_FALSE(info.is_running);
     CU_ASSERT_EQUAL(pool_scrub_step(host.pool), 0);
     /* With threads it runs by itself; who waits for all jobs waits for it. */
-    CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     CU_ASSERT_EQUAL(
         pool_scrub_start(host.pool, &(struct scrub_options){.rate_bytes = 8 << 20}, &id, NULL), 0);
     CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), 0);

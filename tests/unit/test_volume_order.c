@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lun/base/env.h"
 #include "lun/base/invariant.h"
 #include "lun/volume/group.h"
 #include "tests/lib/cunit_main.h"
@@ -187,8 +186,7 @@ static void start(void)
 {
     struct pool_create_options options = {.size_bytes = 256 << 20, .journal_bytes = 4 << 20};
     host_start(&host, &options);
-    host.env.env = *env_system(); /* the one from a seed is for one thread */
-    CU_ASSERT_EQUAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     simdev_set_hook(host.disk, slow_write, NULL);
     memset(&world, 0, sizeof(world));
     lock_init(&world.shared, LOCK_RANK_SERVER);

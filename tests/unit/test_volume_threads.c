@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
-#include "lun/base/env.h"
 #include "lun/base/invariant.h"
 #include "lun/volume/news.h"
 #include "tests/lib/cunit_main.h"
@@ -147,8 +146,7 @@ static void test_threads(void)
 {
     struct pool_create_options options = {.size_bytes = 128 << 20, .journal_bytes = 2 << 20};
     host_start(&host, &options);
-    host.env.env = *env_system(); /* the one from a seed is for one thread */
-    CU_ASSERT_EQUAL_FATAL(pool_start(host.pool), 0);
+    host_start_threads(&host);
     struct volume_attributes attributes = {0};
     CU_ASSERT_EQUAL(volume_create(host.pool, "v", &attributes, &host.why), 0);
     CU_ASSERT_EQUAL(qtree_create(host.pool, "v/q", NULL, &host.why), 0);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +64,8 @@ struct looker
     int lun;
     const uint8_t *expected; /* POOL_SPAN_BYTES, zeros behind them */
     uint32_t next, count, outstanding;
-    uint32_t good, failed, wrong;
+    _Atomic uint32_t good;
+    uint32_t failed, wrong;
     struct read
     {
         struct looker *looker;
@@ -145,7 +147,8 @@ static void looker_destroy(struct looker *looker)
 static void looker_run(struct looker *looker, uint32_t count)
 {
     looker->count = count;
-    looker->next = looker->good = looker->failed = looker->wrong = 0;
+    looker->next = looker->failed = looker->wrong = 0;
+    atomic_store(&looker->good, 0);
     for (unsigned i = 0; i < POOL_DEPTH; i++)
         looker_submit(&looker->reads[i]);
     while (looker->outstanding > 0)
@@ -246,14 +249,18 @@ static void test_cut(void)
 struct deletion
 {
     struct stage *stage;
+    const struct looker *looker;
     const uint8_t *bytes;
 };
 
-/* "c" goes, and its source is overwritten, in place once it has the blocks to itself. */
+/* Once reads of it are under way, "c" goes, and its source is overwritten, in place once it has the
+ * blocks to itself. */
 static void *delete_run(void *opaque)
 {
     const struct deletion *deletion = opaque;
     struct pool *pool = deletion->stage->pool;
+    while (atomic_load(&deletion->looker->good) < POOL_DEPTH)
+        usleep(100);
     CU_ASSERT_EQUAL(lun_delete(pool, "c", false, LUN_FORCE, NULL), 0);
     CU_ASSERT_EQUAL(job_wait(pool, 0, 0), 0);
     write_lun(deletion->stage, "a", deletion->bytes);
@@ -277,7 +284,7 @@ static void test_deleted(void)
         CU_ASSERT_EQUAL_FATAL(lun_clone(stage.pool, &args, &why), 0);
         CU_ASSERT_EQUAL_FATAL(access_map(stage.access, "c", "g", 2, &used, &why), 0);
         looker_init(&looker, &stage, 2, bytes[round % 2]);
-        struct deletion deletion = {&stage, bytes[(round + 1) % 2]};
+        struct deletion deletion = {&stage, &looker, bytes[(round + 1) % 2]};
         pthread_t thread;
         CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, delete_run, &deletion), 0);
         looker_run(&looker, UINT32_MAX);
