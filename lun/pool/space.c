@@ -320,7 +320,8 @@ static uint64_t space_stays(const struct space *space, enum space_use use)
     if (space_use_is_promised(use))
         return 0;
     uint64_t promised = space->promised - min_u64(space->promised, space->taken_promised);
-    return promised + (use == SPACE_THIN ? space->reserve_blks : 0);
+    bool has_part = use == SPACE_THIN || use == SPACE_SETTINGS;
+    return promised + (has_part ? space_stays_free(space, use) : 0);
 }
 
 /*

@@ -74,9 +74,14 @@ static int put_setting(int number, size_t len)
     return store_apply(host.pool, &change, 1, &host.why);
 }
 
-static void test_settings(void)
+static void check_settings(bool is_promised)
 {
     start();
+    if (is_promised)
+    {
+        struct volume_attributes attributes = {.size_bytes = 8 << 20, .is_guaranteed = true};
+        CU_ASSERT_EQUAL_FATAL(volume_create(host.pool, "v", &attributes, &host.why), 0);
+    }
     fill();
     int count = 0;
     while (put_setting(count, 2000) == 0)
@@ -91,6 +96,16 @@ static void test_settings(void)
     expect_usable();
     CU_ASSERT_EQUAL(host_data_blks(&host), 0);
     host_stop(&host);
+}
+
+static void test_settings(void)
+{
+    check_settings(false);
+}
+
+static void test_settings_beside_promise(void)
+{
+    check_settings(true);
 }
 
 /* ---- commands that change much of the catalog at once */
@@ -161,6 +176,7 @@ static void test_large_commands(void)
 
 static CU_TestInfo full_tests[] = {
     {"settings leave room for deletes", test_settings},
+    {"the same beside what is promised", test_settings_beside_promise},
     {"commands whose checkpoint has no room", test_large_commands},
     CU_TEST_INFO_NULL,
 };
