@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "lun/base/checked.h"
 #include "lun/base/invariant.h"
 #include "lun/map/memo.h"
 #include "lun/pool/checkpoint.h"
@@ -13,6 +14,7 @@
 enum
 {
     CHANGE_NODES_FIRST = 48, /* room asked for before it is known what is needed */
+    CHANGE_NODES_FEW = 8,    /* the same of a full pool */
 };
 
 void change_init(struct change *change, struct pool *pool)
@@ -110,6 +112,45 @@ static void change_leave(struct pool *pool, uint64_t nodes)
     journal_leave(pool->journal, nodes * sizeof(struct le64));
 }
 
+/* The same before it is known how many nodes it takes. *nodes: for so many. */
+static int change_admit_first(struct pool *pool, enum space_use use, uint64_t *nodes)
+{
+    /* In need, not one more than it may take, though it costs a second look. */
+    *nodes = use == SPACE_URGENT ? 0 : CHANGE_NODES_FIRST;
+    int r = use == SPACE_SETTINGS ? -ENOSPC : change_admit(pool, *nodes, 0, use);
+    if (r != -ENOSPC || (use != SPACE_FREEING && use != SPACE_SETTINGS))
+        return r;
+    *nodes = CHANGE_NODES_FEW;
+    return change_admit(pool, *nodes, 0, use);
+}
+
+/*
+ * Room for the pages of the catalog that the next checkpoint writes for this record, beside @held
+ * nodes: each page and a leaf that leads to it, in both copies. What is only moved is free again
+ * afterwards, so the reserve is there for it. Records that change pages make few nodes: what else
+ * is held does for pages, too. *blks: how many; the caller gives them back once they are owed.
+ */
+static int change_admit_pages(struct pool *pool, const void *actions, size_t len, uint64_t freezes,
+                              uint64_t held, enum space_use use, uint64_t *blks)
+{
+    struct record_pages pages;
+    record_count_pages(pool, actions, len, freezes, &pages);
+    *blks = 0;
+    uint64_t moved = pages.changed * 2 * PAGE_COPIES, made = pages.added * 2 * PAGE_COPIES;
+    uint64_t spare = held - min_u64(held, CHANGE_NODES_FEW);
+    moved -= min_u64(moved, spare - min_u64(made, spare));
+    made -= min_u64(made, spare);
+    int r = space_admit_more(pool->space, made, held, use);
+    if (r < 0)
+        return r;
+    r = space_admit_more(pool->space, moved, held + made, SPACE_FREEING);
+    if (r < 0)
+        space_leave(pool->space, made);
+    else
+        *blks = moved + made;
+    return r;
+}
+
 static int change_run_admitted(struct change *change, enum change_mode mode, struct lun_object *lun,
                                const void *actions, size_t len, enum space_use use,
                                uint64_t *admitted)
@@ -149,16 +190,19 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
         r = journal_admit(pool->journal, len + JOURNAL_RECORD_BYTES);
     if (r < 0)
         return r;
-    /* In need, not one more than it may take, though it costs a second look. */
-    uint64_t admitted = use == SPACE_URGENT ? 0 : CHANGE_NODES_FIRST;
-    r = change_admit(pool, admitted, 0, use);
+    uint64_t admitted, page_blks = 0;
+    r = change_admit_first(pool, use, &admitted);
     if (r == 0)
     {
         AUTO_CHANGE struct change change;
         change_init(&change, pool);
         change.use = use;
-        r = change_run_admitted(&change, mode, lun, actions, len, use, &admitted);
+        if (mode == CHANGE_MANAGEMENT)
+            r = change_admit_pages(pool, actions, len, 0, admitted, use, &page_blks);
+        if (r == 0)
+            r = change_run_admitted(&change, mode, lun, actions, len, use, &admitted);
         change_leave(pool, admitted);
+        space_leave(pool->space, page_blks);
     }
     journal_leave(pool->journal, len + JOURNAL_RECORD_BYTES);
     if (r == 0)
@@ -185,24 +229,34 @@ int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_obje
 
 /* ---- room beforehand ----------------------------------------------------------------------- */
 
-static int change_room_try(struct pool *pool, size_t bytes, enum space_use use)
+static int change_room_try(struct change_room *room, const struct writer *actions, uint64_t freezes)
 {
+    struct pool *pool = room->pool;
     int r = cache_reserve(pool->cache, 16);
     if (r == 0)
-        r = journal_admit(pool->journal, bytes + JOURNAL_RECORD_BYTES);
+        r = journal_admit(pool->journal, room->bytes + JOURNAL_RECORD_BYTES);
     if (r < 0)
         return r;
-    r = change_admit(pool, CHANGE_NODES_FIRST, 0, use);
+    r = change_admit_first(pool, room->use, &room->nodes);
+    if (r == 0)
+    {
+        r = change_admit_pages(pool, actions->bytes, actions->len, freezes, room->nodes, room->use,
+                               &room->page_blks);
+        if (r < 0)
+            change_leave(pool, room->nodes);
+    }
     if (r < 0)
-        journal_leave(pool->journal, bytes + JOURNAL_RECORD_BYTES);
+        journal_leave(pool->journal, room->bytes + JOURNAL_RECORD_BYTES);
     return r;
 }
 
-int change_room_take(struct change_room *room, struct pool *pool, size_t bytes, enum space_use use)
+int change_room_take(struct change_room *room, struct pool *pool, const struct writer *actions,
+                     uint64_t freezes, size_t bytes, enum space_use use)
 {
     unsigned tries = CHECKPOINT_TRIES;
+    struct change_room taken = {.pool = pool, .bytes = bytes, .use = use};
     int r = checkpoint_throttle(pool);
-    while (r == 0 && (r = change_room_try(pool, bytes, use)) < 0)
+    while (r == 0 && (r = change_room_try(&taken, actions, freezes)) < 0)
     {
         if (!checkpoint_may_retry(r))
             return r;
@@ -210,8 +264,7 @@ int change_room_take(struct change_room *room, struct pool *pool, size_t bytes, 
     }
     if (r < 0)
         return r;
-    *room =
-        (struct change_room){.pool = pool, .bytes = bytes, .nodes = CHANGE_NODES_FIRST, .use = use};
+    *room = taken;
     return 0;
 }
 
@@ -229,6 +282,7 @@ void change_room_leave(struct change_room *room)
     if (!room->pool)
         return;
     change_leave(room->pool, room->nodes);
+    space_leave(room->pool->space, room->page_blks);
     journal_leave(room->pool->journal, room->bytes + JOURNAL_RECORD_BYTES);
     checkpoint_hint(room->pool);
     room->pool = NULL;

@@ -19,6 +19,7 @@
 
 struct lun_object;
 struct pool;
+struct writer;
 
 struct change
 {
@@ -64,11 +65,14 @@ struct change_room
     struct pool *pool; /* NULL: none was taken */
     size_t bytes;
     uint64_t nodes;
+    uint64_t page_blks; /* that the next checkpoint takes for it */
     enum space_use use;
 };
 
-/* Room for @bytes of actions; waits for checkpoints by itself. */
-MUST_CHECK int change_room_take(struct change_room *room, struct pool *pool, size_t bytes,
+/* Room for a record of @bytes: @actions, in which ids may still be missing, and @freezes beside
+ * them; waits for checkpoints by itself. */
+MUST_CHECK int change_room_take(struct change_room *room, struct pool *pool,
+                                const struct writer *actions, uint64_t freezes, size_t bytes,
                                 enum space_use use);
 /* As change_run() with CHANGE_MANAGEMENT, but waits for nothing except locks. */
 MUST_CHECK int change_run_in_room(struct change_room *room, const void *actions, size_t len);

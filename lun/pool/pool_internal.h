@@ -63,6 +63,7 @@ struct page
     struct list free_link;                       /* in pool->pages_free[]: has an empty slot */
     bool is_dirty;                               /* under pool->dirty_lock */
     struct list dirty_link;                      /* in pool->dirty_pages */
+    uint64_t count_mark; /* of the last record_count_pages() that met it; under management */
 };
 
 /* An index of the catalog that the next checkpoint makes anew; what is known of its nodes is freed
@@ -362,6 +363,7 @@ struct pool
     size_t page_image_count, page_image_capacity;
     uint64_t page_images_cp_id;
     uint64_t dirty_page_count; /* under dirty_lock */
+    uint64_t page_count_mark;  /* of record_count_pages(), under management */
     bool is_loading;           /* catalog_load() only */
     struct writer encoded;     /* of catalog_object_settle(): under the gate, exclusive */
 

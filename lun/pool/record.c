@@ -148,14 +148,13 @@ static bool action_id_is_possible(uint64_t id)
     return id != 0 && id != UINT64_MAX;
 }
 
-static int action_read(struct reader *reader, struct action *action)
+/* Its fields, whatever ids are in them. */
+static int action_read_fields(struct reader *reader, struct action *action)
 {
     *action = (struct action){.kind = (enum action_kind)reader_u8(reader)};
     if (action->kind == ACTION_WRITE)
         return action_read_write(reader, action);
     action->id = reader_le64(reader);
-    if (!action_id_is_possible(action->id))
-        return -EBADMSG;
     switch (action->kind)
     {
     case ACTION_UNMAP:
@@ -165,8 +164,6 @@ static int action_read(struct reader *reader, struct action *action)
     case ACTION_FREEZE:
     case ACTION_HEAD:
         action->other_id = reader_le64(reader);
-        if (!action_id_is_possible(action->other_id))
-            return -EBADMSG;
         break;
     case ACTION_WALK:
         action->phase = reader_le32(reader);
@@ -192,6 +189,18 @@ static int action_read(struct reader *reader, struct action *action)
         return -EBADMSG;
     }
     return reader->failed ? -EBADMSG : 0;
+}
+
+static int action_read(struct reader *reader, struct action *action)
+{
+    int r = action_read_fields(reader, action);
+    if (r < 0 || action->kind == ACTION_WRITE)
+        return r;
+    bool has_other = action->kind == ACTION_FREEZE || action->kind == ACTION_HEAD;
+    return action_id_is_possible(action->id) &&
+                   (!has_other || action_id_is_possible(action->other_id))
+               ? 0
+               : -EBADMSG;
 }
 
 /* ---- preparing and applying ---------------------------------------------------------------- */
@@ -385,4 +394,65 @@ int record_each_block(const void *actions, size_t len, record_blocks_fn *each, v
 {
     struct record_blocks blocks = {.each = each, .opaque = opaque};
     return record_each_data(actions, len, record_data_blocks, &blocks);
+}
+
+/* ---- pages --------------------------------------------------------------------------------- */
+
+static void pages_note_object(struct pool *pool, const struct object *object,
+                              struct record_pages *pages)
+{
+    if (!object || !object->page || object->page->count_mark == pool->page_count_mark)
+        return;
+    object->page->count_mark = pool->page_count_mark;
+    pages->changed++;
+}
+
+/* What exists of what the action names, and what goes with that. */
+static void pages_note(struct pool *pool, const struct action *action, struct record_pages *pages)
+{
+    const struct line *line = catalog_find_line(pool, action->id);
+    const struct lun_object *lun = catalog_find_lun_by_id(pool, action->id);
+    pages_note_object(pool, catalog_find_any(pool, action->id), pages);
+    if (action->kind == ACTION_HEAD)
+        pages_note_object(pool, catalog_find_any(pool, action->other_id), pages);
+    if (line && line->lun)
+        pages_note_object(pool, &line->lun->object, pages);
+    if (lun && lun->line)
+        pages_note_object(pool, &lun->line->object, pages);
+    if (lun && lun->lun)
+        pages_note_object(pool, &lun->lun->object, pages);
+    const struct volume_object *volume =
+        action->kind == ACTION_DELETE ? catalog_find_volume_by_id(pool, action->id) : NULL;
+    if (!volume)
+        return;
+    list_for_each (charged, &volume->lines, struct line, volume_link)
+        pages_note_object(pool, &charged->object, pages);
+}
+
+void record_count_pages(struct pool *pool, const void *actions, size_t len, uint64_t freezes,
+                        struct record_pages *pages)
+{
+    *pages = (struct record_pages){0};
+    uint64_t small = freezes, large = 0;
+    struct reader reader = reader_of(actions, len);
+    struct action action;
+    pool->page_count_mark++;
+    while (reader_left(&reader) > 0 && action_read_fields(&reader, &action) == 0)
+    {
+        if (action.kind == ACTION_WRITE || action.kind == ACTION_UNMAP)
+            continue;
+        pages_note(pool, &action, pages);
+        bool is_put = action.kind == ACTION_PUT;
+        bool is_line = action.kind == ACTION_LINE_NEW || action.kind == ACTION_FREEZE ||
+                       action.kind == ACTION_HEAD;
+        const struct object *object = catalog_find_any(pool, action.id);
+        const struct page *page = object ? object->page : NULL;
+        if (is_put && reader_left(&action.bytes) + sizeof(struct disk_object) > DISK_PAGE_SMALL)
+            large += !page || page->slot_bytes != DISK_PAGE_LARGE;
+        else
+            small += is_line || (is_put && !page);
+    }
+    /* The LUNs and their lines; those that the actions name were counted already, perhaps. */
+    pages->changed = min_u64(pages->changed + 2 * freezes, pool->page_count);
+    pages->added = large + div_round_up(small, DISK_PAGE_LARGE / DISK_PAGE_SMALL);
 }

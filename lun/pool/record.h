@@ -82,6 +82,16 @@ typedef void record_kind_fn(void *opaque, enum action_kind kind);
 MUST_CHECK int record_each_kind(const void *actions, size_t len, record_kind_fn *each,
                                 void *opaque);
 
+/* Pages of the catalog that applying a record of commands changes and makes, at most: the next
+ * checkpoint writes them. @actions may have gaps where ids will be; @freezes: how many are to come
+ * beside them. With management held. */
+struct record_pages
+{
+    uint64_t changed, added;
+};
+void record_count_pages(struct pool *pool, const void *actions, size_t len, uint64_t freezes,
+                        struct record_pages *pages);
+
 /* Calls @each for the blocks that the record's writes name. */
 typedef int record_blocks_fn(void *opaque, uint64_t blk, uint64_t len_blks);
 MUST_CHECK int record_each_block(const void *actions, size_t len, record_blocks_fn *each,

@@ -303,6 +303,8 @@ static uint64_t space_stays_free(const struct space *space, enum space_use use)
     {
     case SPACE_FREEING:
         return SPACE_CHECKPOINT_BLKS;
+    case SPACE_SETTINGS:
+        return max_u64(space->reserve_blks / 4 * 3, SPACE_SETTINGS_LEAVE_MIN);
     case SPACE_URGENT:
         return min_u64(space->reserve_blks / 2, SPACE_URGENT_RESERVE_MAX);
     case SPACE_THIN:
@@ -318,7 +320,8 @@ static uint64_t space_stays(const struct space *space, enum space_use use)
     if (space_use_is_promised(use))
         return 0;
     uint64_t promised = space->promised - min_u64(space->promised, space->taken_promised);
-    return promised + (use == SPACE_THIN ? space->reserve_blks : 0);
+    bool has_part = use == SPACE_THIN || use == SPACE_SETTINGS;
+    return promised + (has_part ? space_stays_free(space, use) : 0);
 }
 
 /*

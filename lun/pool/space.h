@@ -33,6 +33,7 @@ enum space_use
     SPACE_FREEING,  /* gives space back: may use the reserve, nodes only */
     SPACE_PROMISED, /* it was promised (volume/promise.h): the reserve stays */
     SPACE_URGENT,   /* the same, once a checkpoint did not help: may use a part of the reserve */
+    SPACE_SETTINGS, /* configuration: may use a part of the reserve, and leaves what frees enough */
 };
 
 MUST_CHECK int space_create(struct pool *pool, uint64_t size_blks, struct space **space);

@@ -19,6 +19,7 @@ enum
     SPACE_RESERVE_SHARE = 64, /* one part in so many */
     SPACE_DIRTY_MAX = 1 << 15,
     SPACE_CHECKPOINT_BLKS = 24,    /* that what frees leaves to checkpoints, for inner nodes */
+    SPACE_SETTINGS_LEAVE_MIN = 80, /* of the reserve, to what frees and to checkpoints */
     SPACE_URGENT_RESERVE_MAX = 64, /* what an urgent use leaves of the reserve */
     SPACE_SEGMENT_GROUPS = 4096,
     SPACE_SEGMENTS =

@@ -19,6 +19,11 @@
 #include "lun/volume/lun_internal.h"
 #include "lun/volume/promise.h"
 
+enum
+{
+    COMMAND_SMALL_BYTES = 4096, /* of a record: of one LUN */
+};
+
 static _Thread_local bool is_dry;
 
 void command_dry_run(bool on)
@@ -52,9 +57,13 @@ int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
         return command_explain_size(pool, bytes, why);
     if (r == -ENOSPC)
         return reason_set(why, r,
-                          "pool '%s' is full, no metadata can be added; 'lunette df' shows what "
+                          "pool '%s' is full, no metadata can be added%s; 'lunette df' shows what "
                           "uses it, 'lunette pool grow' enlarges it",
-                          pool->name);
+                          pool->name,
+                          bytes > COMMAND_SMALL_BYTES ? ", or not as much at once: what is done in "
+                                                        "several commands, for fewer LUNs, takes "
+                                                        "less"
+                                                      : "");
     return r;
 }
 

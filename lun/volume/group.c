@@ -247,7 +247,8 @@ int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why)
     for (size_t i = 0; r == 0 && !is_freeing && i < group->count; i++)
         r = lun_trim_tail(pool, group->luns[i].lun);
     if (r == 0)
-        r = change_room_take(&group->room, pool, bytes, is_freeing ? SPACE_FREEING : SPACE_THIN);
+        r = change_room_take(&group->room, pool, &group->actions, group->count, bytes,
+                             is_freeing ? SPACE_FREEING : SPACE_THIN);
     if (r < 0)
         return command_explain(pool, r, bytes, why);
     group_drain(group);

@@ -61,6 +61,7 @@ int store_apply_locked(struct pool *pool, const struct store_change *changes, si
                        struct reason *why)
 {
     AUTO_WRITER struct writer writer = {0};
+    bool is_growing = false;
     AUTO_FREE uint64_t *id_array = calloc(count ? count : 1, sizeof(*id_array));
     if (!id_array)
         return -ENOMEM;
@@ -74,6 +75,8 @@ int store_apply_locked(struct pool *pool, const struct store_change *changes, si
                 action_delete(&writer, id);
             continue;
         }
+        const struct store_object *present = catalog_find_store(pool, changes[i].key);
+        is_growing |= !present || present->value_len < changes[i].len;
         ids.ids[i] = id ? id : pool->next_id++;
         store_put_action(&writer, ids.ids[i], &changes[i]);
     }
@@ -81,8 +84,9 @@ int store_apply_locked(struct pool *pool, const struct store_change *changes, si
         return -ENOMEM;
     if (writer.len == 0 || command_is_dry())
         return 0;
-    int r =
-        change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len, SPACE_FREEING);
+    /* Deletes must have room whatever else there is, and they may have to change what is here. */
+    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                               is_growing ? SPACE_SETTINGS : SPACE_FREEING);
     if (r < 0)
         reason_set(why, r, "the configuration could not be stored: %s", strerror(-r));
     return r;
