@@ -433,7 +433,8 @@ static const struct login_reason
     {WIRE_LOGIN_SESSION_TYPE_UNSUPPORTED, "it asked for an unknown type of session"},
     {WIRE_LOGIN_NO_SUCH_SESSION, "the session that it wants to join is gone"},
     {WIRE_LOGIN_INVALID_DURING_LOGIN, "it changed stage or names in the midst of the login"},
-    {WIRE_LOGIN_TARGET_ERROR, "the target could not look up what it must prove"},
+    {WIRE_LOGIN_TARGET_ERROR, "the target could not look up what it must prove. `lunette event "
+                              "show` says why"},
     {WIRE_LOGIN_OUT_OF_RESOURCES, "its login is too long"},
 };
 
