@@ -20,6 +20,7 @@ enum
     SPACE_DIRTY_MAX = 1 << 15,
     SPACE_CHECKPOINT_BLKS = 24,    /* that what frees leaves to checkpoints, for inner nodes */
     SPACE_URGENT_RESERVE_MAX = 64, /* what an urgent use leaves of the reserve */
+    SPACE_IDLE_BLKS = 64,          /* that are taken at once only to be given back */
     SPACE_SEGMENT_GROUPS = 4096,
     SPACE_SEGMENTS =
         DISK_SUPER_TABLES * DISK_TABLE_FANOUT * DISK_TABLE_FANOUT / SPACE_SEGMENT_GROUPS + 1,
