@@ -175,7 +175,7 @@ struct access_chap_info
     char user[ACCESS_CHAP_USER_MAX + 1];
     char mutual_user[ACCESS_CHAP_USER_MAX + 1];
     enum access_chap_stored stored;
-    char key[ACCESS_CHAP_KEY_BYTES]; /* fingerprint of the key that wraps it; "": none */
+    char key[ACCESS_CHAP_KEY_BYTES]; /* id of the key that wraps it; "": none */
 };
 
 /* Without secrets. Free *list. */
@@ -212,7 +212,7 @@ struct access_rewrap
  */
 MUST_CHECK int access_chap_rewrap(struct access *access, const struct host_key *old_key,
                                   bool dry_run, struct access_rewrap *done, struct reason *why);
-/* The fingerprint of this host's key; NULL: it has none. */
-const char *access_key_fingerprint(const struct access *access);
+/* The id of this host's key; NULL: it has none. */
+const char *access_key_id(const struct access *access);
 
 #endif

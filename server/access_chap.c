@@ -114,7 +114,7 @@ static int store_chap(struct access *access, const char *subject, const struct a
     if (host_key)
     {
         entry.stored = ACCESS_CHAP_WRAPPED;
-        memcpy(entry.key, host_key->fingerprint, sizeof(entry.key));
+        memcpy(entry.key, host_key->id, sizeof(entry.key));
     }
     int r = access_chap_encode(host_key, subject, chap, value, &change.len);
     if (r < 0)
@@ -240,7 +240,7 @@ static struct access_chap_entry *find_chap_of(struct access *access, const char 
 static void tell_locked(struct access *access, const char *initiator, const char *subject,
                         const char *key)
 {
-    const char *own = access_key_fingerprint(access);
+    const char *own = access_key_id(access);
     if (!key[0] || (own && strcmp(own, key) == 0))
         event_add(access->pool, "error", "iscsi.chap.locked", initiator,
                   "login refused: the CHAP secret of '%.64s' is damaged, or was put there from "
@@ -287,9 +287,9 @@ int access_find_chap(struct access *access, const char *initiator, bool discover
 
 /* ---- another key --------------------------------------------------------------------------- */
 
-const char *access_key_fingerprint(const struct access *access)
+const char *access_key_id(const struct access *access)
 {
-    return access->has_key ? access->key.fingerprint : NULL;
+    return access->has_key ? access->key.id : NULL;
 }
 
 /* The record as it is stored, by the old key. */

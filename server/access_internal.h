@@ -56,7 +56,7 @@ struct access_chap_entry
     char subject[ACCESS_INITIATOR_MAX + 1];
     struct access_chap chap; /* no secrets if it is locked */
     enum access_chap_stored stored;
-    char key[ACCESS_CHAP_KEY_BYTES]; /* fingerprint of what wraps it; "": nothing, or damaged */
+    char key[ACCESS_CHAP_KEY_BYTES]; /* id of the key that wraps it; "": nothing, or damaged */
     bool is_told;                    /* that a login was refused since it is locked */
 };
 

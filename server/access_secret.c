@@ -18,14 +18,14 @@ static const char wrapped_magic[] = "wrapped-chap-1";
 
 enum
 {
+    WRAPPED_PAIR_CHARS = 2 + 2 * ACCESS_CHAP_USER_MAX + 2 * HOST_KEY_WRAPPED_BYTES,
     CONTEXT_BYTES = 32 + ACCESS_INITIATOR_MAX + ACCESS_CHAP_USER_MAX,
 };
 
 static_assert(sizeof(((struct access_chap *)0)->secret) == HOST_KEY_SECRET_BYTES, "secret");
 static_assert(sizeof(((struct access_chap *)0)->mutual_secret) == HOST_KEY_SECRET_BYTES, "secret");
-static_assert((int)ACCESS_CHAP_KEY_BYTES == (int)HOST_KEY_FINGERPRINT_DIGITS + 1, "fingerprint");
-static_assert(sizeof(wrapped_magic) + ACCESS_CHAP_KEY_BYTES +
-                      2 * (2 + 2 * ACCESS_CHAP_USER_MAX + 2 * HOST_KEY_WRAPPED_BYTES) <
+static_assert((int)ACCESS_CHAP_KEY_BYTES == (int)HOST_KEY_ID_DIGITS + 1, "a key's id");
+static_assert(sizeof(wrapped_magic) + ACCESS_CHAP_KEY_BYTES + 2 * (size_t)WRAPPED_PAIR_CHARS <
                   ACCESS_CHAP_VALUE_MAX,
               "a wrapped record");
 
@@ -89,7 +89,7 @@ int access_chap_encode(const struct host_key *key, const char *subject,
     }
     else
     {
-        at += snprintf(value, ACCESS_CHAP_VALUE_MAX, "%s %s", wrapped_magic, key->fingerprint);
+        at += snprintf(value, ACCESS_CHAP_VALUE_MAX, "%s %s", wrapped_magic, key->id);
         r = put_wrapped(key, subject, false, chap->user, chap->secret, &at);
         if (r == 0 && chap->mutual_user[0])
             r = put_wrapped(key, subject, true, chap->mutual_user, chap->mutual_secret, &at);
@@ -171,7 +171,7 @@ static int take_wrapped(const char *at, struct access_chap_entry *entry,
 {
     struct access_chap *chap = &entry->chap;
     size_t digits = strspn(at, "0123456789abcdef");
-    if (digits != HOST_KEY_FINGERPRINT_DIGITS)
+    if (digits != HOST_KEY_ID_DIGITS)
         return -EBADMSG;
     memcpy(entry->key, at, digits);
     entry->key[digits] = '\0';
@@ -196,7 +196,7 @@ static int decode_wrapped(const struct host_key *key, const char *subject, const
         entry->key[0] = chap->user[0] = chap->mutual_user[0] = '\0';
         return 0;
     }
-    if (!key || strcmp(key->fingerprint, entry->key) != 0)
+    if (!key || strcmp(key->id, entry->key) != 0)
         return 0;
     r = unwrap(key, subject, false, chap->user, wrapped[0], chap->secret);
     if (r == 0 && chap->mutual_user[0])

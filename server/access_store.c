@@ -9,8 +9,9 @@
  *                               NAME is where a search begins, the id decides
  *   access/lun/ID               "FLAGS"
  *   access/chap/SUBJECT         four strings, each ended by a NUL: user, secret, mutual user and
- * secret; or "wrapped-chap-1 KEY USER SECRET", for mutual CHAP and another " USER SECRET": the
- * fingerprint of a key, then hex digits, the secrets wrapped by host_key_wrap()
+ *                               secret. Or, without a NUL, "wrapped-chap-1 KEY USER SECRET", for
+ *                               mutual CHAP with another " USER SECRET": the id of a key, then hex
+ *                               digits; SECRET is what host_key_wrap() made of it
  */
 #include <errno.h>
 #include <inttypes.h>

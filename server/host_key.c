@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The key file, and AES-256-GCM of OpenSSL. */
+/* The key file. */
 #include "server/host_key.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lun/base/cleanup.h"
 
 static const char key_magic[] = "lunette-key-1 ";
+static_assert(HOST_KEY_LINE_CHARS ==
+                  sizeof(key_magic) - 1 + HOST_KEY_ID_DIGITS + 1 + 2 * (size_t)HOST_KEY_BYTES,
+              "a line");
+static_assert(HOST_KEY_LINE_CHARS + 2 == HOST_KEY_TEXT_BYTES, "with newline and NUL");
 static const char key_digits[] = "0123456789abcdef";
 
 void host_key_wipe(struct host_key *key)
@@ -32,44 +36,46 @@ static void key_print_hex(const uint8_t *bytes, size_t count, char *text)
     *text = '\0';
 }
 
-static int key_fingerprint(struct host_key *key)
+/* @digits of @text, exactly; false: they are something else. */
+static bool key_take_hex(const char *text, size_t digits, uint8_t *bytes)
 {
-    static const char label[] = "lunette key fingerprint";
-    uint8_t input[sizeof(label) + HOST_KEY_BYTES], digest[EVP_MAX_MD_SIZE];
-    memcpy(input, label, sizeof(label));
-    memcpy(input + sizeof(label), key->bytes, HOST_KEY_BYTES);
-    int done = EVP_Digest(input, sizeof(input), digest, NULL, EVP_sha256(), NULL);
-    explicit_bzero(input, sizeof(input));
-    if (done != 1)
-        return -EIO;
-    key_print_hex(digest, HOST_KEY_FINGERPRINT_DIGITS / 2, key->fingerprint);
-    return 0;
+    for (size_t i = 0; i < digits; i++)
+    {
+        const char *digit = text[i] ? strchr(key_digits, text[i]) : NULL;
+        if (!digit)
+            return false;
+        bytes[i / 2] = (uint8_t)(bytes[i / 2] << 4 | (digit - key_digits));
+    }
+    return true;
+}
+
+/* A line of the right length. */
+static bool key_take_line(const char *line, struct host_key *key)
+{
+    uint8_t id[HOST_KEY_ID_DIGITS / 2] = {0};
+    const char *id_at = line + strlen(key_magic), *bytes_at = id_at + HOST_KEY_ID_DIGITS + 1;
+    if (strncmp(line, key_magic, strlen(key_magic)) != 0 || bytes_at[-1] != ' ' ||
+        !key_take_hex(id_at, HOST_KEY_ID_DIGITS, id) ||
+        !key_take_hex(bytes_at, 2 * (size_t)HOST_KEY_BYTES, key->bytes))
+        return false;
+    memcpy(key->id, id_at, HOST_KEY_ID_DIGITS);
+    return true;
 }
 
 int host_key_parse(const char *text, struct host_key *key)
 {
-    size_t magic_len = strlen(key_magic), len = strcspn(text, "\n");
-    if (strncmp(text, key_magic, magic_len) != 0 || len != magic_len + 2 * HOST_KEY_BYTES ||
-        (text[len] && text[len + 1]))
-        return -EINVAL;
-    for (size_t i = 0; i < HOST_KEY_BYTES; i++)
-    {
-        const char *high = strchr(key_digits, text[magic_len + 2 * i]);
-        const char *low = strchr(key_digits, text[magic_len + 2 * i + 1]);
-        if (!high || !low)
-        {
-            host_key_wipe(key);
-            return -EINVAL;
-        }
-        key->bytes[i] = (uint8_t)((high - key_digits) << 4 | (low - key_digits));
-    }
-    return key_fingerprint(key);
+    size_t len = strcspn(text, "\n");
+    host_key_wipe(key);
+    if (len == HOST_KEY_LINE_CHARS && !(text[len] && text[len + 1]) && key_take_line(text, key))
+        return 0;
+    host_key_wipe(key);
+    return -EINVAL;
 }
 
 void host_key_print(const struct host_key *key, char *text)
 {
-    memcpy(text, key_magic, sizeof(key_magic));
-    key_print_hex(key->bytes, HOST_KEY_BYTES, text + strlen(key_magic));
+    size_t len = (size_t)snprintf(text, HOST_KEY_TEXT_BYTES, "%s%s ", key_magic, key->id);
+    key_print_hex(key->bytes, HOST_KEY_BYTES, text + len);
 }
 
 static void key_close(int *file)
@@ -138,20 +144,31 @@ static int key_sync_folder(const char *path)
     return file < 0 || fsync(file) < 0 ? -errno : 0;
 }
 
+/* Both are random: of the one that is shown nothing of the other follows. */
+static int key_choose(struct host_key *key)
+{
+    uint8_t id[HOST_KEY_ID_DIGITS / 2];
+    if (getrandom(key->bytes, sizeof(key->bytes), 0) != sizeof(key->bytes) ||
+        getrandom(id, sizeof(id), 0) != sizeof(id))
+        return -EIO;
+    key_print_hex(id, sizeof(id), key->id);
+    return 0;
+}
+
 int host_key_create(const char *path, struct host_key *key, struct reason *why)
 {
-    if (RAND_bytes(key->bytes, HOST_KEY_BYTES) != 1)
-        return reason_set(why, -EIO, "there are no random bytes for a key");
+    int r = key_choose(key);
+    if (r < 0)
+        return reason_set(why, r, "there are no random bytes for a key");
     CLEANUP(key_close) int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0)
     {
-        int r = -errno;
+        r = -errno;
         host_key_wipe(key);
-        return reason_set(why, r, "%s: %s", path, strerror(-r));
+        return reason_set(why, r, "%s: %s", path,
+                          r == -EEXIST ? "it is there already, and stays" : strerror(-r));
     }
-    int r = key_fingerprint(key);
-    if (r == 0)
-        r = key_write(file, key);
+    r = key_write(file, key);
     if (r == 0)
         r = key_sync_folder(path);
     if (r == 0)
@@ -159,51 +176,4 @@ int host_key_create(const char *path, struct host_key *key, struct reason *why)
     unlink(path);
     host_key_wipe(key);
     return reason_set(why, r, "%s: %s", path, strerror(-r));
-}
-
-/* ---- wrapping ------------------------------------------------------------------------------ */
-
-static void key_free_context(EVP_CIPHER_CTX **cipher)
-{
-    EVP_CIPHER_CTX_free(*cipher);
-}
-
-int host_key_wrap(const struct host_key *key, const void *context, size_t context_len,
-                  const char *secret, uint8_t *wrapped)
-{
-    uint8_t *nonce = wrapped, *text = nonce + HOST_KEY_NONCE_BYTES;
-    uint8_t *tag = text + HOST_KEY_SECRET_BYTES;
-    int len;
-    CLEANUP(key_free_context) EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
-    if (!cipher)
-        return -ENOMEM;
-    if (RAND_bytes(nonce, HOST_KEY_NONCE_BYTES) != 1 ||
-        EVP_EncryptInit_ex(cipher, EVP_aes_256_gcm(), NULL, key->bytes, nonce) != 1 ||
-        EVP_EncryptUpdate(cipher, NULL, &len, context, (int)context_len) != 1 ||
-        EVP_EncryptUpdate(cipher, text, &len, (const uint8_t *)secret, HOST_KEY_SECRET_BYTES) !=
-            1 ||
-        EVP_EncryptFinal_ex(cipher, tag, &len) != 1 ||
-        EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_GET_TAG, HOST_KEY_TAG_BYTES, tag) != 1)
-        return -EIO;
-    return 0;
-}
-
-int host_key_unwrap(const struct host_key *key, const void *context, size_t context_len,
-                    const uint8_t *wrapped, char *secret)
-{
-    const uint8_t *nonce = wrapped, *text = nonce + HOST_KEY_NONCE_BYTES;
-    uint8_t tag[HOST_KEY_TAG_BYTES];
-    int len;
-    memcpy(tag, text + HOST_KEY_SECRET_BYTES, sizeof(tag));
-    CLEANUP(key_free_context) EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
-    if (!cipher)
-        return -ENOMEM;
-    if (EVP_DecryptInit_ex(cipher, EVP_aes_256_gcm(), NULL, key->bytes, nonce) == 1 &&
-        EVP_DecryptUpdate(cipher, NULL, &len, context, (int)context_len) == 1 &&
-        EVP_DecryptUpdate(cipher, (uint8_t *)secret, &len, text, HOST_KEY_SECRET_BYTES) == 1 &&
-        EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, sizeof(tag), tag) == 1 &&
-        EVP_DecryptFinal_ex(cipher, (uint8_t *)secret + len, &len) == 1)
-        return 0;
-    explicit_bzero(secret, HOST_KEY_SECRET_BYTES);
-    return -EKEYREJECTED;
 }

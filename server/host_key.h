@@ -3,9 +3,9 @@
  * The key of a host, kept outside the pool, that wraps secrets which lie in it: AES-256-GCM of
  * OpenSSL, a random nonce for each.
  *
- * A key file is one line of text, "lunette-key-1 " and 64 hex digits. Who else can read the file
- * has the secrets, so one with rights for others is refused. Keys are told apart by a fingerprint
- * from which nothing of the key follows.
+ * A key file is one line of text: "lunette-key-1", the key's id (16 hex digits), the key (64). Who
+ * else can read the file has the secrets, so one with rights for others is refused. The id is
+ * random too, and is what may be shown of a key.
  */
 #ifndef SERVER_HOST_KEY_H
 #define SERVER_HOST_KEY_H
@@ -18,8 +18,9 @@
 enum
 {
     HOST_KEY_BYTES = 32,
-    HOST_KEY_FINGERPRINT_DIGITS = 16,
-    HOST_KEY_TEXT_BYTES = 80, /* of the line in the file, with newline and NUL */
+    HOST_KEY_ID_DIGITS = 16,
+    HOST_KEY_LINE_CHARS = 95, /* of the file, without its newline */
+    HOST_KEY_TEXT_BYTES = 97, /* with newline and NUL */
     HOST_KEY_SECRET_BYTES = 256,
     HOST_KEY_NONCE_BYTES = 12,
     HOST_KEY_TAG_BYTES = 16,
@@ -30,7 +31,7 @@ enum
 struct host_key
 {
     uint8_t bytes[HOST_KEY_BYTES];
-    char fingerprint[HOST_KEY_FINGERPRINT_DIGITS + 1]; /* may be shown */
+    char id[HOST_KEY_ID_DIGITS + 1];
 };
 
 /* Makes a key and the file @path, 0600, durably. -EEXIST: it is there, and stays as it is. */

@@ -40,8 +40,8 @@ static void reopen_with(const struct host_key *key)
 static void make_key(const char *digit, struct host_key *key)
 {
     char text[HOST_KEY_TEXT_BYTES] = "lunette-key-1 ";
-    for (unsigned i = 0; i < 2 * HOST_KEY_BYTES; i++)
-        snprintf(text + strlen(text), 2, "%s", digit);
+    for (unsigned i = 0; i <= HOST_KEY_ID_DIGITS + 2 * HOST_KEY_BYTES; i++)
+        snprintf(text + strlen(text), 2, "%s", i == HOST_KEY_ID_DIGITS ? " " : digit);
     CU_ASSERT_EQUAL_FATAL(host_key_parse(text, key), 0);
 }
 
@@ -154,12 +154,12 @@ static void test_wrapped(void)
     CU_ASSERT_FALSE(has(value, len, MUTUAL));
     /* A program that knows only the clear form finds no end of a first string. */
     CU_ASSERT_PTR_NULL(memchr(value, '\0', len));
-    CU_ASSERT_TRUE(has(value, len, key_1.fingerprint));
+    CU_ASSERT_TRUE(has(value, len, key_1.id));
     reopen_with(&key_1);
     CU_ASSERT_EQUAL(finds(HOST_1, SECRET, MUTUAL), 1);
     CU_ASSERT_EQUAL(finds(HOST_2, MUTUAL, ""), 1);
     CU_ASSERT_TRUE(counts_are(0, 2, 0));
-    CU_ASSERT_STRING_EQUAL(access_key_fingerprint(table), key_1.fingerprint);
+    CU_ASSERT_STRING_EQUAL(access_key_id(table), key_1.id);
 }
 
 /* The longest there may be, with every byte that a text can have. */
@@ -197,7 +197,7 @@ static void test_wrong_key(void)
         CU_ASSERT_EQUAL(access_find_chap(table, HOST_2, true, &chap), -EKEYREJECTED);
         CU_ASSERT_EQUAL(finds(HOST_2, SECRET, ""), -ENOENT); /* nothing is asked of it */
         /* Once for each record and start, with what helps. */
-        CU_ASSERT_EQUAL(events(key_1.fingerprint), 2 * (i + 1));
+        CU_ASSERT_EQUAL(events(key_1.id), 2 * (i + 1));
     }
     CU_ASSERT_EQUAL(events("'lunette serve --key-file FILE'"), 2);
     CU_ASSERT_EQUAL(events("'lunette iscsi chap rewrap --old-key FILE'"), 2);
@@ -336,12 +336,12 @@ static void test_listed(void)
     CU_ASSERT_EQUAL(access_chap_list(table, &list, &count), 0);
     CU_ASSERT_EQUAL_FATAL(count, 2);
     CU_ASSERT_STRING_EQUAL(list[0].user, "one"); /* of a locked one too */
-    CU_ASSERT_STRING_EQUAL(list[0].key, key_1.fingerprint);
+    CU_ASSERT_STRING_EQUAL(list[0].key, key_1.id);
     CU_ASSERT_STRING_EQUAL(access_chap_stored_name(list[0].stored), "locked");
     CU_ASSERT_STRING_EQUAL(list[1].mutual_user, "target");
     CU_ASSERT_STRING_EQUAL(list[1].key, "");
     CU_ASSERT_STRING_EQUAL(access_chap_stored_name(list[1].stored), "in clear");
-    CU_ASSERT_PTR_NULL(access_key_fingerprint(table));
+    CU_ASSERT_PTR_NULL(access_key_id(table));
 }
 
 static CU_TestInfo secret_tests[] = {

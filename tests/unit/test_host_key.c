@@ -48,7 +48,7 @@ static void test_create(void)
     CU_ASSERT_EQUAL(stat_.st_mode & 07777, 0600);
     CU_ASSERT_EQUAL(host_key_read(path, &read, &why), 0);
     CU_ASSERT_EQUAL(memcmp(&made, &read, sizeof(made)), 0);
-    CU_ASSERT_EQUAL(strlen(read.fingerprint), HOST_KEY_FINGERPRINT_DIGITS);
+    CU_ASSERT_EQUAL(strlen(read.id), HOST_KEY_ID_DIGITS);
     CU_ASSERT_EQUAL(host_key_create(path, &other, &why), -EEXIST);
     CU_ASSERT_PTR_NOT_NULL(strstr(why.text, path));
     CU_ASSERT_EQUAL(host_key_read(path, &read, &why), 0);
@@ -56,7 +56,7 @@ static void test_create(void)
     CU_ASSERT_EQUAL(unlink(path), 0);
     CU_ASSERT_EQUAL(host_key_create(path, &other, &why), 0);
     CU_ASSERT_NOT_EQUAL(memcmp(&made, &other, sizeof(made)), 0);
-    CU_ASSERT_NOT_EQUAL(strcmp(made.fingerprint, other.fingerprint), 0);
+    CU_ASSERT_NOT_EQUAL(strcmp(made.id, other.id), 0);
     CU_ASSERT_EQUAL(unlink(path), 0);
     CU_ASSERT_EQUAL(host_key_create("/nonexistent/key", &other, &why), -ENOENT);
     host_key_wipe(&made);
@@ -64,6 +64,7 @@ static void test_create(void)
         CU_ASSERT_EQUAL(((uint8_t *)&made)[i], 0);
 }
 
+#define ID "fedcba9876543210 "
 #define HEX "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
 static void test_parse(void)
@@ -72,28 +73,30 @@ static void test_parse(void)
         "",
         "lunette-key-1",
         "lunette-key-1 ",
-        "lunette-key-2 " HEX,
-        "lunette-key-1 " HEX "0",
-        "lunette-key-1 " HEX "\n\n",
-        "lunette-key-1 " HEX "\r\n",
-        "lunette-key-1 " HEX "\nmore",
-        "lunette-key-1  00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
-        "lunette-key-1 000102030405060708090A0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
-        "lunette-key-1 g00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        "lunette-key-1 " HEX,
+        "lunette-key-2 " ID HEX,
+        "lunette-key-1 " ID HEX "0",
+        "lunette-key-1 " ID HEX "\n\n",
+        "lunette-key-1 " ID HEX "\r\n",
+        "lunette-key-1 " ID HEX "\nmore",
+        "lunette-key-1 " ID " 00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        "lunette-key-1 " ID "000102030405060708090A0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        "lunette-key-1 " ID "g00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        "lunette-key-1 fedcba987654321x " HEX,
+        "lunette-key-1 fedcba9876543210-" HEX,
         "-----BEGIN PRIVATE KEY-----",
     };
     struct host_key key;
     char text[HOST_KEY_TEXT_BYTES];
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
         CU_ASSERT_EQUAL(host_key_parse(wrong[i], &key), -EINVAL);
-    CU_ASSERT_EQUAL(host_key_parse("lunette-key-1 " HEX "\n", &key), 0);
-    CU_ASSERT_EQUAL(host_key_parse("lunette-key-1 " HEX, &key), 0);
-    for (uint8_t i = 0; i < HOST_KEY_BYTES; i++)
+    CU_ASSERT_EQUAL(host_key_parse("lunette-key-1 " ID HEX "\n", &key), 0);
+    CU_ASSERT_EQUAL(host_key_parse("lunette-key-1 " ID HEX, &key), 0);
+    for (unsigned i = 0; i < HOST_KEY_BYTES; i++)
         CU_ASSERT_EQUAL(key.bytes[i], i);
     host_key_print(&key, text);
-    CU_ASSERT_STRING_EQUAL(text, "lunette-key-1 " HEX);
-    /* Nothing of the key is in what tells keys apart. */
-    CU_ASSERT_PTR_NULL(strstr(HEX, key.fingerprint));
+    CU_ASSERT_STRING_EQUAL(text, "lunette-key-1 " ID HEX);
+    CU_ASSERT_STRING_EQUAL(key.id, "fedcba9876543210");
 }
 
 static void test_files(void)
@@ -104,13 +107,13 @@ static void test_files(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(why.text, path));
     for (size_t i = 0; i < ARRAY_SIZE(loose); i++)
     {
-        write_file("lunette-key-1 " HEX "\n", loose[i]);
+        write_file("lunette-key-1 " ID HEX "\n", loose[i]);
         CU_ASSERT_EQUAL(host_key_read(path, &key, &why), -EPERM);
         CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "chmod 600"));
         CU_ASSERT_PTR_NULL(strstr(why.text, "0001020304"));
         CU_ASSERT_EQUAL(unlink(path), 0);
     }
-    write_file("lunette-key-1 " HEX "\n", 0400);
+    write_file("lunette-key-1 " ID HEX "\n", 0400);
     CU_ASSERT_EQUAL(host_key_read(path, &key, &why), 0);
     /* systemd gives its credentials to the service's user by an ACL. */
     CU_ASSERT_EQUAL(chmod(path, 0440), 0);
