@@ -451,8 +451,10 @@ static enum login_step login_refuse_logged(struct login *login, enum wire_login_
 {
     const char *who = login->initiator[0] ? login->initiator : "an initiator without a name";
     bool is_redirect = status >> 8 == 1;
+    bool is_secret =
+        status == WIRE_LOGIN_AUTHENTICATION_FAILED || status == WIRE_LOGIN_TARGET_ERROR;
     if (!is_redirect)
-        log_write(status == WIRE_LOGIN_AUTHENTICATION_FAILED ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+        log_write(is_secret ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
                   "login of %s refused: %s (status %04x)", who, login_reason_text(status),
                   (unsigned)status);
     enum login_step step = login_refuse(login, status, reply);
