@@ -98,6 +98,24 @@ int pool_close(struct pool *pool);
 /* Makes all that was done until now part of a checkpoint. */
 MUST_CHECK int pool_checkpoint(struct pool *pool);
 
+/*
+ * Overwrites what no longer counts of the catalog, and so of the store, before it is overwritten by
+ * chance: records that checkpoints have, in the journal, and pages of earlier ones, in free blocks.
+ * Afterwards no byte of the pool tells what a value was that was put or deleted before the call.
+ * Makes checkpoints, and reads all that is free and has room below, twice: that takes long on a
+ * block device. Others go on meanwhile. @goes_on (may be NULL) is called each MiB: false ends it,
+ * -ECANCELED.
+ */
+struct pool_wipe
+{
+    uint64_t done_bytes, total_bytes; /* gone through, of the pool's size twice */
+    uint64_t wiped_blks;              /* overwritten, besides the journal */
+    uint64_t left_blks;               /* should have been, but the pool is too full to take them */
+};
+typedef bool pool_wipe_fn(void *opaque, const struct pool_wipe *progress);
+MUST_CHECK int pool_wipe_old(struct pool *pool, pool_wipe_fn *goes_on, void *opaque,
+                             struct pool_wipe *result, struct reason *why);
+
 /* Does one bounded step of background work. 1: did one, 0: nothing to do, < 0: an error. */
 MUST_CHECK int pool_run_job_step(struct pool *pool);
 

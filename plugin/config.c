@@ -30,6 +30,9 @@ const char plugin_config_help[] =
     "discard=true|false        Give freed space back to the file system below. Default: true.\n"
     "take-over=yes|no          Open the pool although another host is noted as its holder.\n"
     "                          Only when that host is known to be down. Default: no.\n"
+    "key-file=FILE             Key that wraps the CHAP secrets in the pool ('lunette key create'); "
+    "read\n"
+    "                          before nbdkit changes its user.\n"
     "core-dumps=yes|no         Whether a crash may leave the memory, secrets and all, in a file.\n"
     "                          Default: no.\n"
     "mgmt-socket=PATH          Unix socket on which the 'lunette' command is answered.\n"
@@ -169,6 +172,11 @@ static int plugin_config_set_core_dumps(const char *key, const char *value)
     return plugin_config_set_bool(&plugin_config.core_dumps, value);
 }
 
+static int plugin_config_set_key_file(const char *key, const char *value)
+{
+    return plugin_config_set_path(&plugin_config.key_file, key, value);
+}
+
 static int plugin_config_set_mgmt_socket(const char *key, const char *value)
 {
     return plugin_config_set_path(&plugin_config.mgmt_socket, key, value);
@@ -293,6 +301,7 @@ static const struct
     {"discard", plugin_config_set_discard},
     {"take-over", plugin_config_set_take_over},
     {"core-dumps", plugin_config_set_core_dumps},
+    {"key-file", plugin_config_set_key_file},
     {"mgmt-socket", plugin_config_set_mgmt_socket},
     {"mgmt-mode", plugin_config_set_mgmt_mode},
     {"mgmt-group", plugin_config_set_mgmt_group},
@@ -345,6 +354,7 @@ void plugin_config_destroy(void)
 {
     free(plugin_config.pool_path);
     free(plugin_config.default_export);
+    free(plugin_config.key_file);
     free(plugin_config.mgmt_socket);
     free(plugin_config.mgmt_group);
     free(plugin_config.nbd_uri);

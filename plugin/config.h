@@ -25,6 +25,7 @@ struct plugin_config
     bool no_discard;
     bool take_over;
     bool core_dumps;
+    char *key_file;
     char *mgmt_socket;
     unsigned mgmt_mode; /* 0: the target's default */
     char *mgmt_group;

@@ -20,6 +20,7 @@
 #include "plugin/export.h"
 #include "plugin/hangup_guard.h"
 #include "plugin/shutdown.h"
+#include "server/host_key.h"
 #include "server/target.h"
 
 /* nbdkit -D lunette.engine=1: nbdkit sets the variable that bears this name. */
@@ -28,6 +29,7 @@ NBDKIT_DLL_PUBLIC int lunette_debug_engine = 0;
 
 static struct pool *service_the_pool;
 static struct target *service_the_target;
+static struct host_key service_key; /* from get_ready until the target has it; else zeros */
 
 struct pool *service_pool(void)
 {
@@ -87,15 +89,20 @@ static void service_check_hangup_guard(void)
                      "serve`, or with LD_PRELOAD=.../" HANGUP_GUARD_FILE);
 }
 
-int service_get_ready(void)
+/* Here, as root still may read what the user that nbdkit changes to may not. */
+static int service_read_key(void)
 {
-    service_keep_memory_private();
-    clients_raise_limits();
-    log_set_sink(service_log);
-    service_check_hangup_guard();
-    if (lunette_debug_engine)
-        log_set_level(LOG_LEVEL_DEBUG);
+    struct reason why;
+    reason_clear(&why);
+    const char *path = plugin_config_get()->key_file;
+    if (!path || host_key_read(path, &service_key, &why) == 0)
+        return 0;
+    nbdkit_error("%s", why.text);
+    return -1;
+}
 
+static int service_open_pool(void)
+{
     const struct plugin_config *config = plugin_config_get();
     const struct pool_open_options options = {
         .take_over = config->take_over,
@@ -118,6 +125,18 @@ int service_get_ready(void)
     return 0;
 }
 
+int service_get_ready(void)
+{
+    service_keep_memory_private();
+    clients_raise_limits();
+    log_set_sink(service_log);
+    service_check_hangup_guard();
+    if (lunette_debug_engine)
+        log_set_level(LOG_LEVEL_DEBUG);
+    int r = service_read_key();
+    return r < 0 ? r : service_open_pool();
+}
+
 static int service_start_target(struct reason *why)
 {
     const struct plugin_config *config = plugin_config_get();
@@ -134,13 +153,16 @@ static int service_start_target(struct reason *why)
         .nbd_uri = config->nbd_uri,
         .management_group = config->mgmt_group,
         .conf_path = config->conf_path,
+        .key = config->key_file ? &service_key : NULL,
         .policy = {.events_exec = config->events_exec,
                    .events_exec_ms = config->events_exec_ms,
                    .events_syslog = config->events_syslog,
                    .events_severity = config->events_severity,
                    .quiesce_folder = config->quiesce_folder},
     };
-    return target_start(service_the_pool, &options, &service_the_target, why);
+    int r = target_start(service_the_pool, &options, &service_the_target, why);
+    host_key_wipe(&service_key);
+    return r;
 }
 
 int service_after_fork(void)
@@ -183,5 +205,6 @@ void service_unload(void)
         nbdkit_error("the last checkpoint of the pool %s failed: %s",
                      plugin_config_get()->pool_path, strerror(-r));
     log_set_sink(NULL);
+    host_key_wipe(&service_key);
     plugin_config_destroy();
 }

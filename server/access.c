@@ -202,12 +202,26 @@ static int load_target_name(struct access *access, struct reason *why)
     return 0;
 }
 
+const struct host_key *access_key(const struct access *access)
+{
+    return access->has_key ? &access->key : NULL;
+}
+
 int access_open(struct pool *pool, struct access **out, struct reason *why)
+{
+    return access_open_with_key(pool, NULL, out, why);
+}
+
+int access_open_with_key(struct pool *pool, const struct host_key *key, struct access **out,
+                         struct reason *why)
 {
     struct access *access = calloc(1, sizeof(*access));
     if (!access)
         return reason_set(why, -ENOMEM, "no memory for igroups and mappings");
     access->pool = pool;
+    access->has_key = key;
+    if (key)
+        access->key = *key;
     lock_init(&access->change_lock, LOCK_RANK_SESSION);
     lock_init(&access->lock, LOCK_RANK_LU);
     condition_init(&access->hook_idle);
@@ -231,6 +245,7 @@ void access_close(struct access *access)
         access_group_free(access->groups[i]);
     for (size_t i = 0; i < access->chap_count; i++)
         access_chap_wipe(&access->chaps[i].chap);
+    host_key_wipe(&access->key);
     free(access->groups);
     free(access->flags);
     free(access->chaps);

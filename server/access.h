@@ -26,6 +26,7 @@
 #include "lun/lun.h"
 
 struct access;
+struct host_key;
 
 enum
 {
@@ -38,10 +39,18 @@ enum
     ACCESS_CHAP_USER_MAX = 255,
     ACCESS_CHAP_SECRET_MIN = 12,
     ACCESS_CHAP_SECRET_MAX = 255,
+    ACCESS_CHAP_KEY_BYTES = 17,
 };
 
 /* Reads everything from the pool's store, which outlives it. -EBADMSG: not understood. */
 MUST_CHECK int access_open(struct pool *pool, struct access **access, struct reason *why);
+/*
+ * With the key of this host, which is copied: it unwraps the CHAP secrets that it has wrapped, and
+ * wraps those that are set. NULL: they are set in clear. Records that need another key are locked:
+ * who has to prove himself by one is refused, and everything else works.
+ */
+MUST_CHECK int access_open_with_key(struct pool *pool, const struct host_key *key,
+                                    struct access **access, struct reason *why);
 void access_close(struct access *access); /* NULL is accepted */
 
 /*
@@ -151,11 +160,22 @@ MUST_CHECK int access_chap_set(struct access *access, const char *subject,
                                const struct access_chap *chap, struct reason *why);
 MUST_CHECK int access_chap_delete(struct access *access, const char *subject, struct reason *why);
 
+enum access_chap_stored
+{
+    ACCESS_CHAP_CLEAR,
+    ACCESS_CHAP_WRAPPED,
+    ACCESS_CHAP_LOCKED, /* wrapped, and not to be unwrapped: another key, or damaged */
+};
+/* "in clear", "wrapped", "locked". */
+const char *access_chap_stored_name(enum access_chap_stored stored);
+
 struct access_chap_info
 {
     char subject[ACCESS_INITIATOR_MAX + 1];
     char user[ACCESS_CHAP_USER_MAX + 1];
     char mutual_user[ACCESS_CHAP_USER_MAX + 1];
+    enum access_chap_stored stored;
+    char key[ACCESS_CHAP_KEY_BYTES]; /* id of the key that wraps it; "": none */
 };
 
 /* Without secrets. Free *list. */
@@ -164,10 +184,35 @@ MUST_CHECK int access_chap_list(struct access *access, struct access_chap_info *
 
 /*
  * What @initiator (normalised) must prove; for a discovery session @discovery. 0 and *chap filled,
- * or -ENOENT: nothing. Wipe *chap after use with access_chap_wipe().
+ * or -ENOENT: nothing. -EKEYREJECTED: he must, but the record is locked, so nobody can: refuse
+ * him. An event says so once for each record. Wipe *chap after use with access_chap_wipe().
  */
 MUST_CHECK int access_find_chap(struct access *access, const char *initiator, bool discovery,
                                 struct access_chap *chap);
 void access_chap_wipe(struct access_chap *chap);
+
+/* How many records lie in which way. */
+struct access_chap_counts
+{
+    size_t clear, wrapped, locked;
+};
+void access_chap_count(struct access *access, struct access_chap_counts *counts);
+
+struct access_rewrap
+{
+    size_t wrapped; /* were in clear */
+    size_t moved;   /* from the old key to this host's */
+    size_t kept;    /* have this host's key already */
+    size_t locked;  /* need yet another key, and stay */
+};
+
+/*
+ * Wraps with this host's key what lies in clear, or is wrapped by @old_key (NULL: none). One record
+ * at a time: after a failure the same call goes on. -ENOKEY: this host has no key.
+ */
+MUST_CHECK int access_chap_rewrap(struct access *access, const struct host_key *old_key,
+                                  bool dry_run, struct access_rewrap *done, struct reason *why);
+/* The id of this host's key; NULL: it has none. */
+const char *access_key_id(const struct access *access);
 
 #endif

@@ -8,11 +8,6 @@
 #include "lun/base/cleanup.h"
 #include "server/access_internal.h"
 
-enum
-{
-    CHAP_VALUE_MAX = 4 * (ACCESS_CHAP_SECRET_MAX + 1),
-};
-
 void access_chap_wipe(struct access_chap *chap)
 {
     explicit_bzero(chap, sizeof(*chap));
@@ -27,10 +22,10 @@ static size_t chap_place(const struct access *access, const char *subject, bool 
     return i;
 }
 
-int access_put_chap(struct access *access, const char *subject, const struct access_chap *chap)
+int access_put_chap(struct access *access, const struct access_chap_entry *entry)
 {
     bool found;
-    size_t place = chap_place(access, subject, &found);
+    size_t place = chap_place(access, entry->subject, &found);
     if (!found)
     {
         /* Not realloc(), which would leave a copy of the secrets behind. */
@@ -47,9 +42,8 @@ int access_put_chap(struct access *access, const char *subject, const struct acc
         free(access->chaps);
         access->chaps = list;
         access->chap_count++;
-        snprintf(list[place].subject, sizeof(list[place].subject), "%s", subject);
     }
-    access->chaps[place].chap = *chap;
+    access->chaps[place] = *entry;
     return 0;
 }
 
@@ -108,29 +102,33 @@ static int check_chap(const struct access_chap *chap, struct reason *why)
     return r;
 }
 
-static size_t put_string(char *at, const char *text)
-{
-    size_t len = strlen(text) + 1;
-    memcpy(at, text, len);
-    return len;
-}
-
 static int store_chap(struct access *access, const char *subject, const struct access_chap *chap,
                       struct reason *why)
 {
-    char key[ACCESS_KEY_BYTES], value[CHAP_VALUE_MAX];
+    const struct host_key *host_key = access_key(access);
+    struct access_chap_entry entry = {.chap = *chap};
+    char key[ACCESS_KEY_BYTES], value[ACCESS_CHAP_VALUE_MAX];
+    struct store_change change = {key, value, 0};
     access_key_chap(subject, key);
-    size_t len = put_string(value, chap->user);
-    len += put_string(value + len, chap->secret);
-    len += put_string(value + len, chap->mutual_user);
-    len += put_string(value + len, chap->mutual_secret);
-    struct store_change change = {key, value, len};
-    int r = store_apply(access->pool, &change, 1, why);
-    explicit_bzero(value, sizeof(value));
+    snprintf(entry.subject, sizeof(entry.subject), "%s", subject);
+    if (host_key)
+    {
+        entry.stored = ACCESS_CHAP_WRAPPED;
+        memcpy(entry.key, host_key->id, sizeof(entry.key));
+    }
+    int r = access_chap_encode(host_key, subject, chap, value, &change.len);
     if (r < 0)
-        return r;
-    AUTO_LOCK(&access->lock);
-    return access_put_chap(access, subject, chap);
+        r = reason_set(why, r, "the CHAP secret cannot be wrapped: %s", strerror(-r));
+    else
+        r = store_apply(access->pool, &change, 1, why);
+    explicit_bzero(value, sizeof(value));
+    if (r == 0)
+    {
+        AUTO_LOCK(&access->lock);
+        r = access_put_chap(access, &entry);
+    }
+    explicit_bzero(&entry, sizeof(entry));
+    return r;
 }
 
 int access_chap_set(struct access *access, const char *subject, const struct access_chap *chap,
@@ -187,24 +185,46 @@ int access_chap_list(struct access *access, struct access_chap_info **list, size
         memcpy(infos[i].subject, entry->subject, sizeof(entry->subject));
         memcpy(infos[i].user, entry->chap.user, sizeof(entry->chap.user));
         memcpy(infos[i].mutual_user, entry->chap.mutual_user, sizeof(entry->chap.mutual_user));
+        memcpy(infos[i].key, entry->key, sizeof(entry->key));
+        infos[i].stored = entry->stored;
     }
     *list = infos;
     *count = access->chap_count;
     return 0;
 }
 
-static const struct access_chap *find_chap(const struct access *access, const char *subject)
+const char *access_chap_stored_name(enum access_chap_stored stored)
+{
+    static const char *const names[] = {[ACCESS_CHAP_CLEAR] = "in clear",
+                                        [ACCESS_CHAP_WRAPPED] = "wrapped",
+                                        [ACCESS_CHAP_LOCKED] = "locked"};
+    return names[stored];
+}
+
+void access_chap_count(struct access *access, struct access_chap_counts *counts)
+{
+    *counts = (struct access_chap_counts){0};
+    size_t *const of[] = {[ACCESS_CHAP_CLEAR] = &counts->clear,
+                          [ACCESS_CHAP_WRAPPED] = &counts->wrapped,
+                          [ACCESS_CHAP_LOCKED] = &counts->locked};
+    AUTO_LOCK(&access->lock);
+    for (size_t i = 0; i < access->chap_count; i++)
+        (*of[access->chaps[i].stored])++;
+}
+
+/* ---- what an initiator must prove ---------------------------------------------------------- */
+
+static struct access_chap_entry *find_chap(struct access *access, const char *subject)
 {
     bool found;
     size_t place = chap_place(access, subject, &found);
-    return found ? &access->chaps[place].chap : NULL;
+    return found ? &access->chaps[place] : NULL;
 }
 
-int access_find_chap(struct access *access, const char *initiator, bool discovery,
-                     struct access_chap *chap)
+static struct access_chap_entry *find_chap_of(struct access *access, const char *initiator,
+                                              bool discovery)
 {
-    AUTO_LOCK(&access->lock);
-    const struct access_chap *found = find_chap(access, discovery ? "discovery" : initiator);
+    struct access_chap_entry *found = find_chap(access, discovery ? "discovery" : initiator);
     for (size_t i = 0; !found && !discovery && i < access->group_count; i++)
     {
         char subject[ACCESS_NAME_MAX + 8];
@@ -213,10 +233,121 @@ int access_find_chap(struct access *access, const char *initiator, bool discover
         snprintf(subject, sizeof(subject), "igroup:%s", access->groups[i]->name);
         found = find_chap(access, subject);
     }
-    if (!found && !discovery)
-        found = find_chap(access, "*");
-    if (!found)
-        return -ENOENT;
-    *chap = *found;
-    return 0;
+    return found || discovery ? found : find_chap(access, "*");
+}
+
+/* The text of an event is short: what helps has to fit, so a long subject is cut. */
+static void tell_locked(struct access *access, const char *initiator, const char *subject,
+                        const char *key)
+{
+    const char *own = access_key_id(access);
+    if (!key[0] || (own && strcmp(own, key) == 0))
+        event_add(access->pool, "error", "iscsi.chap.locked", initiator,
+                  "login refused: the CHAP secret of '%.64s' is damaged, or was put there from "
+                  "elsewhere; 'lunette iscsi chap set %.64s' sets it anew",
+                  subject, subject);
+    else if (own)
+        event_add(
+            access->pool, "error", "iscsi.chap.locked", initiator,
+            "login refused: the CHAP secret of '%.64s' needs the key %s, and the server has "
+            "another; 'lunette iscsi chap rewrap --old-key FILE' moves it, 'lunette iscsi chap "
+            "set' makes a new one",
+            subject, key);
+    else
+        event_add(access->pool, "error", "iscsi.chap.locked", initiator,
+                  "login refused: the CHAP secret of '%.64s' needs the key %s, and the server has "
+                  "none; 'lunette serve --key-file FILE' serves with it",
+                  subject, key);
+}
+
+int access_find_chap(struct access *access, const char *initiator, bool discovery,
+                     struct access_chap *chap)
+{
+    char subject[ACCESS_INITIATOR_MAX + 1], key[ACCESS_CHAP_KEY_BYTES];
+    bool is_told;
+    {
+        AUTO_LOCK(&access->lock);
+        struct access_chap_entry *found = find_chap_of(access, initiator, discovery);
+        if (!found)
+            return -ENOENT;
+        if (found->stored != ACCESS_CHAP_LOCKED)
+        {
+            *chap = found->chap;
+            return 0;
+        }
+        memcpy(subject, found->subject, sizeof(subject));
+        memcpy(key, found->key, sizeof(key));
+        is_told = found->is_told;
+        found->is_told = true;
+    }
+    if (!is_told)
+        tell_locked(access, initiator, subject, key);
+    return -EKEYREJECTED;
+}
+
+/* ---- another key --------------------------------------------------------------------------- */
+
+const char *access_key_id(const struct access *access)
+{
+    return access->has_key ? access->key.id : NULL;
+}
+
+/* The record as it is stored, by the old key. */
+static int read_by_old_key(struct access *access, const struct host_key *old_key,
+                           struct access_chap_entry *entry)
+{
+    char subject[ACCESS_INITIATOR_MAX + 1], key[ACCESS_KEY_BYTES];
+    AUTO_FREE void *value = NULL;
+    size_t len;
+    memcpy(subject, entry->subject, sizeof(subject)); /* decoding begins by wiping the entry */
+    access_key_chap(subject, key);
+    int r = store_get(access->pool, key, &value, &len);
+    return r < 0 ? r : access_chap_decode(old_key, subject, value, len, entry);
+}
+
+/* Under change_lock; @at is a copy of the record. */
+static int rewrap_one(struct access *access, struct access_chap_entry *at,
+                      const struct host_key *old_key, bool dry_run, struct access_rewrap *done,
+                      struct reason *why)
+{
+    bool is_clear = at->stored == ACCESS_CHAP_CLEAR;
+    if (at->stored == ACCESS_CHAP_WRAPPED)
+    {
+        done->kept++;
+        return 0;
+    }
+    if (at->stored == ACCESS_CHAP_LOCKED && old_key)
+    {
+        int r = read_by_old_key(access, old_key, at);
+        if (r < 0)
+            return reason_set(why, r, "the CHAP record cannot be read: %s", strerror(-r));
+    }
+    if (at->stored == ACCESS_CHAP_LOCKED)
+    {
+        done->locked++;
+        return 0;
+    }
+    int r = dry_run ? 0 : store_chap(access, at->subject, &at->chap, why);
+    if (r == 0)
+        (*(is_clear ? &done->wrapped : &done->moved))++;
+    return r;
+}
+
+int access_chap_rewrap(struct access *access, const struct host_key *old_key, bool dry_run,
+                       struct access_rewrap *done, struct reason *why)
+{
+    memset(done, 0, sizeof(*done));
+    if (!access->has_key)
+        return reason_set(why, -ENOKEY,
+                          "this server has no key to wrap with: 'lunette key create FILE' makes "
+                          "one, 'lunette serve --key-file FILE' serves with it");
+    AUTO_LOCK(&access->change_lock);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < access->chap_count; i++)
+    {
+        struct access_chap_entry entry = access->chaps[i];
+        r = rewrap_one(access, &entry, old_key, dry_run, done, why);
+        explicit_bzero(&entry, sizeof(entry));
+    }
+    return r;
 }

@@ -11,6 +11,7 @@
 
 #include "lun/base/lock.h"
 #include "server/access.h"
+#include "server/host_key.h"
 
 enum
 {
@@ -18,6 +19,7 @@ enum
     ACCESS_AUTOMATIC_MAX =
         1023, /* hosts look no further by default; above only when all are taken */
     ACCESS_CHAPS_MAX = 8192,
+    ACCESS_CHAP_VALUE_MAX = 2304, /* of a record as it is stored */
 };
 
 struct access_initiator
@@ -52,7 +54,10 @@ struct access_flags
 struct access_chap_entry
 {
     char subject[ACCESS_INITIATOR_MAX + 1];
-    struct access_chap chap;
+    struct access_chap chap; /* no secrets if it is locked */
+    enum access_chap_stored stored;
+    char key[ACCESS_CHAP_KEY_BYTES]; /* id of the key that wraps it; "": nothing, or damaged */
+    bool is_told;                    /* that a login was refused since it is locked */
 };
 
 struct access
@@ -66,6 +71,8 @@ struct access
     size_t flags_count;
     struct access_chap_entry *chaps; /* by subject */
     size_t chap_count;
+    struct host_key key; /* immutable once open */
+    bool has_key;
     char target_name[ACCESS_INITIATOR_MAX + 1]; /* immutable once open */
 
     access_hook *hook;
@@ -90,8 +97,7 @@ MUST_CHECK int access_group_add_initiator(struct access_group *group, const char
 MUST_CHECK int access_group_add_map(struct access_group *group,
                                     const struct access_map_entry *entry);
 MUST_CHECK int access_put_flags(struct access *access, uint64_t lun_id, unsigned flags);
-MUST_CHECK int access_put_chap(struct access *access, const char *subject,
-                               const struct access_chap *chap);
+MUST_CHECK int access_put_chap(struct access *access, const struct access_chap_entry *entry);
 void access_drop_chap(struct access *access, const char *subject);
 void access_group_free(struct access_group *group);
 
@@ -101,6 +107,19 @@ void access_key_initiator(const char *group, uint32_t slot, char key[ACCESS_KEY_
 void access_key_map(const char *group, uint64_t lun_id, char key[ACCESS_KEY_BYTES]);
 void access_key_flags(uint64_t lun_id, char key[ACCESS_KEY_BYTES]);
 void access_key_chap(const char *subject, char key[ACCESS_KEY_BYTES]);
+/* NULL: no key. */
+const struct host_key *access_key(const struct access *access);
+
+/* access_secret.c. @key NULL: in clear. Wipe @value, also after a failure. */
+MUST_CHECK int access_chap_encode(const struct host_key *key, const char *subject,
+                                  const struct access_chap *chap, char value[ACCESS_CHAP_VALUE_MAX],
+                                  size_t *len);
+/*
+ * @value is ended by a NUL behind @len. What is wrapped and cannot be unwrapped by @key (NULL:
+ * none) is 0 too, and locked. -EBADMSG: neither clear nor wrapped. Wipe *entry.
+ */
+MUST_CHECK int access_chap_decode(const struct host_key *key, const char *subject,
+                                  const char *value, size_t len, struct access_chap_entry *entry);
 MUST_CHECK int access_load(struct access *access, struct reason *why);
 #define ACCESS_KEY_TARGET_NAME "access/target-name"
 

@@ -8,7 +8,10 @@
  *   access/map/GROUP/ID         "NUMBER NAME": LUN id ID (16 digits) has the LUN number NUMBER; its
  *                               NAME is where a search begins, the id decides
  *   access/lun/ID               "FLAGS"
- *   access/chap/SUBJECT         four strings, each ended by a NUL
+ *   access/chap/SUBJECT         four strings, each ended by a NUL: user, secret, mutual user and
+ *                               secret. Or, without a NUL, "wrapped-chap-1 KEY USER SECRET", for
+ *                               mutual CHAP with another " USER SECRET": the id of a key, then hex
+ *                               digits; SECRET is what host_key_wrap() made of it
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -123,29 +126,14 @@ static int load_flags(void *opaque, const char *key, const void *value, size_t l
     return access_put_flags(opaque, lun_id, (unsigned)flags);
 }
 
-/* The next string of a list; false if it does not end in it or is too long. */
-static bool load_string(const char **at, size_t *left, char *out, size_t room)
-{
-    size_t len = strnlen(*at, *left);
-    if (len == *left || len >= room)
-        return false;
-    memcpy(out, *at, len + 1);
-    *at += len + 1;
-    *left -= len + 1;
-    return true;
-}
-
 static int load_chap(void *opaque, const char *key, const void *value, size_t len)
 {
-    struct access_chap chap = {0};
-    const char *at = value, *subject = key + strlen(PREFIX_CHAP);
-    bool ok = strlen(subject) <= ACCESS_INITIATOR_MAX &&
-              load_string(&at, &len, chap.user, sizeof(chap.user)) &&
-              load_string(&at, &len, chap.secret, sizeof(chap.secret)) &&
-              load_string(&at, &len, chap.mutual_user, sizeof(chap.mutual_user)) &&
-              load_string(&at, &len, chap.mutual_secret, sizeof(chap.mutual_secret));
-    int r = ok ? access_put_chap(opaque, subject, &chap) : -EBADMSG;
-    access_chap_wipe(&chap);
+    struct access *access = opaque;
+    struct access_chap_entry entry;
+    int r = access_chap_decode(access_key(access), key + strlen(PREFIX_CHAP), value, len, &entry);
+    if (r == 0)
+        r = access_put_chap(access, &entry);
+    explicit_bzero(&entry, sizeof(entry));
     return r;
 }
 

@@ -87,6 +87,7 @@ static const struct config_key config_keys[] = {
     {"quiesce", "folder", CONFIG_PATH, AT(quiesce_folder), 0, 0, NULL},
     {"server", "pid_file", CONFIG_PATH, AT(pid_file), 0, 0, NULL},
     {"server", "user", CONFIG_STRING, AT(user), 0, 0, NULL},
+    {"server", "key_file", CONFIG_PATH, AT(key_file), 0, 0, NULL},
     {"server", "core_dumps", CONFIG_BOOL, AT(core_dumps), 0, 0, NULL},
     {"server", "nbdkit", CONFIG_PATH, AT(nbdkit), 0, 0, NULL},
     {"server", "plugin", CONFIG_PATH, AT(plugin), 0, 0, NULL},

@@ -68,7 +68,8 @@ struct config
     char *quiesce_folder; /* where programs that freeze and thaw are; NULL: there are none */
 
     char *pid_file;
-    char *user; /* nbdkit changes to it after opening the pool; NULL: stays */
+    char *user;     /* nbdkit changes to it after opening the pool; NULL: stays */
+    char *key_file; /* key that wraps secrets in the pool; NULL: none, or systemd's credential */
     bool core_dumps;
     char *nbdkit; /* program; NULL: found on PATH */
     char *plugin; /* NULL: beside this program, else the installed one */

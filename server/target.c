@@ -122,11 +122,32 @@ static void target_scsi_lun_changed(struct target *target, enum lun_change chang
         scsi_target_lun_changed(target->scsi, change, lun_id, name);
 }
 
+/* What somebody has to do something about. */
+static void target_tell_secrets(struct target *target)
+{
+    struct access_chap_counts counts;
+    const char *key = access_key_id(target->access);
+    access_chap_count(target->access, &counts);
+    if (counts.locked > 0)
+        event_add(
+            target->pool, "error", "iscsi.chap.locked", "",
+            "CHAP secrets that are locked: %zu; they need another key than the server's (%s), "
+            "and who needs them cannot log in; 'lunette iscsi chap show' lists them",
+            counts.locked, key ? key : "none");
+    if (key && counts.clear > 0)
+        event_add(target->pool, "warning", "iscsi.chap.clear", "",
+                  "CHAP secrets that lie in the pool in clear though the server has a key: %zu; "
+                  "'lunette iscsi chap rewrap' wraps them",
+                  counts.clear);
+}
+
 /* Unreadable access control is no reason not to serve NBD; only portals depend on it. */
-static int target_open_access(struct target *target, struct reason *why)
+static int target_open_access(struct target *target, const struct host_key *key, struct reason *why)
 {
     reason_clear(&target->access_problem);
-    int r = access_open(target->pool, &target->access, &target->access_problem);
+    int r = access_open_with_key(target->pool, key, &target->access, &target->access_problem);
+    if (r == 0)
+        target_tell_secrets(target);
     if (r == 0)
         return target_open_scsi(target, why);
     if (target->options.iscsi_portal_count > 0)
@@ -184,9 +205,9 @@ const char *target_iscsi_name(const struct target *target)
     return target->iscsi ? iscsi_target_name(target->iscsi) : NULL;
 }
 #else
-static int target_open_access(struct target *target, struct reason *why)
+static int target_open_access(struct target *target, const struct host_key *key, struct reason *why)
 {
-    (void)why;
+    (void)key, (void)why;
     return reason_set(&target->access_problem, 0, "this build has no iSCSI");
 }
 
@@ -280,7 +301,7 @@ int target_start(struct pool *pool, const struct target_options *options, struct
     if (r == 0 && moment_delete_left(pool, COPY_STORE_PREFIX) < 0)
         log_warning("what copies of an earlier server left is not known; it stays");
     if (r == 0)
-        r = target_open_access(started, why);
+        r = target_open_access(started, options->key, why);
     if (r == 0 && options->iscsi_portal_count > 0)
         r = target_start_iscsi(started, why);
     if (r == 0)

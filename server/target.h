@@ -18,6 +18,7 @@
 #include "server/policy/policy.h"
 
 struct access;
+struct host_key;
 struct iscsi_server;
 struct scsi_target;
 struct qos;
@@ -41,6 +42,7 @@ struct target_options
     bool iscsi_redirect_permanently;
     const char *nbd_uri;          /* where NBD clients connect, without an export name; or NULL */
     const char *conf_path;        /* only shown; or NULL */
+    const struct host_key *key;   /* that wraps secrets in the pool; NULL: none. Not kept as such */
     struct policy_options policy; /* what the server does by itself */
 };
 

@@ -11,6 +11,7 @@
 #include "lun/base/log.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/super.h"
+#include "lun/pool/wipe.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/lun_internal.h"
 
@@ -163,6 +164,19 @@ int checkpoint_run(struct pool *pool)
 {
     AUTO_LOCK(&pool->cp_lock);
     return checkpoint_run_locked(pool);
+}
+
+int checkpoint_wipe_journal(struct pool *pool)
+{
+    AUTO_LOCK(&pool->cp_lock); /* one in between would turn the halves round */
+    int r = 0;
+    for (unsigned half = 0; r == 0 && half < 2; half++)
+    {
+        r = checkpoint_run_locked(pool);
+        if (r == 0)
+            r = journal_wipe_unused(pool->journal);
+    }
+    return r == 0 ? pool_sync(pool) : r;
 }
 
 /* ---- the thread ---------------------------------------------------------------------------- */

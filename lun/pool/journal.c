@@ -749,6 +749,31 @@ int journal_replay(struct journal *journal, const struct disk_super *super, jour
     return r;
 }
 
+/* ---- wiping -------------------------------------------------------------------------------- */
+
+int journal_wipe_unused(struct journal *journal)
+{
+    enum
+    {
+        WIPE_BYTES = 1 << 20
+    };
+    unsigned unused;
+    {
+        AUTO_LOCK(&journal->lock);
+        INVARIANT(!journal->switching);
+        unused = journal->current ^ 1; /* only checkpoints change that */
+    }
+    AUTO_FREE uint8_t *zeros = calloc(1, WIPE_BYTES);
+    if (!zeros)
+        return -ENOMEM;
+    uint64_t start = journal->first_blk * BLK_BYTES + unused * journal->half_bytes;
+    int r = 0;
+    for (uint64_t at = 0; r == 0 && at < journal->half_bytes; at += WIPE_BYTES)
+        r = device_write(journal->pool->device, zeros,
+                         min_u64(WIPE_BYTES, journal->half_bytes - at), start + at);
+    return r;
+}
+
 /* ---- verifying ----------------------------------------------------------------------------- */
 
 int journal_verify(struct journal *journal, uint64_t *blks, uint64_t *bad_blk)

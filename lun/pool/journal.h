@@ -78,6 +78,9 @@ void journal_switch_done(struct journal *journal);
 /* The last sequence number given out; the state after open. */
 uint64_t journal_last_seq(struct journal *journal);
 
+/* With cp_lock held, no checkpoint on its way: zeros over the half that has no record. */
+MUST_CHECK int journal_wipe_unused(struct journal *journal);
+
 struct journal_record
 {
     uint64_t seq;

@@ -435,6 +435,56 @@ void space_discard_free(struct space *space, uint64_t blk, uint64_t len)
     }
 }
 
+/* ---- looking at what is free ---------------------------------------------------------------- */
+
+bool space_is_in_area(const struct space *space, uint64_t blk)
+{
+    return blk < atomic_load(&space->area_end);
+}
+
+int space_find_free(struct space *space, uint64_t *blk, uint64_t end, uint64_t max, uint64_t *len)
+{
+    *len = 0;
+    while (*blk < end)
+    {
+        uint64_t g = *blk / space->group_blks, first = g * space->group_blks;
+        int r = space_load_group(space, g);
+        if (r < 0)
+            return r;
+        AUTO_LOCK(&space->lock);
+        const struct group *group = space_group(space, g);
+        uint64_t here = min_u64(end - first, group->blks);
+        uint64_t bit = bits_find_clear(group->busy, *blk - first, here);
+        *blk = first + bit;
+        if (bit < here)
+        {
+            *len = bits_find_set(group->busy, bit, min_u64(here, bit + max)) - bit;
+            return 0;
+        }
+        *blk = first + space->group_blks;
+    }
+    return 0;
+}
+
+uint64_t space_take_free(struct space *space, uint64_t blk, uint64_t len, bool *is_crowded)
+{
+    AUTO_LOCK(&space->lock);
+    struct group *group = space_group(space, blk / space->group_blks);
+    uint64_t bit = blk % space->group_blks, end = min_u64(group->blks, bit + len);
+    uint64_t idle = min_u64(space->free_blks, space->loaded_free_blks);
+    uint64_t kept = space->admitted + space->owed + SPACE_CHECKPOINT_BLKS;
+    uint64_t most = idle > kept ? min_u64((idle - kept + 1) / 2, SPACE_IDLE_BLKS) : 0;
+    uint64_t found = group->busy ? bits_find_set(group->busy, bit, end) - bit : 0;
+    uint64_t got = min_u64(found, most);
+    *is_crowded = found > 0 && most == 0;
+    if (got > 0)
+    {
+        group_take_locked(space, group, bit, got);
+        space->taken += got;
+    }
+    return got;
+}
+
 void space_arrive(struct space *space, enum space_use use, uint64_t blks)
 {
     if (!space_use_is_promised(use))

@@ -106,6 +106,17 @@ void space_prepare_area(struct space *space);
  */
 void space_discard_free(struct space *space, uint64_t blk, uint64_t len);
 
+/*
+ * The first free blocks at *blk or behind, before @end: sets *blk, and *len to how many, at most
+ * @max. *len 0: there are none. They are not taken, so a moment later they may be another's.
+ */
+MUST_CHECK int space_find_free(struct space *space, uint64_t *blk, uint64_t end, uint64_t max,
+                               uint64_t *len);
+/* Takes [blk, blk + len) as far as it is free, for a moment; space_cancel() follows. 0: @blk is in
+ * use, or (*is_crowded) others may need every block that is free. */
+uint64_t space_take_free(struct space *space, uint64_t blk, uint64_t len, bool *is_crowded);
+bool space_is_in_area(const struct space *space, uint64_t blk);
+
 /* Whether data or metadata can be there: in one group of the pool, behind the fixed blocks. */
 bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len);
 

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * iscsi session show, terminate; iscsi chap set, show, delete; iscsi portal show.
+ * iscsi session show, terminate; iscsi chap set, show, delete, rewrap; iscsi portal show.
  *
  * Secrets are read, sent to the server and wiped; nothing here prints one.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "lun/base/size_text.h"
 #include "server/access.h"
 #include "server/ctl/ctl.h"
+#include "server/host_key.h"
 
 static const struct field session_fields[] = {
     {"tsih", "Id", FIELD_COUNT, false},
@@ -32,6 +36,8 @@ static const struct field chap_fields[] = {
     {"subject", "Subject", FIELD_TEXT, false},
     {"user", "User", FIELD_TEXT, false},
     {"mutual_user", "Mutual user", FIELD_TEXT, false},
+    {"stored", "Secret is", FIELD_TEXT, false},
+    {"key", "Key", FIELD_TEXT, false},
     {0},
 };
 
@@ -183,6 +189,21 @@ static enum ctl_exit chap_read_secret(const struct invocation *in, const char *o
     return ctl_fail(in, r, text, "lunette iscsi chap set --help");
 }
 
+/* Sends it, and says where the secret lies now. */
+static enum ctl_exit chap_send(const struct invocation *in, json_t *args, const char *user,
+                               const char *mutual_user)
+{
+    AUTO_JSON json_t *result = NULL;
+    enum ctl_exit status = ctl_ask(in, "iscsi.chap.set", args, &result);
+    if (status == CTL_DONE && option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else if (status == CTL_DONE)
+        printf("Set CHAP of %s: user %s%s%s. The secret lies in the pool %s.\n", in->args[0], user,
+               mutual_user ? ", mutual user " : "", mutual_user ? mutual_user : "",
+               json_string_value(json_object_get(result, "stored")));
+    return status;
+}
+
 enum ctl_exit ctl_chap_set(struct invocation *in)
 {
     CLEANUP(chap_wipe) struct chap_input secret = {0};
@@ -204,8 +225,7 @@ enum ctl_exit ctl_chap_set(struct invocation *in)
     ctl_put_text(args, "mutual_user", mutual_user);
     if (mutual_user)
         ctl_put_text(args, "mutual_secret", mutual.secret);
-    return ctl_do(in, "iscsi.chap.set", args, "Set CHAP of %s: user %s%s%s.", in->args[0], user,
-                  mutual_user ? ", mutual user " : "", mutual_user ? mutual_user : "");
+    return chap_send(in, args, user, mutual_user);
 }
 
 enum ctl_exit ctl_chap_show(struct invocation *in)
@@ -229,4 +249,100 @@ enum ctl_exit ctl_chap_delete(struct invocation *in)
         return status;
     return ctl_do(in, "iscsi.chap.delete", take_ptr(&args), "Deleted the CHAP record of %s.",
                   in->args[0]);
+}
+
+/* ---- rewrap -------------------------------------------------------------------------------- */
+
+/* The line of --old-key's file, which nobody but its owner may read. */
+static enum ctl_exit rewrap_read_old(const struct invocation *in, json_t *args)
+{
+    CLEANUP(host_key_wipe) struct host_key key = {0};
+    char text[HOST_KEY_TEXT_BYTES];
+    struct reason why = {.text = ""};
+    const char *path = option_text(in, "old-key");
+    if (!path)
+        return CTL_DONE;
+    ignore_error(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "it is here for a moment");
+    int r = host_key_read(path, &key, &why);
+    if (r < 0)
+        return ctl_fail(in, r, why.text, NULL);
+    host_key_print(&key, text);
+    ctl_put_text(args, "old_key", text);
+    explicit_bzero(text, sizeof(text));
+    return CTL_DONE;
+}
+
+static bool rewrap_shows_progress(const struct invocation *in)
+{
+    return isatty(STDERR_FILENO) && !option_flag(in, "json");
+}
+
+static int rewrap_progress_cb(void *opaque, const json_t *progress)
+{
+    uint64_t total = ctl_get(progress, "total_bytes");
+    if (rewrap_shows_progress(opaque))
+        fprintf(stderr, "\r%" PRIu64 " %% of the pool looked through\033[K",
+                total > 0 ? ctl_get(progress, "done_bytes") * 100 / total : 100);
+    return 0;
+}
+
+static void rewrap_print(const struct invocation *in, const json_t *result)
+{
+    bool dry_run = option_flag(in, "dry-run");
+    uint64_t wrapped = ctl_get(result, "wrapped"), moved = ctl_get(result, "moved");
+    uint64_t blks = ctl_get(result, "wiped_blocks");
+    printf("%s %" PRIu64 " CHAP secret%s that lay in clear with the key %s, and %" PRIu64
+           " of the old key; %" PRIu64 " had it already.\n",
+           dry_run ? "Would wrap" : "Wrapped", wrapped, plural_s(wrapped),
+           json_string_value(json_object_get(result, "key")), moved, ctl_get(result, "kept"));
+    if (dry_run)
+        printf("Then the journal and all that is left of old metadata in free blocks would be "
+               "overwritten.\n");
+    else
+        printf("Overwrote the journal and %" PRIu64
+               " old block%s of metadata. Copies and snapshots "
+               "of the pool's file that were made before still have the secrets, and so may the "
+               "disk below: change the secrets if that matters.\n",
+               blks, plural_s(blks));
+}
+
+/* What it came to, as an exit status. */
+static enum ctl_exit rewrap_conclude(const struct invocation *in, const json_t *result)
+{
+    char text[160];
+    uint64_t locked = ctl_get(result, "locked"), left = ctl_get(result, "left_blocks");
+    if (locked > 0)
+    {
+        snprintf(text, sizeof(text), "%" PRIu64 " CHAP secret%s cannot be unwrapped, and stay%s so",
+                 locked, plural_s(locked), locked == 1 ? "s" : "");
+        return ctl_conclude(in, text, "lunette iscsi chap show, then rewrap --old-key FILE");
+    }
+    if (left == 0)
+        return CTL_DONE;
+    snprintf(text, sizeof(text),
+             "%" PRIu64 " block%s of old metadata could not be overwritten: the pool is too full",
+             left, plural_s(left));
+    return ctl_conclude(in, text, "lunette explain space");
+}
+
+enum ctl_exit ctl_chap_rewrap(struct invocation *in)
+{
+    AUTO_JSON json_t *args = json_object();
+    AUTO_JSON json_t *result = NULL;
+    enum ctl_exit status = rewrap_read_old(in, args);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "dry-run"))
+        ctl_put(args, "dry_run", json_true());
+    status =
+        ctl_ask_progress(in, "iscsi.chap.rewrap", take_ptr(&args), rewrap_progress_cb, in, &result);
+    if (rewrap_shows_progress(in))
+        fputs("\r\033[K", stderr);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        rewrap_print(in, result);
+    return rewrap_conclude(in, result);
 }

@@ -76,21 +76,14 @@ static const struct
     const char *key;
     bool is_path;
 } serve_settings[] = {
-    {"pool", "pool.path", true},
-    {"nbd-socket", "nbd.socket", true},
-    {"nbd-listen", "nbd.listen", false},
-    {"threads", "nbd.threads", false},
-    {"socket", "management.socket", true},
-    {"group", "management.group", false},
-    {"mode", "management.mode", false},
-    {"pid-file", "server.pid_file", true},
-    {"user", "server.user", false},
-    {"nbd-mode", "nbd.mode", false},
-    {"nbdkit", "server.nbdkit", true},
-    {"plugin", "server.plugin", true},
-    {"nbd-tls", "nbd.tls", false},
-    {"nbd-tls-psk", "nbd.tls_psk", true},
-    {"nbd-tls-certificates", "nbd.tls_certificates", true},
+    {"pool", "pool.path", true},           {"nbd-socket", "nbd.socket", true},
+    {"nbd-listen", "nbd.listen", false},   {"threads", "nbd.threads", false},
+    {"socket", "management.socket", true}, {"group", "management.group", false},
+    {"mode", "management.mode", false},    {"pid-file", "server.pid_file", true},
+    {"user", "server.user", false},        {"key-file", "server.key_file", true},
+    {"nbd-mode", "nbd.mode", false},       {"nbdkit", "server.nbdkit", true},
+    {"plugin", "server.plugin", true},     {"nbd-tls", "nbd.tls", false},
+    {"nbd-tls-psk", "nbd.tls_psk", true},  {"nbd-tls-certificates", "nbd.tls_certificates", true},
 };
 
 static enum ctl_exit serve_set(struct serve *serve, const char *option, const char *key,
@@ -206,6 +199,19 @@ static enum ctl_exit serve_require_tls(struct serve *serve)
     return serve->nbd_uri ? CTL_DONE : ctl_no_memory(serve->in);
 }
 
+/* The credential that systemd gives the service, if there is one of that name. */
+static char *serve_credential(const char *name)
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    char *path = NULL;
+    if (!folder || asprintf(&path, "%s/%s", folder, name) < 0)
+        return NULL;
+    if (access(path, F_OK) == 0)
+        return path;
+    free(path);
+    return NULL;
+}
+
 static enum ctl_exit serve_fill_in(struct serve *serve)
 {
     struct config *config = serve->config;
@@ -214,6 +220,8 @@ static enum ctl_exit serve_fill_in(struct serve *serve)
         return ctl_usage(serve->in, "name the pool: --pool PATH, or \"path\" in [pool] of --conf");
     if (config->nbd_socket && config->nbd_listen)
         return ctl_usage(serve->in, "NBD is served on a socket or on TCP, not on both");
+    if (!config->key_file)
+        config->key_file = serve_credential("lunette.key");
     if (!config->mgmt_socket)
         config->mgmt_socket = serve_default_socket();
     if (config->mgmt_socket && !config->pid_file)
@@ -359,6 +367,8 @@ static void serve_add_plugin(struct serve *serve)
         serve_add(serve, "discard=false");
     if (config->take_over)
         serve_add(serve, "take-over=yes");
+    if (config->key_file)
+        serve_add(serve, "key-file=%s", config->key_file);
     if (config->core_dumps)
         serve_add(serve, "core-dumps=yes");
     serve_add(serve, "mgmt-socket=%s", config->mgmt_socket);

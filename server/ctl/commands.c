@@ -320,16 +320,6 @@ static const struct command_option session_terminate_options[] = {
     {0},
 };
 
-static const struct command_option chap_set_options[] = {
-    {"user", 0, "USER", "what the initiator calls itself", false},
-    {"secret", 0, "SECRET", "its secret, 12 to 255 bytes; other users see it in ps", false},
-    {"secret-file", 0, "FILE", "its secret is the first line of FILE; -: of standard input", false},
-    {"mutual-user", 0, "USER", "the target has to prove itself too, by this name", false},
-    {"mutual-secret", 0, "SECRET", "the target's secret", false},
-    {"mutual-secret-file", 0, "FILE", "the target's secret is the first line of FILE", false},
-    {0},
-};
-
 static const struct command_option qos_class_options[] = {
     {"max-iops", 0, "N", "at most N operations a second; none: no limit", false},
     {"max-bps", 0, "SIZE", "at most SIZE a second, read and written; none: no limit", false},
@@ -390,6 +380,7 @@ static const struct command_option serve_options[] = {
     {"threads", 0, "N", "NBD requests in flight per connection", false},
     {"pid-file", 0, "PATH", "(default: lunette.pid beside the management socket)", false},
     {"user", 0, "USER", "become this user once the pool is open", false},
+    {"key-file", 0, "FILE", "wrap CHAP secrets in the pool with this key (\"key create\")", false},
     {"take-over", 0, NULL, "open the pool although another host, known to be dead, held it", false},
     {"read-only", 0, NULL, "let NBD clients only read", false},
     {"foreground", 0, NULL, "stay in the foreground, log to standard error", false},
@@ -850,13 +841,29 @@ const struct command command_table[] = {
      "there are go on.",
      "lunette iscsi chap set igroup:web --user web --secret-file /root/web.secret\n"
      "lunette iscsi chap set iqn.1993-08.org.debian:01:web1 --user web1\n",
-     0, 1, 1, chap_set_options, ctl_chap_set},
+     0, 1, 1, command_chap_set_options, ctl_chap_set},
     {"iscsi chap show", "", "list who has to prove what, without secrets", "show CHAP records",
      NULL, "lunette iscsi chap show\n", COMMAND_LISTS, 0, 0, NULL, ctl_chap_show},
     {"iscsi chap delete", "SUBJECT", "delete a CHAP record", "delete CHAP of {0}",
      "The next record that fits SUBJECT counts then; if there is none, no secret is asked for.",
      "lunette iscsi chap delete igroup:web --dry-run\n", COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1,
      NULL, ctl_chap_delete},
+    {"iscsi chap rewrap", "", "wrap the CHAP secrets in the pool with the server's key",
+     "rewrap CHAP secrets",
+     "Those that lie in clear, and with --old-key those that FILE's key wraps. Then what older "
+     "states of the pool have left of them is overwritten, in its journal and its free blocks, "
+     "which are all read: that takes as long as reading the pool's free space, and can be done "
+     "again. Copies made before keep what they have.",
+     "lunette iscsi chap rewrap --dry-run\n"
+     "lunette iscsi chap rewrap --old-key /root/old.key\n",
+     COMMAND_DRY_RUN, 0, 0, command_chap_rewrap_options, ctl_chap_rewrap},
+    {"key create", "FILE", "make a key that wraps CHAP secrets in a pool", "make key {0}",
+     "FILE is readable for its owner alone, and nothing that is there is replaced. Keep a copy "
+     "away "
+     "from the pool: without the key its secrets are lost, and have to be set anew.",
+     "lunette key create /etc/lunette/lunette.key\n", 0, 1, 1, NULL, ctl_key_create},
+    {"key show", "FILE", "show the id of a key", "show key {0}", NULL,
+     "lunette key show /etc/lunette/lunette.key\n", 0, 1, 1, NULL, ctl_key_show},
 
     {"qos class create", "CLASS", "make a QoS class: limits and a weight under a name",
      "create class {0}",

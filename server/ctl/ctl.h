@@ -38,7 +38,8 @@ ctl_run_fn ctl_igroup_create, ctl_igroup_add, ctl_igroup_remove, ctl_igroup_show
 ctl_run_fn ctl_lun_map, ctl_lun_unmap, ctl_mapping_show, ctl_lun_modify;
 ctl_run_fn ctl_reservation_show, ctl_reservation_clear;
 ctl_run_fn ctl_portal_show, ctl_session_show, ctl_session_terminate;
-ctl_run_fn ctl_chap_set, ctl_chap_show, ctl_chap_delete;
+ctl_run_fn ctl_chap_set, ctl_chap_show, ctl_chap_delete, ctl_chap_rewrap;
+ctl_run_fn ctl_key_create, ctl_key_show;
 ctl_run_fn ctl_qos_class_create, ctl_qos_class_modify, ctl_qos_class_delete, ctl_qos_class_show;
 ctl_run_fn ctl_qos_set, ctl_qos_show, ctl_top, ctl_metrics;
 ctl_run_fn ctl_tree, ctl_df, ctl_freed;

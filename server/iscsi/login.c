@@ -433,7 +433,8 @@ static const struct login_reason
     {WIRE_LOGIN_SESSION_TYPE_UNSUPPORTED, "it asked for an unknown type of session"},
     {WIRE_LOGIN_NO_SUCH_SESSION, "the session that it wants to join is gone"},
     {WIRE_LOGIN_INVALID_DURING_LOGIN, "it changed stage or names in the midst of the login"},
-    {WIRE_LOGIN_TARGET_ERROR, "the target could not look up what it must prove"},
+    {WIRE_LOGIN_TARGET_ERROR, "the target could not look up what it must prove. `lunette event "
+                              "show` says why"},
     {WIRE_LOGIN_OUT_OF_RESOURCES, "its login is too long"},
 };
 
@@ -450,8 +451,10 @@ static enum login_step login_refuse_logged(struct login *login, enum wire_login_
 {
     const char *who = login->initiator[0] ? login->initiator : "an initiator without a name";
     bool is_redirect = status >> 8 == 1;
+    bool is_secret =
+        status == WIRE_LOGIN_AUTHENTICATION_FAILED || status == WIRE_LOGIN_TARGET_ERROR;
     if (!is_redirect)
-        log_write(status == WIRE_LOGIN_AUTHENTICATION_FAILED ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+        log_write(is_secret ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
                   "login of %s refused: %s (status %04x)", who, login_reason_text(status),
                   (unsigned)status);
     enum login_step step = login_refuse(login, status, reply);

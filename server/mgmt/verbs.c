@@ -235,6 +235,10 @@ static const struct verb verbs[] = {
       TEXT("mutual_secret", false)}},
     {"iscsi.chap.show", VERB_LOOKS, verb_chap_show, {{0}}},
     {"iscsi.chap.delete", VERB_CHANGES, verb_chap_delete, {TEXT("subject", true), FLAG("dry_run")}},
+    {"iscsi.chap.rewrap",
+     VERB_CHANGES,
+     verb_chap_rewrap,
+     {TEXT("old_key", false), FLAG("dry_run")}},
     {"iscsi.session.show", VERB_LOOKS, verb_session_show, {{0}}},
     {"iscsi.session.terminate",
      VERB_CHANGES,
@@ -406,7 +410,8 @@ int verb_strings(const struct verb_request *request, const char *name, const cha
 
 static bool verb_is_secret(const char *name)
 {
-    return strcmp(name, "secret") == 0 || strcmp(name, "mutual_secret") == 0;
+    return strcmp(name, "secret") == 0 || strcmp(name, "mutual_secret") == 0 ||
+           strcmp(name, "old_key") == 0;
 }
 
 void verb_complete_result(const struct verb *verb, struct verb_request *request)

@@ -122,7 +122,7 @@ verb_fn verb_igroup_create, verb_igroup_add, verb_igroup_remove, verb_igroup_sho
     verb_igroup_delete;
 verb_fn verb_lun_map, verb_lun_unmap, verb_mapping_show, verb_lun_modify, verb_attribute_show;
 verb_fn verb_reservation_show, verb_reservation_clear;
-verb_fn verb_chap_set, verb_chap_show, verb_chap_delete;
+verb_fn verb_chap_set, verb_chap_show, verb_chap_delete, verb_chap_rewrap;
 verb_fn verb_session_show, verb_session_terminate, verb_portal_show;
 verb_fn verb_qos_class_create, verb_qos_class_modify, verb_qos_class_delete, verb_qos_class_show;
 verb_fn verb_qos_set, verb_qos_show, verb_stats_show;

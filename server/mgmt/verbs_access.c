@@ -19,8 +19,7 @@
 #include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
 
-/* What the pool stores of access; -EIO if it could not be read at the start. */
-static int verb_access(struct verb_request *request, struct access **access)
+int verb_access(struct verb_request *request, struct access **access)
 {
     *access = target_access(request->target);
     return *access ? 0
@@ -436,6 +435,15 @@ static int verb_take_chap(struct verb_request *request, struct access_chap *chap
     return r;
 }
 
+/* Without secrets. */
+static json_t *verb_view_chap(const struct access_chap_info *info)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:o}", "subject", info->subject, "user", info->user,
+                     "mutual_user", info->mutual_user, "stored",
+                     access_chap_stored_name(info->stored), "key",
+                     info->key[0] ? json_string(info->key) : json_null());
+}
+
 static int verb_say_subject(struct verb_request *request, bool dry_run)
 {
     request->result = json_pack("{s:s, s:b}", "subject", verb_string(request, "subject"), "dry_run",
@@ -453,7 +461,15 @@ int verb_chap_set(struct verb_request *request)
     if (r == 0)
         r = access_chap_set(access, verb_string(request, "subject"), &chap, &request->why);
     access_chap_wipe(&chap);
-    return r < 0 ? r : verb_say_subject(request, false);
+    if (r == 0)
+        r = verb_say_subject(request, false);
+    bool is_wrapped = r == 0 && access_key_id(access);
+    return r < 0 || json_object_set_new(
+                        request->result, "stored",
+                        json_string(access_chap_stored_name(is_wrapped ? ACCESS_CHAP_WRAPPED
+                                                                       : ACCESS_CHAP_CLEAR))) == 0
+               ? r
+               : -ENOMEM;
 }
 
 int verb_chap_show(struct verb_request *request)
@@ -468,9 +484,7 @@ int verb_chap_show(struct verb_request *request)
         return r;
     json_t *array = json_array();
     for (size_t i = 0; i < count; i++)
-        if (json_array_append_new(array,
-                                  json_pack("{s:s, s:s, s:s}", "subject", list[i].subject, "user",
-                                            list[i].user, "mutual_user", list[i].mutual_user)) != 0)
+        if (json_array_append_new(array, verb_view_chap(&list[i])) != 0)
             r = -ENOMEM;
     request->result = view_listing("records", array);
     return request->result ? r : -ENOMEM;

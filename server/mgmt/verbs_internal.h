@@ -5,6 +5,11 @@
 
 #include "server/mgmt/verbs.h"
 
+struct access;
+
+/* What the pool stores of access; -EIO if it could not be read at the start. */
+MUST_CHECK int verb_access(struct verb_request *request, struct access **access);
+
 /* LUN_FORCE if the request says so. */
 unsigned verb_force_flag(const struct verb_request *request);
 

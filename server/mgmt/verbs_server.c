@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "server/access.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/view.h"
@@ -15,6 +16,20 @@
 static json_t *verb_text(const char *text)
 {
     return text ? json_string(text) : json_null();
+}
+
+/* How CHAP secrets lie in the pool, and which key the server has. */
+static int verb_add_secrets(struct verb_request *request)
+{
+    struct access *access = target_access(request->target);
+    struct access_chap_counts counts = {0};
+    const char *key = access ? access_key_id(access) : NULL;
+    if (access)
+        access_chap_count(access, &counts);
+    AUTO_JSON json_t *secrets = json_pack(
+        "{s:o, s:I, s:I, s:I}", "key", verb_text(key), "secrets_in_clear", (json_int_t)counts.clear,
+        "secrets_wrapped", (json_int_t)counts.wrapped, "secrets_locked", (json_int_t)counts.locked);
+    return secrets && json_object_update(request->result, secrets) == 0 ? 0 : -ENOMEM;
 }
 
 int verb_server_status(struct verb_request *request)
@@ -37,7 +52,7 @@ int verb_server_status(struct verb_request *request)
         verb_text(options->management_group), "conf", verb_text(options->conf_path), "connections",
         (json_int_t)request->connections, "luns", (json_int_t)info.lun_count, "may_change",
         (int)request->peer.may_change);
-    return request->result ? 0 : -ENOMEM;
+    return request->result ? verb_add_secrets(request) : -ENOMEM;
 }
 
 int verb_server_stop(struct verb_request *request)

@@ -64,6 +64,7 @@ says "<disk type='network'" 2
 first=$(server_pid)
 grep -q /lunette-hangup-guard.so "/proc/$first/maps" || fail "nbdkit runs without its guard"
 is_alive "$first" || fail "the server does not run"
+tr '\0' '\n' <"/proc/$first/cmdline" | grep -qx "key-file=$folder/lunette.key" || fail "the server has no key"
 
 quick
 says "only vm-042 differs" 1

@@ -17,6 +17,7 @@
 #include "lun/base/log.h"
 #include "lun/base/reader.h"
 #include "server/access.h"
+#include "server/host_key.h"
 #include "server/scsi/scsi.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/pool_image.h"
@@ -155,16 +156,18 @@ static void fuzz_list(struct access *access)
     ignore_error(access_set_lun_flags(access, "small", 1, NULL), "fine or not");
 }
 
-static void fuzz_serve(void)
+static void fuzz_serve(const struct host_key *key)
 {
     struct access *access;
+    struct access_rewrap done;
     struct reason why = {.text = ""};
-    int r = access_open(pool, &access, &why);
+    int r = access_open_with_key(pool, key, &access, &why);
     INVARIANT(r == 0 || (r < 0 && why.text[0]));
     if (r < 0)
         return;
     fuzz_initiator(access);
     fuzz_list(access);
+    ignore_error(access_chap_rewrap(access, key, false, &done, &why), "not without a key");
     access_close(access);
 }
 
@@ -172,6 +175,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct rng_env env;
     struct check_result result;
+    const struct host_key key = {.bytes = "as good as any", .id = "1111111111111111"};
     struct reader reader = reader_of(data, size);
     log_set_sink(fuzz_log);
     rng_env_init(&env, 4);
@@ -181,8 +185,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_open(disk, &env);
     for (unsigned i = 0; i < 32 && reader_left(&reader) > 0; i++)
         fuzz_put(&reader);
-    fuzz_serve();
-    fuzz_serve(); /* what the first has left can be read */
+    fuzz_serve(NULL);
+    fuzz_serve(&key); /* what the first has left can be read */
     INVARIANT(pool_check(pool, NULL, NULL, &result) == 0 && result.errors == 0);
     INVARIANT(pool_close(pool) == 0);
     simdev_destroy(disk);

@@ -531,6 +531,15 @@ int pool_checkpoint(struct pool *pool)
     return pool->is_read_only ? -EROFS : 0;
 }
 
+/* Nothing of it is on a disk. */
+int pool_wipe_old(struct pool *pool, pool_wipe_fn *goes_on, void *opaque, struct pool_wipe *result,
+                  struct reason *why)
+{
+    (void)goes_on, (void)opaque, (void)why;
+    *result = (struct pool_wipe){0};
+    return pool_checkpoint(pool);
+}
+
 static int nv_grow_locked(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
                           struct reason *why)
 {

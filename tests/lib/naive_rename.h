@@ -131,6 +131,7 @@
 #define pool_start naive_pool_start
 #define pool_stop_lending naive_pool_stop_lending
 #define pool_stop_waiting naive_pool_stop_waiting
+#define pool_wipe_old naive_pool_wipe_old
 #define qtree_create naive_qtree_create
 #define qtree_delete naive_qtree_delete
 #define qtree_list naive_qtree_list

@@ -59,11 +59,13 @@ static const char *const without_dry_run[] = {
     "volume autodelete show", "volume clone show", "volume clone split estimate",
     "volume clone split show", "qtree show", "quota rule show", "quota report", "explain space",
     "explain quota", "igroup show", "mapping show", "iscsi portal show", "iscsi session show",
-    "iscsi chap show", "qos class show", "qos show", "top", "metrics", "tree", "df", "freed",
-    "event show", "job show", "job wait", "server status", "help",
-    /* They give names and notes, keep something longer, or let somebody see it. */
+    "iscsi chap show", "key show", "qos class show", "qos show", "top", "metrics", "tree", "df",
+    "freed", "event show", "job show", "job wait", "server status", "help",
+    /* They give names and notes, keep something longer, or let somebody see it. A key is a file of
+     * a line, and replaces none. */
     "lun rename", "lun comment", "snapshot rename", "snapshot lock", "volume rename",
     "qtree create", "qtree rename", "igroup create", "igroup add", "lun map", "iscsi chap set",
+    "key create",
     /* They set limits, which bind from then on. */
     "quota rule create", "quota rule modify", "quota on", "quota off", "qos class create",
     "qos class modify", "qos set",
@@ -308,7 +310,7 @@ static void test_completion(void)
 {
     complete("",
              "pool\nserve\nlun\nclone\nsnapshot\nvolume\nqtree\nquota\nexplain\nigroup\nmapping\n"
-             "iscsi\nqos\ntop\nmetrics\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
+             "iscsi\nkey\nqos\ntop\nmetrics\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
     complete("qos ", "class\nset\nshow\n");
     complete("qos class create x --ma", "--max-iops=\n--max-bps=\n");
     complete("s", "serve\nsnapshot\nserver\n");
@@ -319,7 +321,7 @@ static void test_completion(void)
     complete("snapshot re", "rename\nrestore\n");
     complete("snapshot fly", "");
     complete("iscsi ", "portal\nsession\nchap\n");
-    complete("iscsi chap ", "set\nshow\ndelete\n");
+    complete("iscsi chap ", "set\nshow\ndelete\nrewrap\n");
     complete("igroup ", "create\nadd\nremove\nshow\ndelete\n");
     complete("lun map --i", "--igroup=\n");
     complete("lun clone --d", "--destination-path=\n--dry-run\n");

@@ -273,6 +273,18 @@ static void test_surroundings(void)
     trial->chap_error = -EIO;
     CU_ASSERT_EQUAL(trial_send(trial, O, F, T, NAMES), WIRE_LOGIN_TARGET_ERROR);
     trial_free(trial);
+    /* A secret that the target has not the key for: not let in, whatever is offered. */
+    static const char *const offers[] = {"AuthMethod=None\n", "AuthMethod=CHAP,None\n", ""};
+    for (size_t i = 0; i < ARRAY_SIZE(offers); i++)
+    {
+        char text[256];
+        trial = trial_new();
+        trial->chap_error = -EKEYREJECTED;
+        snprintf(text, sizeof(text), "%s%s", NAMES, offers[i]);
+        CU_ASSERT_EQUAL(trial_send(trial, *offers[i] ? WIRE_STAGE_SECURITY : O, F, T, text),
+                        WIRE_LOGIN_TARGET_ERROR);
+        trial_free(trial);
+    }
     trial = trial_new();
     trial->env.redirect = "[fd00::1]:3260";
     trial->env.redirect_permanently = true;

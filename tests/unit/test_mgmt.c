@@ -16,6 +16,7 @@
 
 #include "lun/base/checked.h"
 #include "server/ctl/client.h"
+#include "server/host_key.h"
 #include "server/mgmt/listen.h"
 #include "server/mgmt/proto.h"
 #include "server/target.h"
@@ -210,6 +211,43 @@ static void test_status(void)
     target_stop(target);
 }
 
+/* With a key: what is set is wrapped, and no answer has a key or a secret in it. */
+static void test_key(void)
+{
+    struct host_key key = {.bytes = "thirty-two bytes, and not one mo"};
+    char old_key[256];
+    snprintf(key.id, sizeof(key.id), "0123456789abcdef");
+    const struct target_options options = {.mgmt_socket = socket_path, .key = &key};
+    struct target *target = NULL;
+    int err;
+    CU_ASSERT_EQUAL_FATAL(target_start(pool, &options, &target, NULL), 0);
+    AUTO_JSON json_t *set = ask("iscsi.chap.set",
+                                "{\"subject\":\"*\",\"user\":\"u\",\"secret\":"
+                                "\"correct-horse-battery\"}",
+                                &err);
+    CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(set, "stored")), "wrapped");
+    snprintf(old_key, sizeof(old_key),
+             "{\"old_key\":\"lunette-key-1 fedcba9876543210 %064d\",\"dry_run\":false}", 7);
+    AUTO_JSON json_t *rewrapped = ask("iscsi.chap.rewrap", old_key, &err);
+    CU_ASSERT_EQUAL(json_integer_value(json_object_get(rewrapped, "kept")), 1);
+    CU_ASSERT_PTR_NULL(json_object_get(rewrapped, "old_key"));
+    AUTO_JSON json_t *status = ask("server.status", "{}", &err);
+    CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(status, "key")), key.id);
+    CU_ASSERT_EQUAL(json_integer_value(json_object_get(status, "secrets_wrapped")), 1);
+    AUTO_JSON json_t *shown = ask("iscsi.chap.show", "{}", &err);
+    AUTO_FREE char *text = json_dumps(shown, 0);
+    CU_ASSERT_PTR_NULL(strstr(text, "battery"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, key.id));
+    target_stop(target);
+    /* Another server has not got it. */
+    target = start();
+    AUTO_JSON json_t *later = ask("server.status", "{}", &err);
+    CU_ASSERT_TRUE(json_is_null(json_object_get(later, "key")));
+    CU_ASSERT_EQUAL(json_integer_value(json_object_get(later, "secrets_locked")), 1);
+    CU_ASSERT_EQUAL(ask_error("iscsi.chap.delete", "{\"subject\":\"*\"}"), 0);
+    target_stop(target);
+}
+
 /* Igroups, mappings and CHAP work without a portal; what a LUN had ends with it. */
 static void test_access_verbs(void)
 {
@@ -241,6 +279,8 @@ static void test_access_verbs(void)
     CU_ASSERT_EQUAL(ask_error("iscsi.chap.set", "{\"subject\":\"*\",\"user\":\"u\",\"secret\":"
                                                 "\"0123456789abcdef\",\"mutual_user\":\"t\"}"),
                     -EINVAL);
+    CU_ASSERT_EQUAL(ask_error("iscsi.chap.rewrap", "{}"), -ENOKEY);
+    CU_ASSERT_EQUAL(ask_error("iscsi.chap.rewrap", "{\"old_key\":\"0123\"}"), -EINVAL);
     CU_ASSERT_EQUAL(ask_error("iscsi.session.terminate", "{\"tsih\":1}"), -ENOTSUP);
     CU_ASSERT_EQUAL(ask_error("iscsi.session.terminate", "{}"), -EINVAL);
     CU_ASSERT_EQUAL(ask_error("igroup.delete", "{\"name\":\"g\"}"), 0);
@@ -630,6 +670,7 @@ static CU_TestInfo mgmt_tests[] = {
     {"life of a LUN", test_life_of_a_lun},
     {"dry runs", test_dry_runs},
     {"status", test_status},
+    {"a key", test_key},
     {"igroups, mappings and CHAP", test_access_verbs},
     {"store", test_store},
     {"garbage", test_garbage},

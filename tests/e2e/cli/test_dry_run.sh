@@ -45,7 +45,8 @@ mapfile -t commands < <("$probe" json <<<"$out" | sed 's/{"command"/\n&/g' | gre
 [[ ${#commands[@]} -gt 30 ]] || fail "few commands have --dry-run: ${commands[*]}"
 
 ok pool create "$pool" 512M
-server_start --iscsi 127.0.0.1:0
+ok key create "$work/key"
+server_start --iscsi 127.0.0.1:0 --key-file "$work/key"
 ok lun create a 64M
 ok lun create b 32M
 uri=$("$lunette" lun attach a --json | "$probe" json uri)
@@ -110,6 +111,7 @@ would "Would delete the quota rule of qtree db/q" quota rule delete db --target 
 would "Hosts of igroup g lose LUN a" igroup delete g --force
 would "Would remove eui.0123456789abcdef from igroup g" igroup remove g eui.0123456789abcdef
 would "Would delete the CHAP record of igroup:g" iscsi chap delete igroup:g
+would "0 of the old key; 1 had it already" iscsi chap rewrap
 would "Would delete class silver" qos class delete silver
 seen["lun reservation clear"]=1 # e2e_cli_access has one to clear
 seen["iscsi session terminate"]=1

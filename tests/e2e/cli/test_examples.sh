@@ -21,6 +21,7 @@ socket = $work/nbd.sock
 portal = 127.0.0.1:0
 [server]
 plugin = $plugin
+key_file = $work/served.key
 pid_file = $work/lunette.pid
 [quiesce]
 folder = $work/quiesce
@@ -55,6 +56,7 @@ make()
 }
 
 # The world, once; then a copy of it for who needs a fresh one.
+for key in served old; do make key create "$work/$key.key"; done
 make pool create "$pool" 512M
 up
 for lun in golden golden-v2 vm1 vm2 db-data db-log cdrom; do make lun create $lun 20M; done

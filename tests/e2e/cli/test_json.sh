@@ -214,7 +214,12 @@ is lun=a igroup=g dry_run=false -- lun unmap a --igroup g
 no 1 ENOENT "'a' is not mapped to igroup 'g'" lun unmap a --igroup g
 is subject=igroup:g user=u dry_run=false -- iscsi chap set igroup:g --user u --secret "secret secret"
 [[ $out != *"secret secret"* ]] || fail "a secret is shown: $out"
-is records.0.subject=igroup:g -- iscsi chap show
+is records.0.subject=igroup:g records.0.stored='in clear' records.0.key=null -- iscsi chap show
+is key='*' file="$work/key" -- key create "$work/key"
+is key="$("$probe" json key <<<"$out")" -- key show "$work/key"
+no 1 EEXIST "there already" key create "$work/key"
+no 1 ENOKEY "has no key" iscsi chap rewrap
+note iscsi chap rewrap
 is subject=igroup:g dry_run=false -- iscsi chap delete igroup:g
 is portals.0.address='*' -- iscsi portal show
 is sessions='[]' -- iscsi session show

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# CHAP secrets are in no log, listing, command line or core dump; what else SECURITY.md says of them.
+# CHAP secrets are in no log, listing, command line or core dump, and with a key not in the pool; who
+# needs one that the server has not the key for is refused. What else SECURITY.md says of them.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -11,12 +12,13 @@ secret=correct-horse-battery
 mutual=staple-in-the-other-way
 wrong=not-the-one-you-know
 discovery=seek-and-you-shall-find
+keys=()
 
 # none_of FILE WHAT: no secret is in it.
 none_of()
 {
     local each
-    for each in $secret $mutual $wrong $discovery; do
+    for each in $secret $mutual $wrong $discovery "${keys[@]}"; do
         checks=$((checks + 1))
         ! grep -qaF -e "$each" "$1" || fail "$2 has the secret $each"
     done
@@ -104,7 +106,164 @@ none_of "$work/log" "the log"
 checks=$((checks + 1))
 [[ $(<"$work/log") == *"debug: "* ]] || fail "the log has no debug lines"
 
-# ---- where they are: in the pool, in clear, as SECURITY.md says ----
+# ---- where they are without a key: in the pool, in clear, as SECURITY.md says ----
 checks=$((checks + 1))
 grep -qaF $secret "$pool" || fail "the pool has no secret: SECURITY.md says otherwise"
+
+# ---- keys ----
+key=$work/key other=$work/other.key
+for file in "$key" "$other"; do
+    ok key create "$file"
+    [[ ${#as[@]} == 0 ]] || chown 65534 "$file"
+    same "$(stat -c %a "$file")" 600
+    keys+=("$(cut -d' ' -f3 "$file")")
+done
+same "${#keys[0]}" 64
+key_id=$(cut -d' ' -f2 "$key")
+refused 1 "there already" key create "$key"
+same "$(cut -d' ' -f3 "$key")" "${keys[0]}"
+json key "$key_id" key show "$key"
+none_of <(printf '%s' "$out") "lunette key show"
+chmod 640 "$key"
+serve=(serve --json --plugin "$plugin" --pool "$pool" --key-file)
+refused 1 "chmod 600" "${serve[@]}" "$key"
+refused 1 "chmod 600" key show "$key"
+chmod 600 "$key"
+refused 1 "is not a key file" "${serve[@]}" "$pool"
+refused 1 "cannot be read" "${serve[@]}" "$work/nowhere"
+
+# restart OPTION...: after a kill -9; beside it verbose and with a portal. $portal is where.
+restart()
+{
+    [[ -z $server ]] || server_kill
+    rm -f "$work/nbd.sock"
+    start_as_user --verbose --iscsi 127.0.0.1:0 "$@"
+    portal=$("$lunette" iscsi portal show --json | "$probe" json portals.0.address)
+}
+
+# enters yes|no HOST URL-USER: whether the initiator gets in so; "" without CHAP.
+enters()
+{
+    command -v iscsi-inq >/dev/null || return
+    checks=$((checks + 1))
+    if timeout 20 iscsi-inq -i "$2" "iscsi://${3:+$3@}$portal/$target/5" >"$work/inq" 2>&1; then
+        [[ $1 == yes ]] || fail "$2 gets in as '${3%%%*}'"
+    else
+        [[ $1 == no ]] || fail "$2 does not get in as '${3%%%*}': $(<"$work/inq")"
+    fi
+}
+
+# clear COUNT: the pool's file has the secrets so often in clear; "some": at least once.
+clear()
+{
+    local found
+    found=$(grep -oaF -e $secret -e $mutual -e $discovery -e $wrong "$pool" | wc -l)
+    checks=$((checks + 1))
+    [[ $found == "$1" || ($1 == some && $found -gt 0) ]] || fail "the pool has $found secrets in clear, not $1"
+}
+
+# events NAME COUNT
+events()
+{
+    same "$("$lunette" event show --json | grep -c "\"name\": \"$1\"")" "$2"
+}
+
+# ---- with a key: what is in clear works still, new ones are wrapped, a rewrap wraps all ----
+restart --key-file "$key"
+[[ ${#as[@]} == 0 ]] || same "$(stat -c %u "/proc/$server/environ")" 0
+json key "$key_id" server status
+json secrets_in_clear 2 server status
+events iscsi.chap.clear 1
+json stored wrapped iscsi chap set iqn.2001-04.com.example:host2 --user two --secret $wrong
+ok igroup add web iqn.2001-04.com.example:host2
+ok igroup create open iqn.2001-04.com.example:host3
+ok lun map vm1 --igroup open --lun-id 5
+enters yes $host web%$secret
+enters yes iqn.2001-04.com.example:host2 two%$wrong
+enters no iqn.2001-04.com.example:host2 two%$secret
+enters yes iqn.2001-04.com.example:host3 ""
+json wrapped 2 iscsi chap rewrap --dry-run
+json secrets_in_clear 2 server status
+clear some
+json wrapped 2 iscsi chap rewrap
+json secrets_wrapped 3 server status
+json secrets_in_clear 0 server status
+clear 0
+for command in "iscsi chap show" "iscsi chap show --json" "server status --json" "event show --json" "store list"; do
+    # shellcheck disable=SC2086
+    ok $command
+    none_of <(printf '%s' "$out") "lunette $command"
+done
+[[ $("$lunette" iscsi chap show) == *"igroup:web"*"wrapped"*"$key_id"* ]] || fail "chap show does not say how it lies"
+tr '\0' '\n' <"/proc/$server/cmdline" >"$work/out"
+none_of "$work/out" "the command line with a key"
+json kept 3 iscsi chap rewrap
+restart --key-file "$key"
+clear 0
+enters yes $host web%$secret
+enters no $host web%$wrong
+enters no $host ""
+if command -v iscsi-ls >/dev/null; then
+    iscsi-ls -i $host "iscsi://finder%$discovery@$portal" >"$work/ls" 2>&1 || fail "discovery: $(<"$work/ls")"
+fi
+
+# ---- without it, and with another: refused is who needs them, and nobody else ----
+for with in none other; do
+    if [[ $with == none ]]; then restart; else restart --key-file "$other"; fi
+    json secrets_locked 3 server status
+    events iscsi.chap.locked 1
+    enters no $host web%$secret
+    enters no $host ""
+    enters no $host "%"
+    enters no iqn.2001-04.com.example:host2 two%$wrong
+    enters yes iqn.2001-04.com.example:host3 ""
+    if command -v iscsi-inq >/dev/null; then
+        events iscsi.chap.locked 3 # once for each record
+        [[ $("$lunette" event show) == *"'igroup:web'"*"$key_id"*lunette* ]] || fail "no event says what helps"
+        iscsi-ls -i $host "iscsi://finder%$discovery@$portal" >"$work/ls" 2>&1 && fail "discovery without the key"
+    fi
+    json records.1.stored locked iscsi chap show
+    ok lun show vm1
+    clear 0
+done
+refused 1 "" iscsi chap rewrap --old-key "$work/nowhere"
+refused 1 "" iscsi chap rewrap --old-key "$pool"
+run iscsi chap rewrap # nothing that it could do
+same "$status" 1
+[[ $err == *"3 CHAP secrets cannot be unwrapped"* ]] || fail "rewrap says: $err"
+# What is set anew works at once, wrapped by the key that there is now.
+json stored wrapped iscsi chap set iqn.2001-04.com.example:host2 --user two --secret $wrong
+enters yes iqn.2001-04.com.example:host2 two%$wrong
+json moved 2 iscsi chap rewrap --old-key "$key"
+json secrets_wrapped 3 server status
+enters yes $host web%$secret
+clear 0
+restart --key-file "$other"
+enters yes $host web%$secret
+
+# ---- systemd's credential; a key that only root may read, in a server that becomes another user ----
+mkdir "$work/credentials"
+cp "$other" "$work/credentials/lunette.key"
+chmod 440 "$work/credentials/lunette.key"
+[[ ${#as[@]} == 0 ]] || chown 65534:65534 "$work/credentials" "$work/credentials/lunette.key"
+export CREDENTIALS_DIRECTORY=$work/credentials
+restart
+unset CREDENTIALS_DIRECTORY
+json secrets_wrapped 3 server status
+enters yes $host web%$secret
+if [[ ${#as[@]} != 0 ]]; then
+    server_kill
+    rm -f "$work/nbd.sock"
+    chown 0 "$other" "$pool"
+    server_start --user nobody --iscsi 127.0.0.1:0 --verbose --key-file "$other"
+    portal=$("$lunette" iscsi portal show --json | "$probe" json portals.0.address)
+    same "$(stat -c %u "/proc/$server/environ")" 0
+    json secrets_wrapped 3 server status
+    enters yes $host web%$secret
+fi
+"$lunette" server stop >/dev/null
+wait "$server"
+server=
+clear 0
+none_of "$work/log" "the log of all of them"
 finish
