@@ -141,6 +141,20 @@ int super_check_copy(struct pool *pool, unsigned copy, bool is_exact)
     return is_it ? 0 : -EBADMSG;
 }
 
+int super_find_bad(struct pool *pool, bool is_exact, unsigned *bad)
+{
+    unsigned found = 0;
+    for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
+    {
+        int r = super_check_copy(pool, copy, is_exact);
+        if (r == -ENOMEM)
+            return r;
+        found |= r < 0 ? 1u << copy : 0;
+    }
+    *bad = found;
+    return 0;
+}
+
 static int super_check_features(const struct disk_super *super, bool *force_read_only,
                                 const char *path, struct reason *why)
 {

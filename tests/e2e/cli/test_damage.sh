@@ -115,6 +115,41 @@ ok pool dump "block" "$page" --pool "$pool"
 says "58 58 58 58"
 refused 1 "'x7' is no number" pool dump block x7 --pool "$pool"
 
+# ---- a copy of the superblock: no error, but said, and mended by whoever opens the pool ----
+pool=$work/super
+cp --sparse=always "$work/sound" "$pool"
+damage "$pool" 0
+ok pool check --pool "$pool"
+says "WARNING: copy 0 of the superblock, block 0, is damaged"
+says "'lunette pool repair $pool', writes this one anew"
+says " 0 errors, 1 warning, "
+json warnings 1 pool check --pool "$pool"
+server_start
+ok event show
+says "copy 0 of the superblock, block 0, was damaged; it was written anew"
+ok pool check
+says " 0 errors, 0 warnings, "
+ok server stop
+wait "$server"
+server=
+ok pool check --pool "$pool"
+says " 0 errors, 0 warnings, "
+server_start
+ok event show
+checks=$((checks + 1))
+[[ $out != *metadata.repaired* ]] || fail "mended again: $out"
+# Of a pool that is served each copy is compared with what was written there last.
+damage "$pool" 0
+damage "$pool" 1
+ok pool check
+says "WARNING: copy 0 of the superblock, block 0, is damaged; another is whole, and 'lunette pool scrub'"
+ok pool scrub
+ok pool check
+says " 0 errors, 0 warnings, "
+ok server stop
+wait "$server"
+server=
+
 # ---- a scrub, in the server and without one ----
 pool=$work/scrub
 cp --sparse=always "$work/sound" "$pool"
