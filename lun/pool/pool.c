@@ -18,6 +18,7 @@
 #include "lun/jobs/jobs.h"
 #include "lun/map/change.h"
 #include "lun/pool/checkpoint.h"
+#include "lun/pool/grow.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
 #include "lun/pool/super.h"
@@ -122,9 +123,9 @@ void pool_note_full(struct pool *pool, const struct lun_object *lun)
     else
         event_add(
             pool, "error", "pool.full", lun->name,
-            "a write to '%s' found no space; 'lunette df' shows what uses it, 'lunette pool grow' "
-            "enlarges the pool, 'lunette freed' shows what a delete would bring",
-            lun->name);
+            "a write to '%s' found no space in the pool; %s, 'lunette df' shows what uses it, "
+            "'lunette explain space' what a delete would bring",
+            lun->name, grow_advice(pool, 0).text);
 }
 
 int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r)

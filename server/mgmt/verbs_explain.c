@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
@@ -85,17 +84,15 @@ static uint64_t explain_step_mib(uint64_t bytes, uint64_t wanted_bytes)
 
 /* ---- space --------------------------------------------------------------------------------- */
 
-/* @wanted_bytes: a promise that is to fit, with what its metadata may take. */
-static void explain_try_grow(struct explanation *explanation, const struct pool_info *pool,
+/* @wanted_bytes: a promise that is to fit. */
+static void explain_try_grow(struct explanation *explanation, struct pool *pool,
                              uint64_t wanted_bytes)
 {
-    struct stat stat_buf;
-    bool is_device = stat(pool->path, &stat_buf) == 0 && S_ISBLK(stat_buf.st_mode);
-    if (is_device) /* which has to grow first */
+    uint64_t mib = pool_grow_step_mib(pool, wanted_bytes);
+    if (mib == 0) /* a block device, which has to grow first */
         explain_try(explanation, "lunette pool grow");
     else
-        explain_try(explanation, "lunette pool grow +%" PRIu64 "M",
-                    explain_step_mib(pool->size_bytes, wanted_bytes + wanted_bytes / 16));
+        explain_try(explanation, "lunette pool grow +%" PRIu64 "M", mib);
 }
 
 static void explain_pool(struct explanation *explanation, const struct pool_info *info)
@@ -223,16 +220,17 @@ static int explain_volume(struct verb_request *request, struct explanation *expl
 }
 
 /* Growing what is short: first the volume if that is what limits it, else the pool. */
-static void explain_try_room(struct explanation *explanation, const struct pool_info *pool,
-                             const struct volume_info *volume, const struct lun_info *lun)
+static void explain_try_room(struct explanation *explanation, struct pool *pool,
+                             const struct pool_info *info, const struct volume_info *volume,
+                             const struct lun_info *lun)
 {
     uint64_t wanted_bytes = lun && lun->is_reserved ? lun->size_bytes : 0;
     bool is_bound = volume && volume->size_bytes > 0;
     /* A guaranteed volume that grows takes what it grows by of the pool. */
     uint64_t step_mib = is_bound ? explain_step_mib(volume->size_bytes, wanted_bytes) : 0;
     uint64_t step_bytes = volume && volume->is_guaranteed ? step_mib << 20 : 0;
-    bool pool_is_short = !is_bound || pool->available_bytes < step_bytes ||
-                         volume->available_bytes >= pool->available_bytes;
+    bool pool_is_short = !is_bound || info->available_bytes < step_bytes ||
+                         volume->available_bytes >= info->available_bytes;
     if (pool_is_short)
         explain_try_grow(explanation, pool, max_u64(wanted_bytes, step_bytes));
     if (is_bound)
@@ -300,7 +298,7 @@ int verb_explain_space(struct verb_request *request)
         return r;
     struct explanation explanation = {.lines = json_array(), .commands = json_array()};
     pool_get_info(request->pool, &pool);
-    explain_try_room(&explanation, &pool, found.is_in_volume ? &found.volume : NULL,
+    explain_try_room(&explanation, request->pool, &pool, found.is_in_volume ? &found.volume : NULL,
                      found.is_lun ? &found.lun : NULL);
     if (found.is_lun)
         explain_lun(&explanation, &found.lun);

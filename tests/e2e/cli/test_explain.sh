@@ -246,4 +246,38 @@ json errors 0 pool check
 ok server stop
 wait "$server"
 server=
+
+# ---- refusals and events name a grow that helps; an allocation group of a small pool is 126 MiB ----
+# hint TEXT: the grow in it.
+hint()
+{
+    checks=$((checks + 1))
+    [[ $1 =~ lunette\ pool\ grow\ \+[0-9]+M ]] && type_in "${BASH_REMATCH[0]}" || fail "no grow to type in: $1"
+}
+
+pool=$work/hints
+ok pool create "$pool" 1009M
+server_start
+ok lun create thin 8G
+refused 1 "are needed" volume create sure 1100M --space-guarantee volume
+hint "$err"
+ok volume create sure 1100M --space-guarantee volume
+refused 1 "are needed" lun create late 900M --space-reserve yes
+hint "$err"
+ok lun create late 900M --space-reserve yes
+refused 1 "are needed" lun clone late early
+hint "$err"
+ok lun clone late early
+ok lun delete late early --force
+ok volume delete sure --force
+ok job wait --timeout 2m
+room=$("$lunette" pool show --json | "$probe" json available_bytes)
+full thin 0 "$(((room >> 20) + 8))"
+ok event show
+hint "$(grep pool.full <<<"$out")"
+written thin 7000 64
+json errors 0 pool check
+ok server stop
+wait "$server"
+server=
 finish
