@@ -103,8 +103,11 @@ background=
 
 # A server that cannot make its management socket ends, and serve says so.
 mkdir -p "$work/folder.sock/full"
-refused 1 "ended while it started" "${serve[@]}" --pool "$pool" --socket "$work/folder.sock" \
-    --pid-file "$work/nowhere.pid" --nbd-socket "$work/nowhere-nbd.sock"
+run "${serve[@]}" --pool "$pool" --socket "$work/folder.sock" --pid-file "$work/nowhere.pid" \
+    --nbd-socket "$work/nowhere-nbd.sock"
+same "$status" 1
+checks=$((checks + 1))
+[[ $err == *"$work/folder.sock exists and is not a socket"*"ended while it started"* ]] || fail "no reason in: $err"
 # One whose sockets have no folder does not start.
 refused 1 "its sockets belong into $work/nowhere" "${serve[@]}" --pool "$pool" \
     --socket "$work/nowhere/mgmt.sock" --pid-file "$work/nowhere.pid" \
@@ -177,6 +180,21 @@ if command -v iscsi-ls >/dev/null; then
     same "$said" ""
 fi
 refused 1 "" "${serve[@]}" --pool "$pool" --socket "$work/iscsi2.sock" --iscsi nowhere:1
+# What it finds out once it is in the background is said all the same: somebody has the port.
+ok pool create "$work/pool2" 64M
+second=("${serve[@]}" --pool "$work/pool2" --socket "$work/iscsi2.sock" --nbd-socket "$work/nbd2.sock" --pid-file "$work/2.pid")
+run "${second[@]}" --iscsi "$portal"
+same "$status" 1
+checks=$((checks + 1))
+[[ $err == "nbdkit: error: cannot start serving the pool $work/pool2: cannot listen on $portal: Address already in use"*$'\nlunette: cannot start the server: '*"for the reason above"* ]] ||
+    fail "no reason in: $err"
+run "${second[@]}" --iscsi "$portal" --json
+same "$status" 1
+checks=$((checks + 1))
+[[ $("$probe" json error.reason <<<"$err") == *"cannot listen on $portal: Address already in use"* ]] || fail "no reason in: $err"
+# One that starts lets go of the standard error: this ends, and the server does not.
+ok "${second[@]}"
+LUNETTE_SOCKET=$work/iscsi2.sock ok server stop
 ok server stop
 wait_for_end "$background"
 # In the foreground too.
