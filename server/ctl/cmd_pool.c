@@ -9,6 +9,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/hint.h"
 #include "server/mgmt/view.h"
 #include "server/units.h"
 
@@ -212,8 +213,9 @@ static void pool_print_check(const json_t *result)
     json_array_foreach(json_object_get(result, "findings"), i, finding)
     {
         bool is_error = json_is_true(json_object_get(finding, "error"));
-        printf("%s%s\n", is_error ? "ERROR: " : "",
-               json_string_value(json_object_get(finding, "text")));
+        fputs(is_error ? "ERROR: " : "", stdout);
+        hint_print(stdout, json_string_value(json_object_get(finding, "text")));
+        fputc('\n', stdout);
     }
     static const struct
     {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/ctl/ctl.h"
+#include "server/ctl/hint.h"
 #include "server/units.h"
 
 enum
@@ -181,9 +182,16 @@ static enum ctl_exit explain(const struct invocation *in, const char *verb, json
         return CTL_DONE;
     }
     json_array_foreach(json_object_get(result, "lines"), i, line)
-        printf("%s\n", json_string_value(line));
+    {
+        hint_print(stdout, json_string_value(line));
+        fputc('\n', stdout);
+    }
     json_array_foreach(json_object_get(result, "try"), i, line)
-        printf("%s %s\n", i == 0 ? "try:" : "    ", json_string_value(line));
+    {
+        fputs(i == 0 ? "try: " : "     ", stdout);
+        hint_print(stdout, json_string_value(line));
+        fputc('\n', stdout);
+    }
     return CTL_DONE;
 }
 

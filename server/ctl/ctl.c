@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "server/ctl/hint.h"
 #include "server/units.h"
 
 /* ---- asking the server --------------------------------------------------------------------- */
@@ -78,7 +79,7 @@ enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args
     else if (status == CTL_DONE)
     {
         va_start(words, said);
-        vprintf(said, words);
+        hint_vprintf(stdout, said, words);
         va_end(words);
         fputc('\n', stdout);
     }

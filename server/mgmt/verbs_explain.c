@@ -143,8 +143,8 @@ static uint64_t explain_deleted(struct explanation *explanation, const struct lu
     char text[UNITS_TEXT_MAX];
     if (bytes > 0)
         explain_say(explanation,
-                    "Snapshots of volumes hold %s of LUNs that were deleted; lunette lun show "
-                    "--snapshots lists them.",
+                    "Snapshots of volumes hold %s of LUNs that were deleted; 'lunette lun show "
+                    "--snapshots' lists them.",
                     explain_bytes(bytes, text));
     return bytes;
 }
@@ -176,8 +176,8 @@ static int explain_holders(struct verb_request *request, struct explanation *exp
         char shared[UNITS_TEXT_MAX];
         explain_say(explanation,
                     "%s are shared by clones and their sources, and are free when all that share "
-                    "them are deleted; lunette tree shows who does, lunette freed NAME NAME... "
-                    "what that brings.",
+                    "them are deleted; 'lunette tree' shows who does, 'lunette freed NAME "
+                    "NAME...' what that brings.",
                     explain_bytes(data_bytes - held_bytes, shared));
     }
     for (size_t i = 0; i < n && i < EXPLAIN_TOP; i++)

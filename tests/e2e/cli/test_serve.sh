@@ -194,6 +194,19 @@ checks=$((checks + 1))
 [[ $("$probe" json error.reason <<<"$err") == *"cannot listen on $portal: Address already in use"* ]] || fail "no reason in: $err"
 # One that starts lets go of the standard error: this ends, and the server does not.
 ok "${second[@]}"
+# Commands that it has told are for it, not for the one of the environment, whatever says them.
+ok lun create thin 1G --socket "$work/iscsi2.sock"
+refused 1 "'lunette df --socket $work/iscsi2.sock'" lun create fat 1G --space-reserve yes --socket "$work/iscsi2.sock"
+ok explain space --socket "$work/iscsi2.sock"
+checks=$((checks + 1))
+[[ $out =~ "try: lunette pool grow +"[0-9]+"M --socket $work/iscsi2.sock" ]] || fail "explain says: $out"
+qemu-io -f raw "nbd+unix:///thin?socket=$work/nbd2.sock" -c 'write 0 100M' >/dev/null 2>&1
+ok event show --socket "$work/iscsi2.sock"
+says "'lunette df --socket $work/iscsi2.sock' shows"
+refused 1 "try: lunette lun show thin --socket $work/iscsi2.sock" lun create thin 1M --socket "$work/iscsi2.sock"
+LUNETTE_SOCKET=$work/iscsi2.sock refused 1 "try: lunette lun show thin" lun create thin 1M --socket "$work/iscsi2.sock"
+checks=$((checks + 1))
+[[ $err != *--socket* ]] || fail "a socket that needs no name is named: $err"
 LUNETTE_SOCKET=$work/iscsi2.sock ok server stop
 ok server stop
 wait_for_end "$background"
