@@ -228,7 +228,7 @@ run pool repair "$pool" --dry-run
 same "$status" 0
 says "to mend: the index of the catalog is damaged in both copies"
 says "to mend: the table of allocation groups 0 to "
-says "to mend: copy 1 of the superblock"
+says "to mend: copy 1 of the superblock, block 1, is damaged: it would be written anew"
 cmp "$work/damaged" "$pool" || fail "a dry run has changed the pool"
 run pool repair "$pool" --yes --json
 same "$status" 0
@@ -248,6 +248,18 @@ ok server stop
 wait "$server"
 server=
 ok pool check --pool "$pool"
+# One that is refused has mended nothing, and does not say so.
+cp --sparse=always "$work/sound" "$pool"
+for block in 0 "$index" "$index_twin" "$page" "$twin"; do damage "$pool" "$block"; done
+cp --sparse=always "$pool" "$work/damaged"
+for how in --dry-run --yes; do
+    run pool repair "$pool" "$how"
+    same "$status" 1
+    checks=$((checks + 1))
+    [[ $err == *"copy 0 of the superblock, block 0, is damaged: it would be written anew"*"nothing was written"*"cannot repair"* ]] ||
+        fail "repair: $err"
+    cmp "$work/damaged" "$pool" || fail "a refused repair has changed the pool"
+done
 # What is left of the deleted LUN whose job stopped is given up: a plan says what, and changes nothing.
 cp --sparse=always "$work/deleted" "$pool"
 run pool check --pool "$pool"
@@ -257,7 +269,7 @@ run pool repair "$pool" --dry-run
 same "$status" 0
 says "to mend: trees of a deleted LUN (line "
 cmp "$work/deleted" "$pool" || fail "a dry run has changed the pool"
-planned=$(sed -n 's/^to mend: //p' <<<"$out")
+planned=$(sed -n 's/^to mend: //p' <<<"$out" | sed 's/would be given up/is given up/; s/would be /are /')
 run pool repair "$pool" --yes
 same "$status" 0
 same "$(sed -n 's/^mended: //p' <<<"$out")" "$planned"
