@@ -315,7 +315,7 @@ refused 2 "give --list, or a NAME" lun salvage good --pool "$pool"
 damage "$pool" "$map"
 run lun salvage --list --pool "$pool" --units M
 same "$status" 1
-grep -qE '^bad +64.00 MiB +[0-9.]+ MiB +64.00 MiB +1  there$' <<<"$out" || fail "what bad lacks is not there: $out"
+grep -qE '^bad +64.00 MiB +[0-9.]+ MiB +64.00 MiB +1  lost$' <<<"$out" || fail "what bad lacks is not there: $out"
 grep -qE '^good +64.00 MiB +[0-9.]+ MiB +0.00 MiB +0  there$' <<<"$out" || fail "what good lacks is not there: $out"
 [[ $(tail -n 2 <<<"$err") == $'lunette: 1 of 3 LUNs and snapshots lacks something\n  try: lunette lun salvage --help' ]] ||
     fail "salvage --list says: $err"
@@ -324,6 +324,9 @@ run lun salvage --list --pool "$pool" --json
 same "$("$probe" json damaged <<<"$out")" 1
 same "$("$probe" json error.exit <<<"$(tail -n 1 <<<"$err")")" 1
 same "$("$probe" json note <<<"$(head -n 1 <<<"$err")" | grep -c "is damaged")" 1
+json state there lun salvage good --pool "$pool" --dry-run
+run lun salvage bad --pool "$pool" --dry-run --json
+same "$("$probe" json state <<<"$out")" lost
 run lun salvage bad --pool "$pool" --dry-run
 same "$status" 1
 says "Would copy 0 B of bad; 64 MiB would be lost, in 1 place."
