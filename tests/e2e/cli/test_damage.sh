@@ -339,6 +339,21 @@ same "$(sed -n 's/^0x00000000  0x04000000  -$/all/p' "$work/bad.map")" all
 run lun salvage bad@before --pool "$pool" --to "$work/before"
 same "$status" 0
 cmp -n 1048576 "$work/five" "$work/before" || fail "a salvaged snapshot differs"
+# Of a map with several leaves one is lost: the LUN is there in part.
+pool=$work/leaves
+cp --sparse=always "$work/sound" "$pool"
+server_start
+ok lun create many 64M
+for ((i = 0; i < 600; i++)); do echo "write -P 5 $((i * 8))k 4k"; done |
+    qemu-io -f raw "nbd+unix:///many?socket=$work/nbd.sock" >/dev/null
+ok server stop
+wait "$server"
+server=
+ok pool dump map many --pool "$pool"
+damage "$pool" "$(sed -n 's/^ *node \([0-9]*\) level 0 .*/\1/p' <<<"$out" | head -n 1)"
+run lun salvage --list --pool "$pool" --units M
+same "$status" 1
+grep -qE '^many .* 1  lost in part$' <<<"$out" || fail "what many lacks is not there: $out"
 # Both copies of a page: the pool is refused as a whole, and yet what other pages have is there.
 pool=$work/pages
 cp --sparse=always "$work/sound" "$pool"
