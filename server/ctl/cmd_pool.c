@@ -251,7 +251,7 @@ enum ctl_exit ctl_pool_check(struct invocation *in)
         return CTL_DONE;
     snprintf(text, sizeof(text), "the pool is damaged: %" PRIu64 " error%s found",
              ctl_get(result, "errors"), plural_s(ctl_get(result, "errors")));
-    return ctl_conclude(in, text, "lunette pool repair --help");
+    return ctl_conclude_damage(in, text);
 }
 
 /* ---- pool grow ----------------------------------------------------------------------------- */

@@ -303,3 +303,20 @@ enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_
                     : r == -ENOENT ? "lunette pool create --help"
                                    : NULL);
 }
+
+enum ctl_exit ctl_conclude_damage(const struct invocation *in, const char *why)
+{
+    AUTO_JSON json_t *pool = NULL;
+    AUTO_FREE char *text = NULL;
+    AUTO_FREE char *hint = NULL;
+    const char *path = option_text(in, "pool");
+    bool is_served = !path;
+    if (is_served && ctl_ask(in, "pool.show", NULL, &pool) == CTL_DONE)
+        path = json_string_value(json_object_get(pool, "path"));
+    if (asprintf(&text, "%s; 'lunette pool repair' tells what can be mended%s", why,
+                 is_served ? ", once 'lunette server stop' has ended the server" : "") < 0)
+        text = NULL;
+    if (!path || asprintf(&hint, "lunette pool repair %s --dry-run", path) < 0)
+        hint = NULL;
+    return ctl_conclude(in, text ? text : why, hint ? hint : "lunette pool repair --help");
+}

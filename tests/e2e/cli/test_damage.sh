@@ -181,7 +181,11 @@ damage "$pool" "$map"
 run pool scrub
 same "$status" 1
 says "DAMAGED: block $map, a node of level 0 of the map of bad, holds something else than was written"
-[[ $err == *"1 block of metadata is lost"* ]] || fail "scrub: $err"
+[[ $err == *"1 damaged block of metadata was not written anew"*"once 'lunette server stop' has"*"try: lunette pool repair $pool --dry-run" ]] ||
+    fail "scrub: $err"
+run pool check
+checks=$((checks + 1))
+[[ $err == *"once 'lunette server stop' has"*"try: lunette pool repair $pool --dry-run" ]] || fail "check: $err"
 run pool scrub --json
 same "$status" 1
 same "$("$probe" json damaged <<<"$out")" 1
@@ -200,9 +204,13 @@ server=
 run pool scrub --pool "$pool"
 same "$status" 1
 says "DAMAGED: block $map,"
+# A copy that another one stands in for is not lost.
 damage "$pool" 0
 run pool scrub --pool "$pool"
 says "copy 0 of the superblock"
+checks=$((checks + 1))
+[[ $err == *"2 damaged blocks of metadata were not written anew"*"try: lunette pool repair $pool --dry-run" && $err != *lost* ]] ||
+    fail "scrub: $err"
 
 # ---- a repair ----
 pool=$work/repair
