@@ -262,6 +262,18 @@ ok lun create thin 8G
 refused 1 "are needed" volume create sure 1100M --space-guarantee volume
 hint "$err"
 ok volume create sure 1100M --space-guarantee volume
+# One figure says how full it is, wherever it is told: promises are part of it, and seen.
+ok pool modify --threshold 50
+until run event show && [[ $out == *pool.threshold* ]]; do sleep 0.05; done
+percent=$(sed -n 's/.*pool hints is \([0-9.]*\) % used.*/\1/p' <<<"$out")
+ok df
+grep -qE "^pool +hints .* $percent%" <<<"$out" || fail "df has not $percent %: $out"
+ok pool show
+says "Used, that is not available: $percent%"
+says "Promised, not written yet: 1.07 GiB"
+size=$("$lunette" pool show --json | "$probe" json size_bytes)
+json entries.0.used_bytes '*' df
+same "$(("$("$probe" json entries.0.used_bytes <<<"$out")" + "$("$probe" json entries.0.available_bytes <<<"$out")"))" "$size"
 refused 1 "are needed" lun create late 900M --space-reserve yes
 hint "$err"
 ok lun create late 900M --space-reserve yes
