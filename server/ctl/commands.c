@@ -939,7 +939,11 @@ const struct command command_table[] = {
      "are named.",
      "lunette freed vm1 vm2 golden@monday\n", 0, 1, -1, NULL, ctl_freed},
 
-    {"event show", "", "show what happened", "show events", NULL,
+    {"event show", "", "show what happened since the server started", "show events",
+     "The server has the last 1,024 in memory, and they end with it: the next one begins with 1. "
+     "What is to last goes to the system log (syslog = yes) or to a program (exec): [events] in "
+     "the "
+     "conf file of lunette serve.",
      "lunette event show\n"
      "lunette event show --follow --json\n",
      COMMAND_LISTS, 0, 0, event_show_options, ctl_event_show},

@@ -162,6 +162,10 @@ ok server stop
 wait_for_end "$background"
 background=
 
+# Events end with the server, and the help says so.
+"$lunette" event show --help >"$work/said" || fail "no help for event show"
+grep -q "in memory, and they end with it" <<<"$(tr -s '\n ' ' ' <"$work/said")" || fail "help does not say what lasts: $(<"$work/said")"
+
 # iSCSI on a port of the kernel's choice, told by the status, where an initiator can log in.
 ok "${serve[@]}" --pool "$pool" --socket "$work/iscsi.sock" --iscsi 127.0.0.1:0
 printed=$(sed -n 's/^iSCSI: *//p' <<<"$out")
