@@ -222,14 +222,14 @@ static int explain_volume(struct verb_request *request, struct explanation *expl
 /* Growing what is short: first the volume if that is what limits it, else the pool. */
 static void explain_try_room(struct explanation *explanation, struct pool *pool,
                              const struct pool_info *info, const struct volume_info *volume,
-                             const struct lun_info *lun)
+                             uint64_t wanted_bytes)
 {
-    uint64_t wanted_bytes = lun && lun->is_reserved ? lun->size_bytes : 0;
     bool is_bound = volume && volume->size_bytes > 0;
     /* A guaranteed volume that grows takes what it grows by of the pool. */
-    uint64_t step_mib = is_bound ? explain_step_mib(volume->size_bytes, wanted_bytes) : 0;
+    uint64_t step_mib =
+        is_bound ? explain_step_mib(volume->size_bytes, wanted_bytes + wanted_bytes / 16) : 0;
     uint64_t step_bytes = volume && volume->is_guaranteed ? step_mib << 20 : 0;
-    bool pool_is_short = !is_bound || info->available_bytes < step_bytes ||
+    bool pool_is_short = !is_bound || info->available_bytes < max_u64(step_bytes, wanted_bytes) ||
                          volume->available_bytes >= info->available_bytes;
     if (pool_is_short)
         explain_try_grow(explanation, pool, max_u64(wanted_bytes, step_bytes));
@@ -298,8 +298,9 @@ int verb_explain_space(struct verb_request *request)
         return r;
     struct explanation explanation = {.lines = json_array(), .commands = json_array()};
     pool_get_info(request->pool, &pool);
+    uint64_t reserved_bytes = found.is_lun && found.lun.is_reserved ? found.lun.size_bytes : 0;
     explain_try_room(&explanation, request->pool, &pool, found.is_in_volume ? &found.volume : NULL,
-                     found.is_lun ? &found.lun : NULL);
+                     verb_number(request, "wanted_bytes", reserved_bytes));
     if (found.is_lun)
         explain_lun(&explanation, &found.lun);
     if (found.is_in_volume)
@@ -307,7 +308,12 @@ int verb_explain_space(struct verb_request *request)
     explain_pool(&explanation, &pool);
     if (r == 0 && !found.is_lun && !found.is_in_volume)
         r = explain_holders(request, &explanation, 0, pool.dying_count > 0 ? 0 : pool.data_bytes);
+    uint64_t available_bytes =
+        found.is_in_volume ? found.volume.available_bytes : pool.available_bytes;
     int said = explain_result(request, &explanation);
+    if (said == 0 && json_object_set_new(request->result, "available_bytes",
+                                         proto_json_uint(available_bytes)) != 0)
+        said = -ENOMEM;
     return r < 0 ? r : said;
 }
 

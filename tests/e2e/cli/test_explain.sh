@@ -289,6 +289,24 @@ ok event show
 hint "$(grep pool.full <<<"$out")"
 written thin 7000 64
 json errors 0 pool check
+# An import that finds no room says how much it lacks, and what makes room for it: first in the pool, then in
+# the volume.
+head -c 900M /dev/zero | tr '\0' x >"$work/image"
+ok volume create bound 64M
+for grown in "pool grow +" "volume resize bound +"; do
+    run lun import "$work/image" bound/image
+    same "$status" 1
+    checks=$((checks + 1))
+    [[ $err == *" bytes are done; up to "*" more are needed, "*" are available"* ]] || fail "no figures: $err"
+    way=$(sed -n 's/^  try: //p' <<<"$err")
+    [[ $way == "lunette $grown"* ]] || fail "no $grown in: $err"
+    type_in "$way"
+    ok job wait --timeout 2m
+done
+run lun import "$work/image" bound/image
+same "$status" 0
+rm "$work/image"
+json errors 0 pool check
 ok server stop
 wait "$server"
 server=
