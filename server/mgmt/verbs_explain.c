@@ -280,6 +280,11 @@ static int explain_find(struct verb_request *request, struct explained *found)
     if (found->is_in_volume)
         return 0;
     int r = lun_get_info(request->pool, name, &found->lun, &request->why);
+    if (r == -ENOENT)
+        return reason_set(&request->why, r,
+                          "there is no LUN, snapshot or volume '%s'; 'lunette df' lists LUNs and "
+                          "volumes",
+                          name);
     if (r < 0)
         return r;
     found->is_lun = true;

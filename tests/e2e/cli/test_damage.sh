@@ -398,8 +398,13 @@ pool=$work/cut
 head -c 30000000 "$work/sound" >"$pool"
 run pool check --pool "$pool"
 same "$status" 1
-[[ -n $err ]] || fail "no reason"
+checks=$((checks + 1))
+[[ $err =~ it\ was\ cut\ off\;\ .*\'truncate\ -s\ ([0-9]*)\'.*\'lunette\ lun\ salvage\ --list\ --pool\ COPY\' ]] || fail "no way out: $err"
+cp --sparse=always "$pool" "$work/copy"
+truncate -s "${BASH_REMATCH[1]}" "$work/copy"
+run lun salvage --list --pool "$work/copy"
+says "bad@before"
 head -c 1000000 /dev/urandom >"$work/noise"
-refused 1 "is not a Lunette pool" pool check --pool "$work/noise"
+refused 1 "'file -s $work/noise' tells what it may be, 'lunette pool create --help'" pool check --pool "$work/noise"
 refused 1 "is not a Lunette pool" pool show --pool "$work/noise"
 finish
