@@ -121,6 +121,10 @@ MUST_CHECK int pool_run_job_step(struct pool *pool);
 
 /* Uses what the file or device has grown to; @size_bytes 0: all of a device. Never shrinks. */
 MUST_CHECK int pool_grow(struct pool *pool, uint64_t size_bytes, struct reason *why);
+/* For 'lunette pool grow +...M': by how many MiB it has to grow so that @wanted_bytes more can be
+ * used, and by a quarter of its size at least; whole allocation groups. 0: its device has to grow
+ * first, and then 'lunette pool grow' uses all of that. */
+uint64_t pool_grow_step_mib(struct pool *pool, uint64_t wanted_bytes);
 /* The size that it would have then; refuses what pool_grow() refuses before it changes anything. */
 MUST_CHECK int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size_bytes,
                                  struct reason *why);

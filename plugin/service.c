@@ -2,16 +2,20 @@
 /*
  * The life of the pool inside nbdkit.
  *
- * nbdkit forks between get_ready and after_fork, so nothing before after_fork may start a thread;
- * errors before it are seen by the user, later ones only in the system log.
+ * nbdkit forks between get_ready and after_fork, so nothing before after_fork may start a thread.
+ * Errors before it are seen by the user; later ones nbdkit writes to the system log only, so why it
+ * cannot start is written to the standard error of before, too.
  */
 #include "plugin/service.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <nbdkit-plugin.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "lun/base/log.h"
 #include "lun/lun.h"
@@ -30,6 +34,9 @@ NBDKIT_DLL_PUBLIC int lunette_debug_engine = 0;
 static struct pool *service_the_pool;
 static struct target *service_the_target;
 static struct host_key service_key; /* from get_ready until the target has it; else zeros */
+
+static int service_starter_fd = -1; /* standard error of whoever started it */
+static pid_t service_starter_pid;   /* the process before the fork */
 
 struct pool *service_pool(void)
 {
@@ -89,6 +96,24 @@ static void service_check_hangup_guard(void)
                      "serve`, or with LD_PRELOAD=.../" HANGUP_GUARD_FILE);
 }
 
+/* Until it has started: whoever waits for the end of our output is not to wait for ever. */
+static void service_keep_starter(void)
+{
+    service_starter_pid = getpid();
+    service_starter_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
+static void service_tell_starter(const char *problem)
+{
+    bool is_heard = getpid() == service_starter_pid; /* in the foreground nbdkit's words are */
+    if (problem && !is_heard && service_starter_fd >= 0)
+        dprintf(service_starter_fd, "nbdkit: error: cannot start serving the pool %s: %s\n",
+                plugin_config_get()->pool_path, problem);
+    if (service_starter_fd >= 0)
+        close(service_starter_fd);
+    service_starter_fd = -1;
+}
+
 /* Here, as root still may read what the user that nbdkit changes to may not. */
 static int service_read_key(void)
 {
@@ -134,7 +159,11 @@ int service_get_ready(void)
     if (lunette_debug_engine)
         log_set_level(LOG_LEVEL_DEBUG);
     int r = service_read_key();
-    return r < 0 ? r : service_open_pool();
+    if (r == 0)
+        r = service_open_pool();
+    if (r == 0)
+        service_keep_starter();
+    return r;
 }
 
 static int service_start_target(struct reason *why)
@@ -178,11 +207,12 @@ int service_after_fork(void)
         r = pool_start(service_the_pool);
     if (r == 0)
         r = service_start_target(&why);
-    if (r == 0)
+    const char *problem = r == 0 ? NULL : why.text[0] ? why.text : strerror(-r);
+    service_tell_starter(problem);
+    if (!problem)
         return 0;
 
-    nbdkit_error("cannot start serving the pool %s: %s", plugin_config_get()->pool_path,
-                 why.text[0] ? why.text : strerror(-r));
+    nbdkit_error("cannot start serving the pool %s: %s", plugin_config_get()->pool_path, problem);
     /* nbdkit exits now without another call. */
     service_cleanup();
     service_unload();

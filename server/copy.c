@@ -91,19 +91,32 @@ static int copy_compare_sides(const void *a, const void *b)
     return left->first < right->first ? -1 : left->first > right->first;
 }
 
+/* Within one LUN what is read is written. */
+static int copy_say_own_overlap(const struct copy_side *from, const struct copy_side *to,
+                                uint64_t blk, struct reason *why)
+{
+    return reason_set(
+        why, -EINVAL,
+        "range %" PRIu64 ":%" PRIu64 ":%" PRIu64 " reads blocks %" PRIu64 " to %" PRIu64
+        " of the LUN and range %" PRIu64 ":%" PRIu64 ":%" PRIu64 " writes its blocks %" PRIu64
+        " to %" PRIu64 ": they overlap from block %" PRIu64
+        " on; a snapshot, which 'lunette snapshot create' makes, can be the source of "
+        "this",
+        from->range->from_blk, from->range->to_blk, from->range->count, from->first, from->end - 1,
+        to->range->from_blk, to->range->to_blk, to->range->count, to->first, to->end - 1, blk);
+}
+
 static int copy_say_overlap(const struct copy_side *a, const struct copy_side *b,
                             struct reason *why)
 {
+    if (a->is_to != b->is_to)
+        return copy_say_own_overlap(a->is_to ? b : a, a->is_to ? a : b, b->first, why);
+    const char *side = a->is_to ? "destination" : "source";
     return reason_set(why, -EINVAL,
                       "the %s of range %" PRIu64 ":%" PRIu64 ":%" PRIu64 " and the %s of range "
-                      "%" PRIu64 ":%" PRIu64 ":%" PRIu64 " overlap from block %" PRIu64 " on%s",
-                      a->is_to ? "destination" : "source", a->range->from_blk, a->range->to_blk,
-                      a->range->count, b->is_to ? "destination" : "source", b->range->from_blk,
-                      b->range->to_blk, b->range->count, b->first,
-                      a->is_to != b->is_to
-                          ? ", which is one LUN; a snapshot as the source has no such "
-                            "limit"
-                          : "");
+                      "%" PRIu64 ":%" PRIu64 ":%" PRIu64 " overlap from block %" PRIu64 " on",
+                      side, a->range->from_blk, a->range->to_blk, a->range->count, side,
+                      b->range->from_blk, b->range->to_blk, b->range->count, b->first);
 }
 
 /* Sorted by where they begin: if two overlap, then two neighbours do. */

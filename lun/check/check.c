@@ -23,6 +23,8 @@
 #include "lun/check/reach.h"
 #include "lun/check/walk.h"
 #include "lun/map/lineage.h"
+#include "lun/pool/pool_internal.h"
+#include "lun/pool/super.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/ledger.h"
 
@@ -500,6 +502,37 @@ static void check_conclude(struct check *check)
               result->objects_checked);
 }
 
+/*
+ * A lost copy of the superblock is no error: nothing needs it as long as there is another, a power
+ * cut leaves one half written, and whoever opens the pool for writing writes all of them.
+ */
+static int check_supers(struct check *check)
+{
+    struct pool *pool = check->pool;
+    unsigned bad = 0;
+    AUTO_LOCK(&pool->cp_lock);
+    int r = super_find_bad(pool, !pool->is_read_only, &bad);
+    for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
+    {
+        if (!(bad >> copy & 1))
+            continue;
+        check->result->warnings++;
+        if (pool->is_read_only)
+            check_say(check, false,
+                      "WARNING: copy %u of the superblock, block %" PRIu64
+                      ", is damaged; another is whole, and the next 'lunette serve', or "
+                      "'lunette pool repair %.200s', writes this one anew",
+                      copy, super_copy_blk(pool, copy), pool->path);
+        else
+            check_say(check, false,
+                      "WARNING: copy %u of the superblock, block %" PRIu64
+                      ", is damaged; another is whole, and 'lunette pool scrub' writes this one "
+                      "anew",
+                      copy, super_copy_blk(pool, copy));
+    }
+    return r;
+}
+
 static int check_run(struct check *check)
 {
     int r = check_lines(check);
@@ -516,6 +549,9 @@ static int check_run_locked(struct check *check)
 {
     struct pool *pool = check->pool;
     AUTO_LOCK(&pool->management);
+    int r = check_supers(check);
+    if (r < 0)
+        return r;
     rwlock_take_exclusive(&pool->cp_gate);
     check->bits = atomic_load(&pool->size_blks);
     size_t words = (size_t)div_round_up(check->bits, 64);
@@ -523,7 +559,7 @@ static int check_run_locked(struct check *check)
     AUTO_FREE uint64_t *own = calloc(words, 8);
     check->expected = expected;
     check->own = own;
-    int r = expected && own ? check_run(check) : -ENOMEM;
+    r = expected && own ? check_run(check) : -ENOMEM;
     rwlock_release(&pool->cp_gate);
     return r;
 }

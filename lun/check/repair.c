@@ -60,6 +60,16 @@ void repair_say(struct repair *repair, bool is_mended, const char *format, ...)
     repair->report(repair->opaque, !is_mended, text);
 }
 
+const char *repair_is(const struct repair *repair)
+{
+    return repair->options.dry_run ? "would be" : "is";
+}
+
+static const char *repair_are(const struct repair *repair)
+{
+    return repair->options.dry_run ? "would be" : "are";
+}
+
 struct repair *repair_create(check_report_fn *report, void *opaque)
 {
     struct repair *repair = calloc(1, sizeof(*repair));
@@ -115,8 +125,8 @@ void repair_begin(struct pool *pool)
         if (super_check_copy(pool, copy, false) < 0)
             repair_say(repair, true,
                        "copy %u of the superblock, block %" PRIu64
-                       ", is damaged: it is written anew",
-                       copy, super_copy_blk(pool, copy));
+                       ", is damaged: it %s written anew",
+                       copy, super_copy_blk(pool, copy), repair_is(repair));
     }
 }
 
@@ -218,9 +228,9 @@ static int repair_scan(struct pool *pool)
         r = -EBADMSG;
     repair_say(repair, r == 0,
                "the index of the catalog is damaged%s: %" PRIu64 " of %" PRIu64
-               " pages were found without it%s",
+               " pages were found without it%s%s%s",
                is_twice(pool) ? " in both copies" : "", found, repair->place_count,
-               r == 0 ? "; it is made anew" : "");
+               r == 0 ? "; it " : "", r == 0 ? repair_is(repair) : "", r == 0 ? " made anew" : "");
     return r;
 }
 
@@ -261,8 +271,8 @@ bool repair_may_cut_journal(struct repair *repair, uint64_t seq)
     if (repair->cut_seq == 0)
         repair_say(repair, true,
                    "the journal cannot be followed from record %" PRIu64
-                   " on: it and all behind it are given up",
-                   seq);
+                   " on: it and all behind it %s given up",
+                   seq, repair_are(repair));
     repair->cut_seq = repair->cut_seq ? min_u64(repair->cut_seq, seq) : seq;
     return true;
 }
@@ -296,19 +306,19 @@ static void repair_say_space(struct repair *repair, const struct space_rebuilt *
     if (found->lost_groups > 0)
         repair_say(repair, true,
                    "bitmaps of %" PRIu64 " allocation groups, the first of group %" PRIu64
-                   ", cannot be read: they are made anew",
-                   found->lost_groups, found->first_lost);
+                   ", cannot be read: they %s made anew",
+                   found->lost_groups, found->first_lost, repair_are(repair));
     if (found->missing_blks > 0)
         repair_say(repair, true,
-                   "%" PRIu64 " blocks that are in use were marked free: they are marked used",
-                   found->missing_blks);
+                   "%" PRIu64 " blocks that are in use were marked free: they %s marked used",
+                   found->missing_blks, repair_are(repair));
     if (!is_whole && found->leaked_blks > 0)
-        repair_say(repair, true, "%" PRIu64 " blocks of what is given up are free",
-                   found->leaked_blks);
+        repair_say(repair, true, "%" PRIu64 " blocks of what is given up %s free",
+                   found->leaked_blks, repair_are(repair));
     else if (found->leaked_blks > given_blks)
         repair_say(repair, true,
-                   "%" PRIu64 " blocks that nothing refers to were marked used: they are free",
-                   found->leaked_blks - given_blks);
+                   "%" PRIu64 " blocks that nothing refers to were marked used: they %s free",
+                   found->leaked_blks - given_blks, repair_are(repair));
     if (!is_whole && !(repair->lacks_drops && !repair->is_replayed))
         repair_report_cb(repair, true,
                          "space is not given back while trees cannot be read: blocks below them "

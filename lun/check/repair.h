@@ -22,6 +22,9 @@ void repair_destroy(struct repair *repair); /* NULL is accepted */
 /* A finding: what is damaged, and that it is mended, or (@is_mended false) not. */
 void repair_say(struct repair *repair, bool is_mended, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* For what is said to be done about it: "is", or "would be" where nothing is written. */
+const char *repair_is(const struct repair *repair);
+
 /* Before anything is written: looks at the superblock's copies. */
 void repair_begin(struct pool *pool);
 

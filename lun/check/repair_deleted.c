@@ -198,9 +198,9 @@ static void give_up_say(struct repair *repair, const struct line *first, uint64_
 {
     repair_say(repair, true,
                "trees of %s (line %" PRIu64 ") cannot be read in %" PRIu64 " place%s: what is left "
-               "of it, %" PRIu64 " data and %" PRIu64 " metadata blocks, is given up",
+               "of it, %" PRIu64 " data and %" PRIu64 " metadata blocks, %s given up",
                first->is_dying ? "a deleted LUN" : "a deleted snapshot", first->object.id, lost,
-               plural_s(lost), data_blks, node_blks);
+               plural_s(lost), data_blks, node_blks, repair_is(repair));
 }
 
 static int given_up_alloc(struct pool *pool, struct given_up *given)

@@ -308,7 +308,8 @@ static int drops_remake_line(struct pool *pool, struct line *line)
     }
     drops_recount(pool, line);
     repair_say(pool->options.repair, true,
-               "the drop list of %s cannot be read: it is made anew, with %" PRIu64 " blocks", name,
+               "the drop list of %s cannot be read: it %s made anew, with %" PRIu64 " blocks", name,
+               repair_is(pool->options.repair),
                atomic_load(&line->dropped_data_blks) + atomic_load(&line->dropped_node_blks));
     return 0;
 }

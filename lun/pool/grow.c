@@ -8,8 +8,11 @@
  * a file when the pool is opened: it may as well be one that somebody made longer to grow the pool
  * into.
  */
+#include "lun/pool/grow.h"
+
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
@@ -22,6 +25,12 @@
 #include "lun/volume/event.h"
 #include "lun/volume/ledger.h"
 #include "lun/volume/promise.h"
+
+enum
+{
+    GROW_PARTS = 4,        /* one of what it has is what is advised, */
+    GROW_MARGIN_BLKS = 64, /* or what lacks, with what checkpoints may take meanwhile */
+};
 
 struct grow
 {
@@ -62,6 +71,61 @@ static int grow_plan(struct grow *grow, struct reason *why)
                           pool->path, size_text(bytes).text);
     return 0;
 }
+
+/* ---- what is advised ----------------------------------------------------------------------- */
+
+/* How many blocks are spoken for that are not even there. */
+static uint64_t grow_overdraft(const struct space_stats *stats)
+{
+    uint64_t kept = stats->promised_blks + stats->reserve_blks + stats->asked_blks;
+    return kept - min_u64(kept, stats->free_blks + stats->deferred_blks);
+}
+
+/* Of groups that are added, what can be used. */
+static uint64_t grow_gain(const struct pool *pool, uint64_t size_blks, uint64_t groups)
+{
+    uint64_t added = groups * pool->group_blks;
+    return added - groups * DISK_GROUP_HEAD_BLKS -
+           (space_reserve_of(size_blks + added) - space_reserve_of(size_blks));
+}
+
+uint64_t pool_grow_step_mib(struct pool *pool, uint64_t wanted_bytes)
+{
+    struct space_stats stats;
+    uint64_t below_bytes, device_bytes, size_blks = atomic_load(&pool->size_blks);
+    if (pool->device->ops->free_below(pool->device, &below_bytes) < 0)
+        below_bytes = 0;
+    if (below_bytes == UINT64_MAX)
+        return 0;
+    if (pool->device->ops->size(pool->device, &device_bytes) < 0)
+        device_bytes = 0;
+    space_get_stats(pool->space, &stats);
+    uint64_t wanted = div_round_up(wanted_bytes, BLK_BYTES) + grow_overdraft(&stats);
+    wanted = max_u64(size_blks / GROW_PARTS, wanted + wanted / 16 + GROW_MARGIN_BLKS);
+    uint64_t each = pool->group_blks - DISK_GROUP_HEAD_BLKS;
+    uint64_t groups = div_round_up(wanted, each), gain;
+    while ((gain = grow_gain(pool, size_blks, groups)) < wanted)
+        groups += div_round_up(wanted - gain, each);
+    /* A file may be longer than its pool: what is added to it counts from its end. */
+    uint64_t target = (size_blks + groups * pool->group_blks) * BLK_BYTES;
+    uint64_t from = max_u64(device_bytes, size_blks * BLK_BYTES);
+    return max_u64(1, div_round_up(target - min_u64(target, from), 1 << 20));
+}
+
+struct grow_text grow_advice(struct pool *pool, uint64_t lacking_blks)
+{
+    struct grow_text advice;
+    uint64_t mib = pool_grow_step_mib(pool, lacking_blks * BLK_BYTES);
+    if (mib == 0)
+        snprintf(advice.text, sizeof(advice.text),
+                 "'lunette pool grow' enlarges it once its device is larger");
+    else
+        snprintf(advice.text, sizeof(advice.text), "'lunette pool grow +%" PRIu64 "M' enlarges it",
+                 mib);
+    return advice;
+}
+
+/* ---- growing ------------------------------------------------------------------------------- */
 
 static struct space_shape grow_shape(const struct grow *grow)
 {

@@ -18,6 +18,7 @@
 #include "lun/jobs/jobs.h"
 #include "lun/map/change.h"
 #include "lun/pool/checkpoint.h"
+#include "lun/pool/grow.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
 #include "lun/pool/super.h"
@@ -122,9 +123,9 @@ void pool_note_full(struct pool *pool, const struct lun_object *lun)
     else
         event_add(
             pool, "error", "pool.full", lun->name,
-            "a write to '%s' found no space; 'lunette df' shows what uses it, 'lunette pool grow' "
-            "enlarges the pool, 'lunette freed' shows what a delete would bring",
-            lun->name);
+            "a write to '%s' found no space in the pool; %s, 'lunette df' shows what uses it, "
+            "'lunette explain space' what a delete would bring",
+            lun->name, grow_advice(pool, 0).text);
 }
 
 int pool_note_damage(struct pool *pool, const struct lun_object *lun, int r)
@@ -447,6 +448,19 @@ static void pool_modernize(struct pool *pool)
     }
 }
 
+/* The claim wrote two copies of the superblock, the checkpoint behind it the others. */
+static void pool_tell_mended(struct pool *pool, unsigned bad_supers)
+{
+    for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
+    {
+        if (bad_supers >> copy & 1)
+            event_add(pool, "warning", "metadata.repaired", NULL,
+                      "copy %u of the superblock, block %" PRIu64
+                      ", was damaged; it was written anew from another",
+                      copy, super_copy_blk(pool, copy));
+    }
+}
+
 static int pool_open_parts(struct pool *pool, const struct pool_open_options *options,
                            struct reason *why)
 {
@@ -461,9 +475,12 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     pool_take_super(pool);
     if (pool->options.super_only)
         return 0;
+    unsigned bad_supers = 0;
     if (pool->options.repair)
         repair_begin(pool);
-    if (!pool->is_read_only)
+    else if (!pool->is_read_only)
+        r = super_find_bad(pool, false, &bad_supers);
+    if (r == 0 && !pool->is_read_only)
         r = pool_claim(pool);
     if (r == 0)
         r = space_create(pool, atomic_load(&pool->size_blks), &pool->space);
@@ -485,6 +502,7 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     r = checkpoint_run(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' cannot be written: %s", pool->path, strerror(-r));
+    pool_tell_mended(pool, bad_supers);
     jobs_kick_all(pool);
     promise_check_open(pool);
     return 0;

@@ -41,7 +41,7 @@ uint64_t space_usable_blks(uint64_t size_blks, uint32_t group_blks)
     return space_group_count(size_blks, group_blks) * group_blks;
 }
 
-static uint64_t space_reserve_of(uint64_t size_blks)
+uint64_t space_reserve_of(uint64_t size_blks)
 {
     return max_u64(SPACE_RESERVE_MIN, min_u64(SPACE_RESERVE_MAX, size_blks / SPACE_RESERVE_SHARE));
 }

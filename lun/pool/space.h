@@ -208,6 +208,8 @@ MUST_CHECK int space_write(struct space *space, struct disk_super *super);
 /* The checkpoint is durable and reads have drained: what was freed before its switch is free. */
 void space_release_deferred(struct space *space, bool discard);
 
+/* What a pool of @size_blks keeps for deletes and checkpoints. */
+uint64_t space_reserve_of(uint64_t size_blks);
 /* The pool has grown; the new groups can be used once @usable. */
 MUST_CHECK int space_grow(struct space *space, uint64_t size_blks);
 void space_grow_done(struct space *space);

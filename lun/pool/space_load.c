@@ -36,8 +36,8 @@ static int space_lose_table(struct space *space, uint64_t first, uint64_t count,
         return r;
     uint64_t end = min_u64(first + count, space->group_total);
     repair_say(repair, true,
-               "the table of allocation groups %llu to %llu is damaged: it is made anew",
-               (unsigned long long)first, (unsigned long long)(end - 1));
+               "the table of allocation groups %llu to %llu is damaged: it %s made anew",
+               (unsigned long long)first, (unsigned long long)(end - 1), repair_is(repair));
     for (uint64_t g = first; g < end; g++)
         space_group(space, g)->is_lost = true;
     return 0;

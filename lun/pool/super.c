@@ -141,6 +141,20 @@ int super_check_copy(struct pool *pool, unsigned copy, bool is_exact)
     return is_it ? 0 : -EBADMSG;
 }
 
+int super_find_bad(struct pool *pool, bool is_exact, unsigned *bad)
+{
+    unsigned found = 0;
+    for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
+    {
+        int r = super_check_copy(pool, copy, is_exact);
+        if (r == -ENOMEM)
+            return r;
+        found |= r < 0 ? 1u << copy : 0;
+    }
+    *bad = found;
+    return 0;
+}
+
 static int super_check_features(const struct disk_super *super, bool *force_read_only,
                                 const char *path, struct reason *why)
 {
@@ -184,9 +198,12 @@ int super_read(struct pool *pool, struct disk_super *super, struct reason *why)
         return reason_set(why, r, "the size of '%s' cannot be read: %s", path, strerror(-r));
     r = super_find(pool, super);
     if (r == -EBADMSG)
-        return reason_set(why, r,
-                          "'%s' is not a Lunette pool, or all copies of its superblock are damaged",
-                          path);
+        return reason_set(
+            why, r,
+            "'%s' is not a Lunette pool, or all copies of its superblock are "
+            "damaged; 'file -s %s' tells what it may be, 'lunette pool create --help' "
+            "how a pool is made",
+            path, path);
     if (r < 0)
         return r;
     bool force_read_only = false;
@@ -199,8 +216,12 @@ int super_read(struct pool *pool, struct disk_super *super, struct reason *why)
     uint64_t size_bytes = le64_get(super->size_blks) * BLK_BYTES;
     if (size_bytes > device_bytes)
         return reason_set(why, -EBADMSG,
-                          "pool '%s' should have %s, but only %s are there: it was cut off", path,
-                          size_text(size_bytes).text, size_text(device_bytes).text);
+                          "pool '%s' should have %s, but only %s are there: it was cut off; make a "
+                          "copy as long again with 'truncate -s %" PRIu64
+                          "', and 'lunette lun salvage --list --pool COPY' shows what it has, with "
+                          "zeros for data that is gone",
+                          path, size_text(size_bytes).text, size_text(device_bytes).text,
+                          size_bytes);
     if (!super_is_sane(super, device_bytes / BLK_BYTES))
         return reason_set(why, -EBADMSG, "the superblock of pool '%s' contradicts itself", path);
     return 0;

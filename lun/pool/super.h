@@ -23,6 +23,8 @@ uint64_t super_copy_blk(const struct pool *pool, unsigned copy);
 /* With cp_lock held: whether the copy is what was written there last; unless @is_exact, where a
  * crash may have been, it may be older. -EBADMSG, or the error of the device. */
 MUST_CHECK int super_check_copy(struct pool *pool, unsigned copy, bool is_exact);
+/* The same for all: *bad has a bit for each copy that is not what it should be. -ENOMEM. */
+MUST_CHECK int super_find_bad(struct pool *pool, bool is_exact, unsigned *bad);
 
 /* The newest valid copy; checks version, features and every figure in it. */
 MUST_CHECK int super_read(struct pool *pool, struct disk_super *super, struct reason *why);

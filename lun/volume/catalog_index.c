@@ -28,7 +28,8 @@ void catalog_say_damage(struct pool *pool, const char *format, ...)
     va_end(args);
     bool is_mended = pool_may_change(pool) == 0 && !pool->options.read_only;
     if (pool->options.repair)
-        repair_say(pool->options.repair, true, "%s; it is written anew", text);
+        repair_say(pool->options.repair, true, "%s; it %s written anew", text,
+                   repair_is(pool->options.repair));
     else
         event_add(pool, "error", is_mended ? "metadata.repaired" : "metadata.damaged", NULL, "%s%s",
                   text, is_mended ? "; it is written anew" : "");

@@ -12,6 +12,7 @@
 #include "lun/base/size_text.h"
 #include "lun/map/change.h"
 #include "lun/map/lineage.h"
+#include "lun/pool/grow.h"
 #include "lun/pool/record.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
@@ -58,12 +59,13 @@ int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
     if (r == -ENOSPC)
         return reason_set(why, r,
                           "pool '%s' is full, no metadata can be added%s; 'lunette df' shows what "
-                          "uses it, 'lunette pool grow' enlarges it",
+                          "uses it, %s",
                           pool->name,
                           bytes > COMMAND_SMALL_BYTES ? ", or not as much at once: what is done in "
                                                         "several commands, for fewer LUNs, takes "
                                                         "less"
-                                                      : "");
+                                                      : "",
+                          grow_advice(pool, 0).text);
     return r;
 }
 

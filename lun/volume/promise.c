@@ -11,6 +11,7 @@
 #include "lun/base/cleanup.h"
 #include "lun/base/size_text.h"
 #include "lun/map/lineage.h"
+#include "lun/pool/grow.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/room.h"
 #include "lun/volume/command.h"
@@ -318,18 +319,17 @@ static int plan_refuse(const struct plan *plan, uint64_t needed, uint64_t availa
                        struct reason *why)
 {
     const char *pool = plan->pool->name;
+    struct grow_text grow = grow_advice(plan->pool, needed - min_u64(needed, available));
     if (plan->cloned_blks > 0)
         return reason_set(
             why, -ENOSPC,
             "pool '%s' cannot promise this: %s more are needed, %s are available; a clone of a "
             "reserved LUN is promised its whole size (%s in all), and its source, whose blocks "
-            "both "
-            "share then, needs again what it owned alone until now (%s); 'lunette lun clone "
+            "both share then, needs again what it owned alone until now (%s); 'lunette lun clone "
             "--no-reserve' promises the clone nothing, 'lunette df' and 'lunette explain space' "
-            "show "
-            "what uses the pool, 'lunette pool grow' enlarges it",
+            "show what uses the pool, %s",
             pool, blks_text(needed).text, blks_text(available).text,
-            blks_text(plan->cloned_blks).text, blks_text(plan->frozen_blks).text);
+            blks_text(plan->cloned_blks).text, blks_text(plan->frozen_blks).text, grow.text);
     if (plan->revived_blks > 0)
         return reason_set(
             why, -ENOSPC,
@@ -337,23 +337,21 @@ static int plan_refuse(const struct plan *plan, uint64_t needed, uint64_t availa
             "that was reserved comes back reserved, and is promised its whole size (%s in all); "
             "'lunette lun clone create LUN@SNAPSHOT NAME --no-reserve' makes a LUN of the snapshot "
             "that is promised nothing, 'lunette df' and 'lunette explain space' show what uses the "
-            "pool, 'lunette pool grow' enlarges it",
+            "pool, %s",
             pool, blks_text(needed).text, blks_text(available).text,
-            blks_text(plan->revived_blks).text);
+            blks_text(plan->revived_blks).text, grow.text);
     if (plan->frozen_blks > 0)
         return reason_set(
             why, -ENOSPC,
             "pool '%s' cannot promise this: %s more are needed, %s are available; a snapshot keeps "
             "the blocks of a reserved LUN, which then needs again what it owned alone until now; "
             "'lunette lun modify LUN --space-reserve no' ends its promise, 'lunette df' and "
-            "'lunette explain "
-            "space' show what uses the pool, 'lunette pool grow' enlarges it",
-            pool, blks_text(needed).text, blks_text(available).text);
+            "'lunette explain space' show what uses the pool, %s",
+            pool, blks_text(needed).text, blks_text(available).text, grow.text);
     return reason_set(why, -ENOSPC,
                       "pool '%s' cannot promise this: %s more are needed, %s are available; "
-                      "'lunette df' and 'lunette explain space' show what uses the pool, 'lunette "
-                      "pool grow' enlarges it",
-                      pool, blks_text(needed).text, blks_text(available).text);
+                      "'lunette df' and 'lunette explain space' show what uses the pool, %s",
+                      pool, blks_text(needed).text, blks_text(available).text, grow.text);
 }
 
 /* The volumes' part of what is held: others' writes leave room for it. */

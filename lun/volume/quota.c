@@ -16,6 +16,11 @@
 #include "lun/volume/command.h"
 #include "lun/volume/quota_internal.h"
 
+enum
+{
+    QUOTA_ADVICE_MAX = 4 * LUN_NAME_MAX,
+};
+
 static const char *const QUOTA_TYPE_NAMES[] = {
     [QUOTA_TREE] = "tree", [QUOTA_USER] = "user", [QUOTA_GROUP] = "group"};
 
@@ -232,6 +237,37 @@ static int quota_each(struct pool *pool, const struct quota_delta *deltas, size_
     return 0;
 }
 
+/* Whether a shell takes @name as it is. */
+static bool quota_is_plain(const char *name)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "._-+:@%,";
+    return name[strspn(name, plain)] == '\0';
+}
+
+/* The command that makes room for @bytes in all, to be typed. One that a default rule limits gets
+ * a rule of its own. */
+static void quota_advise(const struct quota_subject *subject, bool is_default, uint64_t bytes,
+                         char advice[QUOTA_ADVICE_MAX])
+{
+    const char *slash = subject->qtree ? strchr(subject->qtree->name, '/') : NULL;
+    const char *qtree = slash ? slash + 1 : "";
+    bool is_tree = subject->type == QUOTA_TREE;
+    const char *target = is_tree ? qtree : subject->name;
+    bool is_gone = subject->qtree && subject->qtree->snapshot;
+    if (is_gone || !quota_is_plain(target) || !quota_is_plain(qtree) ||
+        !quota_is_plain(subject->volume->name))
+        snprintf(advice, QUOTA_ADVICE_MAX, "and the command that raises the limit");
+    else
+        snprintf(advice, QUOTA_ADVICE_MAX,
+                 "'lunette quota rule %s %s --type %s%s%s%s%s --disk-limit %" PRIu64
+                 "M' makes room for this",
+                 is_default ? "create" : "modify", subject->volume->name,
+                 QUOTA_TYPE_NAMES[subject->type], *target ? " --target " : "", target,
+                 !is_tree && *qtree ? " --qtree " : "", is_tree ? "" : qtree,
+                 div_round_up(bytes, 1 << 20));
+}
+
 struct quota_question
 {
     bool is_clone;
@@ -263,14 +299,15 @@ static int quota_check_subject(struct pool *pool, const struct quota_subject *su
               subject->qtree ? subject->qtree->name : subject->volume->name,
               "%s: %s used and %s asked for exceed the quota of %s", text, size_text(used).text,
               size_text((uint64_t)added).text, size_text(limits.hard_bytes).text);
+    char advice[QUOTA_ADVICE_MAX];
+    quota_advise(subject, is_default, used + (uint64_t)added, advice);
     return reason_set(question->why, -EDQUOT,
                       "the quota of %s%s is %s; %s are used and %s more are asked for; 'lunette "
-                      "explain quota %s' shows what counts, 'lunette quota rule modify' changes "
-                      "the limit",
+                      "explain quota %s' shows what counts, %s",
                       text, is_default ? " (a default rule)" : "",
                       size_text(limits.hard_bytes).text, size_text(used).text,
                       size_text((uint64_t)added).text,
-                      is_there ? subject->qtree->name : subject->volume->name);
+                      is_there ? subject->qtree->name : subject->volume->name, advice);
 }
 
 int quota_check(struct pool *pool, const struct quota_delta *deltas, size_t count, bool is_clone,

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/ctl/hint.h"
+
 struct iscsi_way
 {
     const char *target, *igroup, *initiator;
@@ -351,7 +353,9 @@ enum ctl_exit attach_iscsi(const struct invocation *in, const char *name, json_t
             return status;
     }
     if (status == CTL_DONE && !json && i == 0)
-        printf("\n# iSCSI: %s is mapped to no igroup; lunette lun map %s --igroup IGROUP does it\n",
-               name, name);
+        hint_printf(
+            stdout,
+            "\n# iSCSI: %s is mapped to no igroup; 'lunette lun map %s --igroup IGROUP' does it\n",
+            name, name);
     return status;
 }

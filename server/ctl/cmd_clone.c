@@ -6,6 +6,7 @@
 
 #include "lun/base/checked.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/hint.h"
 #include "server/units.h"
 
 /* ---- attributes ---------------------------------------------------------------------------- */
@@ -70,8 +71,10 @@ void ctl_print_mappings(const json_t *result)
     else if (count > 1 && last - first == count - 1)
         printf("Mapped to igroup %s as LUNs %" PRIu64 " to %" PRIu64 ".\n", igroup, first, last);
     else if (count > 1)
-        printf("Mapped to igroup %s; lunette mapping show --igroup %s lists as which LUNs.\n",
-               igroup, igroup);
+        hint_printf(
+            stdout,
+            "Mapped to igroup %s; 'lunette mapping show --igroup %s' lists as which LUNs.\n",
+            igroup, igroup);
 }
 
 static void clone_print(const struct invocation *in, const json_t *result)

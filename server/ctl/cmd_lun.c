@@ -493,6 +493,10 @@ enum ctl_exit ctl_freed(struct invocation *in)
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else
-        ctl_print_freed(result, "If deleted:");
+    {
+        if (in->arg_count > 1)
+            printf("If deleted together:\n");
+        ctl_print_freed(result, in->arg_count > 1 ? " " : "If deleted:");
+    }
     return CTL_DONE;
 }

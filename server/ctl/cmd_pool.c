@@ -9,6 +9,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/hint.h"
 #include "server/mgmt/view.h"
 #include "server/units.h"
 
@@ -19,12 +20,14 @@ static const struct field pool_fields[] = {
     {"size_bytes", "Size", FIELD_BYTES, false},
     {"file_taken_bytes", "Taken from the file system", FIELD_BYTES, false},
     {"file_system_free_bytes", "Free in the file system", FIELD_BYTES, false},
-    {"used_bytes", "Used", FIELD_BYTES, false},
+    {"used_bytes", "Data and metadata", FIELD_BYTES, false},
     {"data_bytes", "of that data", FIELD_BYTES, false},
     {"metadata_bytes", "of that metadata", FIELD_BYTES, false},
     {"deferred_bytes", "Free after the next checkpoint", FIELD_BYTES, false},
     {"reserve_bytes", "Reserved for deletes and checkpoints", FIELD_BYTES, false},
+    {"promised_bytes", "Promised, not written yet", FIELD_BYTES, false},
     {"available_bytes", "Available", FIELD_BYTES, false},
+    {"used_percent", "Used, that is not available", FIELD_PERCENT, false},
     {"luns", "LUNs", FIELD_COUNT, false},
     {"snapshots", "Snapshots", FIELD_COUNT, false},
     {"logical_bytes", "Sizes of all LUNs", FIELD_BYTES, false},
@@ -34,7 +37,6 @@ static const struct field pool_fields[] = {
     {"uuid", "UUID", FIELD_TEXT, true},
     {"free_bytes", "Free", FIELD_BYTES, true},
     {"file_bytes", "Size of the file", FIELD_BYTES, true},
-    {"promised_bytes", "Promised", FIELD_BYTES, true},
     {"lines", "Lines", FIELD_COUNT, true},
     {"hidden_points", "Hidden points", FIELD_COUNT, true},
     {"dying", "Being deleted", FIELD_COUNT, true},
@@ -212,8 +214,9 @@ static void pool_print_check(const json_t *result)
     json_array_foreach(json_object_get(result, "findings"), i, finding)
     {
         bool is_error = json_is_true(json_object_get(finding, "error"));
-        printf("%s%s\n", is_error ? "ERROR: " : "",
-               json_string_value(json_object_get(finding, "text")));
+        fputs(is_error ? "ERROR: " : "", stdout);
+        hint_print(stdout, json_string_value(json_object_get(finding, "text")));
+        fputc('\n', stdout);
     }
     static const struct
     {
@@ -249,7 +252,7 @@ enum ctl_exit ctl_pool_check(struct invocation *in)
         return CTL_DONE;
     snprintf(text, sizeof(text), "the pool is damaged: %" PRIu64 " error%s found",
              ctl_get(result, "errors"), plural_s(ctl_get(result, "errors")));
-    return ctl_conclude(in, text, "lunette pool repair --help");
+    return ctl_conclude_damage(in, text);
 }
 
 /* ---- pool grow ----------------------------------------------------------------------------- */

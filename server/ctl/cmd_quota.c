@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/ctl/ctl.h"
+#include "server/ctl/hint.h"
 #include "server/units.h"
 
 enum
@@ -81,6 +82,69 @@ static const char *quota_rule_text(const struct invocation *in, char text[QUOTA_
     return text;
 }
 
+/* Whether @usage, of a report, is under @rule, or one of those that a default rule is for. */
+static bool quota_is_under(const json_t *usage, const json_t *rule)
+{
+    const char *target = json_string_value(json_object_get(rule, "target"));
+    const char *qtree = json_string_value(json_object_get(rule, "qtree"));
+    const char *of = json_string_value(json_object_get(usage, "target"));
+    const char *in_qtree = json_string_value(json_object_get(usage, "qtree"));
+    bool is_default = json_is_true(json_object_get(usage, "default_rule"));
+    if (!json_equal(json_object_get(usage, "type"), json_object_get(rule, "type")) ||
+        strcmp(in_qtree ? in_qtree : "", qtree ? qtree : "") != 0)
+        return false;
+    return target && strcmp(target, "*") == 0
+               ? is_default
+               : !is_default && strcmp(of ? of : "", target ? target : "") == 0;
+}
+
+/* What is over the limit already: nothing takes it away, so whoever lowers a limit is told. */
+static void quota_warn(const json_t *usages, const json_t *rule)
+{
+    size_t i;
+    json_t *usage;
+    char used[UNITS_TEXT_MAX], limit[UNITS_TEXT_MAX];
+    json_array_foreach(usages, i, usage)
+    {
+        const json_t *hard = json_object_get(usage, "hard_bytes");
+        if (!quota_is_under(usage, rule) || !json_is_integer(hard) ||
+            ctl_get(usage, "used_bytes") <= ctl_get(usage, "hard_bytes"))
+            continue;
+        const char *target = json_string_value(json_object_get(usage, "target"));
+        ctl_note("warning: %s %s uses %s already, more than %s; what is there stays, and nothing "
+                 "can be added",
+                 target && *target ? json_string_value(json_object_get(usage, "type"))
+                                   : "the volume",
+                 target && *target ? target : json_string_value(json_object_get(usage, "volume")),
+                 units_format_bytes(ctl_get(usage, "used_bytes"), 'h', used),
+                 units_format_bytes(ctl_get(usage, "hard_bytes"), 'h', limit));
+    }
+}
+
+/* After a rule was made or changed: whether it is enforced, and what it finds. */
+static enum ctl_exit quota_conclude(const struct invocation *in, const char *did,
+                                    const json_t *rule, const json_t *result)
+{
+    AUTO_JSON json_t *report = NULL;
+    char text[QUOTA_RULE_TEXT_MAX];
+    enum ctl_exit status =
+        ctl_ask(in, "quota.report", json_pack("{s:s}", "path", in->args[0]), &report);
+    if (status != CTL_DONE)
+        return status;
+    const json_t *usages = json_object_get(report, "quotas");
+    const char *state = json_string_value(json_object_get(json_array_get(usages, 0), "state"));
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else if (state && strcmp(state, "off") != 0)
+        printf("%s the %s. It is enforced: quotas of volume %s are on.\n", did,
+               quota_rule_text(in, text), in->args[0]);
+    else
+        hint_printf(stdout, "%s the %s. 'lunette quota on %s' enforces it.\n", did,
+                    quota_rule_text(in, text), in->args[0]);
+    quota_warn(usages, rule);
+    return CTL_DONE;
+}
+
 static enum ctl_exit quota_rule_do(const struct invocation *in, const char *verb, const char *did)
 {
     AUTO_JSON json_t *args = quota_rule_args(in);
@@ -91,10 +155,10 @@ static enum ctl_exit quota_rule_do(const struct invocation *in, const char *verb
         status = quota_put_limit(in, args, "threshold_bytes", "threshold");
     if (status != CTL_DONE)
         return status;
-    char rule[QUOTA_RULE_TEXT_MAX];
-    return ctl_do(in, verb, take_ptr(&args),
-                  "%s the %s. Rules are enforced while quotas are on: lunette quota on %s", did,
-                  quota_rule_text(in, rule), in->args[0]);
+    AUTO_JSON json_t *rule = json_deep_copy(args);
+    AUTO_JSON json_t *result = NULL;
+    status = ctl_ask(in, verb, take_ptr(&args), &result);
+    return status == CTL_DONE ? quota_conclude(in, did, rule, result) : status;
 }
 
 enum ctl_exit ctl_quota_rule_create(struct invocation *in)
@@ -181,9 +245,16 @@ static enum ctl_exit explain(const struct invocation *in, const char *verb, json
         return CTL_DONE;
     }
     json_array_foreach(json_object_get(result, "lines"), i, line)
-        printf("%s\n", json_string_value(line));
+    {
+        hint_print(stdout, json_string_value(line));
+        fputc('\n', stdout);
+    }
     json_array_foreach(json_object_get(result, "try"), i, line)
-        printf("%s %s\n", i == 0 ? "try:" : "    ", json_string_value(line));
+    {
+        fputs(i == 0 ? "try: " : "     ", stdout);
+        hint_print(stdout, json_string_value(line));
+        fputc('\n', stdout);
+    }
     return CTL_DONE;
 }
 

@@ -27,6 +27,8 @@ static enum ctl_exit repair_run(const struct invocation *in, bool dry_run, json_
         json_t *finding;
         json_array_foreach(findings, i, finding)
             ctl_note("%s", json_string_value(json_object_get(finding, "text")));
+        if (dry_run && found.mended > 0)
+            ctl_note("nothing was written");
         return ctl_fail(in, r, why.text, r == -EBUSY ? "lunette server stop" : NULL);
     }
     *result =

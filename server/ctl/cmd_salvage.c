@@ -38,12 +38,15 @@ struct copying
     size_t lost_count, lost_capacity;
 };
 
-static const char *salvage_state(const struct salvage_item *item)
+/* @found: what of it can be read. */
+static const char *salvage_state(const struct salvage_item *item, const struct copying *found)
 {
-    if (!item->is_there)
+    if (!item->is_there || (found->lost_bytes > 0 && found->copied_bytes == 0))
         return "lost";
     if (item->is_old)
         return "of an old page";
+    if (found->lost_bytes > 0)
+        return "lost in part";
     return item->is_unnamed ? "without a name" : "there";
 }
 
@@ -144,7 +147,7 @@ static json_t *salvage_view(struct salvage *salvage, const struct salvage_item *
                      (json_int_t)item->size_bytes, "mapped_bytes", (json_int_t)item->mapped_bytes,
                      "lost_bytes", r == 0 ? proto_json_uint(looking.lost_bytes) : json_null(),
                      "lost_ranges", r == 0 ? proto_json_uint(looking.lost_count) : json_null(),
-                     "state", salvage_state(item));
+                     "state", r == 0 ? salvage_state(item, &looking) : "lost");
 }
 
 static enum ctl_exit salvage_list(const struct invocation *in, struct salvage *salvage)
@@ -189,7 +192,7 @@ static void salvage_print(const struct invocation *in, const struct salvage_item
                   "size_bytes", (json_int_t)item->size_bytes, "copied_bytes",
                   (json_int_t)copying->copied_bytes, "lost_bytes", (json_int_t)copying->lost_bytes,
                   "lost_ranges", (json_int_t)copying->lost_count, "pool", ways[way], "state",
-                  salvage_state(item), "dry_run", (int)dry_run);
+                  salvage_state(item, copying), "dry_run", (int)dry_run);
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else

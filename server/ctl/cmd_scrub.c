@@ -80,10 +80,11 @@ static enum ctl_exit scrub_conclude(const struct invocation *in, const json_t *r
         return ctl_fail(in, -EIO, json_string_value(json_object_get(result, "error")), NULL);
     if (left == 0)
         return CTL_DONE;
-    char text[128];
-    snprintf(text, sizeof(text), "the pool is damaged: %" PRIu64 " block%s of metadata %s lost",
-             left, plural_s(left), left == 1 ? "is" : "are");
-    return ctl_conclude(in, text, "lunette pool repair --help");
+    char text[160];
+    snprintf(text, sizeof(text),
+             "the pool is damaged: %" PRIu64 " damaged block%s of metadata %s not written anew",
+             left, plural_s(left), left == 1 ? "was" : "were");
+    return ctl_conclude_damage(in, text);
 }
 
 /* Here, on a pool that nobody has open. */

@@ -537,7 +537,26 @@ static json_t *serve_ask(const struct serve *serve)
     return result;
 }
 
-static enum ctl_exit serve_wait(const struct serve *serve, uint64_t timeout_ms, json_t **result)
+/* What nbdkit had to say, in one line, where its own lines would not be JSON. */
+static enum ctl_exit serve_refused(const struct serve *serve, FILE *said)
+{
+    char text[2048] = "";
+    if (!said)
+        return ctl_fail(serve->in, -EIO, "nbdkit refused, as it says above", NULL);
+    rewind(said);
+    size_t len = fread(text, 1, sizeof(text) - 1, said);
+    while (len > 0 && text[len - 1] == '\n')
+        text[--len] = '\0';
+    if (strncmp(text, "{\"error\"", strlen("{\"error\"")) == 0) /* it was our child's */
+        return fprintf(stderr, "%s\n", text), CTL_REFUSED;
+    for (char *at = text; *at; at++)
+        if (*at == '\n')
+            *at = ';';
+    return ctl_fail(serve->in, -EIO, *text ? text : "nbdkit refused and gave no reason", NULL);
+}
+
+static enum ctl_exit serve_wait(const struct serve *serve, FILE *said, uint64_t timeout_ms,
+                                json_t **result)
 {
     char text[128];
     const struct timespec pause = {.tv_nsec = SERVE_POLL_MS * 1000000L};
@@ -548,9 +567,11 @@ static enum ctl_exit serve_wait(const struct serve *serve, uint64_t timeout_ms, 
         if (*result)
             return CTL_DONE;
         if (waitpid(-1, &wait_status, WNOHANG) > 0)
-            return ctl_fail(serve->in, -EIO,
-                            "the server ended while it started; why is in the system log",
-                            "the same command with --foreground, which shows it");
+            return said ? serve_refused(serve, said)
+                        : ctl_fail(serve->in, -EIO,
+                                   "the server ended while it started, for the reason above; if "
+                                   "there is none, the system log may have it",
+                                   NULL);
         nanosleep(&pause, NULL);
     }
     snprintf(text, sizeof(text), "it is not ready after %" PRIu64 " s; it may still become so",
@@ -613,24 +634,6 @@ static void serve_finish_later(const struct serve *serve, uint64_t timeout_ms)
     _exit(CTL_REFUSED); /* the server says itself what is wrong with it */
 }
 
-/* What nbdkit had to say, in one line, where its own lines would not be JSON. */
-static enum ctl_exit serve_refused(const struct serve *serve, FILE *said)
-{
-    char text[2048] = "";
-    if (!said)
-        return ctl_fail(serve->in, -EIO, "nbdkit refused, as it says above", NULL);
-    rewind(said);
-    size_t len = fread(text, 1, sizeof(text) - 1, said);
-    while (len > 0 && text[len - 1] == '\n')
-        text[--len] = '\0';
-    if (strncmp(text, "{\"error\"", strlen("{\"error\"")) == 0) /* it was our child's */
-        return fprintf(stderr, "%s\n", text), CTL_REFUSED;
-    for (char *at = text; *at; at++)
-        if (*at == '\n')
-            *at = ';';
-    return ctl_fail(serve->in, -EIO, *text ? text : "nbdkit refused and gave no reason", NULL);
-}
-
 static void serve_close_file(FILE **file)
 {
     if (*file)
@@ -657,7 +660,7 @@ static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t tim
         return ctl_fail(serve->in, -errno, NULL, NULL);
     if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
         return serve_refused(serve, said);
-    enum ctl_exit exit = serve_wait(serve, timeout_ms, &status);
+    enum ctl_exit exit = serve_wait(serve, said, timeout_ms, &status);
     if (exit == CTL_DONE)
         exit = serve_set_mode(serve);
     if (exit != CTL_DONE)

@@ -210,6 +210,18 @@ static bool snapshot_print_deferred(const struct invocation *in, const json_t *r
     return true;
 }
 
+/* The one that was named is no news in a list of what goes with it. */
+static void snapshot_forget_itself(const struct invocation *in, json_t *goes)
+{
+    AUTO_FREE char *name = NULL;
+    if (asprintf(&name, "%s%s%s", in->args[0], in->arg_count > 1 ? "@" : "",
+                 in->arg_count > 1 ? in->args[1] : "") < 0)
+        name = NULL;
+    for (size_t i = json_array_size(goes); name && i-- > 0;)
+        if (strcmp(json_string_value(json_array_get(goes, i)), name) == 0)
+            ignore_error(json_array_remove(goes, i), "it is there");
+}
+
 static void snapshot_print_delete_plan(const struct invocation *in, const json_t *plan)
 {
     if (snapshot_print_deferred(in, plan, true))
@@ -217,6 +229,7 @@ static void snapshot_print_delete_plan(const struct invocation *in, const json_t
     printf("Would delete snapshot ");
     snapshot_print_name(in);
     printf(".\n");
+    snapshot_forget_itself(in, json_object_get(plan, "goes"));
     ctl_print_freed(plan, "With it goes");
 }
 

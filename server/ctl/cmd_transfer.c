@@ -259,6 +259,33 @@ static void import_undo(const struct import *import)
         ctl_note("LUN %s was deleted again", import->name);
 }
 
+/* Why it had no room, in figures, and the command that helps. The LUN is still there. */
+static enum ctl_exit import_fail_full(const struct import *import, int err, const char *why)
+{
+    AUTO_JSON json_t *shown = NULL;
+    AUTO_JSON json_t *explained = NULL;
+    AUTO_FREE char *text = NULL;
+    char needed[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
+    const struct invocation *in = import->in;
+    if (ctl_ask(in, "lun.show", json_pack("{s:s, s:b}", "name", import->name, "exact", 1),
+                &shown) != CTL_DONE)
+        return ctl_fail(in, err, why, NULL);
+    const json_t *lun = json_array_get(json_object_get(shown, "luns"), 0);
+    uint64_t size_bytes = ctl_get(lun, "size_bytes");
+    uint64_t needed_bytes = size_bytes - min_u64(size_bytes, ctl_get(lun, "mapped_bytes"));
+    if (ctl_ask(in, "explain.space",
+                json_pack("{s:s, s:o}", "name", import->name, "wanted_bytes",
+                          proto_json_uint(needed_bytes)),
+                &explained) != CTL_DONE)
+        return ctl_fail(in, err, why, NULL);
+    if (asprintf(&text, "%s; up to %s more are needed, %s are available", why,
+                 units_format_bytes(needed_bytes, 'h', needed),
+                 units_format_bytes(ctl_get(explained, "available_bytes"), 'h', available)) < 0)
+        return ctl_no_memory(in);
+    return ctl_fail(in, err, text,
+                    json_string_value(json_array_get(json_object_get(explained, "try"), 0)));
+}
+
 static enum ctl_exit import_run(struct import *import)
 {
     const struct invocation *in = import->in;
@@ -284,7 +311,8 @@ static enum ctl_exit import_run(struct import *import)
     int r = transfer_copy(in, &options, import->connections, &result, &why);
     if (r < 0)
     {
-        status = ctl_fail(in, r, why.text, NULL);
+        status =
+            r == -ENOSPC ? import_fail_full(import, r, why.text) : ctl_fail(in, r, why.text, NULL);
         import_undo(import);
         return status;
     }

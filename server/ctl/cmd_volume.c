@@ -7,6 +7,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/hint.h"
 #include "server/units.h"
 
 static const struct field volume_fields[] = {
@@ -468,9 +469,11 @@ static void volume_print_split(const struct invocation *in, const json_t *result
                units_format_bytes(ctl_get(result, "needed_bytes"), 'h', needed),
                units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
     else
-        printf("Copying what LUNs of %s share, %s; lunette volume clone split show tells how far "
-               "it is.\n",
-               in->args[0], units_format_bytes(ctl_get(result, "needed_bytes"), 'h', needed));
+        hint_printf(
+            stdout,
+            "Copying what LUNs of %s share, %s; 'lunette volume clone split show' tells how "
+            "far it is.\n",
+            in->args[0], units_format_bytes(ctl_get(result, "needed_bytes"), 'h', needed));
 }
 
 /* Takes @args over. */

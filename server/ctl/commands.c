@@ -928,10 +928,14 @@ const struct command command_table[] = {
      0, 0, 0, tree_options, ctl_tree},
     {"df", "", "show the space of the pool, of each volume and each LUN", "show space",
      "Available is what a write finds that was promised nothing: in the volume, else in the pool. "
-     "Used by a LUN is what it shares with no other line, and what its snapshots hold. Saved "
-     "is what of Mapped takes no space, being shared; Savings is how much is mapped for each byte "
-     "of "
-     "data that is held: all, for a clone that holds none of its own.",
+     "Used is the rest of the size, promises and what is kept for deletes and checkpoints "
+     "included, "
+     "as thresholds count it; pool show tells its parts. Used by a LUN is what it shares with no "
+     "other line, and what its snapshots hold. Saved is what of Mapped takes no space, being "
+     "shared; "
+     "Savings is how much is mapped for each byte of data that is held: all, for a clone that "
+     "holds "
+     "none of its own.",
      "lunette df\n"
      "lunette df --units G\n",
      COMMAND_LISTS, 0, 0, NULL, ctl_df},
@@ -942,7 +946,11 @@ const struct command command_table[] = {
      "are named.",
      "lunette freed vm1 vm2 golden@monday\n", 0, 1, -1, NULL, ctl_freed},
 
-    {"event show", "", "show what happened", "show events", NULL,
+    {"event show", "", "show what happened since the server started", "show events",
+     "The server has the last 1,024 in memory, and they end with it: the next one begins with 1. "
+     "What is to last goes to the system log (syslog = yes) or to a program (exec): [events] in "
+     "the "
+     "conf file of lunette serve.",
      "lunette event show\n"
      "lunette event show --follow --json\n",
      COMMAND_LISTS, 0, 0, event_show_options, ctl_event_show},

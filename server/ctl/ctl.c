@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "server/ctl/hint.h"
 #include "server/units.h"
 
 /* ---- asking the server --------------------------------------------------------------------- */
@@ -78,7 +79,7 @@ enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args
     else if (status == CTL_DONE)
     {
         va_start(words, said);
-        vprintf(said, words);
+        hint_vprintf(stdout, said, words);
         va_end(words);
         fputc('\n', stdout);
     }
@@ -301,4 +302,21 @@ enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_
                     r == -EBUSY    ? "the same command without --pool, which asks the server"
                     : r == -ENOENT ? "lunette pool create --help"
                                    : NULL);
+}
+
+enum ctl_exit ctl_conclude_damage(const struct invocation *in, const char *why)
+{
+    AUTO_JSON json_t *pool = NULL;
+    AUTO_FREE char *text = NULL;
+    AUTO_FREE char *hint = NULL;
+    const char *path = option_text(in, "pool");
+    bool is_served = !path;
+    if (is_served && ctl_ask(in, "pool.show", NULL, &pool) == CTL_DONE)
+        path = json_string_value(json_object_get(pool, "path"));
+    if (asprintf(&text, "%s; 'lunette pool repair' tells what can be mended%s", why,
+                 is_served ? ", once 'lunette server stop' has ended the server" : "") < 0)
+        text = NULL;
+    if (!path || asprintf(&hint, "lunette pool repair %s --dry-run", path) < 0)
+        hint = NULL;
+    return ctl_conclude(in, text ? text : why, hint ? hint : "lunette pool repair --help");
 }

@@ -152,4 +152,7 @@ uint64_t ctl_get(const json_t *object, const char *key);
 enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_options *options,
                             struct pool **pool);
 
+/* ctl_conclude() of a damaged pool, with the repair that helps; a server has to stop for it. */
+enum ctl_exit ctl_conclude_damage(const struct invocation *in, const char *why);
+
 #endif

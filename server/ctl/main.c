@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/cleanup.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/hint.h"
 #include "server/mgmt/proto.h"
 
 /* "lunette", "lunette --help", "lunette -h", "lunette --version" have no command. */
@@ -47,8 +49,18 @@ static bool main_wants_json(int argc, const char **argv)
     return false;
 }
 
+/* Commands that are told are for the server that was named, unless they find it by themselves. */
+static void main_set_socket(const struct invocation *in)
+{
+    const char *named = option_text(in, "socket");
+    AUTO_FREE char *usual = client_default_socket();
+    if (named && usual && strcmp(named, usual) != 0)
+        hint_set_socket(named);
+}
+
 static enum ctl_exit main_run_command(struct invocation *in)
 {
+    main_set_socket(in);
     if (option_flag(in, "json"))
         ctl_errors_as_json();
     if (!option_flag(in, "help"))

@@ -12,6 +12,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/log.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/hint.h"
 
 enum
 {
@@ -66,17 +67,22 @@ static void refusal_print_json(const struct refusal *refusal, const char *messag
 static enum ctl_exit refusal_print(const struct refusal *refusal)
 {
     char message[REFUSAL_TEXT_MAX];
+    AUTO_FREE char *why = hint_localize(refusal->why);
+    AUTO_FREE char *hint = refusal->hint ? hint_localize(refusal->hint) : NULL;
+    struct refusal said = *refusal;
+    said.why = why ? why : refusal->why;
+    said.hint = hint ? hint : refusal->hint;
     fflush(stdout);
-    if (refusal->doing)
-        snprintf(message, sizeof(message), "cannot %s: %s", refusal->doing, refusal->why);
+    if (said.doing)
+        snprintf(message, sizeof(message), "cannot %s: %s", said.doing, said.why);
     else
-        snprintf(message, sizeof(message), "%s", refusal->why);
+        snprintf(message, sizeof(message), "%s", said.why);
     if (refusal_json)
-        refusal_print_json(refusal, message);
+        refusal_print_json(&said, message);
     else
         fprintf(stderr, "lunette: %s\n", message);
-    if (!refusal_json && refusal->hint && *refusal->hint)
-        fprintf(stderr, "  try: %s\n", refusal->hint);
+    if (!refusal_json && said.hint && *said.hint)
+        fprintf(stderr, "  try: %s\n", said.hint);
     return refusal->exit;
 }
 
@@ -172,7 +178,9 @@ void ctl_note(const char *format, ...)
     fflush(stdout);
     if (!refusal_json)
     {
-        fprintf(stderr, "lunette: %s\n", text);
+        fputs("lunette: ", stderr);
+        hint_print(stderr, text);
+        fputc('\n', stderr);
         return;
     }
     AUTO_JSON json_t *note = json_pack("{s:o}", "note", refusal_string(text));

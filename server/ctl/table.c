@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "lun/base/cleanup.h"
+#include "server/ctl/hint.h"
 #include "server/mgmt/proto.h"
 #include "server/units.h"
 
@@ -78,7 +79,10 @@ char *table_format(const json_t *object, const struct field *field, char unit)
     if (!value || json_is_null(value))
         return strdup("-");
     if (json_is_string(value))
-        return table_copy(json_string_value(value));
+    {
+        AUTO_FREE char *said = hint_localize(json_string_value(value));
+        return said ? table_copy(said) : NULL;
+    }
     if (json_is_boolean(value))
         return strdup(json_is_true(value) ? "yes" : "no");
     switch (field->kind)

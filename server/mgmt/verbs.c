@@ -199,7 +199,10 @@ static const struct verb verbs[] = {
     {"quota.rule.show", VERB_LOOKS, verb_quota_rule_show, {TEXT("volume", false)}},
     {"quota.enable", VERB_CHANGES, verb_quota_enable, {TEXT("volume", true), FLAG("on")}},
     {"quota.report", VERB_LOOKS, verb_quota_report, {TEXT("path", false)}},
-    {"explain.space", VERB_LOOKS, verb_explain_space, {TEXT("name", false)}},
+    {"explain.space",
+     VERB_LOOKS,
+     verb_explain_space,
+     {TEXT("name", false), NUMBER("wanted_bytes", false)}},
     {"explain.quota", VERB_LOOKS, verb_explain_quota, {TEXT("path", true)}},
 
     {"igroup.create",

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
@@ -85,17 +84,15 @@ static uint64_t explain_step_mib(uint64_t bytes, uint64_t wanted_bytes)
 
 /* ---- space --------------------------------------------------------------------------------- */
 
-/* @wanted_bytes: a promise that is to fit, with what its metadata may take. */
-static void explain_try_grow(struct explanation *explanation, const struct pool_info *pool,
+/* @wanted_bytes: a promise that is to fit. */
+static void explain_try_grow(struct explanation *explanation, struct pool *pool,
                              uint64_t wanted_bytes)
 {
-    struct stat stat_buf;
-    bool is_device = stat(pool->path, &stat_buf) == 0 && S_ISBLK(stat_buf.st_mode);
-    if (is_device) /* which has to grow first */
+    uint64_t mib = pool_grow_step_mib(pool, wanted_bytes);
+    if (mib == 0) /* a block device, which has to grow first */
         explain_try(explanation, "lunette pool grow");
     else
-        explain_try(explanation, "lunette pool grow +%" PRIu64 "M",
-                    explain_step_mib(pool->size_bytes, wanted_bytes + wanted_bytes / 16));
+        explain_try(explanation, "lunette pool grow +%" PRIu64 "M", mib);
 }
 
 static void explain_pool(struct explanation *explanation, const struct pool_info *info)
@@ -146,8 +143,8 @@ static uint64_t explain_deleted(struct explanation *explanation, const struct lu
     char text[UNITS_TEXT_MAX];
     if (bytes > 0)
         explain_say(explanation,
-                    "Snapshots of volumes hold %s of LUNs that were deleted; lunette lun show "
-                    "--snapshots lists them.",
+                    "Snapshots of volumes hold %s of LUNs that were deleted; 'lunette lun show "
+                    "--snapshots' lists them.",
                     explain_bytes(bytes, text));
     return bytes;
 }
@@ -179,8 +176,8 @@ static int explain_holders(struct verb_request *request, struct explanation *exp
         char shared[UNITS_TEXT_MAX];
         explain_say(explanation,
                     "%s are shared by clones and their sources, and are free when all that share "
-                    "them are deleted; lunette tree shows who does, lunette freed NAME NAME... "
-                    "what that brings.",
+                    "them are deleted; 'lunette tree' shows who does, 'lunette freed NAME "
+                    "NAME...' what that brings.",
                     explain_bytes(data_bytes - held_bytes, shared));
     }
     for (size_t i = 0; i < n && i < EXPLAIN_TOP; i++)
@@ -223,16 +220,17 @@ static int explain_volume(struct verb_request *request, struct explanation *expl
 }
 
 /* Growing what is short: first the volume if that is what limits it, else the pool. */
-static void explain_try_room(struct explanation *explanation, const struct pool_info *pool,
-                             const struct volume_info *volume, const struct lun_info *lun)
+static void explain_try_room(struct explanation *explanation, struct pool *pool,
+                             const struct pool_info *info, const struct volume_info *volume,
+                             uint64_t wanted_bytes)
 {
-    uint64_t wanted_bytes = lun && lun->is_reserved ? lun->size_bytes : 0;
     bool is_bound = volume && volume->size_bytes > 0;
     /* A guaranteed volume that grows takes what it grows by of the pool. */
-    uint64_t step_mib = is_bound ? explain_step_mib(volume->size_bytes, wanted_bytes) : 0;
+    uint64_t step_mib =
+        is_bound ? explain_step_mib(volume->size_bytes, wanted_bytes + wanted_bytes / 16) : 0;
     uint64_t step_bytes = volume && volume->is_guaranteed ? step_mib << 20 : 0;
-    bool pool_is_short = !is_bound || pool->available_bytes < step_bytes ||
-                         volume->available_bytes >= pool->available_bytes;
+    bool pool_is_short = !is_bound || info->available_bytes < max_u64(step_bytes, wanted_bytes) ||
+                         volume->available_bytes >= info->available_bytes;
     if (pool_is_short)
         explain_try_grow(explanation, pool, max_u64(wanted_bytes, step_bytes));
     if (is_bound)
@@ -282,6 +280,11 @@ static int explain_find(struct verb_request *request, struct explained *found)
     if (found->is_in_volume)
         return 0;
     int r = lun_get_info(request->pool, name, &found->lun, &request->why);
+    if (r == -ENOENT)
+        return reason_set(&request->why, r,
+                          "there is no LUN, snapshot or volume '%s'; 'lunette df' lists LUNs and "
+                          "volumes",
+                          name);
     if (r < 0)
         return r;
     found->is_lun = true;
@@ -300,8 +303,9 @@ int verb_explain_space(struct verb_request *request)
         return r;
     struct explanation explanation = {.lines = json_array(), .commands = json_array()};
     pool_get_info(request->pool, &pool);
-    explain_try_room(&explanation, &pool, found.is_in_volume ? &found.volume : NULL,
-                     found.is_lun ? &found.lun : NULL);
+    uint64_t reserved_bytes = found.is_lun && found.lun.is_reserved ? found.lun.size_bytes : 0;
+    explain_try_room(&explanation, request->pool, &pool, found.is_in_volume ? &found.volume : NULL,
+                     verb_number(request, "wanted_bytes", reserved_bytes));
     if (found.is_lun)
         explain_lun(&explanation, &found.lun);
     if (found.is_in_volume)
@@ -309,7 +313,12 @@ int verb_explain_space(struct verb_request *request)
     explain_pool(&explanation, &pool);
     if (r == 0 && !found.is_lun && !found.is_in_volume)
         r = explain_holders(request, &explanation, 0, pool.dying_count > 0 ? 0 : pool.data_bytes);
+    uint64_t available_bytes =
+        found.is_in_volume ? found.volume.available_bytes : pool.available_bytes;
     int said = explain_result(request, &explanation);
+    if (said == 0 && json_object_set_new(request->result, "available_bytes",
+                                         proto_json_uint(available_bytes)) != 0)
+        said = -ENOMEM;
     return r < 0 ? r : said;
 }
 

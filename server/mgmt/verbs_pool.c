@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/view.h"
@@ -116,7 +117,8 @@ int verb_tree(struct verb_request *request)
 }
 
 /*
- * One row of df; a pool's "used" is data and metadata, a LUN's what only it and its snapshots hold.
+ * One row of df; of a pool or volume "used" is all that thin writes cannot have, as its thresholds
+ * count, of a LUN what only it and its snapshots hold.
  * @data_bytes: what the mapped bytes take.
  */
 static json_t *verb_df_row(const char *kind, const char *name, uint64_t size_bytes,
@@ -141,8 +143,9 @@ static bool verb_df_add_volumes(json_t *rows, const struct volume_info *volumes,
     for (const struct volume_info *volume = volumes; volume < volumes + count; volume++)
         bad |=
             json_array_append_new(rows, verb_df_row("volume", volume->name, volume->size_bytes,
-                                                    volume->charged_bytes, volume->available_bytes,
-                                                    volume->mapped_bytes, volume->charged_bytes));
+                                                    volume->charged_bytes + volume->reserved_bytes,
+                                                    volume->available_bytes, volume->mapped_bytes,
+                                                    volume->charged_bytes));
     return bad == 0;
 }
 
@@ -172,7 +175,8 @@ int verb_df(struct verb_request *request)
     pool_get_info(request->pool, &info);
     json_t *rows = json_array();
     int bad = json_array_append_new(
-        rows, verb_df_row("pool", info.name, info.size_bytes, info.data_bytes + info.metadata_bytes,
+        rows, verb_df_row("pool", info.name, info.size_bytes,
+                          info.size_bytes - min_u64(info.available_bytes, info.size_bytes),
                           info.available_bytes, info.mapped_bytes, info.data_bytes));
     bad |= !verb_df_add_volumes(rows, volumes, volume_count);
     for (size_t i = 0; i < count; i++)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
 
 enum
@@ -88,6 +89,13 @@ static void view_put_file(json_t *pool, const char *path)
         view_put_uint(pool, "file_system_free_bytes", (uint64_t)below.f_bavail * below.f_frsize);
 }
 
+/* As the thresholds count: all that is not available. */
+static double view_used_percent(const struct pool_info *info)
+{
+    uint64_t free_bytes = min_u64(info->available_bytes, info->size_bytes);
+    return info->size_bytes ? 100.0 - (double)free_bytes * 100.0 / (double)info->size_bytes : 0.0;
+}
+
 json_t *view_pool(const struct pool_info *info)
 {
     char uuid[VIEW_UUID_TEXT];
@@ -109,6 +117,7 @@ json_t *view_pool(const struct pool_info *info)
     view_put_uint(pool, "reserve_bytes", info->reserve_bytes);
     view_put_uint(pool, "promised_bytes", info->promised_bytes);
     view_put_uint(pool, "available_bytes", info->available_bytes);
+    view_put(pool, "used_percent", json_real(view_used_percent(info)));
     view_put_uint(pool, "logical_bytes", info->logical_bytes);
     view_put_uint(pool, "mapped_bytes", info->mapped_bytes);
     view_put(pool, "savings_ratio", view_savings(info->mapped_bytes, info->data_bytes));

@@ -573,6 +573,12 @@ int pool_grow_dry_run(struct pool *pool, uint64_t size_bytes, uint64_t *new_size
     return nv_grow_locked(pool, size_bytes, new_size_bytes, why);
 }
 
+uint64_t pool_grow_step_mib(struct pool *pool, uint64_t wanted_bytes)
+{
+    AUTO_LOCK(&pool->lock);
+    return div_round_up(max_u64(pool->size_bytes / 4, wanted_bytes), 1 << 20);
+}
+
 const char *pool_health_name(enum pool_health health)
 {
     static const char *const names[] = {"healthy", "out of space", "read-only", "failed"};

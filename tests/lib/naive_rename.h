@@ -116,6 +116,7 @@
 #define pool_get_info naive_pool_get_info
 #define pool_grow naive_pool_grow
 #define pool_grow_dry_run naive_pool_grow_dry_run
+#define pool_grow_step_mib naive_pool_grow_step_mib
 #define pool_health_name naive_pool_health_name
 #define pool_list_lines naive_pool_list_lines
 #define pool_lock_clock_ns naive_pool_lock_clock_ns

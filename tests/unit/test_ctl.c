@@ -13,6 +13,7 @@
 #include "server/ctl/client.h"
 #include "server/ctl/command.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/hint.h"
 #include "server/ctl/table.h"
 #include "server/ctl/uri.h"
 #include "server/mgmt/proto.h"
@@ -471,6 +472,40 @@ static void test_tls_uris(void)
     CU_ASSERT_PTR_NULL(uri_with_tls("http://host/", NULL, NULL, NULL));
 }
 
+/* ---- commands in what is said --------------------------------------------------------------- */
+
+static void expect_hint(const char *text, const char *localized)
+{
+    AUTO_FREE char *hint = hint_localize(text);
+    CU_ASSERT_STRING_EQUAL(hint, localized);
+}
+
+static void test_hints(void)
+{
+    expect_hint("lunette df", "lunette df");
+    hint_set_socket("/run/two/mgmt.sock");
+    expect_hint("lunette lun show a", "lunette lun show a --socket /run/two/mgmt.sock");
+    expect_hint("LUN 'a' is 'lunette df' says; `lunette tree` too",
+                "LUN 'a' is 'lunette df --socket /run/two/mgmt.sock' says; "
+                "`lunette tree --socket /run/two/mgmt.sock` too");
+    /* Those that ask no server, or one that was named. */
+    static const char *const alone[] = {"lunette lun show --help",
+                                        "lunette help lun",
+                                        "lunette serve --pool p",
+                                        "'lunette pool repair p' mends it",
+                                        "lunette pool check --pool p",
+                                        "lunette df --socket x",
+                                        "apt install nbdkit",
+                                        "a lunette 'lunettes' 'lunette df",
+                                        ""};
+    for (size_t i = 0; i < ARRAY_SIZE(alone); i++)
+        expect_hint(alone[i], alone[i]);
+    hint_set_socket("it's/a b");
+    expect_hint("lunette df", "lunette df --socket 'it'\\''s/a b'");
+    hint_set_socket(NULL);
+    expect_hint("'lunette df'", "'lunette df'");
+}
+
 static CU_TestInfo ctl_tests[] = {
     {"the table of commands is sound", test_commands},
     {"what takes, frees or destroys has --dry-run", test_dry_run},
@@ -478,6 +513,7 @@ static CU_TestInfo ctl_tests[] = {
     {"every example is understood", test_examples},
     {"command lines", test_parse},
     {"usage errors", test_usage},
+    {"hints name the server", test_hints},
     {"the manual page is current", test_manual_is_current},
     {"the manual page is complete", test_manual_is_complete},
     {"completion", test_completion},

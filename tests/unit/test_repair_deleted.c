@@ -234,6 +234,26 @@ static uint64_t given_data_blks(void)
     return blks;
 }
 
+/* Whether @planned is what was @done, but for "would be" where that has "is" or "are". */
+static bool is_planned(const char *planned, const char *done)
+{
+    static const char would_be[] = "would be ";
+    while (*planned)
+    {
+        if (strncmp(planned, would_be, strlen(would_be)) == 0)
+        {
+            size_t len = strncmp(done, "is ", 3) == 0 ? 3 : strncmp(done, "are ", 4) == 0 ? 4 : 0;
+            if (len == 0)
+                return false;
+            planned += strlen(would_be);
+            done += len;
+        }
+        else if (*planned++ != *done++)
+            return false;
+    }
+    return *done == '\0';
+}
+
 /* A repair of the closed pool, which is planned first; what it says before is what it does.
  * @has_leaks: an earlier one did not know what was below a lost node. */
 static void repair_planned(bool has_leaks)
@@ -245,8 +265,8 @@ static void repair_planned(bool has_leaks)
     struct repair_result planned = result;
     memcpy(said_before, said, sizeof(said));
     CU_ASSERT_EQUAL_FATAL(repair(false), 0);
-    CU_ASSERT_STRING_EQUAL(said, said_before);
-    if (strcmp(said, said_before) != 0)
+    CU_ASSERT_TRUE(is_planned(said_before, said));
+    if (!is_planned(said_before, said))
         fprintf(stderr, "planned:\n%sdone:\n%s", said_before, said);
     CU_ASSERT_EQUAL(result.mended, planned.mended);
     CU_ASSERT_EQUAL(result.left, planned.left);

@@ -118,7 +118,12 @@ says "Savings"
 json entries.0.kind pool df
 json freed_bytes '*' freed golden golden@monday vm1
 ok freed vm1
+says "If deleted: vm1"
 says "Frees "
+ok freed golden golden@monday vm1
+same "$(head -n 4 <<<"$out")" $'If deleted together:\n  golden\n  golden@monday\n  vm1'
+ok snapshot delete golden@monday --dry-run
+same "$(grep -c golden@monday <<<"$out")" 1
 
 # ---- events and jobs ----
 json events.0.id 1 event show

@@ -115,6 +115,41 @@ ok pool dump "block" "$page" --pool "$pool"
 says "58 58 58 58"
 refused 1 "'x7' is no number" pool dump block x7 --pool "$pool"
 
+# ---- a copy of the superblock: no error, but said, and mended by whoever opens the pool ----
+pool=$work/super
+cp --sparse=always "$work/sound" "$pool"
+damage "$pool" 0
+ok pool check --pool "$pool"
+says "WARNING: copy 0 of the superblock, block 0, is damaged"
+says "'lunette pool repair $pool', writes this one anew"
+says " 0 errors, 1 warning, "
+json warnings 1 pool check --pool "$pool"
+server_start
+ok event show
+says "copy 0 of the superblock, block 0, was damaged; it was written anew"
+ok pool check
+says " 0 errors, 0 warnings, "
+ok server stop
+wait "$server"
+server=
+ok pool check --pool "$pool"
+says " 0 errors, 0 warnings, "
+server_start
+ok event show
+checks=$((checks + 1))
+[[ $out != *metadata.repaired* ]] || fail "mended again: $out"
+# Of a pool that is served each copy is compared with what was written there last.
+damage "$pool" 0
+damage "$pool" 1
+ok pool check
+says "WARNING: copy 0 of the superblock, block 0, is damaged; another is whole, and 'lunette pool scrub'"
+ok pool scrub
+ok pool check
+says " 0 errors, 0 warnings, "
+ok server stop
+wait "$server"
+server=
+
 # ---- a scrub, in the server and without one ----
 pool=$work/scrub
 cp --sparse=always "$work/sound" "$pool"
@@ -146,7 +181,11 @@ damage "$pool" "$map"
 run pool scrub
 same "$status" 1
 says "DAMAGED: block $map, a node of level 0 of the map of bad, holds something else than was written"
-[[ $err == *"1 block of metadata is lost"* ]] || fail "scrub: $err"
+[[ $err == *"1 damaged block of metadata was not written anew"*"once 'lunette server stop' has"*"try: lunette pool repair $pool --dry-run" ]] ||
+    fail "scrub: $err"
+run pool check
+checks=$((checks + 1))
+[[ $err == *"once 'lunette server stop' has"*"try: lunette pool repair $pool --dry-run" ]] || fail "check: $err"
 run pool scrub --json
 same "$status" 1
 same "$("$probe" json damaged <<<"$out")" 1
@@ -165,9 +204,13 @@ server=
 run pool scrub --pool "$pool"
 same "$status" 1
 says "DAMAGED: block $map,"
+# A copy that another one stands in for is not lost.
 damage "$pool" 0
 run pool scrub --pool "$pool"
 says "copy 0 of the superblock"
+checks=$((checks + 1))
+[[ $err == *"2 damaged blocks of metadata were not written anew"*"try: lunette pool repair $pool --dry-run" && $err != *lost* ]] ||
+    fail "scrub: $err"
 
 # ---- a repair ----
 pool=$work/repair
@@ -193,7 +236,7 @@ run pool repair "$pool" --dry-run
 same "$status" 0
 says "to mend: the index of the catalog is damaged in both copies"
 says "to mend: the table of allocation groups 0 to "
-says "to mend: copy 1 of the superblock"
+says "to mend: copy 1 of the superblock, block 1, is damaged: it would be written anew"
 cmp "$work/damaged" "$pool" || fail "a dry run has changed the pool"
 run pool repair "$pool" --yes --json
 same "$status" 0
@@ -213,6 +256,18 @@ ok server stop
 wait "$server"
 server=
 ok pool check --pool "$pool"
+# One that is refused has mended nothing, and does not say so.
+cp --sparse=always "$work/sound" "$pool"
+for block in 0 "$index" "$index_twin" "$page" "$twin"; do damage "$pool" "$block"; done
+cp --sparse=always "$pool" "$work/damaged"
+for how in --dry-run --yes; do
+    run pool repair "$pool" "$how"
+    same "$status" 1
+    checks=$((checks + 1))
+    [[ $err == *"copy 0 of the superblock, block 0, is damaged: it would be written anew"*"nothing was written"*"cannot repair"* ]] ||
+        fail "repair: $err"
+    cmp "$work/damaged" "$pool" || fail "a refused repair has changed the pool"
+done
 # What is left of the deleted LUN whose job stopped is given up: a plan says what, and changes nothing.
 cp --sparse=always "$work/deleted" "$pool"
 run pool check --pool "$pool"
@@ -222,7 +277,7 @@ run pool repair "$pool" --dry-run
 same "$status" 0
 says "to mend: trees of a deleted LUN (line "
 cmp "$work/deleted" "$pool" || fail "a dry run has changed the pool"
-planned=$(sed -n 's/^to mend: //p' <<<"$out")
+planned=$(sed -n 's/^to mend: //p' <<<"$out" | sed 's/would be given up/is given up/; s/would be /are /')
 run pool repair "$pool" --yes
 same "$status" 0
 same "$(sed -n 's/^mended: //p' <<<"$out")" "$planned"
@@ -268,7 +323,7 @@ refused 2 "give --list, or a NAME" lun salvage good --pool "$pool"
 damage "$pool" "$map"
 run lun salvage --list --pool "$pool" --units M
 same "$status" 1
-grep -qE '^bad +64.00 MiB +[0-9.]+ MiB +64.00 MiB +1  there$' <<<"$out" || fail "what bad lacks is not there: $out"
+grep -qE '^bad +64.00 MiB +[0-9.]+ MiB +64.00 MiB +1  lost$' <<<"$out" || fail "what bad lacks is not there: $out"
 grep -qE '^good +64.00 MiB +[0-9.]+ MiB +0.00 MiB +0  there$' <<<"$out" || fail "what good lacks is not there: $out"
 [[ $(tail -n 2 <<<"$err") == $'lunette: 1 of 3 LUNs and snapshots lacks something\n  try: lunette lun salvage --help' ]] ||
     fail "salvage --list says: $err"
@@ -277,6 +332,9 @@ run lun salvage --list --pool "$pool" --json
 same "$("$probe" json damaged <<<"$out")" 1
 same "$("$probe" json error.exit <<<"$(tail -n 1 <<<"$err")")" 1
 same "$("$probe" json note <<<"$(head -n 1 <<<"$err")" | grep -c "is damaged")" 1
+json state there lun salvage good --pool "$pool" --dry-run
+run lun salvage bad --pool "$pool" --dry-run --json
+same "$("$probe" json state <<<"$out")" lost
 run lun salvage bad --pool "$pool" --dry-run
 same "$status" 1
 says "Would copy 0 B of bad; 64 MiB would be lost, in 1 place."
@@ -289,6 +347,21 @@ same "$(sed -n 's/^0x00000000  0x04000000  -$/all/p' "$work/bad.map")" all
 run lun salvage bad@before --pool "$pool" --to "$work/before"
 same "$status" 0
 cmp -n 1048576 "$work/five" "$work/before" || fail "a salvaged snapshot differs"
+# Of a map with several leaves one is lost: the LUN is there in part.
+pool=$work/leaves
+cp --sparse=always "$work/sound" "$pool"
+server_start
+ok lun create many 64M
+for ((i = 0; i < 600; i++)); do echo "write -P 5 $((i * 8))k 4k"; done |
+    qemu-io -f raw "nbd+unix:///many?socket=$work/nbd.sock" >/dev/null
+ok server stop
+wait "$server"
+server=
+ok pool dump map many --pool "$pool"
+damage "$pool" "$(sed -n 's/^ *node \([0-9]*\) level 0 .*/\1/p' <<<"$out" | head -n 1)"
+run lun salvage --list --pool "$pool" --units M
+same "$status" 1
+grep -qE '^many .* 1  lost in part$' <<<"$out" || fail "what many lacks is not there: $out"
 # Both copies of a page: the pool is refused as a whole, and yet what other pages have is there.
 pool=$work/pages
 cp --sparse=always "$work/sound" "$pool"
@@ -325,8 +398,13 @@ pool=$work/cut
 head -c 30000000 "$work/sound" >"$pool"
 run pool check --pool "$pool"
 same "$status" 1
-[[ -n $err ]] || fail "no reason"
+checks=$((checks + 1))
+[[ $err =~ it\ was\ cut\ off\;\ .*\'truncate\ -s\ ([0-9]*)\'.*\'lunette\ lun\ salvage\ --list\ --pool\ COPY\' ]] || fail "no way out: $err"
+cp --sparse=always "$pool" "$work/copy"
+truncate -s "${BASH_REMATCH[1]}" "$work/copy"
+run lun salvage --list --pool "$work/copy"
+says "bad@before"
 head -c 1000000 /dev/urandom >"$work/noise"
-refused 1 "is not a Lunette pool" pool check --pool "$work/noise"
+refused 1 "'file -s $work/noise' tells what it may be, 'lunette pool create --help'" pool check --pool "$work/noise"
 refused 1 "is not a Lunette pool" pool show --pool "$work/noise"
 finish

@@ -5,6 +5,7 @@
 # as they should be. Paths become those of this test, and sizes smaller: G is M, T is G.
 
 . "$(dirname "$0")/lib.sh"
+readme=$(realpath "$(dirname "$0")/../../../README.md")
 
 command -v qemu-img >/dev/null || skip "no qemu-img"
 mkdir "$work/srv" "$work/here" "$work/quiesce"
@@ -197,4 +198,26 @@ for ((i = 0; i < count; i++)); do
     done
 done
 down
+
+# ---- the commands of README.md, in its order, in an empty folder ----
+# As they are typed: what one needs, an earlier one has made.
+mkdir "$work/readme"
+cd "$work/readme" || exit 1
+qemu-img create -q -f qcow2 debian.qcow2 16M
+rm -f "$pool"
+lunette()
+{
+    timeout "$([[ $1 == top ]] && echo 1 || echo 60)" "$lunette" "$@" </dev/null >"$work/said" 2>&1
+}
+count=0
+while IFS= read -r line; do
+    line=$(sed -E 's/ +#.*//; s/127.0.0.1:3260/127.0.0.1:0/' <<<"$line")
+    while IFS= read -r command; do
+        checks=$((checks + 1))
+        count=$((count + 1))
+        eval "$(localize <<<"$command")" || [[ $? == 124 && $command == "lunette top" ]] || fail "README: $command: $(<"$work/said")"
+    done < <(sed 's/; */\n/g' <<<"$line")
+done < <(sed -n '/^## Commands/,/^`lunette help`/ s/^    \(lunette .*\)/\1/p' "$readme")
+[[ $count -ge 25 ]] || fail "README has $count commands"
+unset -f lunette
 finish

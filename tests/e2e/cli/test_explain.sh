@@ -246,4 +246,68 @@ json errors 0 pool check
 ok server stop
 wait "$server"
 server=
+
+# ---- refusals and events name a grow that helps; an allocation group of a small pool is 126 MiB ----
+# hint TEXT: the grow in it.
+hint()
+{
+    checks=$((checks + 1))
+    [[ $1 =~ lunette\ pool\ grow\ \+[0-9]+M ]] && type_in "${BASH_REMATCH[0]}" || fail "no grow to type in: $1"
+}
+
+pool=$work/hints
+ok pool create "$pool" 1009M
+server_start
+ok lun create thin 8G
+refused 1 "are needed" volume create sure 1100M --space-guarantee volume
+hint "$err"
+ok volume create sure 1100M --space-guarantee volume
+# One figure says how full it is, wherever it is told: promises are part of it, and seen.
+ok pool modify --threshold 50
+until run event show && [[ $out == *pool.threshold* ]]; do sleep 0.05; done
+percent=$(sed -n 's/.*pool hints is \([0-9.]*\) % used.*/\1/p' <<<"$out")
+ok df
+grep -qE "^pool +hints .* $percent%" <<<"$out" || fail "df has not $percent %: $out"
+ok pool show
+says "Used, that is not available: $percent%"
+says "Promised, not written yet: 1.07 GiB"
+size=$("$lunette" pool show --json | "$probe" json size_bytes)
+json entries.0.used_bytes '*' df
+same "$(("$("$probe" json entries.0.used_bytes <<<"$out")" + "$("$probe" json entries.0.available_bytes <<<"$out")"))" "$size"
+refused 1 "are needed" lun create late 900M --space-reserve yes
+hint "$err"
+ok lun create late 900M --space-reserve yes
+refused 1 "are needed" lun clone late early
+hint "$err"
+ok lun clone late early
+ok lun delete late early --force
+ok volume delete sure --force
+ok job wait --timeout 2m
+room=$("$lunette" pool show --json | "$probe" json available_bytes)
+full thin 0 "$(((room >> 20) + 8))"
+ok event show
+hint "$(grep pool.full <<<"$out")"
+written thin 7000 64
+json errors 0 pool check
+# An import that finds no room says how much it lacks, and what makes room for it: first in the pool, then in
+# the volume.
+head -c 900M /dev/zero | tr '\0' x >"$work/image"
+ok volume create bound 64M
+for grown in "pool grow +" "volume resize bound +"; do
+    run lun import "$work/image" bound/image
+    same "$status" 1
+    checks=$((checks + 1))
+    [[ $err == *" bytes are done; up to "*" more are needed, "*" are available"* ]] || fail "no figures: $err"
+    way=$(sed -n 's/^  try: //p' <<<"$err")
+    [[ $way == "lunette $grown"* ]] || fail "no $grown in: $err"
+    type_in "$way"
+    ok job wait --timeout 2m
+done
+run lun import "$work/image" bound/image
+same "$status" 0
+rm "$work/image"
+json errors 0 pool check
+ok server stop
+wait "$server"
+server=
 finish

@@ -149,8 +149,8 @@ refused 1 "range 9223372036854775807:0:1 goes beyond" lun clone a b --range 9223
 refused 1 "goes beyond the end of destination 'b', which has 65536 blocks" lun clone a b --range 0:65535:2 --dry-run
 refused 1 "the source of range 0:0:8 and the source of range 7:100:8 overlap from block 7 on" lun clone a b --range 7:100:8,0:0:8
 refused 1 "the destination of range 0:0:8 and the destination of range 100:7:8 overlap from block 7" lun clone a b --range 0:0:8,100:7:8
-refused 1 "the source of range 0:4:8 and the destination of range 0:4:8 overlap from block 4 on, which is one LUN" lun clone a a --range 0:4:8
-refused 1 "the destination of range 100:0:8 and the source of range 4:200:8 overlap" lun clone a a --range 4:200:8,100:0:8
+refused 1 "range 0:4:8 reads blocks 0 to 7 of the LUN and range 0:4:8 writes its blocks 4 to 11: they overlap from block 4 on" lun clone a a --range 0:4:8
+refused 1 "range 4:200:8 reads blocks 4 to 11 of the LUN and range 100:0:8 writes its blocks 0 to 7: they overlap from block 4" lun clone a a --range 4:200:8,100:0:8
 ok lun clone a a --range 0:8:8 # beside each other
 ok lun create big-blocks 16M --sector 4096
 refused 1 "blocks of 'a' have 512 bytes and those of 'big-blocks' 4096" lun clone a big-blocks --range 0:0:1

@@ -103,8 +103,11 @@ background=
 
 # A server that cannot make its management socket ends, and serve says so.
 mkdir -p "$work/folder.sock/full"
-refused 1 "ended while it started" "${serve[@]}" --pool "$pool" --socket "$work/folder.sock" \
-    --pid-file "$work/nowhere.pid" --nbd-socket "$work/nowhere-nbd.sock"
+run "${serve[@]}" --pool "$pool" --socket "$work/folder.sock" --pid-file "$work/nowhere.pid" \
+    --nbd-socket "$work/nowhere-nbd.sock"
+same "$status" 1
+checks=$((checks + 1))
+[[ $err == *"$work/folder.sock exists and is not a socket"*"ended while it started"* ]] || fail "no reason in: $err"
 # One whose sockets have no folder does not start.
 refused 1 "its sockets belong into $work/nowhere" "${serve[@]}" --pool "$pool" \
     --socket "$work/nowhere/mgmt.sock" --pid-file "$work/nowhere.pid" \
@@ -159,6 +162,10 @@ ok server stop
 wait_for_end "$background"
 background=
 
+# Events end with the server, and the help says so.
+"$lunette" event show --help >"$work/said" || fail "no help for event show"
+grep -q "in memory, and they end with it" <<<"$(tr -s '\n ' ' ' <"$work/said")" || fail "help does not say what lasts: $(<"$work/said")"
+
 # iSCSI on a port of the kernel's choice, told by the status, where an initiator can log in.
 ok "${serve[@]}" --pool "$pool" --socket "$work/iscsi.sock" --iscsi 127.0.0.1:0
 printed=$(sed -n 's/^iSCSI: *//p' <<<"$out")
@@ -177,6 +184,34 @@ if command -v iscsi-ls >/dev/null; then
     same "$said" ""
 fi
 refused 1 "" "${serve[@]}" --pool "$pool" --socket "$work/iscsi2.sock" --iscsi nowhere:1
+# What it finds out once it is in the background is said all the same: somebody has the port.
+ok pool create "$work/pool2" 64M
+second=("${serve[@]}" --pool "$work/pool2" --socket "$work/iscsi2.sock" --nbd-socket "$work/nbd2.sock" --pid-file "$work/2.pid")
+run "${second[@]}" --iscsi "$portal"
+same "$status" 1
+checks=$((checks + 1))
+[[ $err == "nbdkit: error: cannot start serving the pool $work/pool2: cannot listen on $portal: Address already in use"*$'\nlunette: cannot start the server: '*"for the reason above"* ]] ||
+    fail "no reason in: $err"
+run "${second[@]}" --iscsi "$portal" --json
+same "$status" 1
+checks=$((checks + 1))
+[[ $("$probe" json error.reason <<<"$err") == *"cannot listen on $portal: Address already in use"* ]] || fail "no reason in: $err"
+# One that starts lets go of the standard error: this ends, and the server does not.
+ok "${second[@]}"
+# Commands that it has told are for it, not for the one of the environment, whatever says them.
+ok lun create thin 1G --socket "$work/iscsi2.sock"
+refused 1 "'lunette df --socket $work/iscsi2.sock'" lun create fat 1G --space-reserve yes --socket "$work/iscsi2.sock"
+ok explain space --socket "$work/iscsi2.sock"
+checks=$((checks + 1))
+[[ $out =~ "try: lunette pool grow +"[0-9]+"M --socket $work/iscsi2.sock" ]] || fail "explain says: $out"
+qemu-io -f raw "nbd+unix:///thin?socket=$work/nbd2.sock" -c 'write 0 100M' >/dev/null 2>&1
+ok event show --socket "$work/iscsi2.sock"
+says "'lunette df --socket $work/iscsi2.sock' shows"
+refused 1 "try: lunette lun show thin --socket $work/iscsi2.sock" lun create thin 1M --socket "$work/iscsi2.sock"
+LUNETTE_SOCKET=$work/iscsi2.sock refused 1 "try: lunette lun show thin" lun create thin 1M --socket "$work/iscsi2.sock"
+checks=$((checks + 1))
+[[ $err != *--socket* ]] || fail "a socket that needs no name is named: $err"
+LUNETTE_SOCKET=$work/iscsi2.sock ok server stop
 ok server stop
 wait_for_end "$background"
 # In the foreground too.

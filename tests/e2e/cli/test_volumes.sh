@@ -52,6 +52,7 @@ ok quota rule create db --type user --target '*' --disk-limit 100M
 says "Created the quota rule of each user in volume db."
 ok quota rule create db --type group --target staff --qtree team-a --disk-limit 100M
 says "Created the quota rule of group staff in qtree db/team-a."
+says " 'lunette quota on db' enforces it."
 ok quota rule delete db --type group --target staff --qtree team-a
 says "Deleted the quota rule of group staff in qtree db/team-a."
 json count 2 quota rule show db
@@ -186,7 +187,7 @@ says "lunette pool grow"
 ok explain space db
 says "Volume db may hold 256 MiB"
 json lines.# '*' explain space db/log
-refused 1 "there is no LUN" explain space db/none
+refused 1 "there is no LUN, snapshot or volume 'db/none'; 'lunette df' lists" explain space db/none
 
 # ---- all of it is there after a crash ----
 server_kill
@@ -198,6 +199,39 @@ json luns.0.owner eve lun show db/team-a/data
 json count 2 snapshot show db
 refused 1 "the quota of user 'eve'" lun resize db/team-a/data +64M
 json errors 0 pool check
+
+# ---- what quotas tell ----
+ok volume create q
+ok qtree create q/t
+ok lun create q/t/a 16M --owner eve --group ops
+ok quota rule create q --target t --disk-limit 20M
+says "Created the quota rule of qtree q/t. 'lunette quota on q' enforces it."
+ok quota on q
+ok quota rule create q --type user --target '*' --disk-limit 20M
+says "It is enforced: quotas of volume q are on."
+# What a refusal names is typed as it stands, and then there is room, for each rule that is in the way.
+typed=
+for tries in 1 2 3 4; do
+    run lun create q/t/b 16M --owner eve --group ops
+    [[ $status != 0 ]] || break
+    [[ $err =~ lunette\ (quota\ rule\ [^\']*) ]] || fail "no command in: $err"
+    typed+="${BASH_REMATCH[1]};"
+    # shellcheck disable=SC2086 # words
+    ok ${BASH_REMATCH[1]}
+done
+same "$status" 0
+same "$typed" "quota rule modify q --type tree --target t --disk-limit 32M;quota rule create q --type user --target eve --disk-limit 32M;"
+# A limit below what is there is set, and whoever sets it is told.
+run quota rule modify q --target t --disk-limit 8M
+same "$status" 0
+checks=$((checks + 1))
+[[ $err == "lunette: warning: tree t uses 32 MiB already, more than 8 MiB; what is there stays"* ]] || fail "no warning: $err"
+run quota rule modify q --type user --target eve --disk-limit 30M --json
+checks=$((checks + 1))
+[[ $("$probe" json note <<<"$err") == "warning: user eve uses 32 MiB already, more than 30 MiB;"* ]] || fail "no warning: $err"
+ok quota rule modify q --type user --target '*' --disk-limit 1M # eve has a rule of her own
+ok volume delete q --with-contents
+ok job wait --timeout 1m
 
 ok volume delete heap
 ok volume delete test-db --with-contents --dry-run
