@@ -25,6 +25,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
+#include "lun/base/reader.h"
 #include "server/ctl/transfer_endpoint.h"
 
 enum
@@ -154,24 +155,36 @@ static int iscsi_side_result(const struct iscsi_side *side, const struct request
     }
 }
 
-static int iscsi_side_take_map(struct iscsi_side *side, struct request *request,
-                               struct scsi_task *task)
+/* What came with the answer to a command. libiscsi's own parser believes the lengths in it. */
+static struct reader iscsi_side_data(const struct scsi_task *task)
 {
-    struct scsi_get_lba_status *map = scsi_datain_unmarshall(task);
+    return reader_of(task->datain.data, task->datain.size > 0 ? (size_t)task->datain.size : 0);
+}
+
+static int iscsi_side_take_map(struct iscsi_side *side, struct request *request,
+                               const struct scsi_task *task)
+{
+    struct reader reader = iscsi_side_data(task);
     uint64_t at = request->offset_bytes;
     uint64_t end = at + request->len_bytes;
+    uint64_t told = (uint64_t)reader_be32(&reader) + 4; /* bytes, where they are not cut off */
+    ignore_error(!reader_bytes(&reader, 4), "shows in the next");
     request->extent_count = 0;
-    for (uint32_t i = 0; map && i < map->num_descriptors && at < end; i++)
+    for (uint64_t used = 24; used <= told && at < end; used += 16)
     {
-        const struct scsi_lba_status_descriptor *one = &map->descriptors[i];
-        uint64_t len = min_u64((uint64_t)one->num_blocks * side->sector_bytes, end - at);
-        if (len == 0 || one->lba != at / side->sector_bytes ||
+        uint64_t lba = reader_be64(&reader);
+        uint64_t blks = reader_be32(&reader);
+        unsigned status = reader_u8(&reader) & 15;
+        ignore_error(!reader_bytes(&reader, 3), "shows in the next line");
+        uint64_t len = min_u64(blks * side->sector_bytes, end - at);
+        if (reader.failed || len == 0 || lba != at / side->sector_bytes ||
             request->extent_count == ENDPOINT_EXTENTS_MAX)
             break;
+        /* Whatever is not said to be a hole may have data. */
+        bool is_zero = status == SCSI_PROVISIONING_TYPE_DEALLOCATED ||
+                       status == SCSI_PROVISIONING_TYPE_ANCHORED;
         request->extents[request->extent_count++] =
-            (struct block_extent){.offset_bytes = at,
-                                  .len_bytes = len,
-                                  .is_zero = one->provisioning != SCSI_PROVISIONING_TYPE_MAPPED};
+            (struct block_extent){.offset_bytes = at, .len_bytes = len, .is_zero = is_zero};
         at += len;
     }
     return request->extent_count > 0 ? 0 : -ENOTSUP;
@@ -335,65 +348,81 @@ static int iscsi_side_login(struct iscsi_side *side, const struct iscsi_url *url
 }
 
 /*
- * What the unit answered to the command that was begun by making @task, unmarshalled, until the
- * next iscsi_side_forget(); NULL: nothing that is one. An answer that does not come is an end of
- * the connection: it may come later.
+ * Whether the unit answered to the command that was begun by making @task: what it said is in
+ * *@reader until the next iscsi_side_forget(). An answer that does not come is an end of the
+ * connection: it may come later.
  */
-static void *iscsi_side_answer(struct iscsi_side *side, struct scsi_task *task)
+static bool iscsi_side_has_answer(struct iscsi_side *side, struct scsi_task *task,
+                                  struct reader *reader)
 {
     side->call_task = task;
     int r = task ? iscsi_side_wait(side, ISCSI_COMMAND_S * UINT64_C(1000)) : -ENOTCONN;
     side->is_broken = side->is_broken || side->call_result == 0 || !task;
-    return r == 0 ? scsi_datain_unmarshall(task) : NULL;
+    if (r == 0)
+        *reader = iscsi_side_data(task);
+    return r == 0;
 }
 
-/* A page of vital product data; NULL if the unit has none. */
-static void *iscsi_side_inquire(struct iscsi_side *side, int page)
+/* The first @len bytes of a page of vital product data; NULL if the unit has no such page. */
+static const uint8_t *iscsi_side_inquire(struct iscsi_side *side, uint8_t page, size_t len)
 {
+    struct reader reader;
     iscsi_side_forget(side);
     side->call_result = 0;
-    return iscsi_side_answer(
-        side, iscsi_inquiry_task(side->iscsi, side->lun, 1, page, 255, iscsi_side_call_cb, side));
+    if (!iscsi_side_has_answer(
+            side,
+            iscsi_inquiry_task(side->iscsi, side->lun, 1, page, 255, iscsi_side_call_cb, side),
+            &reader))
+        return NULL;
+    const uint8_t *bytes = reader_bytes(&reader, len);
+    return bytes && bytes[1] == page ? bytes : NULL;
 }
 
 static void iscsi_side_learn_limits(struct iscsi_side *side)
 {
     struct endpoint *base = &side->base;
     uint32_t sector = side->sector_bytes;
-    const struct scsi_inquiry_block_limits *limits =
-        iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_BLOCK_LIMITS);
-    if (limits && limits->max_xfer_len > 0)
-        base->max_io_bytes =
-            (uint32_t)min_u64(base->max_io_bytes, (uint64_t)limits->max_xfer_len * sector);
-    if (limits && limits->max_ws_len > 0)
-        base->max_zero_bytes =
-            min_u64(base->max_zero_bytes, min_u64(limits->max_ws_len, UINT32_MAX) * sector);
+    const uint8_t *limits = iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_BLOCK_LIMITS, 44);
+    if (limits)
+    {
+        struct reader reader = reader_of(limits + 8, 4);
+        uint64_t io_max = reader_be32(&reader);
+        reader = reader_of(limits + 36, 8);
+        uint64_t zero_max = min_u64(reader_be64(&reader), UINT32_MAX);
+        if (io_max > 0)
+            base->max_io_bytes = (uint32_t)min_u64(base->max_io_bytes, io_max * sector);
+        if (zero_max > 0)
+            base->max_zero_bytes = min_u64(base->max_zero_bytes, zero_max * sector);
+    }
     if (side->is_broken)
         return;
-    const struct scsi_inquiry_logical_block_provisioning *thin =
-        iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_LOGICAL_BLOCK_PROVISIONING);
-    side->can_unmap = thin && thin->lbpws;
+    const uint8_t *thin =
+        iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_LOGICAL_BLOCK_PROVISIONING, 8);
+    side->can_unmap = thin && thin[5] & 0x40; /* LBPWS */
 }
 
 static int iscsi_side_learn_capacity(struct iscsi_side *side, struct reason *why)
 {
     struct endpoint *base = &side->base;
+    struct reader reader;
     side->call_result = 0;
-    const struct scsi_readcapacity16 *capacity = iscsi_side_answer(
-        side, iscsi_readcapacity16_task(side->iscsi, side->lun, iscsi_side_call_cb, side));
-    if (!capacity)
+    if (!iscsi_side_has_answer(
+            side, iscsi_readcapacity16_task(side->iscsi, side->lun, iscsi_side_call_cb, side),
+            &reader))
         return iscsi_side_untold(side, -EIO, "size", why);
-    uint64_t sectors;
-    if (capacity->block_length < 512 || capacity->block_length > ISCSI_BLOCK_MAX ||
-        (capacity->block_length & (capacity->block_length - 1)) != 0 ||
-        !checked_add(capacity->returned_lba, 1, &sectors) ||
-        !checked_mul(sectors, capacity->block_length, &base->size_bytes))
+    uint64_t last = reader_be64(&reader), sectors;
+    uint32_t sector = reader_be32(&reader);
+    uint32_t flags = reader_be32(&reader) >> 8 & 0xc0;
+    if (reader.failed)
+        return reason_set(why, -EIO, "%s does not tell its size", base->name);
+    if (sector < 512 || sector > ISCSI_BLOCK_MAX || (sector & (sector - 1)) != 0 ||
+        !checked_add(last, 1, &sectors) || !checked_mul(sectors, sector, &base->size_bytes))
         return reason_set(why, -EINVAL, "%s has sectors of %u bytes, the last is %llu", base->name,
-                          capacity->block_length, (unsigned long long)capacity->returned_lba);
-    side->sector_bytes = capacity->block_length;
-    base->align_bytes = capacity->block_length;
-    base->can_map = capacity->lbpme && capacity->lbprz;
-    base->can_zero = true; /* until WRITE SAME is refused */
+                          sector, (unsigned long long)last);
+    side->sector_bytes = sector;
+    base->align_bytes = sector;
+    base->can_map = flags == 0xc0; /* LBPME, LBPRZ */
+    base->can_zero = true;         /* until WRITE SAME is refused */
     return 0;
 }
 

@@ -41,6 +41,23 @@ enum
     STATUS_CHECK = 0x02,
 };
 
+/*
+ * What libiscsi 1.19 loses itself: 24 bytes of each login that ends with an answer that is none.
+ * It is built without frame pointers, so only the slow way to unwind finds its functions' names.
+ */
+const char *__lsan_default_suppressions(void);
+const char *__asan_default_options(void);
+
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void)
+{
+    return "leak:iscsi_full_connect_async\n";
+}
+
+__attribute__((visibility("default"))) const char *__asan_default_options(void)
+{
+    return "fast_unwind_on_malloc=0";
+}
+
 static char folder[] = "/tmp/lunette-fuzz-XXXXXX";
 static char destination[64];
 
@@ -52,7 +69,8 @@ struct target
     uint32_t stat_sn, busy;
     uint64_t size_bytes;
     uint32_t sector;
-    bool is_honest;     /* so far nothing was sent that is wrong in iSCSI's own terms */
+    bool is_honest; /* so far nothing was sent that is wrong in iSCSI's own terms */
+    bool has_told_holes;
     uint64_t sent_byte; /* what all sectors are full of */
     union
     {
@@ -120,10 +138,14 @@ struct patch
     uint8_t at[4], value[4];
 };
 
+/* A redirection is not tried: it would lead libiscsi to any address of the world. */
 static void apply_patch(const struct patch *patch, void *header)
 {
     for (unsigned i = 0; i < patch->count; i++)
         ((uint8_t *)header)[patch->at[i] % WIRE_BHS_BYTES] ^= patch->value[i];
+    struct wire_login_response *login = header;
+    if ((login->opcode & WIRE_OPCODE_MASK) == WIRE_LOGIN_RESPONSE && login->status.b[0] == 1)
+        login->status.b[0] = 3;
 }
 
 /* Like put_pdu(), but what is in the header may be anything. */
@@ -255,6 +277,7 @@ static uint32_t make_map(struct target *target, uint64_t lba, bool is_right)
         memcpy(one, &first_be, sizeof(first_be));
         memcpy(one + 8, &blks_be, sizeof(blks_be));
         one[12] = is_right ? 0 : (uint8_t)(kind >> 4);
+        target->has_told_holes |= one[12] == 1 || one[12] == 2;
         lba += blks;
     }
     return 8 + 16 * count;
@@ -484,7 +507,7 @@ static void check_bytes(const struct target *target, const struct transfer_resul
     for (size_t got; (got = fread(bytes, 1, sizeof(bytes), file)) > 0; total += got)
     {
         for (size_t i = 0; i < got; i++)
-            INVARIANT(bytes[i] == target->sent_byte || bytes[i] == 0);
+            INVARIANT(bytes[i] == target->sent_byte || (bytes[i] == 0 && target->has_told_holes));
     }
     fclose(file);
     INVARIANT(total == result->total_bytes);
@@ -505,6 +528,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     target.len = size - 1;
     target.stat_sn = target.busy = 0;
     target.is_honest = true;
+    target.has_told_holes = false;
     target.sector = 512u << take(&target, 1) % 4;
     target.size_bytes = (1 + take(&target, 2)) * target.sector % SIZE_MAX_BYTES;
     target.sent_byte = take(&target, 1);
