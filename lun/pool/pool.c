@@ -462,8 +462,8 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
     if (pool->options.super_only)
         return 0;
     if (pool->options.repair)
-        repair_begin(pool);
-    if (!pool->is_read_only)
+        r = repair_begin(pool);
+    if (r == 0 && !pool->is_read_only)
         r = pool_claim(pool);
     if (r == 0)
         r = space_create(pool, atomic_load(&pool->size_blks), &pool->space);

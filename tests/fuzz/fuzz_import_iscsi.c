@@ -138,14 +138,27 @@ struct patch
     uint8_t at[4], value[4];
 };
 
-/* A redirection is not tried: it would lead libiscsi to any address of the world. */
-static void apply_patch(const struct patch *patch, void *header)
+/*
+ * What is not tried: a redirection, as it would lead libiscsi to any address of the world; R2T and
+ * Data-In for what is no SCSI command, as libiscsi 1.19 looks for that one's buffers without
+ * asking.
+ */
+static void leave_out(const struct target *target, void *header)
+{
+    struct wire_login_response *login = header;
+    uint8_t opcode = login->opcode & WIRE_OPCODE_MASK;
+    if (opcode == WIRE_LOGIN_RESPONSE && login->status.b[0] == 1)
+        login->status.b[0] = 3;
+    if ((opcode == WIRE_R2T || opcode == WIRE_DATA_IN) &&
+        (target->got.bhs.opcode & WIRE_OPCODE_MASK) != WIRE_SCSI_COMMAND)
+        login->opcode = WIRE_ASYNC;
+}
+
+static void apply_patch(const struct target *target, const struct patch *patch, void *header)
 {
     for (unsigned i = 0; i < patch->count; i++)
         ((uint8_t *)header)[patch->at[i] % WIRE_BHS_BYTES] ^= patch->value[i];
-    struct wire_login_response *login = header;
-    if ((login->opcode & WIRE_OPCODE_MASK) == WIRE_LOGIN_RESPONSE && login->status.b[0] == 1)
-        login->status.b[0] = 3;
+    leave_out(target, header);
 }
 
 /* Like put_pdu(), but what is in the header may be anything. */
@@ -156,7 +169,7 @@ static bool put_patched(struct target *target, const struct patch *patch, void *
         return put_pdu(target, header, len);
     set_data_len(header, len);
     set_numbers(target, header);
-    apply_patch(patch, header);
+    apply_patch(target, patch, header);
     return put(target, header, WIRE_BHS_BYTES) && put(target, target->buf, (len + 3) & ~3u);
 }
 
@@ -387,6 +400,7 @@ static bool put_stray(struct target *target)
     bhs->itt = how & 2 ? target->got.bhs.itt : be32_put(WIRE_TAG_NONE);
     memset(target->buf, (int)how, 256);
     set_data_len(bhs, len);
+    leave_out(target, header);
     return put(target, header, sizeof(header)) && put(target, target->buf, (len + 3) & ~3u);
 }
 
