@@ -81,6 +81,22 @@ static int spared_allocate(struct device *device, uint64_t len, uint64_t offset)
     return r;
 }
 
+static int spared_grow(struct device *device, uint64_t size_bytes)
+{
+    bool was_armed = memory_spare();
+    int r = disk_ops->grow(device, size_bytes);
+    memory_unspare(was_armed);
+    return r;
+}
+
+static int spared_shrink(struct device *device, uint64_t size_bytes)
+{
+    bool was_armed = memory_spare();
+    int r = disk_ops->shrink(device, size_bytes);
+    memory_unspare(was_armed);
+    return r;
+}
+
 void memory_spare_disk(struct device *device)
 {
     disk_ops = device->ops == &spared_ops ? disk_ops : device->ops;
@@ -91,5 +107,7 @@ void memory_spare_disk(struct device *device)
     spared_ops.sync = spared_sync;
     spared_ops.discard = spared_discard;
     spared_ops.allocate = spared_allocate;
+    spared_ops.grow = disk_ops->grow ? spared_grow : NULL;
+    spared_ops.shrink = disk_ops->shrink ? spared_shrink : NULL;
     device->ops = &spared_ops;
 }
