@@ -618,12 +618,46 @@ static void test_open(void)
     host_stop(&host);
 }
 
+/* A flush that has no memory is refused; the next one makes durable what that one did not. */
+static void test_flush(void)
+{
+    static uint8_t bytes[BLK_BYTES];
+    memset(bytes, 9, sizeof(bytes));
+    uint64_t failed = 1;
+    unsigned refused = 0;
+    for (unsigned mode = 0; mode < 2; mode++, failed = 1)
+        for (uint64_t n = 0; failed > 0; n++)
+        {
+            struct lun *lun = NULL;
+            struct pool_info info;
+            start();
+            CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, "c", 0, &lun, &host.why), 0);
+            CU_ASSERT_EQUAL(lun_write(lun, bytes, sizeof(bytes), 0, 0), 0);
+            memory_arm(n, mode == 1);
+            int r = lun_flush(lun);
+            failed = memory_disarm();
+            CU_ASSERT_TRUE(r == 0 || (r == -ENOMEM && failed > 0));
+            refused += r < 0;
+            if (r < 0)
+                r = lun_flush(lun);
+            pool_get_info(host.pool, &info);
+            CU_ASSERT_TRUE(r == 0 || info.health != POOL_HEALTHY);
+            lun_close(lun);
+            host_crash_open(&host);
+            CU_ASSERT_TRUE(r < 0 || host_holds(&host, "c", 0, 1, 9));
+            CU_ASSERT_EQUAL(host_check(&host), 0);
+            host_stop(&host);
+        }
+    printf("(%u refused) ", refused);
+}
+
 static CU_TestInfo no_memory_tests[] = {
     {"LUNs and snapshots", test_luns},
     {"a redeploy", test_redeploy},
     {"volumes", test_volumes},
     {"data, background work, listings", test_rest},
     {"opening", test_open},
+    {"a flush", test_flush},
     CU_TEST_INFO_NULL,
 };
 
