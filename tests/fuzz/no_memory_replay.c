@@ -65,7 +65,7 @@ static int replay_file(const char *folder, const char *name)
 int main(int argc, char **argv)
 {
     struct dirent **entries;
-    int step = argc > 2 ? atoi(argv[2]) : 1, failed = 0;
+    int step = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1, failed = 0;
     int count = argc > 1 && step > 0 ? scandir(argv[1], &entries, NULL, alphasort) : -1;
     for (int i = 0; i < count; i++)
     {
