@@ -7,6 +7,7 @@
  */
 #include "plugin/clients.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <nbdkit-plugin.h>
 #include <pthread.h>
@@ -28,6 +29,7 @@ enum
     CLIENTS_FDS_OTHERS = 512, /* the pool, management, programs */
     CLIENTS_ISCSI_FDS = 2048, /* the default of connections in server/limits.h */
     CLIENTS_SAY_S = 10,
+    CLIENTS_HANDSHAKE_MS = 30000,
 };
 
 static struct sources clients_sources;
@@ -35,6 +37,7 @@ static pthread_key_t clients_key;
 static struct lock clients_said_lock = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rank = LOCK_RANK_LEAF};
 static time_t clients_said_s; /* CLOCK_MONOTONIC; 0: never; under clients_said_lock, as below */
 static uint64_t clients_refused;
+static void (*clients_end_handshake)(void); /* NULL: nothing was preloaded; constant once started */
 
 void clients_raise_limits(void)
 {
@@ -75,9 +78,26 @@ static void clients_gone_cb(void *opaque)
     free(seat);
 }
 
+/* What is preloaded hangs up on those who do not end their negotiation (handshake_guard.c). */
+static void clients_limit_handshakes(const struct plugin_config *config)
+{
+    void (*set_limit)(unsigned long limit_ms) = NULL;
+    *(void **)&set_limit = dlsym(RTLD_DEFAULT, "lunette_handshake_set_limit");
+    *(void **)&clients_end_handshake = dlsym(RTLD_DEFAULT, "lunette_handshake_is_over");
+    if (set_limit && clients_end_handshake)
+        set_limit(config->nbd_handshake_ms ? config->nbd_handshake_ms : CLIENTS_HANDSHAKE_MS);
+}
+
+void clients_handshake_is_over(void)
+{
+    if (clients_end_handshake)
+        clients_end_handshake();
+}
+
 int clients_start(void)
 {
     const struct plugin_config *config = plugin_config_get();
+    clients_limit_handshakes(config);
     uint32_t each = config->nbd_connections_per_source;
     sources_init(&clients_sources, clients_limit(config), each ? each : CLIENTS_PER_SOURCE_DEFAULT);
     return -pthread_key_create(&clients_key, clients_gone_cb);

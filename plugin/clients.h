@@ -15,6 +15,9 @@ void clients_raise_limits(void);
 /* -errno. Once, before the first client. */
 int clients_start(void);
 
+/* The client of this thread has negotiated: it has no deadline any more. */
+void clients_handshake_is_over(void);
+
 /* nbdkit's callback: 0, or -1 after nbdkit_error(). */
 int clients_preconnect(int readonly);
 

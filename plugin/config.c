@@ -52,6 +52,7 @@ const char plugin_config_help[] =
     "1024,\n"
     "                          or as many as there are descriptors for.\n"
     "nbd-connections-per-source=N  Of one address (IPv6: one /64). Default: 512.\n"
+    "nbd-handshake-ms=N        How long an NBD client may negotiate. Default: 30000.\n"
     "nbd-uri=URI               Where this server is reached, for the 'lunette' command to show.\n"
     "conf=FILE                 The server's conf file, for what is not in the pool.\n"
     "Exports are LUN, LUN@SNAPSHOT (read-only) and A..B (what B has that A has not).\n"
@@ -221,6 +222,7 @@ static const struct
 } plugin_config_numbers[] = {
     {"nbd-connections", &plugin_config.nbd_connections},
     {"nbd-connections-per-source", &plugin_config.nbd_connections_per_source},
+    {"nbd-handshake-ms", &plugin_config.nbd_handshake_ms},
     {"iscsi-connections", &plugin_config.iscsi_limits.connections},
     {"iscsi-connections-per-source", &plugin_config.iscsi_limits.connections_per_source},
     {"iscsi-half-open", &plugin_config.iscsi_limits.half_open},

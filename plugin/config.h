@@ -30,6 +30,7 @@ struct plugin_config
     unsigned mgmt_mode; /* 0: the target's default */
     char *mgmt_group;
     uint32_t nbd_connections, nbd_connections_per_source; /* 0: the default */
+    uint32_t nbd_handshake_ms;                            /* 0: the default */
     char *nbd_uri;
     char *conf_path;
     char *iscsi_portals[TARGET_PORTALS_MAX];

@@ -18,6 +18,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/lun.h"
+#include "plugin/clients.h"
 #include "plugin/config.h"
 #include "plugin/nbd_error.h"
 #include "plugin/service.h"
@@ -270,6 +271,7 @@ void *export_open(int readonly)
     /* Who hangs up leaves no write behind that waits for room, and keeps the LUN open. */
     lun_set_is_over(export->lun, export_is_over_cb, export);
 
+    clients_handshake_is_over();
     AUTO_LOCK(&export_all_lock);
     list_add_tail(&export_all, &export->link);
     return take_ptr(&export);

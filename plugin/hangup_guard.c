@@ -117,6 +117,8 @@ GUARD_EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
     bool is_nbdkits = guard_is_nbdkits(__builtin_return_address(0));
     bool is_guarded = guard_is_needed && is_nbdkits;
+    if (is_nbdkits)
+        handshake_note_fd(fd);
     if (is_nbdkits && !(flags & MSG_MORE))
         read_poll_note_reply(fd);
     if (is_guarded)

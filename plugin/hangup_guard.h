@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What is preloaded into nbdkit, so that clients that hang up cannot end it (hangup_guard.c), and
- * that quick ones are answered quickly (read_poll.c). */
+ * that quick ones are answered quickly (read_poll.c), and those that say nothing are hung up on
+ * (handshake_guard.c). */
 #ifndef PLUGIN_HANGUP_GUARD_H
 #define PLUGIN_HANGUP_GUARD_H
 
@@ -10,6 +11,11 @@
 
 /* Whether it guards this process. That it is there at all is asked with dlsym(). */
 bool lunette_hangup_guard_is_active(void);
+
+/* How long clients that connect from now on may negotiate (handshake_guard.c). 0: for ever. */
+void lunette_handshake_set_limit(unsigned long limit_ms);
+/* The client that this thread of nbdkit's serves has named an export that there is. */
+void lunette_handshake_is_over(void);
 
 /* How many reads of nbdkit got what they waited for while they stayed awake. */
 unsigned long lunette_read_poll_hits(void);

@@ -10,6 +10,9 @@
 /* Whether code of the program itself, nbdkit, returns to @caller. */
 bool guard_is_nbdkits(const void *caller);
 
+/* This thread of nbdkit's reads from @fd or sends to it (handshake_guard.c). */
+void handshake_note_fd(int fd);
+
 /* nbdkit sends the end of a reply (read_poll.c). */
 void read_poll_note_reply(int fd);
 

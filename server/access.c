@@ -133,24 +133,37 @@ void access_group_free(struct access_group *group)
     free(group);
 }
 
+static int access_reserve_group(struct access *access)
+{
+    struct access_group **groups =
+        realloc(access->groups, (access->group_count + 1) * sizeof(struct access_group *));
+    if (!groups)
+        return -ENOMEM;
+    access->groups = groups;
+    return 0;
+}
+
+/* After access_reserve_group(). */
+static void access_put_group(struct access *access, struct access_group *group)
+{
+    size_t place = group_place(access, group->name);
+    memmove(access->groups + place + 1, access->groups + place,
+            (access->group_count - place) * sizeof(struct access_group *));
+    access->groups[place] = group;
+    access->group_count++;
+}
+
 int access_group_insert(struct access *access, const char *name, struct access_group **out)
 {
     struct access_group *group = calloc(1, sizeof(*group));
-    struct access_group **groups =
-        realloc(access->groups, (access->group_count + 1) * sizeof(struct access_group *));
-    if (groups)
-        access->groups = groups;
-    if (!group || !groups)
+    int r = group ? access_reserve_group(access) : -ENOMEM;
+    if (r < 0)
     {
         free(group);
-        return -ENOMEM;
+        return r;
     }
     snprintf(group->name, sizeof(group->name), "%s", name);
-    size_t place = group_place(access, name);
-    memmove(groups + place + 1, groups + place,
-            (access->group_count - place) * sizeof(struct access_group *));
-    groups[place] = group;
-    access->group_count++;
+    access_put_group(access, group);
     *out = group;
     return 0;
 }
@@ -313,8 +326,9 @@ static int normalise_all(const char *const *initiators, size_t count,
     return 0;
 }
 
-static int create_stored(struct access *access, const char *group,
-                         char (*normal)[ACCESS_INITIATOR_MAX + 1], size_t count, struct reason *why)
+static int store_new_group(struct access *access, const char *group,
+                           char (*normal)[ACCESS_INITIATOR_MAX + 1], size_t count,
+                           struct reason *why)
 {
     AUTO_FREE struct store_change *changes = calloc(count + 1, sizeof(*changes));
     AUTO_FREE char(*keys)[ACCESS_KEY_BYTES] = calloc(count + 1, sizeof(*keys));
@@ -327,15 +341,35 @@ static int create_stored(struct access *access, const char *group,
         access_key_initiator(group, (uint32_t)i, keys[i + 1]);
         changes[i + 1] = (struct store_change){keys[i + 1], normal[i], strlen(normal[i])};
     }
-    int r = store_apply(access->pool, changes, count + 1, why);
-    if (r < 0)
-        return r;
-    AUTO_LOCK(&access->lock);
-    struct access_group *made = NULL;
-    r = access_group_insert(access, group, &made);
+    return store_apply(access->pool, changes, count + 1, why);
+}
+
+/* What memory has of it is made first: once it is stored nothing can fail. */
+static int create_stored(struct access *access, const char *name,
+                         char (*normal)[ACCESS_INITIATOR_MAX + 1], size_t count, struct reason *why)
+{
+    struct access_group *group = calloc(1, sizeof(*group));
+    int r = group ? 0 : -ENOMEM;
     for (size_t i = 0; r == 0 && i < count; i++)
-        r = access_group_add_initiator(made, normal[i], (uint32_t)i);
-    return r;
+        r = access_group_add_initiator(group, normal[i], (uint32_t)i);
+    if (r == 0)
+    {
+        AUTO_LOCK(&access->lock);
+        r = access_reserve_group(access);
+    }
+    if (r < 0)
+        r = reason_set(why, r, "no memory for igroup '%s'", name);
+    else
+        r = store_new_group(access, name, normal, count, why);
+    if (r < 0)
+    {
+        access_group_free(group);
+        return r;
+    }
+    snprintf(group->name, sizeof(group->name), "%s", name);
+    AUTO_LOCK(&access->lock);
+    access_put_group(access, group);
+    return 0;
 }
 
 int access_igroup_create(struct access *access, const char *group, const char *const *initiators,

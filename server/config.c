@@ -54,6 +54,7 @@ static const struct config_key config_keys[] = {
     {"nbd", "mode", CONFIG_NUMBER, AT(nbd_mode), 0600, 0777, NULL},
     {"nbd", "threads", CONFIG_NUMBER, AT(nbd_threads), 1, 1024, NULL},
     {"nbd", "connections", CONFIG_NUMBER, AT(nbd_connections), 1, 60000, NULL},
+    {"nbd", "handshake_timeout", CONFIG_MS, AT(nbd_handshake_ms), 100, 3600000, NULL},
     {"nbd", "connections_per_source", CONFIG_NUMBER, AT(nbd_connections_per_source), 1, 60000,
      NULL},
     {"nbd", "tls", CONFIG_CHOICE, AT(nbd_tls), 0, 0, "off on require"},

@@ -42,6 +42,7 @@ struct config
     uint64_t nbd_mode;    /* permissions of nbd_socket; 0: by the umask */
     uint64_t nbd_threads; /* 0: nbdkit's default */
     uint64_t nbd_connections, nbd_connections_per_source; /* 0: the plugin's defaults */
+    uint64_t nbd_handshake_ms;                            /* the same */
     char *nbd_tls; /* "off", "on", "require"; NULL: nbdkit's default */
     char *nbd_tls_certificates;
     char *nbd_tls_psk;

@@ -330,6 +330,11 @@ static int check_lines(struct check *check)
         /* A list that is lost says nothing of its point either. */
         if (r == 0 && !line->is_drops_lost && !(is_dead && check->lacks_drops))
             r = check_own(check, line, is_dead);
+        if (r == -ENOMEM)
+        {
+            check->line = NULL;
+            return r;
+        }
         if (r < 0)
             check_say(check, true, "a tree of %s cannot be read: %s", line_name(line),
                       strerror(-r));

@@ -116,18 +116,22 @@ static void repair_say_unsaid(struct repair *repair)
 
 /* ---- copies of the superblock -------------------------------------------------------------- */
 
-void repair_begin(struct pool *pool)
+int repair_begin(struct pool *pool)
 {
     struct repair *repair = pool->options.repair;
     repair->max_cp_id = le64_get(pool->super.header.cp_id);
     for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
     {
-        if (super_check_copy(pool, copy, false) < 0)
+        int r = super_check_copy(pool, copy, false);
+        if (r == -ENOMEM)
+            return r;
+        if (r < 0)
             repair_say(repair, true,
                        "copy %u of the superblock, block %" PRIu64
                        ", is damaged: it %s written anew",
                        copy, super_copy_blk(pool, copy), repair_is(repair));
     }
+    return 0;
 }
 
 /* ---- the catalog's index ------------------------------------------------------------------- */
@@ -360,8 +364,9 @@ int repair_rebuild(struct pool *pool)
 {
     struct repair *repair = pool->options.repair;
     struct reach reach;
-    repair->lacks_drops = repair_find_lost_drops(pool);
-    int r = repair_make_space(pool, &reach, &(struct given_up){0});
+    int r = repair_find_lost_drops(pool, &repair->lacks_drops);
+    if (r == 0)
+        r = repair_make_space(pool, &reach, &(struct given_up){0});
     if (r < 0)
         return r;
     repair->is_whole = reach.is_whole;

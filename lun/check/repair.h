@@ -26,7 +26,7 @@ void repair_say(struct repair *repair, bool is_mended, const char *format, ...) 
 const char *repair_is(const struct repair *repair);
 
 /* Before anything is written: looks at the superblock's copies. */
-void repair_begin(struct pool *pool);
+MUST_CHECK int repair_begin(struct pool *pool);
 
 /* Whether the journal's records from @seq on, which cannot be read or applied, are given up. */
 bool repair_may_cut_journal(struct repair *repair, uint64_t seq);

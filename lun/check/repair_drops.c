@@ -255,9 +255,9 @@ static void drops_recount(struct pool *pool, struct line *line)
 
 /* ---- all of them --------------------------------------------------------------------------- */
 
-bool repair_find_lost_drops(struct pool *pool)
+int repair_find_lost_drops(struct pool *pool, bool *found)
 {
-    bool found = false;
+    bool is_any = false;
     struct tree_visit visit = {0};
     list_for_each (line, &pool->lines, struct line, all_link)
     {
@@ -265,10 +265,16 @@ bool repair_find_lost_drops(struct pool *pool)
         line->is_drops_lost = r == -EBADMSG || r == -EIO;
         /* Of a list that is being freed, what is freed already cannot be read. */
         if (line->is_drops_lost && line->is_walking && line->walk_phase >= line->map.levels)
-            line->is_drops_lost = tree_visit_unwalked(pool, line, &line->drops, &visit) < 0;
-        found |= line->is_drops_lost;
+        {
+            r = tree_visit_unwalked(pool, line, &line->drops, &visit);
+            line->is_drops_lost = r < 0;
+        }
+        if (r == -ENOMEM)
+            return r;
+        is_any |= line->is_drops_lost;
     }
-    return found;
+    *found = is_any;
+    return 0;
 }
 
 static int compare_lines(const void *a, const void *b)

@@ -16,22 +16,27 @@
 /* ---- superblocks --------------------------------------------------------------------------- */
 
 /* A bit for each of the four copies that is not what it should be. */
-static unsigned scrub_bad_supers(struct scrub *scrub)
+static int scrub_bad_supers(struct scrub *scrub, unsigned *bad)
 {
     struct pool *pool = scrub->pool;
-    unsigned bad = 0;
+    *bad = 0;
     AUTO_LOCK(&pool->cp_lock);
     for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
     {
         scrub->step_blks++;
-        bad |= super_check_copy(pool, copy, !pool->is_read_only) < 0 ? 1u << copy : 0;
+        int r = super_check_copy(pool, copy, !pool->is_read_only);
+        if (r == -ENOMEM)
+            return r;
+        *bad |= r < 0 ? 1u << copy : 0;
     }
-    return bad;
+    return 0;
 }
 
 int scrub_step_supers(struct scrub *scrub)
 {
-    scrub->bad_supers = scrub_bad_supers(scrub);
+    int r = scrub_bad_supers(scrub, &scrub->bad_supers);
+    if (r < 0)
+        return r;
     scrub->wants_checkpoint |= scrub->bad_supers != 0;
     for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
     {
@@ -223,7 +228,10 @@ int scrub_step_rewritten(struct scrub *scrub)
     uint64_t good = scrub->rewritten_pages + scrub_count_slots(scrub) + scrub->bad_journal;
     if (scrub->bad_supers)
     {
-        unsigned bad = scrub_bad_supers(scrub);
+        unsigned bad;
+        int r = scrub_bad_supers(scrub, &bad);
+        if (r < 0)
+            return r;
         for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
             good += (scrub->bad_supers & ~bad) >> copy & 1;
     }

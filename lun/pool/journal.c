@@ -311,6 +311,7 @@ struct commit
     bool is_data_synced; /* it was: nothing but the batches is left to be made durable */
     bool has_records;
     bool is_claim; /* without records, but the last batch is still to be claimed */
+    bool has_gap;  /* an earlier commit's records are in no batch, and in no checkpoint yet */
     uint64_t durable_seq, last_seq;
 };
 
@@ -326,6 +327,8 @@ static void journal_take(struct journal *journal, struct commit *commit)
     commit->is_ordered = atomic_load(&journal->pending_ordered) || commit->with_old;
     commit->has_records = commit->new.first_seq != 0 || commit->old.first_seq != 0;
     commit->is_claim = !commit->has_records && journal->unclaimed_data.count > 0;
+    commit->has_gap = journal->halves[journal->current].has_gap ||
+                      (journal->switching && journal->halves[journal->current ^ 1].has_gap);
     if (!commit->is_ordered)
         journal->flying_data = journal->pending_data;
     journal->pending_data.count = 0;
@@ -410,7 +413,7 @@ static int journal_commit_taken(struct journal *journal, struct commit *commit)
 {
     struct pool *pool = journal->pool;
     if (!commit->has_records && !commit->is_claim)
-        return journal_sync(journal);
+        return commit->has_gap ? -EMSGSIZE : journal_sync(journal);
     int r = 0;
     commit->is_data_synced = commit->has_records && commit->is_ordered;
     if (commit->is_data_synced)

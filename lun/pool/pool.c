@@ -477,7 +477,7 @@ static int pool_open_parts(struct pool *pool, const struct pool_open_options *op
         return 0;
     unsigned bad_supers = 0;
     if (pool->options.repair)
-        repair_begin(pool);
+        r = repair_begin(pool);
     else if (!pool->is_read_only)
         r = super_find_bad(pool, false, &bad_supers);
     if (r == 0 && !pool->is_read_only)

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lun/base/checked.h"
 #include "lun/base/invariant.h"
 #include "lun/base/log.h"
 #include "lun/check/repair.h"
@@ -136,6 +137,20 @@ int catalog_index_prepare(struct pool *pool, struct tree_op *op)
         }
     }
     return 0;
+}
+
+/* A leaf has half its entries at least, but for the last: pages are numbered without a gap and
+ * never taken out. */
+int catalog_index_reserve(struct pool *pool)
+{
+    uint64_t leaves = pool->page_count / (DISK_LEAF_ENTRIES / 4) + 2, nodes = 0;
+    for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
+    {
+        bool is_lost = pool->index_losses[copy].is_lost;
+        nodes += is_lost ? leaves + leaves / 8 : min_u64(leaves, pool->dirty_page_count);
+        nodes += UINT64_C(2) * DISK_LEVELS_MAX; /* a path, divided */
+    }
+    return cache_reserve(pool->cache, (unsigned)nodes);
 }
 
 void catalog_index_put(struct pool *pool, struct tree_op *op, unsigned copy,

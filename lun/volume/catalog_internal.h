@@ -50,6 +50,8 @@ MUST_CHECK int catalog_index_find(struct pool *pool, unsigned copy, uint64_t num
 void catalog_index_put(struct pool *pool, struct tree_op *op, unsigned copy,
                        const struct page *page);
 MUST_CHECK int catalog_index_prepare(struct pool *pool, struct tree_op *op);
+/* Memory for the nodes that entering all dirty pages may make. */
+MUST_CHECK int catalog_index_reserve(struct pool *pool);
 /* The switch: makes anew what was lost. */
 void catalog_index_renew(struct pool *pool, struct tree_op *op);
 /* What was damaged, at open, and is going to be mended if the pool is open for writing. */

@@ -15,18 +15,21 @@
 
 /* ---- pages --------------------------------------------------------------------------------- */
 
-static struct page *page_new(struct pool *pool, uint32_t slot_bytes)
+/* NULL: no memory. */
+static struct page *page_make(struct pool *pool, uint32_t slot_bytes)
 {
     if (pool->page_count == pool->page_capacity)
     {
         uint64_t capacity = max_u64(64, pool->page_capacity * 2);
         struct page **pages = realloc(pool->pages, capacity * sizeof(struct page *));
-        INVARIANT(pages); /* apply() cannot fail */
+        if (!pages)
+            return NULL;
         pool->pages = pages;
         pool->page_capacity = capacity;
     }
     struct page *page = calloc(1, sizeof(*page));
-    INVARIANT(page);
+    if (!page)
+        return NULL;
     page->number = pool->page_count;
     page->slot_bytes = slot_bytes;
     page->slot_count = DISK_PAGE_LARGE / slot_bytes;
@@ -34,6 +37,13 @@ static struct page *page_new(struct pool *pool, uint32_t slot_bytes)
     list_init(&page->dirty_link);
     list_add_tail(&pool->pages_free[slot_bytes == DISK_PAGE_LARGE], &page->free_link);
     pool->pages[pool->page_count++] = page;
+    return page;
+}
+
+static struct page *page_new(struct pool *pool, uint32_t slot_bytes)
+{
+    struct page *page = page_make(pool, slot_bytes);
+    INVARIANT(page); /* apply() cannot fail */
     return page;
 }
 
@@ -191,37 +201,47 @@ int catalog_make_room(struct pool *pool)
     return images_grow(pool, count + count / 8);
 }
 
-int catalog_prepare_switch(struct pool *pool, struct tree_op *op)
+/* So that no object is too long for the buffer that objects are encoded in. */
+static int encoded_grow(struct pool *pool)
 {
-    int grown = images_grow(pool, pool->dirty_page_count);
-    if (grown < 0)
-        return grown;
-    return catalog_index_prepare(pool, op);
+    pool->encoded.len = 0;
+    bool has_room = writer_room(&pool->encoded, DISK_PAGE_LARGE) != NULL;
+    pool->encoded.failed = false;
+    return has_room ? 0 : -ENOMEM;
 }
 
-static void page_fill_image(const struct page *page, struct disk_page *disk)
+int catalog_prepare_switch(struct pool *pool, struct tree_op *op)
+{
+    int r = images_grow(pool, pool->dirty_page_count);
+    if (r == 0)
+        r = encoded_grow(pool);
+    if (r == 0)
+        r = catalog_index_prepare(pool, op);
+    return r == 0 ? catalog_index_reserve(pool) : r;
+}
+
+static void page_fill_image(struct pool *pool, const struct page *page, struct disk_page *disk)
 {
     memset(disk, 0, sizeof(*disk));
     disk->page = le64_put(page->number);
     disk->slot_bytes = le16_put(page->slot_bytes);
-    struct writer writer = {0};
+    struct writer *writer = &pool->encoded; /* whoever applies a record waits at the gate */
     for (uint32_t i = 0; i < page->slot_count; i++)
     {
         const struct object *object = page->objects[i];
         if (!object)
             continue;
-        writer.len = 0;
-        catalog_encode(object, &writer);
-        INVARIANT(!writer.failed && writer.len + sizeof(struct disk_object) <= page->slot_bytes);
+        writer->len = 0;
+        catalog_encode(object, writer);
+        INVARIANT(!writer->failed && writer->len + sizeof(struct disk_object) <= page->slot_bytes);
         struct disk_object head = {.kind = le16_put(object->kind),
-                                   .len = le16_put(writer.len),
+                                   .len = le16_put(writer->len),
                                    .id = le64_put(object->id)};
         uint8_t *slot = disk->slots + (size_t)i * page->slot_bytes;
         memcpy(slot, &head, sizeof(head));
-        if (writer.len > 0)
-            memcpy(slot + sizeof(head), writer.bytes, writer.len);
+        if (writer->len > 0)
+            memcpy(slot + sizeof(head), writer->bytes, writer->len);
     }
-    writer_destroy(&writer);
 }
 
 /* Gives the page new blocks and makes the index say so. */
@@ -252,7 +272,7 @@ void catalog_switch(struct pool *pool, struct tree_op *op)
     {
         page_move(pool, op, page);
         struct page_image *image = &pool->page_images[pool->page_image_count++];
-        page_fill_image(page, image->disk);
+        page_fill_image(pool, page, image->disk);
         memcpy(image->blks, page->blks, sizeof(image->blks));
         page->is_dirty = false;
         list_remove(&page->dirty_link);
@@ -424,7 +444,9 @@ static int page_read(struct pool *pool, uint64_t number, struct tree_op *op,
     int r = page_read_copies(pool, number, op, copies, loaded->disk);
     if (r < 0)
         return r;
-    struct page *page = loaded->page = page_new(pool, le16_get(loaded->disk->slot_bytes));
+    struct page *page = loaded->page = page_make(pool, le16_get(loaded->disk->slot_bytes));
+    if (!page)
+        return -ENOMEM;
     page->cp_id = le64_get(loaded->disk->header.cp_id);
     bool is_damaged = false;
     for (unsigned i = 0; i < PAGE_COPIES; i++)

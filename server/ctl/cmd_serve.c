@@ -380,6 +380,8 @@ static void serve_add_plugin(struct serve *serve)
         serve_add(serve, "nbd-connections=%" PRIu64, config->nbd_connections);
     if (config->nbd_connections_per_source > 0)
         serve_add(serve, "nbd-connections-per-source=%" PRIu64, config->nbd_connections_per_source);
+    if (config->nbd_handshake_ms > 0)
+        serve_add(serve, "nbd-handshake-ms=%" PRIu64, config->nbd_handshake_ms);
     serve_add_iscsi(serve);
     serve_add_policy(serve);
     serve_add(serve, "nbd-uri=%s", serve->nbd_uri);

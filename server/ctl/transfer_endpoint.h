@@ -55,6 +55,7 @@ struct request
     char text[160];               /* with a failure: what else there is to say, or "" */
     void *owner;                  /* the pipeline's */
     void *carrier;                /* the endpoint's */
+    void *command;                /* the same */
     struct list link;             /* the endpoint's until completed */
 };
 

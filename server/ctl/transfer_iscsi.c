@@ -6,22 +6,34 @@
  * UNMAP command may do nothing for what is not aligned to its liking, so it zeroes nothing for
  * certain and is not used. libiscsi does not reconnect here: what was written and not flushed may
  * be gone with the connection, and only the pipeline knows what that is.
+ *
+ * Of what libiscsi is told to do nothing lives on a stack: it calls back when its context is
+ * destroyed, too, and so its own synchronous calls, which do that to their stack, are not used. It
+ * may also never call back, for a command whose answer is no PDU: then its task is still ours.
+ *
+ * Nothing that the target says is taken on trust. libiscsi does not count the bytes of an answer,
+ * so each sector of a buffer ends with a mark before it is read into: one that is still there was
+ * not sent, whatever residual the target tells.
  */
 #include <errno.h>
 #include <iscsi/iscsi.h>
 #include <iscsi/scsi-lowlevel.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
+#include "lun/base/reader.h"
 #include "server/ctl/transfer_endpoint.h"
 
 enum
 {
     ISCSI_COMMAND_S = 30,
+    ISCSI_LOGOUT_MS = 5000,
     ISCSI_BLOCK_MAX = 65536,
+    ISCSI_MARK_EACH = 512, /* bytes; the smallest sector */
     ASC_LBA_RANGE = 0x21,
     ASC_WRITE_PROTECT = 0x27,
     ASCQ_SPACE_ALLOCATION_FAILED = 0x07,
@@ -37,12 +49,49 @@ struct iscsi_side
     int lun;
     uint32_t sector_bytes;
     bool can_unmap;
-    bool is_broken;       /* a callback has learnt that the connection is gone */
-    struct list requests; /* struct request: those under way */
-    uint8_t *zeros;       /* one sector */
+    bool is_broken;              /* a callback has learnt that the connection is gone */
+    struct list requests;        /* struct request: those under way */
+    uint8_t *zeros;              /* one sector */
+    uint8_t mark[16];            /* random: what no disk holds */
+    int call_result;             /* of iscsi_side_wait(): 0: under way, 1: done, or the error */
+    struct scsi_task *call_task; /* the same: what is asked; NULL: no command */
 };
 
 static const char iscsi_side_initiator[] = "iqn.2024-01.io.github.lunette:transfer";
+
+/* Of a text of libiscsi's, without the newlines that it may end in. */
+static int iscsi_side_text_len(const char *text)
+{
+    size_t len = strlen(text);
+    while (len > 0 && text[len - 1] == '\n')
+        len--;
+    return (int)len;
+}
+
+/* Why the unit did not tell @what. */
+static int iscsi_side_untold(struct iscsi_side *side, int err, const char *what, struct reason *why)
+{
+    const char *text = iscsi_get_error(side->iscsi);
+    return reason_set(why, err, "%s does not tell its %s: %.*s", side->base.name, what,
+                      iscsi_side_text_len(text), text);
+}
+
+/* Where each part of a buffer of @len bytes has its mark. */
+static void iscsi_side_put_marks(const struct iscsi_side *side, uint8_t *data, uint64_t len)
+{
+    for (uint64_t end = ISCSI_MARK_EACH; end <= len; end += ISCSI_MARK_EACH)
+        memcpy(data + end - sizeof(side->mark), side->mark, sizeof(side->mark));
+}
+
+static bool iscsi_side_has_mark(const struct iscsi_side *side, const uint8_t *data, uint64_t len)
+{
+    for (uint64_t end = ISCSI_MARK_EACH; end <= len; end += ISCSI_MARK_EACH)
+    {
+        if (memcmp(data + end - sizeof(side->mark), side->mark, sizeof(side->mark)) == 0)
+            return true;
+    }
+    return false;
+}
 
 /* errno of a command that ended with sense data. */
 static int iscsi_side_sense_result(const struct request *request, const struct scsi_sense *sense)
@@ -67,16 +116,27 @@ static int iscsi_side_sense_result(const struct request *request, const struct s
     }
 }
 
-static int iscsi_side_result(const struct request *request, int status,
-                             const struct scsi_task *task, char *text, size_t size)
+static int iscsi_side_read_result(const struct iscsi_side *side, const struct request *request,
+                                  const struct scsi_task *task, char *text, size_t size)
+{
+    if (task->residual_status != SCSI_RESIDUAL_NO_RESIDUAL)
+        snprintf(text, size, "%zu bytes are missing in the answer", task->residual);
+    else if (iscsi_side_has_mark(side, request->data, request->len_bytes))
+        snprintf(text, size, "the answer is shorter than it says");
+    else
+        return 0;
+    return -EIO;
+}
+
+static int iscsi_side_result(const struct iscsi_side *side, const struct request *request,
+                             int status, const struct scsi_task *task, char *text, size_t size)
 {
     switch (status)
     {
     case SCSI_STATUS_GOOD:
-        if (request->kind != REQUEST_READ || task->residual_status == SCSI_RESIDUAL_NO_RESIDUAL)
-            return 0;
-        snprintf(text, size, "%zu bytes are missing in the answer", task->residual);
-        return -EIO;
+        if (request->kind == REQUEST_READ)
+            return iscsi_side_read_result(side, request, task, text, size);
+        return 0;
     case SCSI_STATUS_BUSY:
     case SCSI_STATUS_TASK_SET_FULL:
         return -EAGAIN;
@@ -84,32 +144,47 @@ static int iscsi_side_result(const struct request *request, int status,
         snprintf(text, size, "the LUN is reserved by another initiator");
         return -EBUSY;
     case SCSI_STATUS_CHECK_CONDITION:
-        snprintf(text, size, "%s, %s", scsi_sense_key_str((int)task->sense.key),
-                 scsi_sense_ascq_str(task->sense.ascq));
+    {
+        const char *key = scsi_sense_key_str((int)task->sense.key);
+        const char *ascq = scsi_sense_ascq_str(task->sense.ascq);
+        snprintf(text, size, "%s, %s", key ? key : "unknown sense", ascq ? ascq : "unknown code");
         return iscsi_side_sense_result(request, &task->sense);
+    }
     default: /* libiscsi's own: cancelled, error, timeout */
         return -ENOTCONN;
     }
 }
 
-static int iscsi_side_take_map(struct iscsi_side *side, struct request *request,
-                               struct scsi_task *task)
+/* What came with the answer to a command. libiscsi's own parser believes the lengths in it. */
+static struct reader iscsi_side_data(const struct scsi_task *task)
 {
-    struct scsi_get_lba_status *map = scsi_datain_unmarshall(task);
+    return reader_of(task->datain.data, task->datain.size > 0 ? (size_t)task->datain.size : 0);
+}
+
+static int iscsi_side_take_map(struct iscsi_side *side, struct request *request,
+                               const struct scsi_task *task)
+{
+    struct reader reader = iscsi_side_data(task);
     uint64_t at = request->offset_bytes;
     uint64_t end = at + request->len_bytes;
+    uint64_t told = (uint64_t)reader_be32(&reader) + 4; /* bytes, where they are not cut off */
+    ignore_error(!reader_bytes(&reader, 4), "shows in the next");
     request->extent_count = 0;
-    for (uint32_t i = 0; map && i < map->num_descriptors && at < end; i++)
+    for (uint64_t used = 24; used <= told && at < end; used += 16)
     {
-        const struct scsi_lba_status_descriptor *one = &map->descriptors[i];
-        uint64_t len = min_u64((uint64_t)one->num_blocks * side->sector_bytes, end - at);
-        if (len == 0 || one->lba != at / side->sector_bytes ||
+        uint64_t lba = reader_be64(&reader);
+        uint64_t blks = reader_be32(&reader);
+        unsigned status = reader_u8(&reader) & 15;
+        ignore_error(!reader_bytes(&reader, 3), "shows in the next line");
+        uint64_t len = min_u64(blks * side->sector_bytes, end - at);
+        if (reader.failed || len == 0 || lba != at / side->sector_bytes ||
             request->extent_count == ENDPOINT_EXTENTS_MAX)
             break;
+        /* Whatever is not said to be a hole may have data. */
+        bool is_zero = status == SCSI_PROVISIONING_TYPE_DEALLOCATED ||
+                       status == SCSI_PROVISIONING_TYPE_ANCHORED;
         request->extents[request->extent_count++] =
-            (struct block_extent){.offset_bytes = at,
-                                  .len_bytes = len,
-                                  .is_zero = one->provisioning != SCSI_PROVISIONING_TYPE_MAPPED};
+            (struct block_extent){.offset_bytes = at, .len_bytes = len, .is_zero = is_zero};
         at += len;
     }
     return request->extent_count > 0 ? 0 : -ENOTSUP;
@@ -123,14 +198,23 @@ static void iscsi_side_command_cb(struct iscsi_context *iscsi, int status, void 
     struct iscsi_side *side = request->carrier;
     struct scsi_task *task = command_data;
     char text[sizeof(request->text)] = "";
-    int result = iscsi_side_result(request, status, task, text, sizeof(text));
+    int result = iscsi_side_result(side, request, status, task, text, sizeof(text));
     if (result == 0 && request->kind == REQUEST_MAP)
         result = iscsi_side_take_map(side, request, task);
     if (result == -ENOTCONN)
         side->is_broken = true;
     list_remove(&request->link);
+    request->command = NULL;
     scsi_free_scsi_task(task);
     endpoint_complete(&side->base, request, result, text);
+}
+
+/* What the last call has brought is not needed any more. */
+static void iscsi_side_forget(struct iscsi_side *side)
+{
+    if (side->call_task)
+        scsi_free_scsi_task(side->call_task);
+    side->call_task = NULL;
 }
 
 /* Closes the connection and hands back what was under way. */
@@ -141,9 +225,11 @@ static void iscsi_side_disconnect(struct endpoint *endpoint)
     if (side->iscsi)
         iscsi_destroy_context(side->iscsi); /* may call back for what is under way */
     side->iscsi = NULL;
+    iscsi_side_forget(side);
     list_for_each_safe (request, &side->requests, struct request, link)
     {
         list_remove(&request->link);
+        scsi_free_scsi_task(request->command);
         endpoint_complete(endpoint, request, -ENOTCONN, NULL);
     }
 }
@@ -157,6 +243,7 @@ static struct scsi_task *iscsi_side_send(struct iscsi_side *side, struct request
     {
     case REQUEST_READ:
     {
+        iscsi_side_put_marks(side, request->data, len);
         struct scsi_task *task = iscsi_read16_task(side->iscsi, side->lun, lba, len, sector, 0, 0,
                                                    0, 0, 0, iscsi_side_command_cb, request);
         if (task)
@@ -186,7 +273,8 @@ static void iscsi_side_submit(struct endpoint *endpoint, struct request *request
     struct iscsi_side *side = container_of(endpoint, struct iscsi_side, base);
     request->carrier = side;
     list_add_tail(&side->requests, &request->link);
-    if (iscsi_side_send(side, request))
+    request->command = iscsi_side_send(side, request);
+    if (request->command)
         return;
     list_remove(&request->link);
     side->is_broken = true; /* no memory or no connection: both are cured by a new one, or not */
@@ -223,23 +311,21 @@ static uint64_t iscsi_side_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void iscsi_side_connect_cb(struct iscsi_context *iscsi, int status, void *command_data,
-                                  void *opaque)
+/* Of a call that iscsi_side_wait() waits for. The task of a command stays ours: call_task. */
+static void iscsi_side_call_cb(struct iscsi_context *iscsi, int status, void *command_data,
+                               void *opaque)
 {
     (void)iscsi;
     (void)command_data;
-    int *result = opaque;
-    *result = status == SCSI_STATUS_GOOD ? 1 : -ENOTCONN;
+    struct iscsi_side *side = opaque;
+    side->call_result = status == SCSI_STATUS_GOOD ? 1 : -ENOTCONN;
 }
 
-static int iscsi_side_login(struct iscsi_side *side, const struct iscsi_url *url)
+/* Until the call that was begun with a result of 0 is done, failed or out of time. */
+static int iscsi_side_wait(struct iscsi_side *side, uint64_t patience_ms)
 {
-    int result = 0;
-    if (iscsi_full_connect_async(side->iscsi, url->portal, url->lun, iscsi_side_connect_cb,
-                                 &result) < 0)
-        return -ENOTCONN;
-    uint64_t deadline_ms = iscsi_side_now_ms() + ENDPOINT_CONNECT_MS;
-    while (result == 0)
+    uint64_t deadline_ms = iscsi_side_now_ms() + patience_ms;
+    while (side->call_result == 0)
     {
         struct pollfd fd = {.fd = iscsi_get_fd(side->iscsi),
                             .events = (short)iscsi_which_events(side->iscsi)};
@@ -250,64 +336,105 @@ static int iscsi_side_login(struct iscsi_side *side, const struct iscsi_url *url
         if (iscsi_service(side->iscsi, fd.revents) < 0)
             return -ENOTCONN;
     }
-    return result < 0 ? result : 0;
+    return side->call_result < 0 ? side->call_result : 0;
 }
 
-/* A page of vital product data, unmarshalled, inside *@task; NULL if the unit has none. */
-static void *iscsi_side_inquire(struct iscsi_side *side, int page, struct scsi_task **task)
+static int iscsi_side_login(struct iscsi_side *side, const struct iscsi_url *url)
 {
-    *task = iscsi_inquiry_sync(side->iscsi, side->lun, 1, page, 255);
-    return *task && (*task)->status == SCSI_STATUS_GOOD ? scsi_datain_unmarshall(*task) : NULL;
+    side->call_result = 0;
+    if (iscsi_full_connect_async(side->iscsi, url->portal, url->lun, iscsi_side_call_cb, side) < 0)
+        return -ENOTCONN;
+    return iscsi_side_wait(side, ENDPOINT_CONNECT_MS);
+}
+
+/*
+ * Whether the unit answered to the command that was begun by making @task: what it said is in
+ * *@reader until the next iscsi_side_forget(). An answer that does not come is an end of the
+ * connection: it may come later.
+ */
+static bool iscsi_side_has_answer(struct iscsi_side *side, struct scsi_task *task,
+                                  struct reader *reader)
+{
+    side->call_task = task;
+    int r = task ? iscsi_side_wait(side, ISCSI_COMMAND_S * UINT64_C(1000)) : -ENOTCONN;
+    side->is_broken = side->is_broken || side->call_result == 0 || !task;
+    if (r == 0)
+        *reader = iscsi_side_data(task);
+    return r == 0;
+}
+
+/* The first @len bytes of a page of vital product data; NULL if the unit has no such page. */
+static const uint8_t *iscsi_side_inquire(struct iscsi_side *side, uint8_t page, size_t len)
+{
+    struct reader reader;
+    iscsi_side_forget(side);
+    side->call_result = 0;
+    if (!iscsi_side_has_answer(
+            side,
+            iscsi_inquiry_task(side->iscsi, side->lun, 1, page, 255, iscsi_side_call_cb, side),
+            &reader))
+        return NULL;
+    const uint8_t *bytes = reader_bytes(&reader, len);
+    return bytes && bytes[1] == page ? bytes : NULL;
 }
 
 static void iscsi_side_learn_limits(struct iscsi_side *side)
 {
     struct endpoint *base = &side->base;
     uint32_t sector = side->sector_bytes;
-    struct scsi_task *task;
-    struct scsi_inquiry_block_limits *limits =
-        iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_BLOCK_LIMITS, &task);
-    if (limits && limits->max_xfer_len > 0)
-        base->max_io_bytes =
-            (uint32_t)min_u64(base->max_io_bytes, (uint64_t)limits->max_xfer_len * sector);
-    if (limits && limits->max_ws_len > 0)
-        base->max_zero_bytes =
-            min_u64(base->max_zero_bytes, min_u64(limits->max_ws_len, UINT32_MAX) * sector);
-    if (task)
-        scsi_free_scsi_task(task);
-    struct scsi_inquiry_logical_block_provisioning *thin =
-        iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_LOGICAL_BLOCK_PROVISIONING, &task);
-    side->can_unmap = thin && thin->lbpws;
-    if (task)
-        scsi_free_scsi_task(task);
+    const uint8_t *limits = iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_BLOCK_LIMITS, 44);
+    if (limits)
+    {
+        struct reader reader = reader_of(limits + 8, 4);
+        uint64_t io_max = reader_be32(&reader);
+        reader = reader_of(limits + 36, 8);
+        uint64_t zero_max = min_u64(reader_be64(&reader), UINT32_MAX);
+        if (io_max > 0)
+            base->max_io_bytes = (uint32_t)min_u64(base->max_io_bytes, io_max * sector);
+        if (zero_max > 0)
+            base->max_zero_bytes = min_u64(base->max_zero_bytes, zero_max * sector);
+    }
+    if (side->is_broken)
+        return;
+    const uint8_t *thin =
+        iscsi_side_inquire(side, SCSI_INQUIRY_PAGECODE_LOGICAL_BLOCK_PROVISIONING, 8);
+    side->can_unmap = thin && thin[5] & 0x40; /* LBPWS */
+}
+
+static int iscsi_side_learn_capacity(struct iscsi_side *side, struct reason *why)
+{
+    struct endpoint *base = &side->base;
+    struct reader reader;
+    side->call_result = 0;
+    if (!iscsi_side_has_answer(
+            side, iscsi_readcapacity16_task(side->iscsi, side->lun, iscsi_side_call_cb, side),
+            &reader))
+        return iscsi_side_untold(side, -EIO, "size", why);
+    uint64_t last = reader_be64(&reader), sectors;
+    uint32_t sector = reader_be32(&reader);
+    uint32_t flags = reader_be32(&reader) >> 8 & 0xc0;
+    if (reader.failed)
+        return reason_set(why, -EIO, "%s does not tell its size", base->name);
+    if (sector < 512 || sector > ISCSI_BLOCK_MAX || (sector & (sector - 1)) != 0 ||
+        !checked_add(last, 1, &sectors) || !checked_mul(sectors, sector, &base->size_bytes))
+        return reason_set(why, -EINVAL, "%s has sectors of %u bytes, the last is %llu", base->name,
+                          sector, (unsigned long long)last);
+    side->sector_bytes = sector;
+    base->align_bytes = sector;
+    base->can_map = flags == 0xc0; /* LBPME, LBPRZ */
+    base->can_zero = true;         /* until WRITE SAME is refused */
+    return 0;
 }
 
 static int iscsi_side_learn(struct iscsi_side *side, struct reason *why)
 {
-    struct endpoint *base = &side->base;
-    struct scsi_task *task = iscsi_readcapacity16_sync(side->iscsi, side->lun);
-    struct scsi_readcapacity16 *capacity =
-        task && task->status == SCSI_STATUS_GOOD ? scsi_datain_unmarshall(task) : NULL;
-    int r = 0;
-    if (!capacity)
-        r = reason_set(why, -EIO, "%s does not tell its size: %s", base->name,
-                       iscsi_get_error(side->iscsi));
-    else if (capacity->block_length < 512 || capacity->block_length > ISCSI_BLOCK_MAX ||
-             (capacity->block_length & (capacity->block_length - 1)) != 0 ||
-             !checked_mul(capacity->returned_lba + 1, capacity->block_length, &base->size_bytes))
-        r = reason_set(why, -EINVAL, "%s has sectors of %u bytes, and %llu of them", base->name,
-                       capacity->block_length, (unsigned long long)capacity->returned_lba + 1);
-    else
-    {
-        side->sector_bytes = capacity->block_length;
-        base->align_bytes = capacity->block_length;
-        base->can_map = capacity->lbpme && capacity->lbprz;
-        base->can_zero = true; /* until WRITE SAME is refused */
-    }
-    if (task)
-        scsi_free_scsi_task(task);
+    int r = iscsi_side_learn_capacity(side, why);
     if (r == 0)
         iscsi_side_learn_limits(side);
+    if (!side->is_broken)
+        iscsi_side_forget(side);
+    if (r == 0 && side->is_broken)
+        r = iscsi_side_untold(side, -ENOTCONN, "limits", why);
     return r;
 }
 
@@ -339,13 +466,9 @@ static int iscsi_side_start(struct iscsi_side *side, struct reason *why)
     iscsi_destroy_url(url);
     if (r < 0)
     {
-        /* libiscsi's texts may end in newlines. */
         const char *text = r == -ETIMEDOUT ? "no answer" : iscsi_get_error(side->iscsi);
-        size_t len = strlen(text);
-        while (len > 0 && text[len - 1] == '\n')
-            len--;
-        return reason_set(why, -ENOTCONN, "cannot log in to %s: %.*s", side->base.name, (int)len,
-                          text);
+        return reason_set(why, -ENOTCONN, "cannot log in to %s: %.*s", side->base.name,
+                          iscsi_side_text_len(text), text);
     }
     return iscsi_side_learn(side, why);
 }
@@ -367,7 +490,11 @@ static void iscsi_side_destroy(struct endpoint *endpoint, bool undo)
     (void)undo;
     if (side->iscsi && list_is_empty(&side->requests) && !side->is_broken &&
         iscsi_is_logged_in(side->iscsi))
-        ignore_error(iscsi_logout_sync(side->iscsi), "it is closed in any case");
+    {
+        side->call_result = 0;
+        if (iscsi_logout_async(side->iscsi, iscsi_side_call_cb, side) == 0)
+            ignore_error(iscsi_side_wait(side, ISCSI_LOGOUT_MS), "it is closed in any case");
+    }
     iscsi_side_disconnect(endpoint);
     if (side->url)
         explicit_bzero(side->url, strlen(side->url));
@@ -392,6 +519,11 @@ int endpoint_open_iscsi(const struct endpoint_open_args *args, struct endpoint *
     if (!side)
         return -ENOMEM;
     list_init(&side->requests);
+    if (getrandom(side->mark, sizeof(side->mark), 0) != sizeof(side->mark))
+    {
+        free(side);
+        return -EIO;
+    }
     int r = endpoint_init(&side->base, &iscsi_side_ops, args->place);
     side->url = strdup(args->place);
     side->zeros = calloc(1, ISCSI_BLOCK_MAX);

@@ -410,7 +410,8 @@ int verb_explain_quota(struct verb_request *request)
         return r;
     /* A clone of a LUN needs its size once more. */
     bool is_lun = lun_get_info(request->pool, path, &lun, NULL) == 0;
-    qsort(list, count, sizeof(*list), explain_compare_left); /* the tightest first */
+    if (count > 0)
+        qsort(list, count, sizeof(*list), explain_compare_left); /* the tightest first */
     struct explanation explanation = {.lines = json_array(), .commands = json_array()};
     explain_say(&explanation,
                 "Quotas count the sizes that hosts see, however much of them is shared.");

@@ -79,9 +79,13 @@ int verb_volume_create(struct verb_request *request)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
     if (r == 0)
         r = volume_create(request->pool, name, &attributes, &request->why);
+    if (r < 0)
+        return r;
+    r = verb_volume_set_policy(request, name, policy_mask, &settings);
     if (r == 0)
-        r = verb_volume_set_policy(request, name, policy_mask, &settings);
-    return r < 0 ? r : verb_volume_result(request, name);
+        return verb_volume_result(request, name);
+    ignore_error(volume_delete(request->pool, name, false, 0, NULL), "it is empty");
+    return r;
 }
 
 int verb_volume_modify(struct verb_request *request)

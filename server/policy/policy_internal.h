@@ -137,9 +137,10 @@ uint64_t policy_lease_now_ns(struct policy *policy);
 void policy_key(char key[POLICY_KEY_MAX], const char *kind, enum policy_scope scope, uint64_t id);
 /* The id at the end of a key; 0: there is none. */
 uint64_t policy_key_id(const char *key);
-/* NULL: there is none, or it cannot be read (the first time is logged). */
-json_t *policy_load(struct policy *policy, const char *key);
-/* Parses what store_list() gives; as policy_load(). */
+/* *json NULL: there is none, or it is nothing that can be read (the first time is logged). -ENOMEM:
+ * there may be one. */
+MUST_CHECK int policy_load(struct policy *policy, const char *key, json_t **json);
+/* Parses what store_list() gives. NULL: it cannot be read (the first time is logged). */
 json_t *policy_parse(struct policy *policy, const char *key, const void *value, size_t len);
 /* Takes @value over; NULL deletes. */
 MUST_CHECK int policy_save(struct policy *policy, const char *key, json_t *value,

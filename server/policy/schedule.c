@@ -302,9 +302,12 @@ static void look_at(struct subject *subject)
     char key[POLICY_KEY_MAX];
     bool is_any_due = false;
     policy_key(key, "last", subject->object.scope, subject->object.id);
-    AUTO_JSON json_t *last = policy_load(policy, key);
-    if (!last)
+    AUTO_JSON json_t *last = NULL;
+    int r = policy_load(policy, key, &last);
+    if (r == 0 && !last)
         last = json_object();
+    if (!last)
+        return; /* no memory: the next look makes up for it */
     subject->last = last;
     bool is_noted = look_due(subject, &is_any_due);
     if (is_any_due)
@@ -318,7 +321,7 @@ static void look_at(struct subject *subject)
     if (!is_noted)
         return;
     reason_clear(&why);
-    int r = policy_save(policy, key, json_incref(last), &why);
+    r = policy_save(policy, key, json_incref(last), &why);
     if (r < 0)
         log_warning("snapshots of %s: %s", subject->object.name, why.text);
     for (size_t i = 0; i < subject->snapshots->schedule_count; i++)

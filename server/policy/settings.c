@@ -43,31 +43,42 @@ uint64_t policy_key_id(const char *key)
     return end && !*end ? id : 0;
 }
 
-json_t *policy_parse(struct policy *policy, const char *key, const void *value, size_t len)
+/* -ENOMEM, or *json may be NULL. */
+static int settings_parse(struct policy *policy, const char *key, const void *value, size_t len,
+                          json_t **json)
 {
     json_error_t error;
-    json_t *json = json_loadb(value, len, JSON_REJECT_DUPLICATES, &error);
-    if (json_is_object(json))
-        return json;
-    json_decref(json);
+    *json = json_loadb(value, len, JSON_REJECT_DUPLICATES, &error);
+    if (json_is_object(*json))
+        return 0;
+    if (!*json && json_error_code(&error) == json_error_out_of_memory)
+        return -ENOMEM;
+    json_decref(*json);
+    *json = NULL;
     lock_take(&policy->wake_lock);
     bool is_first = !policy->has_warned;
     policy->has_warned = true;
     lock_release(&policy->wake_lock);
     if (is_first)
         log_warning("the pool's store: %s cannot be read and counts as not set", key);
-    return NULL;
+    return 0;
 }
 
-json_t *policy_load(struct policy *policy, const char *key)
+json_t *policy_parse(struct policy *policy, const char *key, const void *value, size_t len)
 {
-    void *value = NULL;
+    json_t *json;
+    return settings_parse(policy, key, value, len, &json) < 0 ? NULL : json;
+}
+
+int policy_load(struct policy *policy, const char *key, json_t **json)
+{
+    AUTO_FREE void *value = NULL;
     size_t len;
-    if (store_get(policy->pool, key, &value, &len) < 0)
-        return NULL;
-    json_t *json = policy_parse(policy, key, value, len);
-    free(value);
-    return json;
+    *json = NULL;
+    int r = store_get(policy->pool, key, &value, &len);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
+    return settings_parse(policy, key, value, len, json);
 }
 
 int policy_save(struct policy *policy, const char *key, json_t *value, struct reason *why)
@@ -270,7 +281,8 @@ void policy_get(struct policy *policy, enum policy_scope scope, uint64_t id,
 {
     char key[POLICY_KEY_MAX];
     policy_key(key, "set", scope, id);
-    AUTO_JSON json_t *json = policy_load(policy, key);
+    AUTO_JSON json_t *json = NULL;
+    ignore_error(policy_load(policy, key, &json), "by default the server does little by itself");
     policy_settings_decode(scope, json, settings);
 }
 
@@ -313,12 +325,12 @@ int policy_set(struct policy *policy, enum policy_scope scope, uint64_t id, unsi
     char key[POLICY_KEY_MAX];
     policy_key(key, "set", scope, id);
     AUTO_LOCK(&policy->settings_lock);
-    AUTO_JSON json_t *json = policy_load(policy, key);
-    if (!json)
+    AUTO_JSON json_t *json = NULL;
+    int r = policy_load(policy, key, &json);
+    if (r == 0 && !json)
         json = json_object();
     if (!json || settings_put_all(json, mask, settings) < 0)
         return reason_set(why, -ENOMEM, "no memory");
-    int r = 0;
     if ((mask & POLICY_SET_AUTODELETE) && !policy_autodelete_is_sound(&settings->autodelete))
         r = reason_set(why, -EINVAL,
                        "what triggers deleting, %u %% free, has to be 1 or more and less than what "
@@ -355,7 +367,8 @@ void policy_view(struct policy *policy, enum policy_scope scope, uint64_t id, js
     char key[POLICY_KEY_MAX], levels[POLICY_LEVELS_MAX * 4 + 1] = "";
     size_t at = 0;
     policy_key(key, "set", scope, id);
-    AUTO_JSON json_t *json = policy_load(policy, key);
+    AUTO_JSON json_t *json = NULL;
+    ignore_error(policy_load(policy, key, &json), "what is shown is what holds: the default");
     if (!json && scope == POLICY_OF_LUN)
         return; /* as nearly all of them */
     policy_settings_decode(scope, json, &settings);

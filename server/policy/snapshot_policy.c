@@ -159,7 +159,10 @@ int snapshot_policy_get(struct policy *policy, const char *name, struct snapshot
 {
     char key[POLICY_KEY_MAX];
     snapshots_key(key, name);
-    AUTO_JSON json_t *json = strlen(name) <= POLICY_NAME_MAX ? policy_load(policy, key) : NULL;
+    AUTO_JSON json_t *json = NULL;
+    int r = strlen(name) <= POLICY_NAME_MAX ? policy_load(policy, key, &json) : 0;
+    if (r < 0)
+        return reason_set(why, r, "no memory for snapshot policy '%.80s'", name);
     if (json && snapshots_decode(name, json, snapshots) == 0)
         return 0;
     return reason_set(why, -ENOENT,
@@ -180,7 +183,7 @@ int snapshot_policy_put(struct policy *policy, const struct snapshot_policy *sna
         return r;
     AUTO_LOCK(&policy->settings_lock);
     r = snapshot_policy_get(policy, snapshots->name, &there, is_new ? NULL : why);
-    if (r < 0 && !is_new)
+    if (r < 0 && (!is_new || r != -ENOENT))
         return r;
     if (r == 0 && is_new)
         return reason_set(why, -EEXIST, "there is a snapshot policy '%s' already", snapshots->name);

@@ -11,4 +11,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Around what the target does with an input: where allocations may fail, if there is somebody who
+ * lets them (no_memory_replay.c). */
+void fuzz_before(void);
+void fuzz_after(void);
+
 #endif

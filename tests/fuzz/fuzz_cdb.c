@@ -231,13 +231,19 @@ static void fuzz_record(uint8_t kind, const struct scsi_task *record, unsigned w
     {
     case RECORD_COMMAND:
         fuzz_hurry(&task, out);
+        fuzz_before();
         fuzz_run(&task, out);
+        fuzz_after();
         break;
     case RECORD_BEGIN:
+        fuzz_before();
         fuzz_begin(&task);
+        fuzz_after();
         break;
     case RECORD_TMF:
+        fuzz_before();
         fuzz_tmf(&task);
+        fuzz_after();
         break;
     case RECORD_RELOGIN:
         fuzz_end_open(nexuses[who]);

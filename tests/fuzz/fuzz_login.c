@@ -103,7 +103,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct pdu pdu = {
             .bhs = (const struct wire_bhs *)&bhs, .data = data + at, .data_len = (uint32_t)len};
         struct login_reply reply;
+        fuzz_before();
         step = login_handle_pdu(&login, &pdu, &reply);
+        fuzz_after();
         fuzz_check(&login, step, &reply);
         at += len;
     }

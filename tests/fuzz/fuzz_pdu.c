@@ -99,10 +99,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct conn *conn;
     INVARIANT(conn_create(&target.thread, -1, &conn) == 0);
+    fuzz_before();
     fuzz_log_in(conn, data[0]);
     loop_run_once(target.thread.loop, 0);
     size_t piece = data[0] >> 2 ? (size_t)(data[0] >> 2) * 5 : size;
-    for (size_t at = 1; at < size && conn->state != CONN_CLOSED;)
+    bool is_there = !list_is_empty(&target.thread.connections);
+    for (size_t at = 1; is_there && at < size && conn->state != CONN_CLOSED;)
     {
         size_t len = size - at < piece ? size - at : piece;
         if (conn_takes_input(conn) && !conn->stash)
@@ -122,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (target.server.session_count > 0)
         loop_run_once(target.thread.loop, -1);
     loop_run_once(target.thread.loop, 0);
+    fuzz_after();
     INVARIANT(target.thread.buffers.used_bytes == 0);
     INVARIANT(fake_scsi_task_count(target.server.scsi) == 0);
     INVARIANT(fake_scsi_nexus_count(target.server.scsi) == 0);

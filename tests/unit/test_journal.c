@@ -301,6 +301,29 @@ static void test_full(void)
     host_stop(&host);
 }
 
+/* Records that fit into no batch are taken, and wait for a checkpoint. Whoever flushes then has
+ * nothing to commit, and waits for it all the same: they may be his. */
+static void test_gap(void)
+{
+    static const uint8_t too_long[64 << 10]; /* what is in no batch nobody reads */
+    struct pool_create_options options = {
+        .size_bytes = HOST_POOL_BYTES, .group_blks = HOST_GROUP_BLKS, .journal_bytes = 64 << 10};
+    host_start(&host, &options);
+    host_create(&host, "a", 64);
+    host_settle(&host);
+    struct journal *journal = host.pool->journal;
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 8, 7, 0), 0);
+    CU_ASSERT_TRUE(journal_append(journal, too_long, sizeof(too_long), NULL, 0, false) > 0);
+    CU_ASSERT_EQUAL(journal_commit_group(journal), -EMSGSIZE);
+    CU_ASSERT_EQUAL(journal_commit_group(journal), -EMSGSIZE);
+    host_flush(&host);
+    CU_ASSERT_EQUAL(journal_commit_group(journal), 0);
+    host_crash_open(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "a", 0, 8, 7));
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
 /* Clones whose record is longer than a half are refused, and nothing is half done. */
 static void test_record_too_long(void)
 {
@@ -412,6 +435,7 @@ static CU_TestInfo journal_tests[] = {
     {"stale batches", test_stale_batches},
     {"room for records", test_admit},
     {"a full journal", test_full},
+    {"a flush behind records that fit into no batch", test_gap},
     {"a record that is too long", test_record_too_long},
     {"a switch without its checkpoint", test_switch_without_checkpoint},
     {"I/O errors", test_errors},

@@ -13,192 +13,11 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
-#include "lun/pool/record.h"
 #include "tests/lib/cunit_main.h"
+#include "tests/lib/no_memory.h"
 #include "tests/unit/engine_host.h"
 
 static struct engine_host host;
-
-/* ---- allocations that fail ----------------------------------------------------------------- */
-
-static struct
-{
-    bool is_armed;
-    bool is_for_ever; /* else only one fails */
-    uint64_t left;    /* until one fails */
-    uint64_t failed;
-} memory;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-char *__wrap_strdup(const char *text);
-
-static bool memory_fails(void)
-{
-    if (!memory.is_armed)
-        return false;
-    if (memory.left > 0)
-    {
-        memory.left--;
-        return false;
-    }
-    if (memory.failed > 0 && !memory.is_for_ever)
-        return false;
-    memory.failed++;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return memory_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return memory_fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return memory_fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    return memory_fails() ? NULL : __real_aligned_alloc(alignment, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    size_t len = strlen(text) + 1;
-    char *copy = __wrap_malloc(len);
-    return copy ? memcpy(copy, text, len) : NULL;
-}
-
-static void memory_arm(uint64_t n, bool is_for_ever)
-{
-    memory.is_for_ever = is_for_ever;
-    memory.left = n;
-    memory.failed = 0;
-    memory.is_armed = true;
-}
-
-int __real_record_apply(struct change *change, const void *actions, size_t len);
-int __wrap_record_apply(struct change *change, const void *actions, size_t len);
-
-int __wrap_record_apply(struct change *change, const void *actions, size_t len)
-{
-    bool was_armed = memory.is_armed;
-    memory.is_armed = false;
-    int r = __real_record_apply(change, actions, len);
-    memory.is_armed = was_armed;
-    return r;
-}
-
-uint64_t __real_journal_append(struct journal *journal, const void *actions, size_t len,
-                               const uint64_t *nodes, unsigned node_count, bool is_ordered);
-uint64_t __wrap_journal_append(struct journal *journal, const void *actions, size_t len,
-                               const uint64_t *nodes, unsigned node_count, bool is_ordered);
-
-uint64_t __wrap_journal_append(struct journal *journal, const void *actions, size_t len,
-                               const uint64_t *nodes, unsigned node_count, bool is_ordered)
-{
-    bool was_armed = memory.is_armed;
-    memory.is_armed = false;
-    uint64_t seq = __real_journal_append(journal, actions, len, nodes, node_count, is_ordered);
-    memory.is_armed = was_armed;
-    return seq;
-}
-
-/* Loading the catalog makes its list of pages by the function that apply() uses. */
-int __real_catalog_load(struct pool *pool);
-int __wrap_catalog_load(struct pool *pool);
-
-int __wrap_catalog_load(struct pool *pool)
-{
-    bool was_armed = memory.is_armed;
-    memory.is_armed = false;
-    int r = __real_catalog_load(pool);
-    memory.is_armed = was_armed;
-    return r;
-}
-
-/* The disk is the test's own, and has all the memory that it needs. */
-static const struct device_ops *disk_ops;
-static struct device_ops spared_ops;
-
-static int spared_read(struct device *device, void *buf, size_t len, uint64_t offset)
-{
-    bool was_armed = memory.is_armed;
-    memory.is_armed = false;
-    int r = disk_ops->read(device, buf, len, offset);
-    memory.is_armed = was_armed;
-    return r;
-}
-
-static int spared_writev(struct device *device, struct iovec *iov, int iov_count, uint64_t offset)
-{
-    bool was_armed = memory.is_armed;
-    memory.is_armed = false;
-    int r = disk_ops->writev(device, iov, iov_count, offset);
-    memory.is_armed = was_armed;
-    return r;
-}
-
-static int spared_write_durable(struct device *device, const void *buf, size_t len, uint64_t offset)
-{
-    bool was_armed = memory.is_armed;
-    memory.is_armed = false;
-    int r = disk_ops->write_durable(device, buf, len, offset);
-    memory.is_armed = was_armed;
-    return r;
-}
-
-static int spared_sync(struct device *device)
-{
-    bool was_armed = memory.is_armed;
-    memory.is_armed = false;
-    int r = disk_ops->sync(device);
-    memory.is_armed = was_armed;
-    return r;
-}
-
-static int spared_discard(struct device *device, uint64_t len, uint64_t offset)
-{
-    bool was_armed = memory.is_armed;
-    memory.is_armed = false;
-    int r = disk_ops->discard(device, len, offset);
-    memory.is_armed = was_armed;
-    return r;
-}
-
-static int spared_allocate(struct device *device, uint64_t len, uint64_t offset)
-{
-    bool was_armed = memory.is_armed;
-    memory.is_armed = false;
-    int r = disk_ops->allocate(device, len, offset);
-    memory.is_armed = was_armed;
-    return r;
-}
-
-static void spare_disk(struct device *device)
-{
-    disk_ops = device->ops == &spared_ops ? disk_ops : device->ops;
-    spared_ops = *disk_ops;
-    spared_ops.read = spared_read;
-    spared_ops.writev = spared_writev;
-    spared_ops.write_durable = spared_write_durable;
-    spared_ops.sync = spared_sync;
-    spared_ops.discard = spared_discard;
-    spared_ops.allocate = spared_allocate;
-    device->ops = &spared_ops;
-}
 
 /* ---- the pool ------------------------------------------------------------------------------- */
 
@@ -212,7 +31,7 @@ enum
 static void start(void)
 {
     host_start(&host, NULL);
-    spare_disk(host.pool->device);
+    memory_spare_disk(host.pool->device);
     struct volume_attributes attributes = {.size_bytes = 4 << 20};
     const char *volume = "v";
     struct volume_snapshot_args snapshot = {.name = "s"};
@@ -300,7 +119,7 @@ static bool judge_refusal(const struct command *command, uint64_t n, int r, cons
     {
         out_of_use++;
         host_crash_open(&host);
-        spare_disk(host.pool->device);
+        memory_spare_disk(host.pool->device);
     }
     if (r != -ENOMEM)
         complain(command, n, strerror(-r));
@@ -322,7 +141,7 @@ static void try_command(const struct command *command, const char *before, const
     {
         memory_arm(n, is_for_ever);
         int r = command->run();
-        memory.is_armed = false;
+        uint64_t failed = memory_disarm();
         tries++;
         if (r < 0 && !judge_refusal(command, n, r, before, after))
         {
@@ -335,7 +154,7 @@ static void try_command(const struct command *command, const char *before, const
             complain(command, n, "it was not done");
         if (command->undo && command->undo() < 0)
             complain(command, n, "it cannot be undone");
-        if (memory.failed == 0 || CU_get_number_of_failures() > 20)
+        if (failed == 0 || CU_get_number_of_failures() > 20)
             return;
     }
 }
@@ -778,11 +597,10 @@ static void test_open(void)
         {
             host_crash(&host);
             struct device *device = simdev_open(host.disk);
-            spare_disk(device);
+            memory_spare_disk(device);
             memory_arm(n, mode == 1);
             int r = pool_open_device(&host.env.env, device, NULL, &host.pool, &host.why);
-            memory.is_armed = false;
-            failed = memory.failed;
+            failed = memory_disarm();
             CU_ASSERT_TRUE_FATAL(r == 0 || failed > 0);
             if (r < 0)
             {
@@ -800,12 +618,46 @@ static void test_open(void)
     host_stop(&host);
 }
 
+/* A flush that has no memory is refused; the next one makes durable what that one did not. */
+static void test_flush(void)
+{
+    static uint8_t bytes[BLK_BYTES];
+    memset(bytes, 9, sizeof(bytes));
+    uint64_t failed = 1;
+    unsigned refused = 0;
+    for (unsigned mode = 0; mode < 2; mode++, failed = 1)
+        for (uint64_t n = 0; failed > 0; n++)
+        {
+            struct lun *lun = NULL;
+            struct pool_info info;
+            start();
+            CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, "c", 0, &lun, &host.why), 0);
+            CU_ASSERT_EQUAL(lun_write(lun, bytes, sizeof(bytes), 0, 0), 0);
+            memory_arm(n, mode == 1);
+            int r = lun_flush(lun);
+            failed = memory_disarm();
+            CU_ASSERT_TRUE(r == 0 || (r == -ENOMEM && failed > 0));
+            refused += r < 0;
+            if (r < 0)
+                r = lun_flush(lun);
+            pool_get_info(host.pool, &info);
+            CU_ASSERT_TRUE(r == 0 || info.health != POOL_HEALTHY);
+            lun_close(lun);
+            host_crash_open(&host);
+            CU_ASSERT_TRUE(r < 0 || host_holds(&host, "c", 0, 1, 9));
+            CU_ASSERT_EQUAL(host_check(&host), 0);
+            host_stop(&host);
+        }
+    printf("(%u refused) ", refused);
+}
+
 static CU_TestInfo no_memory_tests[] = {
     {"LUNs and snapshots", test_luns},
     {"a redeploy", test_redeploy},
     {"volumes", test_volumes},
     {"data, background work, listings", test_rest},
     {"opening", test_open},
+    {"a flush", test_flush},
     CU_TEST_INFO_NULL,
 };
 

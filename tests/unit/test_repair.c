@@ -565,6 +565,49 @@ static void test_all_fixed(void)
     host_stop(&host);
 }
 
+/* Both slots of what says what is free, of all groups: bitmaps, the tables of bitmaps, the tables
+ * of tables, all of them. It follows from the trees. */
+static void free_space_lost(uint64_t first_head, uint64_t end_head, enum harm harm,
+                            bool with_journal)
+{
+    unsigned unreadable;
+    start(with_journal);
+    for (uint64_t g = 0; g < POOL_BLKS / HOST_GROUP_BLKS; g++)
+    {
+        for (uint64_t head = first_head; head < end_head; head++)
+            do_harm(g * HOST_GROUP_BLKS + head, harm);
+    }
+    struct pool_open_options look = {.read_only = true};
+    CU_ASSERT_TRUE(host_open(&host, &look) < 0 || host_check(&host) > 0);
+    host_close(&host);
+    CU_ASSERT_EQUAL(repair(&dry), 0);
+    CU_ASSERT_TRUE(result.mended > 0);
+    CU_ASSERT_EQUAL(repair(&wet), 0);
+    CU_ASSERT_EQUAL(result.left, 0);
+    CU_ASSERT_EQUAL(examine(&unreadable), 0);
+    CU_ASSERT_EQUAL(unreadable, 0);
+    host_stop(&host);
+}
+
+static void test_free_space(void)
+{
+    static const struct
+    {
+        uint64_t first, end;
+    } parts[] = {{DISK_HEAD_BITMAP, DISK_HEAD_TABLE1},
+                 {DISK_HEAD_TABLE1, DISK_HEAD_TABLE2},
+                 {DISK_HEAD_TABLE2, DISK_GROUP_HEAD_BLKS},
+                 {DISK_HEAD_BITMAP, DISK_GROUP_HEAD_BLKS}};
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+    {
+        for (enum harm harm = HARM_FLIP; harm <= HARM_ZERO; harm++)
+        {
+            free_space_lost(parts[i].first, parts[i].end, harm, false);
+            free_space_lost(parts[i].first, parts[i].end, harm, true);
+        }
+    }
+}
+
 /* A tree that cannot be read keeps what it had: nothing is written over it. */
 static void test_lost_map(void)
 {
@@ -724,6 +767,7 @@ static CU_TestInfo repair_tests[] = {
     {"drop lists", test_drops},
     {"a drop list and a map", test_drops_and_map},
     {"all fixed metadata at once", test_all_fixed},
+    {"free space, both slots", test_free_space},
     {"a map that is lost", test_lost_map},
     {"counters and leaks", test_counters},
     {"the journal", test_journal},

@@ -4,14 +4,17 @@
  * (plugin/hangup_guard.c), within the first few of them.
  */
 #include <CUnit/CUnit.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "tests/e2e/nbd/nbd_fixture.h"
 #include "tests/lib/cunit_main.h"
@@ -99,11 +102,68 @@ static void test_cut_write(void)
     hangup_rounds((const char *)head, sizeof(head), false);
 }
 
+/* ---- negotiations --------------------------------------------------------------------------- */
+
+/* Whether the server has hung up, once what it sent is read. */
+static bool hangup_is_over(int fd)
+{
+    const struct timeval patience = {.tv_sec = 60};
+    char buf[512];
+    CU_ASSERT_EQUAL(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+    ssize_t got;
+    while ((got = recv(fd, buf, sizeof(buf), 0)) > 0)
+        continue;
+    return got == 0 || errno == ECONNRESET;
+}
+
+/* They say nothing, a part of it, or all but the name of an export that there is. One that is
+ * connected, and has been idle for longer, goes on. */
+static void test_negotiation(void)
+{
+    static const unsigned char flags[] = {0, 0, 0, 3};
+    static const unsigned char cut[] = {0, 0, 0, 3, 'I', 'H', 'A', 'V', 'E'};
+    static const unsigned char wrong[] = {0, 0, 0, 3, 'I', 'H', 'A', 'V', 'E', 'O', 'P', 'T',
+                                          0, 0, 0, 7, 0,   0,   0,   28,  0,   0,   0,   22};
+    static const struct
+    {
+        const unsigned char *bytes;
+        size_t len;
+    } words[] = {{NULL, 0}, {flags, sizeof(flags)}, {cut, sizeof(cut)}, {wrong, sizeof(wrong)}};
+    const char *const limit[] = {"nbd-handshake-ms=500", NULL};
+    struct fixture f;
+    int fds[8 * ARRAY_SIZE(words)];
+    char buf[512];
+    fixture_make(&f, 256 * MIB);
+    fixture_serve(&f, limit);
+    fixture_do(&f, "create golden %" PRIu64, 64 * MIB);
+    struct nbd_handle *other = fixture_connect(&f, "golden");
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+    {
+        fds[i] = hangup_socket(&f);
+        size_t len = words[i % ARRAY_SIZE(words)].len;
+        if (len > 0)
+            CU_ASSERT_EQUAL(send(fds[i], words[i % ARRAY_SIZE(words)].bytes, len, MSG_NOSIGNAL),
+                            (ssize_t)len);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+    {
+        CU_ASSERT_TRUE(hangup_is_over(fds[i]));
+        close(fds[i]);
+    }
+    CU_ASSERT_EQUAL(nbd_pread(other, buf, sizeof(buf), 0, 0), 0);
+    struct nbd_handle *late = fixture_connect(&f, "golden");
+    CU_ASSERT_EQUAL(nbd_pread(late, buf, sizeof(buf), 0, 0), 0);
+    nbd_close(late);
+    nbd_close(other);
+    fixture_end(&f);
+}
+
 static CU_TestInfo hangup_tests[] = {
     {"a client closes with answers under way", test_closes},
     {"a client stops reading", test_stops_reading},
     {"a client sends garbage with answers under way", test_garbage},
     {"a client goes in the middle of a write", test_cut_write},
+    {"clients that do not end their negotiation", test_negotiation},
     CU_TEST_INFO_NULL,
 };
 
