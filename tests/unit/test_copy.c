@@ -103,7 +103,7 @@ static void test_overlaps(void)
     const struct copy_range far = {40, 45, 1};
     CU_ASSERT_EQUAL(check2((struct copy_range){0, 3, 4}, far, false), 0);
     CU_ASSERT_EQUAL(check2((struct copy_range){0, 3, 4}, far, true), -EINVAL);
-    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "which is one LUN"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "of the LUN and range"));
     CU_ASSERT_EQUAL(check2((struct copy_range){0, 0, 4}, far, true), -EINVAL);
     CU_ASSERT_EQUAL(check2((struct copy_range){0, 4, 4}, far, true), 0);
     CU_ASSERT_EQUAL(check2((struct copy_range){4, 0, 4}, far, true), 0);
