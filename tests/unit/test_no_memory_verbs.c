@@ -16,6 +16,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/base/log.h"
+#include "server/host_key.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
 #include "tests/fuzz/pool_image.h"
@@ -43,7 +44,9 @@ static void log_nothing(enum log_level level, const char *text)
 
 /* ---- a server ------------------------------------------------------------------------------ */
 
-static const struct target_options no_threads = {.policy = {.env = &env.env, .no_threads = true}};
+static const struct host_key key = {.bytes = "some key of this host", .id = "0123456789abcdef"};
+static const struct target_options no_threads = {.key = &key,
+                                                 .policy = {.env = &env.env, .no_threads = true}};
 
 static void open_pool(void)
 {
