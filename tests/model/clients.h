@@ -40,7 +40,7 @@ enum
     CL_VOLUMES = CL_SHARED + 2 * CL_CLIENTS,
     CL_LUN_BLKS = 240,
     CL_IO_BLKS = 24,
-    CL_POOL_BYTES = 20 << 20,
+    CL_POOL_BYTES = 14 << 20,
     CL_GROUP_BLKS = 512,
     CL_LAST_STEPS = 12, /* that a failure prints, of each client */
     CL_CHECK_STEPS = 100,

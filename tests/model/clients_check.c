@@ -13,6 +13,11 @@
 #include "lun/volume/ledger.h"
 #include "tests/model/clients.h"
 
+enum
+{
+    CL_NEARLY_FULL_BLKS = 256,
+};
+
 /* ---- a recount ----------------------------------------------------------------------------- */
 
 /* The books of the engine, recounted from lines and LUNs by rules said apart from it. */
@@ -128,6 +133,7 @@ static void cl_look_locked(struct cl_client *client, bool is_still)
     uint64_t all = stats.free_blks + stats.deferred_blks;
     uint64_t kept = stats.promised_blks + stats.reserve_blks + stats.asked_blks;
     uint64_t available = all > kept ? all - kept : 0;
+    cl_count(client, "looked: %s", available < CL_NEARLY_FULL_BLKS ? "nearly full" : "room");
     AUTO_LOCK(&client->cl->lock);
     for (unsigned c = 0; c < CL_CLIENTS; c++)
     {

@@ -188,7 +188,7 @@ void cl_step_zero(struct cl_client *client)
     cl_call_begin(client);
     int r = lun_zero(handle, blks * CL_BLK, lba * CL_BLK, flags);
     lun_close(handle);
-    if (flags)
+    if (flags || !lun->is_reserved) /* a thin one keeps nothing for zeros */
         memset(lun->is_own + lba, false, blks);
     if (cl_call_end_io(client, "zeros", r, lun))
         memset(lun->now.values + lba, 0, blks);

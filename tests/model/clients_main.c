@@ -25,7 +25,7 @@ struct cl_kind
 static const struct cl_kind cl_kinds[] = {
     {cl_step_write, 24},
     {cl_step_write_promised, 20},
-    {cl_step_fill, 6},
+    {cl_step_fill, 10},
     {cl_step_unmap, 8},
     {cl_step_zero, 6},
     {cl_step_read, 6},
