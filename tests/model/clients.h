@@ -47,6 +47,10 @@ enum
     CL_BLK = LUN_BLK_BYTES,
 };
 
+/* The volume that clones neither enter nor leave. */
+#define CL_CLOSED "v1"
+#define CL_CLOSED_NUMBER 1
+
 struct cl_image
 {
     bool is_there;

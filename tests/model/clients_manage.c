@@ -88,7 +88,10 @@ void cl_step_clone(struct cl_client *client)
     struct cl_lun *source = cl_pick_lun(client), *lun = cl_pick_free(client), made;
     if (!source || !lun)
         return;
-    cl_name(client, &made, cl_pick_volume(client));
+    int volume = cl_pick_volume(client);
+    if (volume == CL_CLOSED_NUMBER || source->volume == CL_CLOSED_NUMBER)
+        volume = source->volume;
+    cl_name(client, &made, volume);
     bool no_reserve = rng_percent(&client->rng, 40);
     uint64_t blks = source->now.blks;
     made.is_there = true;
