@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
@@ -69,6 +70,18 @@ static void cl_must(struct cl *cl, int r, const char *what)
         cl_fail(&cl->clients[0], "%s gives %d: %s", what, r, cl->clients[0].why.text);
 }
 
+/* A disk takes time, in which others are at it: without that a write of data is through at once. Of
+ * those, which are full of one value, some do. Nobody waits for anything by it. */
+static void cl_take_time(void *opaque, enum simdev_op op, const uint8_t *head)
+{
+    static atomic_uint count;
+    struct timespec moment = {.tv_nsec = 50000};
+    (void)opaque;
+    bool is_data = op == SIMDEV_WRITE && head[0] != 0 && head[0] == head[1] && head[0] == head[15];
+    if (is_data && atomic_fetch_add(&count, 1) % 4 == 0)
+        nanosleep(&moment, NULL);
+}
+
 static void cl_open(struct cl *cl)
 {
     struct env *env = cl->has_threads ? env_system() : &cl->env.env;
@@ -85,8 +98,10 @@ static void cl_open(struct cl *cl)
     cl_must(cl, r, "pool_create_on_device()");
     cl_must(cl, pool_open_device(env, simdev_open(cl->disk), &options, &cl->pool, why),
             "pool_open_device()");
-    if (cl->has_threads)
-        cl_must(cl, pool_start(cl->pool), "pool_start()");
+    if (!cl->has_threads)
+        return;
+    cl_must(cl, pool_start(cl->pool), "pool_start()");
+    simdev_set_hook(cl->disk, cl_take_time, NULL);
 }
 
 void cl_begin(struct cl *cl, struct replay *replay)

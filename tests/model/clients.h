@@ -44,6 +44,7 @@ enum
     CL_GROUP_BLKS = 512,
     CL_LAST_STEPS = 12, /* that a failure prints, of each client */
     CL_CHECK_STEPS = 100,
+    CL_RUSH_STEPS = 12, /* after each check */
     CL_BLK = LUN_BLK_BYTES,
 };
 
@@ -172,6 +173,7 @@ void cl_check_contents(struct cl_client *client);
 /* ---- clients_io.c */
 void cl_step_write(struct cl_client *client);
 void cl_step_write_promised(struct cl_client *client);
+void cl_step_write_closed(struct cl_client *client); /* in the volume CL_CLOSED */
 void cl_step_fill(struct cl_client *client);
 void cl_step_unmap(struct cl_client *client);
 void cl_step_zero(struct cl_client *client);

@@ -120,6 +120,20 @@ void cl_step_write_promised(struct cl_client *client)
     cl_write_some(client, cl_pick_promised(client));
 }
 
+void cl_step_write_closed(struct cl_client *client)
+{
+    for (unsigned i = 0; i < CL_LUNS; i++)
+    {
+        struct cl_lun *lun = &client->luns[i];
+        if (lun->is_there && lun->volume == CL_CLOSED_NUMBER && !lun->is_reserved)
+        {
+            cl_write_some(client, lun);
+            return;
+        }
+    }
+    cl_step_create(client);
+}
+
 /* All of it, or until there is no space. */
 static void cl_fill(struct cl_client *client, struct cl_lun *lun)
 {

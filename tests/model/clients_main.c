@@ -66,6 +66,18 @@ static void cl_meet(struct cl_client *client)
     INVARIANT(r == 0 || r == PTHREAD_BARRIER_SERIAL_THREAD);
 }
 
+/* All at once into one volume, which has room for some of it. */
+static void cl_rush(struct cl_client *client)
+{
+    cl_meet(client);
+    client->rng = rng_of(client->replay.seed * client->replay.steps + client->replay.step);
+    for (unsigned i = 0; i < CL_RUSH_STEPS; i++)
+    {
+        cl_step_write_closed(client);
+        cl_look(client);
+    }
+}
+
 static void *cl_client_main(void *opaque)
 {
     struct cl_client *client = opaque;
@@ -80,6 +92,7 @@ static void *cl_client_main(void *opaque)
             cl_check(client);
         cl_meet(client);
         cl_check_contents(client);
+        cl_rush(client);
     }
     return NULL;
 }
