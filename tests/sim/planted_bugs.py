@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """A test of the simulator: bugs of the kinds that matter are planted one at a time, and each must be
-found by the simulator of power cuts; a fifth field "promises" names the model of promises instead.
+found by the simulator of power cuts; a fifth field names the model of promises, or that of several
+clients, instead.
 Each is a piece of the engine's source and what it is replaced by in a copy; a piece that is not
 there exactly once any more is a failure too, so that the list follows the engine.
 
@@ -12,6 +13,7 @@ Usage: planted_bugs.py [--runs N] [--list] [WORD...]
 import argparse
 import concurrent.futures
 import glob
+import itertools
 import os
 import re
 import shutil
@@ -133,9 +135,46 @@ BUGS = [
      '        quota_forget(pool, qtree->volume, qtree, &writer);\n', ''),
     ('a LUN that moves leaves what it is charged behind', 'lun/volume/catalog_lun.c',
      'catalog_set_line_volume(pool, lun->line, lun->volume);', ''),
+    ('a clone is promised nothing', 'lun/volume/promise.c',
+     'plan_add_needs(plan, delta->volume, delta->in_new_volume, needs * delta->count);',
+     ';', 'clients'),
+    ('writes give back what they took from a bound one over the other', 'lun/volume/ledger.c',
+     '    AUTO_LOCK(&pool->ledger.lock);\n    claim->volume->books.taken_blks -= claim->blks;',
+     '    uint64_t was = claim->volume->books.taken_blks;\n    sched_yield();\n'
+     '    claim->volume->books.taken_blks = was - claim->blks;', 'clients'),
+    ('writes under way do not count for the bound of a volume', 'lun/volume/ledger.c',
+     'books->charged_blks + books->taken_blks + books->held_blks',
+     'books->charged_blks + books->held_blks', 'clients'),
+    ('what a LUN had of a quota is not given back when it is deleted', 'lun/volume/quota.c',
+     '    return bytes;\n}\n\n/* What @deltas add',
+     '    static uint64_t most[4096];\n'
+     '    uint64_t *of = &most[subject->volume->object.id % 4096];\n'
+     '    return *of = bytes > *of ? bytes : *of;\n}\n\n/* What @deltas add', 'clients'),
+    ('a guaranteed volume is not promised what it grows by', 'lun/volume/promise.c',
+     'volume->size_blks = delta->size_bytes / BLK_BYTES;\n        volume->is_guaranteed',
+     'volume->size_blks = volume->is_guaranteed ? volume->size_blks : delta->size_bytes / BLK_BYTES;\n'
+     '        volume->is_guaranteed', 'clients'),
+    ('what an unmap makes a reserved LUN need is booked twice', 'lun/volume/ledger.c',
+     'ledger_add_lun_needs(pool, books->volume, needs - booked);',
+     'ledger_add_lun_needs(pool, books->volume,\n'
+     '                         needs - booked + (needs == booked + 1 ? 1 : 0));', 'clients'),
+    ('the ledger forgets a volume that is resized', 'lun/volume/catalog_volume.c',
+     '    ledger_volume(pool, volume);\n    if (r == 0)',
+     '    if (!object)\n        ledger_volume(pool, volume);\n    if (r == 0)', 'clients'),
+    ('a quota does not count the largest LUN', 'lun/volume/quota.c',
+     'bytes += atomic_load(&lun->size_bytes);',
+     'bytes += atomic_load(&lun->size_bytes) < 800000 ? atomic_load(&lun->size_bytes) : 0;',
+     'clients'),
+    ('a promise is refused far too early', 'lun/volume/promise.c',
+     'PROMISE_MARGIN_BLKS = 64,', 'PROMISE_MARGIN_BLKS = 640,', 'clients'),
+    ('a promised write does not wait for a checkpoint', 'lun/map/io_patience.c',
+     'if (space_use_is_promised(use) && (checkpoint_may_retry(r) || r == -ENOSPC))',
+     'if (space_use_is_promised(use) && checkpoint_may_retry(r))\n        return -ENOSPC;\n    if (0)',
+     'clients'),
 ]
 FLAGS = ['-std=gnu17', '-D_GNU_SOURCE', '-DLUNETTE_DEBUG_CHECKS', '-O1', '-w',
-         '-DLUNETTE_VERSION="planted"', '-DSIM_SEEDS="/dev/null"', '-DPROMISES_SEEDS="/dev/null"']
+         '-DLUNETTE_VERSION="planted"', '-DSIM_SEEDS="/dev/null"', '-DPROMISES_SEEDS="/dev/null"',
+         '-DCLIENTS_SEEDS="/dev/null"']
 LIB = [f'tests/lib/{name}.c' for name in ('replay', 'rng', 'simdev', 'simdev_image')]
 PROGRAMS = {
     'sim': LIB + [f'tests/sim/{name}.c' for name in (
@@ -145,9 +184,12 @@ PROGRAMS = {
     'promises': LIB + [f'tests/model/{name}.c' for name in ('promises', 'promises_io', 'promises_main',
                                                             'promises_manage', 'promises_merge',
                                                             'space_rules')],
+    'clients': LIB + [f'tests/model/{name}.c' for name in (
+        'clients', 'clients_call', 'clients_check', 'clients_io', 'clients_main', 'clients_manage',
+        'clients_volume', 'space_rules')],
 }
 WRAPS = {'sim': ['-Wl,--wrap=record_apply,--wrap=journal_switch,--wrap=journal_switch_done'],
-         'promises': []}
+         'promises': [], 'clients': []}
 
 
 def compile_one(root, source, to, includes):
@@ -233,7 +275,7 @@ def main():
         sys.exit(missed > 0 or not bugs)
     LUN.extend(sorted(os.path.relpath(path, root) for path in glob.glob(f'{root}/lun/*/*.c')))
     with tempfile.TemporaryDirectory() as folder:
-        everything = sorted({*LUN, *PROGRAMS['sim'], *PROGRAMS['promises']})
+        everything = sorted({*LUN, *itertools.chain.from_iterable(PROGRAMS.values())})
         objects = compile_all(root, everything, folder, [root])
         for bug in bugs:
             text, found = plant(root, bug, objects, args.runs)

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Several clients of one small pool, which is nearly full most of the time.
+ *
+ * After each step nothing is promised that is not there, and all books are what a recount makes
+ * them; every refusal had a reason; no promised write met -ENOSPC. Every CL_CHECK_STEPS steps all
+ * clients pause, and everything that was acknowledged is compared.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lun/base/checked.h"
+#include "lun/base/invariant.h"
+#include "tests/model/clients.h"
+
+struct cl_kind
+{
+    void (*step)(struct cl_client *client);
+    unsigned weight;
+};
+
+static const struct cl_kind cl_kinds[] = {
+    {cl_step_write, 24},
+    {cl_step_write_promised, 20},
+    {cl_step_fill, 10},
+    {cl_step_unmap, 8},
+    {cl_step_zero, 6},
+    {cl_step_read, 6},
+    {cl_step_create, 10},
+    {cl_step_delete, 5},
+    {cl_step_clone, 8},
+    {cl_step_resize, 5},
+    {cl_step_reserve, 6},
+    {cl_step_snapshot, 6},
+    {cl_step_snapshot_delete, 6},
+    {cl_step_restore, 4},
+    {cl_step_volume_create, 3},
+    {cl_step_volume_modify, 5},
+    {cl_step_volume_clone, 3},
+    {cl_step_volume_split, 3},
+    {cl_step_volume_delete, 2},
+    {cl_step_quota, 5},
+};
+
+static void cl_step(struct cl_client *client)
+{
+    uint64_t total = 0;
+    unsigned kind = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(cl_kinds); i++)
+        total += cl_kinds[i].weight;
+    uint64_t at = rng_below(&client->rng, total);
+    while (at >= cl_kinds[kind].weight)
+        at -= cl_kinds[kind++].weight;
+    cl_kinds[kind].step(client);
+    cl_look(client);
+}
+
+/* ---- with threads -------------------------------------------------------------------------- */
+
+static void cl_meet(struct cl_client *client)
+{
+    int r = pthread_barrier_wait(&client->cl->barrier);
+    INVARIANT(r == 0 || r == PTHREAD_BARRIER_SERIAL_THREAD);
+}
+
+/* All at once into one volume, which has room for some of it. */
+static void cl_rush(struct cl_client *client)
+{
+    cl_meet(client);
+    client->rng = rng_of(client->replay.seed * client->replay.steps + client->replay.step);
+    for (unsigned i = 0; i < CL_RUSH_STEPS; i++)
+    {
+        cl_step_write_closed(client);
+        cl_look(client);
+    }
+}
+
+static void *cl_client_main(void *opaque)
+{
+    struct cl_client *client = opaque;
+    for (uint64_t step = 0; step < client->replay.steps; step++)
+    {
+        if (replay_step(&client->replay, step, &client->rng))
+            cl_step(client);
+        if ((step + 1) % CL_CHECK_STEPS != 0)
+            continue;
+        cl_meet(client);
+        if (client->number == 0)
+            cl_check(client);
+        cl_meet(client);
+        cl_check_contents(client);
+        cl_rush(client);
+    }
+    return NULL;
+}
+
+static void cl_run_threads(struct cl *cl)
+{
+    INVARIANT(pthread_barrier_init(&cl->barrier, NULL, CL_CLIENTS) == 0);
+    for (unsigned c = 0; c < CL_CLIENTS; c++)
+        INVARIANT(pthread_create(&cl->clients[c].thread, NULL, cl_client_main, &cl->clients[c]) ==
+                  0);
+    for (unsigned c = 0; c < CL_CLIENTS; c++)
+        INVARIANT(pthread_join(cl->clients[c].thread, NULL) == 0);
+    pthread_barrier_destroy(&cl->barrier);
+}
+
+/* ---- in turns ------------------------------------------------------------------------------ */
+
+/* What the pool's threads do otherwise. */
+static void cl_step_background(struct cl_client *client)
+{
+    uint64_t count = rng_percent(&client->rng, 20) ? 100 : rng_between(&client->rng, 1, 10);
+    int r = 1;
+    cl_say(client, "up to %" PRIu64 " steps of jobs", count);
+    while (count-- > 0 && r > 0)
+        r = pool_run_job_step(client->cl->pool);
+    if (rng_percent(&client->rng, 20))
+        r = pool_checkpoint(client->cl->pool);
+    if (r < 0 && r != -ENOSPC)
+        cl_fail(client, "background work gives %d", r);
+    cl_look(client);
+}
+
+static void cl_run_turns(struct cl *cl)
+{
+    for (uint64_t step = 0; step < cl->replay->steps; step++)
+    {
+        struct rng rng;
+        if (replay_step(cl->replay, step, &rng))
+        {
+            struct cl_client *client = &cl->clients[rng_below(&rng, CL_CLIENTS)];
+            client->rng = rng;
+            client->replay.step = step;
+            if (rng_percent(&client->rng, 15))
+                cl_step_background(client);
+            else
+                cl_step(client);
+        }
+        if ((step + 1) % CL_CHECK_STEPS != 0)
+            continue;
+        cl_check(&cl->clients[0]);
+        for (unsigned c = 0; c < CL_CLIENTS; c++)
+            cl_check_contents(&cl->clients[c]);
+    }
+}
+
+static void cl_run(struct replay *replay)
+{
+    static struct cl cl;
+    cl_begin(&cl, replay);
+    if (cl.has_threads)
+        cl_run_threads(&cl);
+    else
+        cl_run_turns(&cl);
+    for (unsigned c = 0; c < CL_CLIENTS; c++)
+    {
+        cl.clients[c].rng = rng_of(1);
+        cl_say(&cl.clients[c], "the end");
+        cl_fill_promised(&cl.clients[c]);
+    }
+    cl_check(&cl.clients[0]);
+    for (unsigned c = 0; c < CL_CLIENTS; c++)
+        cl_check_contents(&cl.clients[c]);
+    cl_end(&cl);
+}
+
+/* ---- the program --------------------------------------------------------------------------- */
+
+static uint64_t cl_counter(const struct replay_stats *stats, const char *label)
+{
+    for (unsigned j = 0; j < REPLAY_COUNTERS; j++)
+    {
+        if (strcmp(stats->counters[j].label, label) == 0)
+            return stats->counters[j].count;
+    }
+    return 0;
+}
+
+static void cl_print_share(const struct replay_stats *stats, const char *what)
+{
+    char label[48];
+    snprintf(label, sizeof(label), "%s: by figures", what);
+    uint64_t figures = cl_counter(stats, label);
+    snprintf(label, sizeof(label), "%s: only by what others claim", what);
+    uint64_t others = cl_counter(stats, label);
+    printf("refusals for %s: %" PRIu64 ", of which %" PRIu64
+           " (%.1f %%) are explained only by what others may have held at once\n",
+           what, figures + others, others,
+           figures + others ? 100.0 * (double)others / (double)(figures + others) : 0.0);
+}
+
+static int cl_by_label(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* What must have happened, or the test proves little. */
+static bool cl_summary(const struct replay_stats *stats)
+{
+    /* In how many runs it must have been met. */
+    static const struct
+    {
+        const char *label;
+        uint64_t runs;
+    } wanted[] = {
+        {"checked", 1},
+        {"looked: nearly full", 1},
+        {"write: no space", 10},
+        {"write: done, promised", 10},
+        {"write: no space, promised", 10}, /* by the bound of a guaranteed volume */
+        {"unmap: done, promised", 10},
+        {"create reserved: done", 10},
+        {"create reserved: no space", 10},
+        {"clone reserved: done", 10},
+        {"reserve: no space", 10},
+        {"modify volume: no space", 10},
+        {"clone volume: done", 10},
+        {"split volume: done", 10},
+        {"quota rule: done", 10},
+        {"clone volume: no space", 60},
+        {"snapshot, reserved: no space", 60},
+        {"clone reserved: no space", 60},
+        {"restore: no space", 60},
+        {"grow: no space", 60},
+        {"grow: quota", 60},
+        {"clone: quota", 60},
+        {"create reserved: quota", 60},
+    };
+    struct replay_stats sorted = *stats;
+    unsigned count = 0;
+    while (count < REPLAY_COUNTERS && sorted.counters[count].label[0])
+        count++;
+    qsort(sorted.counters, count, sizeof(sorted.counters[0]), cl_by_label);
+    for (unsigned j = 0; j < count; j++)
+        printf("%10" PRIu64 " %s\n", sorted.counters[j].count, sorted.counters[j].label);
+    cl_print_share(stats, "no space");
+    cl_print_share(stats, "quota");
+    bool is_covered = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(wanted); i++)
+    {
+        if (stats->runs < wanted[i].runs || cl_counter(stats, wanted[i].label) > 0)
+            continue;
+        printf("It never came to this: %s\n", wanted[i].label);
+        is_covered = false;
+    }
+    return is_covered;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const modes[] = {"threads", "turns", NULL};
+    static const struct replay_program program = {
+        .name = "clients",
+        .modes = modes,
+        .runs = 10,
+        .steps = 300,
+        .seeds_path = CLIENTS_SEEDS,
+        .run = cl_run,
+        .summary = cl_summary,
+    };
+    return replay_main(&program, argc, argv);
+}
