@@ -125,13 +125,17 @@ int calendar_check(const char *kind, struct reason *why)
 static uint64_t calendar_first(struct tm date)
 {
     struct tm earlier;
+    int wanted_min = date.tm_hour * 60 + date.tm_min;
     date.tm_isdst = -1;
-    time_t made = mktime(&date), hour_before = made - 3600;
+    time_t made = mktime(&date);
     if (made <= 3600)
         return 0;
-    /* When clocks go back, mktime() may choose either. */
-    bool is_twice = localtime_r(&hour_before, &earlier) && earlier.tm_hour == date.tm_hour &&
-                    earlier.tm_min == date.tm_min;
+    /* Where clocks go over it or pass it twice, mktime() may choose either. */
+    if (date.tm_hour * 60 + date.tm_min < wanted_min)
+        made += 3600;
+    time_t hour_before = made - 3600;
+    bool is_twice = localtime_r(&hour_before, &earlier) &&
+                    earlier.tm_hour * 60 + earlier.tm_min == wanted_min;
     return (uint64_t)(is_twice ? hour_before : made);
 }
 

@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 command -v qemu-img >/dev/null || skip "no qemu-img"
-mkdir "$work/srv" "$work/here" "$work/quiesce"
+mkdir "$work/srv" "$work/here" "$work/quiesce" "$work/refresh"
 pool=$work/srv/pool.lunette
 host=iqn.1993-08.org.debian:01
 cat >"$work/lunette.conf" <<CONF
@@ -24,9 +24,11 @@ plugin = $plugin
 pid_file = $work/lunette.pid
 [quiesce]
 folder = $work/quiesce
+[refresh]
+folder = $work/refresh
 CONF
-printf '#!/bin/sh\nexit 0\n' >"$work/quiesce/postgres"
-chmod 755 "$work/quiesce" "$work/quiesce/postgres"
+printf '#!/bin/sh\nexit 0\n' | tee "$work/quiesce/postgres" >"$work/refresh/mask-customers"
+chmod 755 "$work/quiesce" "$work/quiesce/postgres" "$work/refresh" "$work/refresh/mask-customers"
 cd "$work/here" || exit 1
 truncate -s 16M "$work/disk.raw"
 qemu-img create -q -f qcow2 debian.qcow2 16M
@@ -57,7 +59,7 @@ make()
 # The world, once; then a copy of it for who needs a fresh one.
 make pool create "$pool" 512M
 up
-for lun in golden golden-v2 vm1 vm2 db-data db-log cdrom; do make lun create $lun 20M; done
+for lun in golden golden-v2 vm1 vm2 db-data db-log cdrom prod dev1 dev2 test training; do make lun create $lun 20M; done
 make snapshot create golden@monday
 make snapshot create vm1@monday
 make volume create db 200M
@@ -112,6 +114,7 @@ adapt()
         make snapshot policy delete standard
         make snapshot policy delete db
         ;;
+    "refresh modify" | "refresh run" | "refresh delete") make refresh create dev1 dev2 --from prod --schedule daily ;;
     "volume clone create") make volume delete test-db --with-contents ;;
     "volume clone split pause" | "volume clone split stop")
         make volume clone split start test-db --physical --rate 64K
