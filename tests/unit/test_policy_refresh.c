@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "lun/base/checked.h"
+#include "server/policy/policy_internal.h"
 #include "tests/lib/cunit_main.h"
 #include "tests/unit/policy_host.h"
 
@@ -22,6 +23,22 @@ enum
 
 static char folder[] = "/tmp/lunette-refresh-XXXXXX";
 static char program[64];
+
+/* A LUN whose refresh somebody deletes while the next hook runs. */
+static const char *meanwhile;
+
+int __real_policy_run(struct policy *policy, const struct policy_program *program,
+                      struct reason *why);
+int __wrap_policy_run(struct policy *policy, const struct policy_program *program,
+                      struct reason *why);
+
+int __wrap_policy_run(struct policy *running, const struct policy_program *hook, struct reason *why)
+{
+    if (meanwhile)
+        CU_ASSERT_EQUAL(refresh_delete(running, &meanwhile, 1, why), 0);
+    meanwhile = NULL;
+    return __real_policy_run(running, hook, why);
+}
 
 static const struct policy_options with_folder = {.refresh_folder = folder,
                                                   .nbd_uri = "nbd+unix:///?socket=/nowhere"};
@@ -368,6 +385,49 @@ static void test_hook(void)
     policy_host_stop();
 }
 
+static void test_hook_hangs(void)
+{
+    struct policy_options options = with_folder;
+    const struct refresh_args args = {.hook = "mask"};
+    options.refresh_ms = 100;
+    begin("daily");
+    policy_host_restart(&options);
+    write_program("sleep 1000");
+    CU_ASSERT_EQUAL(put("dev", &args, false), 0);
+    CU_ASSERT_EQUAL(now("dev"), 0);
+    CU_ASSERT_EQUAL(policy_host_events("refresh.failed", "took longer than 100 ms"), 1);
+    CU_ASSERT_EQUAL(first_byte("dev"), 2);
+    /* The server stops: as if it had not begun, so it is due as before. */
+    policy_host_set_time(NOON + DAY);
+    policy_begin_stop(policy);
+    look();
+    CU_ASSERT_EQUAL(policy_host_events("refresh.failed", ""), 0);
+    CU_ASSERT_EQUAL(now("dev"), -ECANCELED);
+    write_program("exit 0");
+    policy_host_restart(&options);
+    look();
+    CU_ASSERT_EQUAL(runs(), 1);
+    CU_ASSERT_EQUAL(count_luns("refresh-1"), 0);
+    policy_host_stop();
+}
+
+/* What somebody changes while a hook runs is not overrun by it. */
+static void test_changed_meanwhile(void)
+{
+    const struct refresh_args args = {.hook = "mask"};
+    begin("daily");
+    write_program("exit 0");
+    CU_ASSERT_EQUAL(put("dev", &args, false), 0);
+    meanwhile = "dev";
+    CU_ASSERT_EQUAL(now("dev"), 0);
+    CU_ASSERT_PTR_NULL(meanwhile); /* it was deleted */
+    CU_ASSERT_EQUAL(runs(), 0);
+    CU_ASSERT_EQUAL(first_byte("dev"), 2);
+    CU_ASSERT_EQUAL(count_refreshes(), 0);
+    CU_ASSERT_EQUAL(count_luns("refresh-1"), 0);
+    policy_host_stop();
+}
+
 /* The server ended in a hook: the clone goes, and nothing that only looks like one. */
 static void test_leftovers(void)
 {
@@ -429,6 +489,8 @@ static CU_TestInfo refresh_tests[] = {
     {"failures", test_fails},
     {"the snapshot that is replaced", test_undo_is_mine},
     {"1f: Oracle dev with masking, by a hook", test_hook},
+    {"a hook that hangs, a server that stops", test_hook_hangs},
+    {"settings that change while a hook runs", test_changed_meanwhile},
     {"what a hook left", test_leftovers},
     {"a crash at any write", test_crash},
     CU_TEST_INFO_NULL,

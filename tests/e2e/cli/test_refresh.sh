@@ -95,6 +95,7 @@ chmod 777 "$work/hooks/open"
 cat >"$work/conf" <<END
 [refresh]
 folder = $work/hooks
+timeout = 2h
 [nbd]
 socket = $work/nbd.sock
 END
@@ -206,6 +207,9 @@ await refresh.failed event show
 ok lun clone dev1 dev3
 ok refresh delete dev2
 refused 1 "has no refresh" refresh run dev2
+
+ok __complete refresh run d
+says dev1
 
 # ---- on schedule ----
 ok refresh create dev3 --from prod --schedule 1sec
