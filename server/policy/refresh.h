@@ -34,7 +34,7 @@ struct refresh_run
     uint64_t start_s;                 /* seconds since 1970 */
     char point[REFRESH_NAME_MAX + 1]; /* what it took, by the name of then; "": nothing yet */
     uint64_t point_s;                 /* the moment of that content */
-    char text[200];                   /* why not */
+    char text[512];                   /* why not */
 };
 
 /* What is set for one LUN. */

@@ -25,6 +25,11 @@
 #include "server/policy/calendar.h"
 #include "server/policy/refresh_internal.h"
 
+enum
+{
+    BATCH_REASON_MAX = 130, /* bytes of a reason in an event, before a command that helps */
+};
+
 struct batch
 {
     struct policy *policy;
@@ -74,7 +79,7 @@ static void batch_hint(const struct refresh *refresh, int r, const char *text, c
 {
     const char *lun = refresh->lun;
     hint[0] = '\0';
-    if (strstr(text, "lunette "))
+    if (strlen(text) <= BATCH_REASON_MAX && strstr(text, "lunette "))
         return;
     if (r == -ENOSPC)
         snprintf(hint, size, "; see 'lunette explain space'");
@@ -96,7 +101,7 @@ static void batch_fail(struct batch *batch, size_t i, enum refresh_result result
     bool is_skipped = result == REFRESH_SKIPPED;
     batch->is_out[i] = true;
     refresh->last.result = result;
-    snprintf(refresh->last.text, sizeof(refresh->last.text), "%.199s",
+    snprintf(refresh->last.text, sizeof(refresh->last.text), "%.511s",
              why->text[0] ? why->text : strerror(-r));
     /* A program may say anything, and be cut off anywhere; the store takes UTF-8. */
     for (char *at = refresh->last.text; *at; at++)
@@ -105,8 +110,8 @@ static void batch_fail(struct batch *batch, size_t i, enum refresh_result result
     batch_hint(refresh, r, refresh->last.text, hint, sizeof(hint));
     if (!batch->dry_run)
         event_add(batch->policy->pool, is_skipped ? "warning" : "error",
-                  is_skipped ? "refresh.skipped" : "refresh.failed", refresh->lun, "%.130s%s",
-                  refresh->last.text, hint);
+                  is_skipped ? "refresh.skipped" : "refresh.failed", refresh->lun, "%.*s%s",
+                  BATCH_REASON_MAX, refresh->last.text, hint);
 }
 
 static void batch_fail_all(struct batch *batch, int r, const struct reason *why)

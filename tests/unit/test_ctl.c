@@ -307,8 +307,8 @@ static void complete(const char *words, const char *expected)
 static void test_completion(void)
 {
     complete("",
-             "pool\nserve\nlun\nclone\nsnapshot\nrefresh\nvolume\nqtree\nquota\nexplain\nigroup\nmapping\n"
-             "iscsi\nqos\ntop\nmetrics\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
+             "pool\nserve\nlun\nclone\nsnapshot\nrefresh\nvolume\nqtree\nquota\nexplain\nigroup\n"
+             "mapping\niscsi\nqos\ntop\nmetrics\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
     complete("qos ", "class\nset\nshow\n");
     complete("qos class create x --ma", "--max-iops=\n--max-bps=\n");
     complete("s", "serve\nsnapshot\nserver\n");

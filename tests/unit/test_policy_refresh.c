@@ -26,6 +26,8 @@ static char program[64];
 
 /* A LUN whose refresh somebody deletes while the next hook runs. */
 static const char *meanwhile;
+/* What hooks write to the LUN that they are given; 0: nothing. */
+static uint8_t mask_byte;
 
 int __real_policy_run(struct policy *policy, const struct policy_program *program,
                       struct reason *why);
@@ -34,9 +36,14 @@ int __wrap_policy_run(struct policy *policy, const struct policy_program *progra
 
 int __wrap_policy_run(struct policy *running, const struct policy_program *hook, struct reason *why)
 {
+    static const char variable[] = "LUNETTE_LUN=";
     if (meanwhile)
         CU_ASSERT_EQUAL(refresh_delete(running, &meanwhile, 1, why), 0);
     meanwhile = NULL;
+    for (size_t i = 0; mask_byte && hook->env[i]; i++)
+        if (strncmp(hook->env[i], variable, sizeof(variable) - 1) == 0 &&
+            host_write(&host, hook->env[i] + sizeof(variable) - 1, 0, 8, mask_byte, LUN_FUA) < 0)
+            return -EIO;
     return __real_policy_run(running, hook, why);
 }
 
@@ -331,6 +338,13 @@ static void test_fails(void)
     CU_ASSERT_EQUAL(runs(), 1); /* the other one */
     CU_ASSERT_EQUAL(first_byte("dev"), 2);
     CU_ASSERT_EQUAL(first_byte("dev2"), 1);
+    /* More than the pool can promise. */
+    const struct lun_attributes reserved = {.is_reserved = true};
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "dev2", LUN_SET_RESERVED, &reserved, &host.why),
+                    0);
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "prod", UINT64_C(1) << 40, 0, &host.why), 0);
+    CU_ASSERT_EQUAL(now("dev2"), 0);
+    CU_ASSERT_EQUAL(policy_host_events("refresh.failed", "lunette explain space"), 1);
     host_delete(&host, "prod");
     look_at(NOON + 2 * DAY);
     CU_ASSERT_EQUAL(policy_host_events("refresh.failed", "lunette refresh modify dev2 --from"), 1);
@@ -373,13 +387,18 @@ static void test_hook(void)
     CU_ASSERT_EQUAL(runs(), 1);
     CU_ASSERT_STRING_EQUAL(get("dev").last.text, "");
     CU_ASSERT_EQUAL(first_byte("dev"), 1);
-    CU_ASSERT_EQUAL(count_luns("refresh-0"), 0);
+    CU_ASSERT_EQUAL(count_luns("refresh-1"), 0);
+    mask_byte = 9;
+    CU_ASSERT_EQUAL(now("dev"), 0);
+    mask_byte = 0;
+    CU_ASSERT_EQUAL(first_byte("dev"), 9);
+    CU_ASSERT_EQUAL(first_byte("prod"), 1);
     CU_ASSERT_EQUAL(host_write(&host, "prod", 0, 8, 5, 0), 0);
     write_program("printf 'caf\\303' >&2; exit 3");
     CU_ASSERT_EQUAL(now("dev"), 0);
     CU_ASSERT_EQUAL(policy_host_events("refresh.failed", "ended with status 3"), 1);
     CU_ASSERT_PTR_NOT_NULL(strstr(get("dev").last.text, "status 3: caf?"));
-    CU_ASSERT_EQUAL(first_byte("dev"), 1);
+    CU_ASSERT_EQUAL(first_byte("dev"), 9);
     CU_ASSERT_EQUAL(count_luns("refresh-1"), 0);
     CU_ASSERT_EQUAL(store_list(host.pool, "policy/masking/", any_cb, NULL), 0);
     policy_host_stop();
@@ -452,15 +471,18 @@ static void test_leftovers(void)
 }
 
 /*
- * The power goes at each write of a run in turn. The LUN has its old content or the new, and once
- * the run is made up for, the snapshot has what was there before, not the new content once more.
+ * The power goes at each write of a run in turn. The LUN has its old content or the new (with a
+ * hook: what that left), and once the run is made up for, the snapshot has what was there before,
+ * not the new content once more.
  */
-static void test_crash(void)
+static void crash_everywhere(const char *hook, uint8_t wanted)
 {
+    const struct refresh_args args = {.hook = hook};
     bool is_whole = false;
-    for (uint64_t writes = 1; !is_whole && writes < 200; writes++)
+    for (uint64_t writes = 1; !is_whole && writes < 500; writes++)
     {
         begin("daily");
+        CU_ASSERT_EQUAL(put("dev", &args, false), 0);
         policy_host_set_time(NOON + DAY);
         simdev_cut_power_at(host.disk, writes);
         policy_step(policy, POLICY_REFRESH);
@@ -468,15 +490,29 @@ static void test_crash(void)
         host_crash_open(&host);
         policy_host_restart(&with_folder);
         uint8_t byte = first_byte("dev");
-        CU_ASSERT(byte == 1 || byte == 2);
+        CU_ASSERT(byte == wanted || byte == 2);
         look();
-        CU_ASSERT_EQUAL(first_byte("dev"), 1);
+        CU_ASSERT_EQUAL(first_byte("dev"), wanted);
         CU_ASSERT_EQUAL(first_byte("dev@refresh-undo"), 2);
         CU_ASSERT_EQUAL(get("dev").last.result, REFRESH_DONE);
+        CU_ASSERT_EQUAL(count_luns("refresh-1"), 0);
         CU_ASSERT_EQUAL(host_check(&host), 0);
         policy_host_stop();
     }
     CU_ASSERT_TRUE(is_whole);
+}
+
+static void test_crash(void)
+{
+    crash_everywhere("none", 1);
+}
+
+static void test_crash_hook(void)
+{
+    write_program("exit 0");
+    mask_byte = 9;
+    crash_everywhere("mask", 9);
+    mask_byte = 0;
 }
 
 static CU_TestInfo refresh_tests[] = {
@@ -493,6 +529,7 @@ static CU_TestInfo refresh_tests[] = {
     {"settings that change while a hook runs", test_changed_meanwhile},
     {"what a hook left", test_leftovers},
     {"a crash at any write", test_crash},
+    {"a crash at any write, with a hook", test_crash_hook},
     CU_TEST_INFO_NULL,
 };
 
