@@ -48,6 +48,8 @@ const char plugin_config_help[] =
     "events-syslog=yes|no      Write events to syslog. Default: no.\n"
     "events-severity=WHICH     Only those: info (default), warning, error.\n"
     "quiesce-folder=PATH       Where programs are that 'lunette snapshot create --quiesce' calls.\n"
+    "refresh-folder=PATH       Where programs are that 'lunette refresh create --hook' names.\n"
+    "refresh-ms=MS             How long one may take. Default: 3600000.\n"
     "nbd-connections=N         NBD clients at a time; the next ones are hung up on. Default: "
     "1024,\n"
     "                          or as many as there are descriptors for.\n"
@@ -237,6 +239,7 @@ static const struct
     {"iscsi-threads", &plugin_config.iscsi_threads},
     {"iscsi-workers", &plugin_config.iscsi_workers},
     {"events-exec-ms", &plugin_config.events_exec_ms},
+    {"refresh-ms", &plugin_config.refresh_ms},
 };
 
 static int plugin_config_set_number(uint32_t *field, const char *key, const char *value)
@@ -281,6 +284,11 @@ static int plugin_config_set_quiesce_folder(const char *key, const char *value)
     return plugin_config_set_path(&plugin_config.quiesce_folder, key, value);
 }
 
+static int plugin_config_set_refresh_folder(const char *key, const char *value)
+{
+    return plugin_config_set_path(&plugin_config.refresh_folder, key, value);
+}
+
 static int plugin_config_set_nbd_uri(const char *key, const char *value)
 {
     return plugin_config_set_string(&plugin_config.nbd_uri, key, value);
@@ -314,6 +322,7 @@ static const struct
     {"events-syslog", plugin_config_set_events_syslog},
     {"events-severity", plugin_config_set_events_severity},
     {"quiesce-folder", plugin_config_set_quiesce_folder},
+    {"refresh-folder", plugin_config_set_refresh_folder},
     {"nbd-uri", plugin_config_set_nbd_uri},
     {"conf", plugin_config_set_conf},
 };
@@ -365,6 +374,7 @@ void plugin_config_destroy(void)
     free(plugin_config.events_exec);
     free(plugin_config.events_severity);
     free(plugin_config.quiesce_folder);
+    free(plugin_config.refresh_folder);
     for (size_t i = 0; i < plugin_config.iscsi_portal_count; i++)
         free(plugin_config.iscsi_portals[i]);
     plugin_config = (struct plugin_config){0};

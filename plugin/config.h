@@ -44,6 +44,8 @@ struct plugin_config
     bool events_syslog;
     char *events_severity;
     char *quiesce_folder;
+    char *refresh_folder;
+    uint32_t refresh_ms; /* 0: the default */
 };
 
 extern const char plugin_config_help[];

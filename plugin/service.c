@@ -187,7 +187,10 @@ static int service_start_target(struct reason *why)
                    .events_exec_ms = config->events_exec_ms,
                    .events_syslog = config->events_syslog,
                    .events_severity = config->events_severity,
-                   .quiesce_folder = config->quiesce_folder},
+                   .quiesce_folder = config->quiesce_folder,
+                   .refresh_folder = config->refresh_folder,
+                   .refresh_ms = config->refresh_ms,
+                   .nbd_uri = config->nbd_uri},
     };
     int r = target_start(service_the_pool, &options, &service_the_target, why);
     host_key_wipe(&service_key);

@@ -86,6 +86,8 @@ static const struct config_key config_keys[] = {
     {"events", "syslog", CONFIG_BOOL, AT(events_syslog), 0, 0, NULL},
     {"events", "severity", CONFIG_CHOICE, AT(events_severity), 0, 0, "info warning error"},
     {"quiesce", "folder", CONFIG_PATH, AT(quiesce_folder), 0, 0, NULL},
+    {"refresh", "folder", CONFIG_PATH, AT(refresh_folder), 0, 0, NULL},
+    {"refresh", "timeout", CONFIG_MS, AT(refresh_ms), 100, 604800000, NULL},
     {"server", "pid_file", CONFIG_PATH, AT(pid_file), 0, 0, NULL},
     {"server", "user", CONFIG_STRING, AT(user), 0, 0, NULL},
     {"server", "key_file", CONFIG_PATH, AT(key_file), 0, 0, NULL},

@@ -67,6 +67,8 @@ struct config
     bool events_syslog;
     char *events_severity;
     char *quiesce_folder; /* where programs that freeze and thaw are; NULL: there are none */
+    char *refresh_folder; /* where programs that mask are; NULL: there are none */
+    uint64_t refresh_ms;  /* how long one may take; 0: the default */
 
     char *pid_file;
     char *user;     /* nbdkit changes to it after opening the pool; NULL: stays */

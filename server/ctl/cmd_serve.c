@@ -350,6 +350,10 @@ static void serve_add_policy(struct serve *serve)
         serve_add(serve, "events-severity=%s", config->events_severity);
     if (config->quiesce_folder)
         serve_add(serve, "quiesce-folder=%s", config->quiesce_folder);
+    if (config->refresh_folder)
+        serve_add(serve, "refresh-folder=%s", config->refresh_folder);
+    if (config->refresh_ms > 0)
+        serve_add(serve, "refresh-ms=%" PRIu64, config->refresh_ms);
 }
 
 static void serve_add_plugin(struct serve *serve)

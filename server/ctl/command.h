@@ -82,6 +82,11 @@ extern const struct command_option command_chap_set_options[];
 extern const struct command_option command_chap_rewrap_options[];
 extern const struct command_option command_lun_clone_options[];
 extern const struct command_option command_clone_create_options[];
+/* And of whole commands (commands_refresh.c): options, details, examples. */
+extern const struct command_option command_refresh_create_options[];
+extern const struct command_option command_refresh_modify_options[];
+extern const char command_refresh_create_details[], command_refresh_create_example[];
+extern const char command_refresh_run_details[];
 
 /* A command line once it is understood. */
 struct invocation

@@ -674,6 +674,23 @@ const struct command command_table[] = {
     {"snapshot policy show", "[NAME]", "list snapshot policies", "show snapshot policies", NULL,
      "lunette snapshot policy show\n", COMMAND_LISTS, 0, 1, NULL, ctl_snapshot_policy_show},
 
+    {"refresh create", "NAME...", "give LUNs the content of another one on schedule",
+     "make a refresh of {0}", command_refresh_create_details, command_refresh_create_example,
+     COMMAND_DRY_RUN, 1, -1, command_refresh_create_options, ctl_refresh_create},
+    {"refresh modify", "NAME...", "change when and how LUNs are refreshed",
+     "change the refresh of {0}", NULL, "lunette refresh modify dev1 --schedule weekly@03:30\n",
+     COMMAND_DRY_RUN, 1, -1, command_refresh_modify_options, ctl_refresh_modify},
+    {"refresh show", "[NAME...]", "show what is refreshed, when, and what came of it",
+     "show refreshes", NULL, "lunette refresh show\n", COMMAND_LISTS, 0, -1, NULL,
+     ctl_refresh_show},
+    {"refresh run", "NAME...", "refresh LUNs now", "refresh {0}", command_refresh_run_details,
+     "lunette refresh run dev1 --dry-run\n"
+     "lunette refresh run dev1 dev2\n",
+     COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, -1, NULL, ctl_refresh_run},
+    {"refresh delete", "NAME...", "refresh LUNs no more", "delete the refresh of {0}",
+     "The LUNs and their snapshots stay as they are.", "lunette refresh delete dev1\n",
+     COMMAND_DRY_RUN, 1, -1, NULL, ctl_refresh_delete},
+
     {"volume create", "NAME [SIZE]", "make a volume, which holds LUNs and qtrees",
      "create volume {0}",
      "SIZE bounds what its LUNs and snapshots take of the pool; without it there is no bound. With "

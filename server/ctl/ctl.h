@@ -26,6 +26,8 @@ ctl_run_fn ctl_lun_create, ctl_lun_show, ctl_lun_clone, ctl_lun_resize, ctl_lun_
 ctl_run_fn ctl_snapshot_create, ctl_snapshot_show, ctl_snapshot_delete, ctl_snapshot_rename,
     ctl_snapshot_restore;
 ctl_run_fn ctl_snapshot_lock, ctl_lun_redeploy, ctl_clone_create;
+ctl_run_fn ctl_refresh_create, ctl_refresh_modify, ctl_refresh_delete, ctl_refresh_show,
+    ctl_refresh_run;
 ctl_run_fn ctl_volume_create, ctl_volume_show, ctl_volume_modify, ctl_volume_resize,
     ctl_volume_rename, ctl_volume_delete;
 ctl_run_fn ctl_volume_clone_create, ctl_volume_clone_show, ctl_volume_split_estimate,

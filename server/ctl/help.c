@@ -453,7 +453,8 @@ static bool complete_takes_luns(const struct command *command)
         if (strcmp(command->words, others[i]) == 0)
             return true;
     return strcmp(command->words, "lun create") != 0 &&
-           (strstr(command->words, "lun ") || strstr(command->words, "snapshot "));
+           (strstr(command->words, "lun ") || strstr(command->words, "snapshot ") ||
+            strstr(command->words, "refresh "));
 }
 
 static bool complete_takes_classes(const struct command *command)

@@ -40,6 +40,12 @@
 #define QUIESCE                                                                                    \
     TEXT("quiesce", false), NUMBER("quiesce_timeout_ms", false), FLAG("quiesce_required")
 #define SNAPSHOT_POLICY TEXT("prefix", false), TEXT("comment", false), QUIESCE, FLAG("dry_run")
+#define NAMES                                                                                      \
+    {                                                                                              \
+        "names", VERB_STRINGS, true                                                                \
+    }
+#define REFRESH                                                                                    \
+    TEXT("prefix", false), TEXT("undo", false), TEXT("hook", false), FLAG("force"), FLAG("dry_run")
 #define QUOTA_RULE                                                                                 \
     TEXT("volume", true), TEXT("type", true), TEXT("target", false), TEXT("qtree", false)
 #define QUOTA_LIMITS                                                                               \
@@ -158,6 +164,18 @@ static const struct verb verbs[] = {
      {NAME, TEXT("schedule", false), SNAPSHOT_POLICY}},
     {"snapshot.policy.delete", VERB_CHANGES, verb_snapshot_policy_delete, {NAME, FLAG("dry_run")}},
     {"snapshot.policy.show", VERB_LOOKS, verb_snapshot_policy_show, {TEXT("name", false)}},
+
+    {"refresh.create",
+     VERB_CHANGES,
+     verb_refresh_create,
+     {NAMES, TEXT("source", true), TEXT("schedule", true), REFRESH}},
+    {"refresh.modify",
+     VERB_CHANGES,
+     verb_refresh_modify,
+     {NAMES, TEXT("source", false), TEXT("schedule", false), REFRESH}},
+    {"refresh.delete", VERB_CHANGES, verb_refresh_delete, {NAMES, FLAG("dry_run")}},
+    {"refresh.show", VERB_LOOKS, verb_refresh_show, {{"names", VERB_STRINGS, false}}},
+    {"refresh.run", VERB_CHANGES, verb_refresh_run, {NAMES, FLAG("dry_run")}},
 
     {"volume.create",
      VERB_CHANGES,
@@ -497,6 +515,11 @@ static const struct verb_hint_row verb_hints[] = {
     {"snapshot.restore", -EBUSY, NULL, "lunette snapshot restore {lun}@{snapshot} --force"},
     {"snapshot.delete", -EBUSY, NULL, "lunette snapshot delete {lun}@{snapshot} --force"},
     {"snapshot.*", -ENOENT, NULL, "lunette snapshot show"},
+    {"refresh.*", -ENOENT, "[refresh]", ""},
+    {"refresh.*", -ENOENT, "cannot be run", ""},
+    {"refresh.*", -ENOENT, NULL, "lunette lun show --snapshots"},
+    {"refresh.*", -EEXIST, NULL, "lunette refresh create --help"},
+    {"refresh.*", -EINVAL, NULL, "lunette refresh create --help"},
     {"volume.create", -EEXIST, NULL, "lunette volume show {name}"},
     {"volume.delete", -EBUSY, NULL, "lunette volume delete {name} --with-contents --dry-run"},
     {"volume.*", -ENOENT, NULL, "lunette volume show"},

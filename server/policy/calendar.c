@@ -23,6 +23,7 @@ struct calendar_kind
 {
     enum calendar_unit unit;
     int every;
+    int at_min; /* of the day; of days, weeks and months */
 };
 
 static const struct
@@ -30,10 +31,10 @@ static const struct
     const char *name;
     struct calendar_kind kind;
 } calendar_names[] = {
-    {"hourly", {CALENDAR_HOURS, 1}},
-    {"daily", {CALENDAR_DAYS, 1}},
-    {"weekly", {CALENDAR_WEEKS, 1}},
-    {"monthly", {CALENDAR_MONTHS, 1}},
+    {"hourly", {CALENDAR_HOURS, 1, 0}},
+    {"daily", {CALENDAR_DAYS, 1, 0}},
+    {"weekly", {CALENDAR_WEEKS, 1, 0}},
+    {"monthly", {CALENDAR_MONTHS, 1, 0}},
 };
 
 /* What "5min" may end in, and what its number has to divide. */
@@ -48,7 +49,7 @@ static const struct
     {"hour", CALENDAR_HOURS, 24},
 };
 
-static bool calendar_parse(const char *text, struct calendar_kind *kind)
+static bool calendar_parse_kind(const char *text, struct calendar_kind *kind)
 {
     for (size_t i = 0; i < ARRAY_SIZE(calendar_names); i++)
         if (strcmp(text, calendar_names[i].name) == 0)
@@ -69,15 +70,88 @@ static bool calendar_parse(const char *text, struct calendar_kind *kind)
     return false;
 }
 
+/* "02:00", in minutes; -1: it is none. */
+static int calendar_parse_minutes(const char *text)
+{
+    for (int i = 0; i < 5; i++)
+        if (i == 2 ? text[i] != ':' : text[i] < '0' || text[i] > '9')
+            return -1;
+    int hours = (text[0] - '0') * 10 + text[1] - '0',
+        minutes = (text[3] - '0') * 10 + text[4] - '0';
+    return text[5] || hours > 23 || minutes > 59 ? -1 : hours * 60 + minutes;
+}
+
+/* A kind or a time. */
+static bool calendar_parse(const char *text, struct calendar_kind *kind)
+{
+    char name[CALENDAR_KIND_MAX + 1];
+    const char *at = strchrnul(text, '@');
+    size_t len = (size_t)(at - text);
+    if (len > CALENDAR_KIND_MAX)
+        return false;
+    memcpy(name, text, len);
+    name[len] = '\0';
+    bool is_kind = calendar_parse_kind(name, kind);
+    if (!is_kind || !*at)
+        return is_kind;
+    kind->at_min = calendar_parse_minutes(at + 1);
+    return kind->at_min >= 0 && kind->unit >= CALENDAR_DAYS;
+}
+
+int calendar_check_time(const char *time, struct reason *why)
+{
+    struct calendar_kind parsed;
+    if (strlen(time) <= CALENDAR_KIND_MAX && calendar_parse(time, &parsed))
+        return 0;
+    return reason_set(
+        why, -EINVAL,
+        "\"%.40s\" is no schedule: hourly, daily, weekly, monthly, as 15min, 6hour (a "
+        "number that divides the hour or the day), or as daily@02:00",
+        time);
+}
+
 int calendar_check(const char *kind, struct reason *why)
 {
     struct calendar_kind parsed;
-    if (strlen(kind) <= CALENDAR_KIND_MAX && calendar_parse(kind, &parsed))
+    if (strlen(kind) <= CALENDAR_KIND_MAX && calendar_parse_kind(kind, &parsed))
         return 0;
     return reason_set(why, -EINVAL,
                       "\"%.40s\" is no kind of schedule: hourly, daily, weekly, monthly, or as "
                       "15min, 6hour (a number that divides the hour or the day)",
                       kind);
+}
+
+/* The first moment with that date; one in an hour that is left out counts as in the next. */
+static uint64_t calendar_first(struct tm date)
+{
+    struct tm earlier;
+    int wanted_min = date.tm_hour * 60 + date.tm_min;
+    date.tm_isdst = -1;
+    time_t made = mktime(&date);
+    if (made <= 3600)
+        return 0;
+    /* Where clocks go over it or pass it twice, mktime() may choose either. */
+    if (date.tm_hour * 60 + date.tm_min < wanted_min)
+        made += 3600;
+    time_t hour_before = made - 3600;
+    bool is_twice = localtime_r(&hour_before, &earlier) &&
+                    earlier.tm_hour * 60 + earlier.tm_min == wanted_min;
+    return (uint64_t)(is_twice ? hour_before : made);
+}
+
+/* A boundary that is a time of a day; @date has the day of now, or the first of its week, month. */
+static uint64_t calendar_from_time(const struct calendar_kind *kind, struct tm date, uint64_t now_s)
+{
+    date.tm_hour = kind->at_min / 60;
+    date.tm_min = kind->at_min % 60;
+    uint64_t boundary_s = calendar_first(date);
+    if (boundary_s <= now_s)
+        return boundary_s;
+    if (kind->unit == CALENDAR_MONTHS)
+        date.tm_mon--;
+    else
+        date.tm_mday -= kind->unit == CALENDAR_WEEKS ? 7 : 1;
+    return calendar_first(date);
 }
 
 /* A boundary that is made of parts of a date. */
@@ -90,6 +164,8 @@ static uint64_t calendar_from_date(const struct calendar_kind *kind, struct tm d
         date.tm_mday -= date.tm_wday;
     if (kind->unit == CALENDAR_MONTHS)
         date.tm_mday = 1;
+    if (kind->at_min > 0)
+        return calendar_from_time(kind, date, now_s);
     time_t made = mktime(&date);
     /* An hour that is there twice, or not at all, may be taken for the later one. */
     uint64_t boundary_s = made > 0 ? (uint64_t)made : 0;
@@ -98,7 +174,7 @@ static uint64_t calendar_from_date(const struct calendar_kind *kind, struct tm d
 
 uint64_t calendar_boundary(const char *text, uint64_t now_s)
 {
-    struct calendar_kind kind = {CALENDAR_HOURS, 1};
+    struct calendar_kind kind = {CALENDAR_HOURS, 1, 0};
     time_t now = (time_t)now_s;
     struct tm date;
     if (!calendar_parse(text, &kind) || !localtime_r(&now, &date))
@@ -114,9 +190,24 @@ uint64_t calendar_boundary(const char *text, uint64_t now_s)
     return calendar_from_date(&kind, date, now_s);
 }
 
+uint64_t calendar_next(const char *text, uint64_t now_s)
+{
+    /* Longer than any month; boundaries only go on, so the first moment with a later one is one. */
+    uint64_t last = calendar_boundary(text, now_s), low_s = now_s, high_s = now_s + 32 * 86400;
+    while (high_s - low_s > 1)
+    {
+        uint64_t middle_s = low_s + (high_s - low_s) / 2;
+        if (calendar_boundary(text, middle_s) > last)
+            high_s = middle_s;
+        else
+            low_s = middle_s;
+    }
+    return high_s;
+}
+
 uint64_t calendar_wait(const char *text, uint64_t now_s)
 {
-    struct calendar_kind kind = {CALENDAR_MINUTES, 1};
+    struct calendar_kind kind = {CALENDAR_MINUTES, 1, 0};
     uint64_t every = calendar_parse(text, &kind) && kind.unit == CALENDAR_SECONDS
                          ? (uint64_t)kind.every
                          : 60; /* offsets of local time are whole minutes */
@@ -125,7 +216,7 @@ uint64_t calendar_wait(const char *text, uint64_t now_s)
 
 void calendar_stamp(const char *text, uint64_t now_s, char stamp[CALENDAR_STAMP_MAX])
 {
-    struct calendar_kind kind = {CALENDAR_MINUTES, 1};
+    struct calendar_kind kind = {CALENDAR_MINUTES, 1, 0};
     time_t now = (time_t)now_s;
     struct tm date = {0};
     bool has_seconds = calendar_parse(text, &kind) && kind.unit == CALENDAR_SECONDS;

@@ -4,6 +4,8 @@
  *
  * A kind is "hourly", "daily" (midnight), "weekly" (Sunday's), "monthly" (the 1st's), or "5min",
  * "6hour", "10sec", where the number divides the hour, the day, the minute.
+ *
+ * A time is a kind, or "daily@02:00", "weekly@02:00", "monthly@02:00": that much later in its day.
  */
 #ifndef SERVER_POLICY_CALENDAR_H
 #define SERVER_POLICY_CALENDAR_H
@@ -16,14 +18,18 @@
 
 enum
 {
-    CALENDAR_KIND_MAX = 15,  /* bytes */
+    CALENDAR_KIND_MAX = 15,  /* bytes; also of a time */
     CALENDAR_STAMP_MAX = 31, /* bytes, with its NUL */
 };
 
 /* -EINVAL: there is no such kind. */
 MUST_CHECK int calendar_check(const char *kind, struct reason *why);
-/* The latest boundary of @kind at or before @now_s, in seconds since 1970. */
+/* The same of a time. */
+MUST_CHECK int calendar_check_time(const char *time, struct reason *why);
+/* The latest boundary of @kind (or time) at or before @now_s, in seconds since 1970. */
 uint64_t calendar_boundary(const char *kind, uint64_t now_s);
+/* The first one after @now_s. */
+uint64_t calendar_next(const char *kind, uint64_t now_s);
 /* Seconds until something of @kind may be due, at most a minute: clocks are set at times. */
 uint64_t calendar_wait(const char *kind, uint64_t now_s);
 

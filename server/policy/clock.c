@@ -66,22 +66,36 @@ static void clock_say(struct policy *policy, uint64_t from_ns, uint64_t to_ns)
                   clock_text(from_ns - to_ns).text);
 }
 
-void policy_look_at_clock(struct policy *policy)
+/* Whether it was set, and then from where: *from_ns. */
+static bool clock_follow(struct policy *policy, struct policy_clock *clock, uint64_t *from_ns)
 {
-    struct policy_clock *clock = &policy->space.clock;
     uint64_t passed_ns = policy_passed_ns(policy), ahead_ns = policy_now_ns(policy) - passed_ns;
     if (!clock->is_set)
         *clock = (struct policy_clock){.is_set = true, .trusted_ns = ahead_ns, .seen_ns = ahead_ns};
-    if (clock_is_far(ahead_ns, clock->seen_ns))
-    {
-        clock_say(policy, clock->seen_ns, ahead_ns);
+    bool was_set = clock_is_far(ahead_ns, clock->seen_ns);
+    *from_ns = clock->seen_ns;
+    if (was_set)
         clock->hold_ns = passed_ns + CLOCK_HOLD_S * POLICY_SECOND_NS;
-    }
     clock->seen_ns = ahead_ns;
     bool is_trusted = !clock_is_far(ahead_ns, clock->trusted_ns) ||
                       !clock_is_ahead(ahead_ns, clock->trusted_ns) || passed_ns >= clock->hold_ns;
     if (is_trusted)
         clock->trusted_ns = ahead_ns;
+    return was_set;
+}
+
+void policy_look_at_clock(struct policy *policy)
+{
+    uint64_t from_ns;
+    if (clock_follow(policy, &policy->space.clock, &from_ns))
+        clock_say(policy, from_ns, policy->space.clock.seen_ns);
+}
+
+uint64_t policy_trusted_now_ns(struct policy *policy, struct policy_clock *clock)
+{
+    uint64_t from_ns;
+    (void)clock_follow(policy, clock, &from_ns); /* the space worker says so */
+    return policy_passed_ns(policy) + clock->trusted_ns;
 }
 
 uint64_t policy_lease_now_ns(struct policy *policy)

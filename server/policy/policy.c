@@ -15,6 +15,7 @@ enum
 {
     POLICY_STACK_BYTES = 256 << 10,
     POLICY_EXEC_MS = 10000,
+    POLICY_REFRESH_MS = 3600000,
 };
 
 bool policy_is_stopping(struct policy *policy)
@@ -32,6 +33,7 @@ static const struct
     [POLICY_EVENTS] = {"policy-events", policy_step_events},
     [POLICY_SCHEDULE] = {"policy-schedule", policy_step_schedule},
     [POLICY_SPLIT] = {"policy-split", policy_step_split},
+    [POLICY_REFRESH] = {"policy-refresh", policy_step_refresh},
 };
 
 uint64_t policy_now_ns(struct policy *policy)
@@ -106,6 +108,7 @@ static int policy_take_options(struct policy *policy, const struct policy_option
 {
     policy->env = options->env ? options->env : env_system();
     policy->events_exec_ms = options->events_exec_ms ? options->events_exec_ms : POLICY_EXEC_MS;
+    policy->refresh_ms = options->refresh_ms ? options->refresh_ms : POLICY_REFRESH_MS;
     policy->events_syslog = options->events_syslog;
     policy->has_threads = !options->no_threads;
     policy->events_severity =
@@ -115,6 +118,8 @@ static int policy_take_options(struct policy *policy, const struct policy_option
                           options->events_severity);
     int r = policy_copy(options->events_exec, &policy->events_exec);
     r = keep_first(r, policy_copy(options->quiesce_folder, &policy->quiesce_folder));
+    r = keep_first(r, policy_copy(options->refresh_folder, &policy->refresh_folder));
+    r = keep_first(r, policy_copy(options->nbd_uri, &policy->nbd_uri));
     if (r < 0)
         return reason_set(why, r, "no memory");
     policy->stop_fd = eventfd(0, EFD_CLOEXEC);
@@ -125,6 +130,7 @@ static void policy_destroy(struct policy *policy)
 {
     for (size_t i = 0; i < POLICY_WORKS; i++)
         condition_destroy(&policy->workers[i].wake);
+    condition_destroy(&policy->refresh_free);
     if (policy->stop_fd >= 0)
         close(policy->stop_fd);
     lock_destroy(&policy->wake_lock);
@@ -138,6 +144,8 @@ static void policy_destroy(struct policy *policy)
     free(policy->split.list);
     free(policy->events_exec);
     free(policy->quiesce_folder);
+    free(policy->refresh_folder);
+    free(policy->nbd_uri);
     free(policy);
 }
 
@@ -153,6 +161,7 @@ int policy_start(struct pool *pool, const struct policy_options *options, struct
     lock_init(&started->quiesce_lock, LOCK_RANK_SERVER);
     lock_init(&started->split_lock, LOCK_RANK_SERVER);
     lock_init(&started->wake_lock, LOCK_RANK_LEAF);
+    condition_init(&started->refresh_free);
     for (size_t i = 0; i < POLICY_WORKS; i++)
     {
         started->workers[i].policy = started;
@@ -182,6 +191,7 @@ void policy_begin_stop(struct policy *policy)
     ignore_error((int)write(policy->stop_fd, &one, sizeof(one)), "an eventfd takes a few 1s");
     AUTO_LOCK(&policy->wake_lock);
     policy->is_stopping = true;
+    condition_wake_all(&policy->refresh_free);
     for (size_t i = 0; i < POLICY_WORKS; i++)
         condition_wake_all(&policy->workers[i].wake);
 }

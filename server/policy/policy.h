@@ -41,6 +41,9 @@ struct policy_options
     const char *events_severity; /* "info", "warning", "error": the least that goes to either; NULL:
                                     "info" */
     const char *quiesce_folder;  /* where programs for --quiesce are; NULL: there are none */
+    const char *refresh_folder;  /* where programs for refresh --hook are; NULL: there are none */
+    uint64_t refresh_ms;         /* how long one may take; 0: an hour */
+    const char *nbd_uri;         /* where they reach LUNs, without an export name; or NULL */
     bool no_threads;             /* tests: the caller runs policy_step() */
 };
 
@@ -58,6 +61,7 @@ enum policy_work
     POLICY_EVENTS,   /* syslog and the program for events */
     POLICY_SCHEDULE, /* snapshots on schedule */
     POLICY_SPLIT,    /* physical splits */
+    POLICY_REFRESH,  /* new content on schedule (policy/refresh.h) */
     POLICY_WORKS
 };
 

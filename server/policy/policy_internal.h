@@ -76,12 +76,15 @@ struct policy
     bool has_threads;    /* immutable, as all above */
     int events_severity; /* index of policy_severities */
     char *quiesce_folder;
+    char *refresh_folder, *nbd_uri;
+    uint64_t refresh_ms;
     int stop_fd; /* readable once policy_begin_stop() was called */
 
     struct lock settings_lock; /* around read, change, write of a setting */
     struct lock quiesce_lock;  /* from freeze to thaw; may last for as long as a program may */
     struct lock split_lock;    /* split below, and what is stored of it */
     struct lock wake_lock;
+    struct condition refresh_free;
     bool is_stopping; /* under wake_lock */
     bool has_warned;  /* of a value that cannot be read; under wake_lock */
     struct policy_worker workers[POLICY_WORKS];
@@ -114,6 +117,12 @@ struct policy
     } schedule;
     struct
     {
+        struct policy_clock clock;
+        bool has_recovered; /* what a server that ended left; by who holds is_busy */
+        bool is_busy;       /* somebody refreshes LUNs; under wake_lock, with refresh_free */
+    } refresh;
+    struct
+    {
         struct policy_split *list;
         size_t count;
         size_t turn;
@@ -130,6 +139,8 @@ uint64_t policy_passed_ns(struct policy *policy);
 void policy_look_at_clock(struct policy *policy);
 /* The date by which leases end: it follows a clock that was set forward after an hour only. */
 uint64_t policy_lease_now_ns(struct policy *policy);
+/* The same for a worker with a @clock of its own. */
+uint64_t policy_trusted_now_ns(struct policy *policy, struct policy_clock *clock);
 
 /* ---- the store ----------------------------------------------------------------------------- */
 
@@ -221,6 +232,7 @@ uint64_t policy_step_events(struct policy *policy);
 uint64_t policy_step_space(struct policy *policy);
 uint64_t policy_step_schedule(struct policy *policy);
 uint64_t policy_step_split(struct policy *policy);
+uint64_t policy_step_refresh(struct policy *policy);
 
 bool policy_is_stopping(struct policy *policy);
 

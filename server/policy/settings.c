@@ -7,6 +7,8 @@
  *   policy/last/volume/ID, policy/last/lun/ID                    when its schedule was last due
  *   policy/frozen/ID                                             programs that have to thaw
  *   policy/split/volume/ID                                       how far a physical split is
+ *   policy/refresh/lun/ID                                        from what a LUN is refreshed, when
+ *   policy/masking/ID                                            a clone that a hook works on
  *
  * A pool may come from elsewhere, so what is read is looked at closely: a value that makes no sense
  * counts as not set.
@@ -424,7 +426,8 @@ static int sweep_key_cb(void *opaque, const char *key, const void *value, size_t
 
 void policy_sweep(struct policy *policy)
 {
-    static const char *const prefixes[] = {"policy/set/", "policy/last/", "policy/split/"};
+    static const char *const prefixes[] = {"policy/set/", "policy/last/", "policy/split/",
+                                           "policy/refresh/"};
     int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(prefixes); i++)
         r = store_list(policy->pool, prefixes[i], sweep_key_cb, policy);

@@ -56,7 +56,7 @@ static const struct command *find_words(const char *words)
 static const char *const without_dry_run[] = {
     /* They look. */
     "pool show", "pool check", "pool autodelete show", "pool dump", "lun show", "lun attach",
-    "lun reservation show", "snapshot show", "snapshot policy show", "volume show",
+    "lun reservation show", "snapshot show", "snapshot policy show", "refresh show", "volume show",
     "volume autodelete show", "volume clone show", "volume clone split estimate",
     "volume clone split show", "qtree show", "quota rule show", "quota report", "explain space",
     "explain quota", "igroup show", "mapping show", "iscsi portal show", "iscsi session show",
@@ -310,8 +310,8 @@ static void complete(const char *words, const char *expected)
 static void test_completion(void)
 {
     complete("",
-             "pool\nserve\nlun\nclone\nsnapshot\nvolume\nqtree\nquota\nexplain\nigroup\nmapping\n"
-             "iscsi\nkey\nqos\ntop\nmetrics\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
+             "pool\nserve\nlun\nclone\nsnapshot\nrefresh\nvolume\nqtree\nquota\nexplain\nigroup\n"
+             "mapping\niscsi\nkey\nqos\ntop\nmetrics\ntree\ndf\nfreed\nevent\njob\nserver\nhelp\n");
     complete("qos ", "class\nset\nshow\n");
     complete("qos class create x --ma", "--max-iops=\n--max-bps=\n");
     complete("s", "serve\nsnapshot\nserver\n");

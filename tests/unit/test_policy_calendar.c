@@ -91,6 +91,60 @@ static void test_summer_time(void)
     }
 }
 
+static void test_times(void)
+{
+    static const char *const good[] = {"hourly",      "daily",        "15min",        "daily@00:00",
+                                       "daily@02:00", "weekly@23:59", "monthly@12:30"};
+    static const char *const bad[] = {
+        "daily@",       "daily@2:00",  "daily@24:00", "daily@02:60",  "daily@02:00x",
+        "hourly@02:00", "15min@02:00", "@02:00",      "yearly@02:00", "daily@02:00@02:00"};
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+        CU_ASSERT_EQUAL(calendar_check_time(good[i], NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        CU_ASSERT_EQUAL(calendar_check_time(bad[i], NULL), -EINVAL);
+    CU_ASSERT_EQUAL(calendar_check("daily@02:00", NULL), -EINVAL); /* no name of a snapshot */
+    /* Friday, 15:47:33 in Berlin. */
+    uint64_t now = utc("2026-11-27 14:47:33");
+    CU_ASSERT_EQUAL(calendar_boundary("daily@02:00", now), utc("2026-11-27 01:00:00"));
+    CU_ASSERT_EQUAL(calendar_boundary("daily@16:00", now), utc("2026-11-26 15:00:00"));
+    CU_ASSERT_EQUAL(calendar_boundary("daily@00:00", now), utc("2026-11-26 23:00:00"));
+    CU_ASSERT_EQUAL(calendar_boundary("weekly@03:30", now), utc("2026-11-22 02:30:00"));
+    CU_ASSERT_EQUAL(calendar_boundary("monthly@02:00", now), utc("2026-11-01 01:00:00"));
+    CU_ASSERT_EQUAL(calendar_boundary("monthly@02:00", utc("2026-11-01 00:30:00")),
+                    utc("2026-10-01 00:00:00"));
+    CU_ASSERT_EQUAL(calendar_boundary("weekly@03:30", utc("2026-11-22 02:29:00")),
+                    utc("2026-11-15 02:30:00"));
+    CU_ASSERT_EQUAL(calendar_next("daily@02:00", now), utc("2026-11-28 01:00:00"));
+    CU_ASSERT_EQUAL(calendar_next("daily@16:00", now), utc("2026-11-27 15:00:00"));
+    CU_ASSERT_EQUAL(calendar_next("weekly", now), utc("2026-11-28 23:00:00"));
+    CU_ASSERT_EQUAL(calendar_next("monthly@02:00", now), utc("2026-12-01 01:00:00"));
+    CU_ASSERT_EQUAL(calendar_next("10sec", now), utc("2026-11-27 14:47:40"));
+    CU_ASSERT_EQUAL(calendar_next("hourly", utc("2026-11-27 14:00:00")),
+                    utc("2026-11-27 15:00:00"));
+}
+
+/* Each day has its time once, also where clocks go over it or pass it twice. */
+static void test_times_in_summer(void)
+{
+    static const char *const days[] = {"2026-03-27 12:00:00", "2026-10-23 12:00:00"};
+    static const char *const times[] = {"daily@02:00", "daily@02:30", "daily@03:00"};
+    for (size_t i = 0; i < ARRAY_SIZE(days) * ARRAY_SIZE(times); i++)
+    {
+        const char *time = times[i % ARRAY_SIZE(times)];
+        uint64_t begin = utc(days[i / ARRAY_SIZE(times)]), last = 0;
+        unsigned count = 0, wrong = 0;
+        for (uint64_t now = begin; now < begin + 3 * UINT64_C(86400); now += 60)
+        {
+            uint64_t boundary = calendar_boundary(time, now);
+            wrong += boundary > now || boundary < last;
+            count += boundary > last;
+            last = boundary;
+        }
+        CU_ASSERT_EQUAL(wrong, 0);
+        CU_ASSERT_EQUAL(count, 4); /* of three nights, and the one before */
+    }
+}
+
 static void test_stamps(void)
 {
     char stamp[CALENDAR_STAMP_MAX];
@@ -113,6 +167,8 @@ static CU_TestInfo calendar_tests[] = {
     {"kinds of schedule", test_kinds},
     {"boundaries", test_boundaries},
     {"clocks that are set forward and back", test_summer_time},
+    {"times of the day", test_times},
+    {"times of the day when clocks are set", test_times_in_summer},
     {"stamps", test_stamps},
     CU_TEST_INFO_NULL,
 };

@@ -13,7 +13,7 @@ state()
 {
     local what
     for what in "lun show --snapshots" "volume show" "snapshot show" "qtree show" "quota rule show" \
-        "quota report" "igroup show" "mapping show" "iscsi chap show" "qos class show" "snapshot policy show" \
+        "quota report" "igroup show" "mapping show" "iscsi chap show" "qos class show" "snapshot policy show" "refresh show" \
         "pool modify" "pool autodelete show" "volume autodelete show db" "volume clone split show" "event show" \
         "lun modify a"; do
         # shellcheck disable=SC2086
@@ -65,6 +65,8 @@ ok iscsi chap set igroup:g --user u --secret "secret secret"
 ok qos class create silver --max-iops 1000
 ok quota rule create db --target q --disk-limit 1G
 ok snapshot policy create p --schedule daily:3
+ok lun create r 64M
+ok refresh create r --from a --schedule daily
 truncate -s 16M "$work/image"
 
 would "Would make pool $work/new of 256 MiB" pool create "$work/new" 256M
@@ -98,6 +100,10 @@ would "loses 4 MiB written since" snapshot restore a@s
 would "Would create snapshot policy n: daily:7" snapshot policy create n --schedule daily:7
 would "Would change snapshot policy p: daily:9" snapshot policy modify p --schedule daily:9
 would "Would delete snapshot policy p" snapshot policy delete p
+would "Would refresh b from a: daily" refresh create b --from a --schedule daily
+would "Would change the refresh of r" refresh modify r --schedule weekly
+would "Would put the content of a into LUN r" refresh run r
+would "Would delete the refresh of r" refresh delete r
 would "of 64 MiB, promised to it by the pool" volume create n 64M --space-guarantee volume
 would "its guarantee needs 0 B of the pool; afterwards 128 MiB" volume modify db --space-guarantee volume
 would "size: 128 MiB -> 256 MiB" volume resize db 256M

@@ -8,7 +8,7 @@
 readme=$(realpath "$(dirname "$0")/../../../README.md")
 
 command -v qemu-img >/dev/null || skip "no qemu-img"
-mkdir "$work/srv" "$work/here" "$work/quiesce"
+mkdir "$work/srv" "$work/here" "$work/quiesce" "$work/refresh"
 pool=$work/srv/pool.lunette
 host=iqn.1993-08.org.debian:01
 cat >"$work/lunette.conf" <<CONF
@@ -26,9 +26,11 @@ key_file = $work/served.key
 pid_file = $work/lunette.pid
 [quiesce]
 folder = $work/quiesce
+[refresh]
+folder = $work/refresh
 CONF
-printf '#!/bin/sh\nexit 0\n' >"$work/quiesce/postgres"
-chmod 755 "$work/quiesce" "$work/quiesce/postgres"
+printf '#!/bin/sh\nexit 0\n' | tee "$work/quiesce/postgres" >"$work/refresh/mask-customers"
+chmod 755 "$work/quiesce" "$work/quiesce/postgres" "$work/refresh" "$work/refresh/mask-customers"
 cd "$work/here" || exit 1
 truncate -s 16M "$work/disk.raw"
 qemu-img create -q -f qcow2 debian.qcow2 16M
@@ -60,7 +62,7 @@ make()
 for key in served old; do make key create "$work/$key.key"; done
 make pool create "$pool" 512M
 up
-for lun in golden golden-v2 vm1 vm2 db-data db-log cdrom; do make lun create $lun 20M; done
+for lun in golden golden-v2 vm1 vm2 db-data db-log cdrom prod dev1 dev2 test training; do make lun create $lun 20M; done
 make snapshot create golden@monday
 make snapshot create vm1@monday
 make volume create db 200M
@@ -115,6 +117,7 @@ adapt()
         make snapshot policy delete standard
         make snapshot policy delete db
         ;;
+    "refresh modify" | "refresh run" | "refresh delete") make refresh create dev1 dev2 --from prod --schedule daily ;;
     "volume clone create") make volume delete test-db --with-contents ;;
     "volume clone split pause" | "volume clone split stop")
         make volume clone split start test-db --physical --rate 64K

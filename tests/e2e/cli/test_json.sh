@@ -162,6 +162,21 @@ is name=p schedule=daily:4 -- snapshot policy modify p --schedule daily:4
 is policies.0.name=p -- snapshot policy show
 is name=p dry_run=false -- snapshot policy delete p
 
+# ---- refreshes ----
+ok lun create r 64M
+is names='["r"]' source=a schedule=daily dry_run=true -- refresh create r --from a --schedule daily --dry-run
+is refreshes.0.name=r refreshes.0.next='*' refreshes.0.last=null dry_run=false -- refresh create r --from a --schedule daily
+no 1 EEXIST "has a refresh already" refresh create r --from a --schedule daily
+no 1 EINVAL "is no schedule" refresh modify r --schedule daily@2
+no 2 EINVAL "nothing of the refresh" refresh modify r
+is refreshes.0.schedule=daily@02:00 -- refresh modify r --schedule daily@02:00
+is refreshes.0.point=a dry_run=true -- refresh run r --dry-run
+is refreshes.0.result=done refreshes.0.point=a refreshes.0.undo=refresh-undo dry_run=false -- refresh run r
+is refreshes.0.result=done count=1 -- refresh show r
+is names='["r"]' dry_run=false -- refresh delete r
+no 1 ENOENT "has no refresh" refresh run r
+ok lun delete r --with-snapshots
+
 # ---- volumes, qtrees, quotas ----
 is name=v dry_run=true -- volume create v 64M --dry-run
 is name=v id='*' size_bytes=67108864 -- volume create v 64M
