@@ -291,7 +291,8 @@ written thin 7000 64
 json errors 0 pool check
 # An import that finds no room says how much it lacks, and what makes room for it: first in the pool, then in
 # the volume.
-head -c 900M /dev/zero | tr '\0' x >"$work/image"
+room=$("$lunette" pool show --json | "$probe" json available_bytes)
+head -c "$((room + (64 << 20)))" /dev/zero | tr '\0' x >"$work/image"
 ok volume create bound 64M
 for grown in "pool grow +" "volume resize bound +"; do
     run lun import "$work/image" bound/image
