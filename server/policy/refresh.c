@@ -85,12 +85,13 @@ static bool refresh_read(struct policy *policy, const char *key, const json_t *j
     return true;
 }
 
-bool refresh_load(struct policy *policy, uint64_t lun_id, struct refresh *refresh)
+int refresh_load(struct policy *policy, uint64_t lun_id, struct refresh *refresh)
 {
     char key[POLICY_KEY_MAX];
     policy_key(key, "refresh", POLICY_OF_LUN, lun_id);
-    AUTO_JSON json_t *json = policy_load(policy, key);
-    return refresh_read(policy, key, json, refresh);
+    AUTO_JSON json_t *json = NULL;
+    int r = policy_load(policy, key, &json);
+    return r < 0 ? r : refresh_read(policy, key, json, refresh) ? 0 : -ENOENT;
 }
 
 struct refresh_batch
@@ -242,7 +243,10 @@ static int put_one(struct policy *policy, const char *name, const struct refresh
         return r;
     if (lun.kind != OBJECT_LUN)
         return reason_set(why, -EINVAL, "'%s' is a snapshot, which never changes", lun.name);
-    bool is_there = refresh_load(policy, lun.id, refresh);
+    r = refresh_load(policy, lun.id, refresh);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    bool is_there = r == 0;
     if (is_there && is_new)
         return reason_set(why, -EEXIST,
                           "LUN '%s' has a refresh already; 'lunette refresh modify %s' changes it",
@@ -380,9 +384,10 @@ static int list_one(struct policy *policy, const char *name, struct refresh *ref
     int r = lun_get_info(policy->pool, name, &lun, why);
     if (r < 0)
         return r;
-    return lun.kind == OBJECT_LUN && refresh_load(policy, lun.id, refresh)
-               ? 0
-               : reason_set(why, -ENOENT,
+    r = lun.kind == OBJECT_LUN ? refresh_load(policy, lun.id, refresh) : -ENOENT;
+    return r != -ENOENT
+               ? r
+               : reason_set(why, r,
                             "'%s' has no refresh; 'lunette refresh show' lists those that have",
                             lun.name);
 }
@@ -461,8 +466,9 @@ static int refresh_change(struct policy *policy, const struct refresh *list, siz
     {
         char key[POLICY_KEY_MAX];
         policy_key(key, "refresh", POLICY_OF_LUN, list[i].lun_id);
-        AUTO_JSON json_t *json = policy_load(policy, key);
-        if (!json)
+        AUTO_JSON json_t *json = NULL;
+        r = policy_load(policy, key, &json);
+        if (r < 0 || !json)
             continue;
         r = is_begin ? begin_put(policy, json, &list[i]) : save_put(json, &list[i]);
         if (r == 0)

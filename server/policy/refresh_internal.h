@@ -10,8 +10,8 @@
 
 /* ---- settings (refresh.c) ------------------------------------------------------------------ */
 
-/* Of the LUN of that id; false: there are none, or it is gone. */
-bool refresh_load(struct policy *policy, uint64_t lun_id, struct refresh *refresh);
+/* Of the LUN of that id. -ENOENT: there are none, or it is gone. -ENOMEM. */
+MUST_CHECK int refresh_load(struct policy *policy, uint64_t lun_id, struct refresh *refresh);
 /* What a run leaves of @list: last and boundary_s, if the settings are still there. */
 MUST_CHECK int refresh_save_runs(struct policy *policy, const struct refresh *list, size_t count,
                                  struct reason *why);

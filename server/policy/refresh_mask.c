@@ -119,16 +119,20 @@ static void mask_name(uint64_t number, struct refresh_mask *mask)
 }
 
 /* A number that no LUN and no note has. */
-static uint64_t mask_number(struct policy *policy)
+static int mask_find_number(struct policy *policy, uint64_t *found)
 {
     for (uint64_t number = policy_now_ns(policy);; number++)
     {
         struct refresh_mask mask;
         struct lun_info info;
         mask_name(number, &mask);
-        AUTO_JSON json_t *note = policy_load(policy, mask.key);
+        AUTO_JSON json_t *note = NULL;
+        int r = policy_load(policy, mask.key, &note);
+        if (r < 0)
+            return r;
+        *found = number;
         if (!note && lun_get_info(policy->pool, mask.name, &info, NULL) == -ENOENT)
-            return number;
+            return 0;
     }
 }
 
@@ -137,9 +141,12 @@ int refresh_mask(struct policy *policy, const char *point, const struct refresh 
 {
     *mask = (struct refresh_mask){.key = ""};
     int r = refresh_check_hook(policy, list[0].hook, why);
+    uint64_t number = 0;
+    if (r == 0)
+        r = mask_find_number(policy, &number);
     if (r < 0)
         return r;
-    mask_name(mask_number(policy), mask);
+    mask_name(number, mask);
     const struct lun_clone_args args = {
         .source = point, .name = mask->name, .comment = mask->comment, .no_reserve = true};
     json_t *note = json_pack("{s:s}", "point", point);

@@ -150,8 +150,11 @@ static int batch_find_latest(struct batch *batch, const struct lun_info *source,
     AUTO_FREE struct lun_info *list = NULL;
     struct refresh own; /* the source may be refreshed itself: what it held before is not meant */
     size_t count = 0, prefix_len = strlen(batch->list[0].prefix);
-    bool is_refreshed = refresh_load(batch->policy, source->id, &own);
-    int r = lun_list(batch->policy->pool, source->name, &list, &count, why);
+    int r = refresh_load(batch->policy, source->id, &own);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    bool is_refreshed = r == 0;
+    r = lun_list(batch->policy->pool, source->name, &list, &count, why);
     latest->id = 0;
     for (size_t i = 0; r == 0 && i < count; i++)
     {
@@ -219,7 +222,7 @@ static void batch_check(struct batch *batch)
         if (batch->is_out[i])
             continue;
         reason_clear(&why);
-        batch->is_out[i] = !refresh_load(policy, refresh->lun_id, &now) ||
+        batch->is_out[i] = refresh_load(policy, refresh->lun_id, &now) < 0 ||
                            !refresh_is_alike(refresh, &now) ||
                            lun_get_info_by_id(policy->pool, refresh->lun_id, &lun) < 0;
         if (batch->is_out[i])
