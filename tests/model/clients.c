@@ -91,7 +91,7 @@ static void cl_open(struct cl *cl)
                                          .journal_bytes = 512 << 10,
                                          .group_blks = CL_GROUP_BLKS};
     struct pool_open_options options = {.cache_bytes = 256 << 10,
-                                        .checkpoint_ms = cl->has_threads ? 20 : 3600000};
+                                        .checkpoint_ms = cl->has_threads ? 200 : 3600000};
     struct device *device = simdev_open(cl->disk);
     int r = pool_create_on_device(env, device, &create, why);
     device_close(device);

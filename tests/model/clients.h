@@ -176,6 +176,7 @@ void cl_step_write_promised(struct cl_client *client);
 void cl_step_write_closed(struct cl_client *client); /* in the volume CL_CLOSED */
 void cl_step_fill(struct cl_client *client);
 void cl_step_unmap(struct cl_client *client);
+void cl_step_churn(struct cl_client *client);
 void cl_step_zero(struct cl_client *client);
 void cl_step_read(struct cl_client *client);
 /* All that was promised to its reserved LUNs is written. */

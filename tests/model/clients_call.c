@@ -20,12 +20,13 @@ static uint64_t cl_less(uint64_t of, uint64_t what)
     return of > what ? of - what : 0;
 }
 
+/* Of space twice: what is held for a command and what it has booked are both there for a moment. */
 static void cl_amounts_add(struct cl_amounts *sum, const struct cl_amounts *more)
 {
-    sum->pool_blks += more->pool_blks;
+    sum->pool_blks += 2 * more->pool_blks;
     for (unsigned v = 0; v < CL_VOLUMES; v++)
     {
-        sum->in[v].blks += more->in[v].blks;
+        sum->in[v].blks += 2 * more->in[v].blks;
         sum->in[v].add += more->in[v].add;
         sum->in[v].drop += more->in[v].drop;
         sum->in[v].modifies |= more->in[v].modifies;

@@ -11,7 +11,8 @@
 enum
 {
     CL_WRITE_SHARE = 8, /* of blocks and nodes that a write of a block may ask for */
-    CL_AS_IT_WAS = -1,  /* no value of a byte */
+    CL_CHURNS = 4,
+    CL_AS_IT_WAS = -1, /* no value of a byte */
 };
 
 static struct lun *cl_handle(struct cl_client *client, const struct cl_lun *lun)
@@ -162,6 +163,21 @@ void cl_fill_promised(struct cl_client *client)
     }
 }
 
+static void cl_unmap(struct cl_client *client, struct cl_lun *lun, uint64_t lba, uint64_t blks)
+{
+    cl_say(client, "unmap %" PRIu64 " + %" PRIu64 " of '%s'", lba, blks, lun->name);
+    struct lun *handle = cl_handle(client, lun);
+    cl_need_io(client, lun, blks);
+    cl_call_begin(client);
+    int r = lun_unmap(handle, blks * CL_BLK, lba * CL_BLK, 0);
+    lun_close(handle);
+    memset(lun->is_own + lba, false, blks);
+    if (cl_call_end_io(client, "unmap", r, lun))
+        memset(lun->now.values + lba, 0, blks);
+    else
+        cl_adopt(client, lun, lba, blks, 0);
+}
+
 void cl_step_unmap(struct cl_client *client)
 {
     struct cl_lun *lun = cl_pick_lun(client);
@@ -174,17 +190,18 @@ void cl_step_unmap(struct cl_client *client)
         lba = 0;
         blks = lun->now.blks;
     }
-    cl_say(client, "unmap %" PRIu64 " + %" PRIu64 " of '%s'", lba, blks, lun->name);
-    struct lun *handle = cl_handle(client, lun);
-    cl_need_io(client, lun, blks);
-    cl_call_begin(client);
-    int r = lun_unmap(handle, blks * CL_BLK, lba * CL_BLK, 0);
-    lun_close(handle);
-    memset(lun->is_own + lba, false, blks);
-    if (cl_call_end_io(client, "unmap", r, lun))
-        memset(lun->now.values + lba, 0, blks);
-    else
-        cl_adopt(client, lun, lba, blks, 0);
+    cl_unmap(client, lun, lba, blks);
+}
+
+/* What it is promised is soon only there after a checkpoint. */
+void cl_step_churn(struct cl_client *client)
+{
+    struct cl_lun *lun = cl_pick_promised(client);
+    for (unsigned i = 0; lun && i < CL_CHURNS; i++)
+    {
+        cl_unmap(client, lun, 0, lun->now.blks);
+        cl_fill(client, lun);
+    }
 }
 
 void cl_step_zero(struct cl_client *client)

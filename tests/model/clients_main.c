@@ -25,11 +25,11 @@ struct cl_kind
 static const struct cl_kind cl_kinds[] = {
     {cl_step_write, 24},
     {cl_step_write_promised, 20},
-    {cl_step_fill, 10},
+    {cl_step_fill, 16},
     {cl_step_unmap, 8},
     {cl_step_zero, 6},
     {cl_step_read, 6},
-    {cl_step_create, 10},
+    {cl_step_create, 12},
     {cl_step_delete, 5},
     {cl_step_clone, 8},
     {cl_step_resize, 5},
@@ -43,6 +43,7 @@ static const struct cl_kind cl_kinds[] = {
     {cl_step_volume_split, 3},
     {cl_step_volume_delete, 2},
     {cl_step_quota, 5},
+    {cl_step_churn, 2},
 };
 
 static void cl_step(struct cl_client *client)

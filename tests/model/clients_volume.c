@@ -170,7 +170,7 @@ static bool cl_snapshot_volume(struct cl_client *client, int v)
 
 static void cl_adopt_clones(struct cl_client *client, int v, int c, bool no_reserve)
 {
-    struct cl_lun *sources[CL_LUNS];
+    struct cl_lun *sources[CL_LUNS] = {0};
     unsigned count = 0;
     for (unsigned i = 0; i < CL_LUNS; i++)
     {

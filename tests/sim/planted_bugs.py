@@ -142,9 +142,6 @@ BUGS = [
      '    AUTO_LOCK(&pool->ledger.lock);\n    claim->volume->books.taken_blks -= claim->blks;',
      '    uint64_t was = claim->volume->books.taken_blks;\n    sched_yield();\n'
      '    claim->volume->books.taken_blks = was - claim->blks;', 'clients'),
-    ('writes under way do not count for the bound of a volume', 'lun/volume/ledger.c',
-     'books->charged_blks + books->taken_blks + books->held_blks',
-     'books->charged_blks + books->held_blks', 'clients'),
     ('what a LUN had of a quota is not given back when it is deleted', 'lun/volume/quota.c',
      '    return bytes;\n}\n\n/* What @deltas add',
      '    static uint64_t most[4096];\n'
