@@ -134,8 +134,8 @@ static uint64_t calendar_first(struct tm date)
     if (date.tm_hour * 60 + date.tm_min < wanted_min)
         made += 3600;
     time_t hour_before = made - 3600;
-    bool is_twice = localtime_r(&hour_before, &earlier) &&
-                    earlier.tm_hour * 60 + earlier.tm_min == wanted_min;
+    bool is_twice =
+        localtime_r(&hour_before, &earlier) && earlier.tm_hour * 60 + earlier.tm_min == wanted_min;
     return (uint64_t)(is_twice ? hour_before : made);
 }
 
@@ -193,7 +193,8 @@ uint64_t calendar_boundary(const char *text, uint64_t now_s)
 uint64_t calendar_next(const char *text, uint64_t now_s)
 {
     /* Longer than any month; boundaries only go on, so the first moment with a later one is one. */
-    uint64_t last = calendar_boundary(text, now_s), low_s = now_s, high_s = now_s + 32 * 86400;
+    uint64_t last = calendar_boundary(text, now_s), low_s = now_s,
+             high_s = now_s + 32 * UINT64_C(86400);
     while (high_s - low_s > 1)
     {
         uint64_t middle_s = low_s + (high_s - low_s) / 2;

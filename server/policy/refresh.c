@@ -300,7 +300,7 @@ int refresh_put(struct policy *policy, const char *const *names, size_t count,
     AUTO_LOCK(&policy->settings_lock);
     for (size_t i = 0; r == 0 && i < count; i++)
     {
-        struct refresh refresh;
+        struct refresh refresh = {0};
         r = put_one(policy, names[i], args, is_new, &refresh, why);
         json_t *json = r == 0 ? refresh_encode(&refresh) : NULL;
         if (r == 0)

@@ -123,7 +123,7 @@ static int mask_find_number(struct policy *policy, uint64_t *found)
 {
     for (uint64_t number = policy_now_ns(policy);; number++)
     {
-        struct refresh_mask mask;
+        struct refresh_mask mask = {0};
         struct lun_info info;
         mask_name(number, &mask);
         AUTO_JSON json_t *note = NULL;
@@ -178,7 +178,7 @@ void refresh_unmask(struct policy *policy, const struct refresh_mask *mask)
 
 static int unmask_cb(void *opaque, const char *key, const void *value, size_t len)
 {
-    struct refresh_mask mask;
+    struct refresh_mask mask = {0};
     uint64_t number = policy_key_id(key);
     (void)value, (void)len;
     if (number > 0)
