@@ -77,7 +77,10 @@ extern const struct command_option command_list_options[];
 extern const struct command_option command_dry_run_options[];
 extern const struct command_option command_confirm_options[];
 extern const struct command_option command_offline_options[];
-/* Of single commands (commands_chap.c, commands_clone.c). */
+/* Of single commands (commands_chap.c, commands_clone.c, commands_volume.c). */
+extern const struct command_option command_autodelete_options[];
+extern const struct command_option command_volume_clone_options[];
+extern const struct command_option command_volume_resize_options[];
 extern const struct command_option command_chap_set_options[];
 extern const struct command_option command_chap_rewrap_options[];
 extern const struct command_option command_lun_clone_options[];

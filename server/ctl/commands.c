@@ -61,20 +61,6 @@ static const struct command_option split_options[] = {
     "an "                                                                                          \
     "event."
 
-static const struct command_option autodelete_options[] = {
-    {"enabled", 0, "true|false", "whether anything is deleted to make room (default: false)",
-     false},
-    {"trigger", 0, "volume|pool", "whose free space counts (default: the volume's own size)",
-     false},
-    {"trigger-free-space", 0, "PERCENT", "it begins below so much free space (default: 5)", false},
-    {"target-free-space", 0, "PERCENT", "and ends at so much (default: 20)", false},
-    {"delete-order", 0, "oldest_first", "the only one there is", false},
-    {"commitment", 0, "try|disrupt|destroy", "how far it goes (default: try)", false},
-    {"defer-delete", 0, "user_created|scheduled|none",
-     "which snapshots go after all others (default: user_created)", false},
-    {0},
-};
-
 static const struct command_option pool_modify_options[] = {
     THRESHOLD_OPTION,
     {"autogrow-step", 0, "SIZE", "let the pool grow by so much when it fills, or none", false},
@@ -131,18 +117,7 @@ static const struct command_option lun_redeploy_options[] = {
     {0},
 };
 
-static const struct command_option volume_options[] = {
-    {"space-guarantee", 0, "volume|none",
-     "whether the pool promises the volume its size (default: none)", false},
-    {"when-full", 0, "error|pause", "what writes do when there is no room (default: error)", false},
-    {"pause", 0, "TIME", "how long they pause at most (default: 30s)", false},
-    {"lock-until", 0, "TIME", "refuse to delete anything in it until then", false},
-    {"comment", 0, "TEXT", "a note to show in listings", false},
-    THRESHOLD_OPTION,
-    SNAPSHOT_POLICY_OPTION,
-    {0},
-};
-
+/* "volume modify" has all but the first. */
 static const struct command_option volume_create_options[] = {
     {"size", 0, "SIZE", "its size; may stand as the second argument too", false},
     {"space-guarantee", 0, "volume|none",
@@ -156,11 +131,6 @@ static const struct command_option volume_create_options[] = {
     {0},
 };
 
-static const struct command_option volume_resize_options[] = {
-    {"size", 0, "SIZE", "the new size; may stand as the second argument too", false},
-    {0},
-};
-
 static const struct command_option snapshot_show_options[] = {
     {"orphaned", 0, NULL, "only those made for volume clones that are gone or split", false},
     {0},
@@ -170,17 +140,6 @@ static const struct command_option volume_delete_options[] = {
     BACKING_OPTION,
     {"with-contents", 0, NULL, "delete its LUNs, qtrees and snapshots too", false},
     {"force", 'f', NULL, "although clients have LUNs open", false},
-    {0},
-};
-
-static const struct command_option volume_clone_options[] = {
-    {"parent-volume", 0, "VOLUME", "as ONTAP writes VOLUME", false},
-    {"flexclone", 0, "NAME", "as ONTAP writes NAME", false},
-    {"parent-snapshot", 0, "SNAPSHOT", "clone this state (default: the present one)", false},
-    {"no-guarantee", 0, NULL, "although the parent's size is guaranteed", false},
-    {"no-reserve", 0, NULL, "clones of reserved LUNs get no reservation", false},
-    {"unlocked", 0, NULL, "clone a locked volume or snapshot; the clone is not locked", false},
-    {"comment", 0, "TEXT", "a note to show in listings", false},
     {0},
 };
 
@@ -457,7 +416,7 @@ const struct command command_table[] = {
     {"pool autodelete modify", "", "let the pool make room by itself", "change autodelete",
      "Snapshots of all volumes and LUNs may go then. " AUTODELETE_ORDER,
      "lunette pool autodelete modify -enabled true -target-free-space 10\n", COMMAND_DRY_RUN, 0, 0,
-     autodelete_options, ctl_pool_autodelete_modify},
+     command_autodelete_options, ctl_pool_autodelete_modify},
     {"pool autodelete show", "", "show whether and how the pool makes room", "show autodelete",
      NULL, "lunette pool autodelete show\n", 0, 0, 0, NULL, ctl_pool_autodelete_show},
     {"pool dump", "WHAT...", "print structures of the pool, for debugging", "dump {0} of the pool",
@@ -711,10 +670,10 @@ const struct command command_table[] = {
      "change volume {0}", NULL,
      "lunette volume modify db --space-guarantee none --dry-run\n"
      "lunette volume modify db --when-full pause --pause 60s\n",
-     COMMAND_DRY_RUN, 1, 1, volume_options, ctl_volume_modify},
+     COMMAND_DRY_RUN, 1, 1, volume_create_options + 1, ctl_volume_modify},
     {"volume resize", "NAME SIZE", "change the size of a volume", "resize volume {0}",
      "SIZE may be +SIZE to add; 0 is no bound.", "lunette volume resize db +50G\n", COMMAND_DRY_RUN,
-     1, 2, volume_resize_options, ctl_volume_resize},
+     1, 2, command_volume_resize_options, ctl_volume_resize},
     {"volume rename", "NAME NEW-NAME", "give a volume another name", "rename volume {0}",
      "Its LUNs are named after it; clients that have them open keep them.",
      "lunette volume rename db sales-db\n", 0, 2, 2, NULL, ctl_volume_rename},
@@ -727,7 +686,7 @@ const struct command command_table[] = {
      "change autodelete of {0}", AUTODELETE_ORDER,
      "lunette volume autodelete modify db -enabled true -target-free-space 20\n"
      "lunette volume autodelete modify scratch -enabled true -commitment destroy -trigger pool\n",
-     COMMAND_DRY_RUN, 1, 1, autodelete_options, ctl_volume_autodelete_modify},
+     COMMAND_DRY_RUN, 1, 1, command_autodelete_options, ctl_volume_autodelete_modify},
     {"volume autodelete show", "VOLUME", "show whether and how a volume makes room",
      "show autodelete of {0}", NULL, "lunette volume autodelete show db\n", 0, 1, 1, NULL,
      ctl_volume_autodelete_show},
@@ -738,7 +697,7 @@ const struct command command_table[] = {
      "-parent-volume VOLUME -flexclone NAME.",
      "lunette volume clone create db test-db\n"
      "lunette volume clone create db@nightly test-db --no-guarantee\n",
-     COMMAND_DRY_RUN, 0, 2, volume_clone_options, ctl_volume_clone_create},
+     COMMAND_DRY_RUN, 0, 2, command_volume_clone_options, ctl_volume_clone_create},
     {"volume clone show", "", "list volume clones that depend on a snapshot", "show volume clones",
      NULL, "lunette volume clone show\n", COMMAND_LISTS, 0, 0, NULL, ctl_volume_clone_show},
     {"volume clone split estimate", "NAME", "tell what splitting a volume clone would take",
