@@ -113,7 +113,10 @@ int host_key_read(const char *path, struct host_key *key, struct reason *why)
             "600 %s' takes them away, but who read it has the key",
             path, (unsigned)stat.st_mode & 07777, path);
     ssize_t len = read(file, text, sizeof(text) - 1);
-    int r = len < 0 ? -errno : host_key_parse(text, key);
+    int r = len < 0 ? -errno : 0;
+    /* A NUL is as little of a key as anything else behind it. */
+    if (r == 0)
+        r = strlen(text) == (size_t)len ? host_key_parse(text, key) : -EINVAL;
     explicit_bzero(text, sizeof(text));
     return r < 0 ? reason_set(why, r, "%s is not a key file; 'lunette key create FILE' makes one",
                               path)

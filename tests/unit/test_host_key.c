@@ -29,13 +29,18 @@ static void tear_down(void)
     CU_ASSERT_EQUAL(rmdir(folder), 0);
 }
 
-static void write_file(const char *text, mode_t mode)
+static void write_bytes(const char *bytes, size_t len, mode_t mode)
 {
     FILE *file = fopen(path, "w");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     CU_ASSERT_EQUAL(fchmod(fileno(file), mode), 0);
-    CU_ASSERT(fputs(text, file) >= 0);
+    CU_ASSERT_EQUAL(fwrite(bytes, 1, len, file), len);
     CU_ASSERT_EQUAL(fclose(file), 0);
+}
+
+static void write_file(const char *text, mode_t mode)
+{
+    write_bytes(text, strlen(text), mode);
 }
 
 static void test_create(void)
@@ -131,6 +136,12 @@ static void test_files(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(why.text, "lunette key create"));
     CU_ASSERT_PTR_NULL(strstr(why.text, "horse"));
     CU_ASSERT_EQUAL(host_key_read(folder, &key, &why), -EINVAL);
+    static const char with_nul[] = "lunette-key-1 " ID HEX "\0",
+                      with_both[] = "lunette-key-1 " ID HEX "\n\0more";
+    write_bytes(with_nul, sizeof(with_nul) - 1, 0600);
+    CU_ASSERT_EQUAL(host_key_read(path, &key, &why), -EINVAL);
+    write_bytes(with_both, sizeof(with_both) - 1, 0600);
+    CU_ASSERT_EQUAL(host_key_read(path, &key, &why), -EINVAL);
 }
 
 static void test_wrap(void)
