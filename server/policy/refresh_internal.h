@@ -38,6 +38,7 @@ struct refresh_mask
     char key[POLICY_KEY_MAX]; /* of the note in the store */
     char name[LUN_NAME_MAX + 1];
     char comment[LUN_COMMENT_MAX + 1];
+    uint64_t id; /* of the clone; 0: an earlier server made it, if there is one */
 };
 
 /* Clones @point and has the hook of @list[0] work on it; refresh_unmask() has to follow. */

@@ -7,8 +7,10 @@
  *  - only programs in the host's folder are called, and only if nobody but root and the server's
  *    user can change them; a pool only names one;
  *  - the clone has no mapping and goes when the run is over, whatever came of it; also at the next
- *    start, for which a note is in the store before it is there. Only a LUN with the name and the
- *    comment of a note is deleted.
+ *    start, for which a note is in the store before it is there. Then only a LUN with the name and
+ *    the comment of a note is deleted;
+ *  - while the run lasts, the clone is known by its id: whoever renames it, and puts another LUN
+ *    in its place, gets that LUN nowhere.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -136,6 +138,44 @@ static int mask_find_number(struct policy *policy, uint64_t *found)
     }
 }
 
+/* What is there of the clone, by the name that it has now. */
+static bool mask_find_clone(struct policy *policy, const struct refresh_mask *mask,
+                            struct lun_info *info)
+{
+    if (mask->id == 0)
+        return lun_get_info(policy->pool, mask->name, info, NULL) == 0 &&
+               strcmp(info->comment, mask->comment) == 0;
+    struct lun_info named; /* one that is deleted may still have its id, but has no name */
+    return lun_get_info_by_id(policy->pool, mask->id, info) == 0 &&
+           lun_get_info(policy->pool, info->name, &named, NULL) == 0 && named.id == mask->id;
+}
+
+/* By name, which the program may have changed, as may anybody else. */
+static int mask_follow(struct policy *policy, struct refresh_mask *mask, struct reason *why)
+{
+    struct lun_info info;
+    if (!mask_find_clone(policy, mask, &info))
+        return reason_set(why, -EIO, "the clone that the program worked on is gone");
+    snprintf(mask->name, sizeof(mask->name), "%.*s", LUN_NAME_MAX, info.name);
+    return 0;
+}
+
+/* Makes the clone, and notes which it is. */
+static int mask_clone(struct policy *policy, const char *point, struct refresh_mask *mask,
+                      struct reason *why)
+{
+    const struct lun_clone_args args = {
+        .source = point, .name = mask->name, .comment = mask->comment, .no_reserve = true};
+    struct lun_info info;
+    int r = lun_clone(policy->pool, &args, why);
+    if (r < 0)
+        return r;
+    if (!mask_find_clone(policy, mask, &info))
+        return reason_set(why, -EIO, "the clone for the program is gone");
+    mask->id = info.id;
+    return 0;
+}
+
 int refresh_mask(struct policy *policy, const char *point, const struct refresh *list, size_t count,
                  struct refresh_mask *mask, struct reason *why)
 {
@@ -147,13 +187,13 @@ int refresh_mask(struct policy *policy, const char *point, const struct refresh 
     if (r < 0)
         return r;
     mask_name(number, mask);
-    const struct lun_clone_args args = {
-        .source = point, .name = mask->name, .comment = mask->comment, .no_reserve = true};
     json_t *note = json_pack("{s:s}", "point", point);
     r = note ? policy_save(policy, mask->key, note, why) : -ENOMEM;
     if (r == 0)
-        r = lun_clone(policy->pool, &args, why);
-    return r < 0 ? r : mask_run(policy, point, list, count, mask, why);
+        r = mask_clone(policy, point, mask, why);
+    if (r == 0)
+        r = mask_run(policy, point, list, count, mask, why);
+    return r < 0 ? r : mask_follow(policy, mask, why);
 }
 
 void refresh_unmask(struct policy *policy, const struct refresh_mask *mask)
@@ -164,9 +204,8 @@ void refresh_unmask(struct policy *policy, const struct refresh_mask *mask)
     if (!mask->key[0])
         return; /* there was none */
     reason_clear(&why);
-    if (lun_get_info(policy->pool, mask->name, &info, NULL) == 0 &&
-        strcmp(info.comment, mask->comment) == 0)
-        r = lun_delete(policy->pool, mask->name, true, LUN_FORCE, &why);
+    if (mask_find_clone(policy, mask, &info))
+        r = lun_delete(policy->pool, info.name, true, LUN_FORCE, &why);
     if (r == 0)
         r = policy_save(policy, mask->key, NULL, &why);
     if (r < 0)

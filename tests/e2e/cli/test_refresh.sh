@@ -90,6 +90,13 @@ echo "\$LUNETTE_LUN \$\$" >$work/hangs.new
 mv $work/hangs.new $work/hangs
 exec sleep 1000
 END
+hook swaps <<END
+$lunette lun rename --socket $LUNETTE_SOCKET "\$LUNETTE_LUN" kept >$work/swaps 2>&1
+$lunette lun create --socket $LUNETTE_SOCKET "\$LUNETTE_LUN" 8M >>$work/swaps 2>&1
+END
+hook deletes <<END
+$lunette lun delete --yes --socket $LUNETTE_SOCKET "\$LUNETTE_LUN" >/dev/null
+END
 hook open <<<'exit 0'
 chmod 777 "$work/hooks/open"
 cat >"$work/conf" <<END
@@ -257,6 +264,21 @@ await "no customers found" event show
 chmod 666 "$work/hooks/mask"
 not_run "may change it" dev5
 chmod 755 "$work/hooks/mask"
+# What has got the name of the clone meanwhile is not taken for it, and the clone goes.
+ok lun create dev9 8M
+ok refresh create dev9 --from prod --schedule daily --hook swaps
+ok refresh run dev9
+holds dev9 10 8k
+ok lun show --fields name
+checks=$((checks + 1))
+[[ $out != *kept* && $out == *"refresh-"[0-9a-f]* ]] || fail "the wrong LUN was deleted: $out; $(<"$work/swaps")"
+ok lun delete --yes "$(grep -o 'refresh-[0-9a-f]*' <<<"$out")"
+ok refresh modify dev9 --hook deletes
+not_run "the clone that the program worked on is gone" dev9
+holds dev9 10 8k
+no_clone_is_left
+ok refresh delete dev9
+ok lun delete --yes --with-snapshots dev9
 
 # ---- the server ends while a hook runs ----
 ok refresh modify dev1 --hook hangs
