@@ -10,7 +10,10 @@
         {"undo", 0, "SNAPSHOT",                                                                    \
          "the snapshot that keeps what a LUN held before (default: refresh-undo)", false},         \
     {                                                                                              \
-        "hook", 0, "PROGRAM", "let it work on the content first; see refresh create --help", false \
+        "hook", 0, "PROGRAM",                                                                      \
+            "let it work on the content first: the name of a program in folder= of [refresh] in "  \
+            "the conf file",                                                                       \
+            false                                                                                  \
     }
 
 const struct command_option command_refresh_create_options[] = {
