@@ -19,17 +19,9 @@
 static int scrub_bad_supers(struct scrub *scrub, unsigned *bad)
 {
     struct pool *pool = scrub->pool;
-    *bad = 0;
     AUTO_LOCK(&pool->cp_lock);
-    for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
-    {
-        scrub->step_blks++;
-        int r = super_check_copy(pool, copy, !pool->is_read_only);
-        if (r == -ENOMEM)
-            return r;
-        *bad |= r < 0 ? 1u << copy : 0;
-    }
-    return 0;
+    scrub->step_blks += SUPER_COPIES;
+    return super_find_bad(pool, !pool->is_read_only, bad);
 }
 
 int scrub_step_supers(struct scrub *scrub)
