@@ -107,7 +107,7 @@ BUGS = [
     ("a point of a guaranteed volume merges into another volume's child, under power cuts",
      'lun/volume/ledger.c', 'ledger_only_child(point)->volume != point->volume &&', 'false &&'),
     ('thin writes take what is promised', 'lun/pool/space.c',
-     'return promised + (use == SPACE_THIN', 'return 0 * promised + (use == SPACE_THIN'),
+     'return promised + (has_part', 'return 0 * promised + (has_part'),
     ('a freeze is promised nothing for what it takes from a LUN', 'lun/volume/promise.c',
      'plan_set_needs(plan, lun, ledger_fresh_needs(size, true, size));', '(void)size;', 'promises'),
     ('a drop list is not counted among the nodes that a LUN needs', 'lun/volume/ledger.c',
