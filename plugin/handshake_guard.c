@@ -146,6 +146,9 @@ GUARD_EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *len, int f
 GUARD_EXPORT int close(int fd)
 {
     if (guard_is_nbdkits(__builtin_return_address(0)))
+    {
+        send_join_flush();
         handshake_end(fd);
+    }
     return (int)syscall(SYS_close, fd);
 }

@@ -123,7 +123,8 @@ GUARD_EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
         read_poll_note_reply(fd);
     if (is_guarded)
         atomic_fetch_add(guard_sends_of(fd), 1);
-    ssize_t sent = sendto(fd, buf, len, flags, NULL, 0);
+    ssize_t sent =
+        is_nbdkits ? send_join(fd, buf, len, flags) : sendto(fd, buf, len, flags, NULL, 0);
     if (sent >= 0 || !is_guarded || errno == EINTR || errno == EAGAIN)
         return sent;
     syscall(SYS_shutdown, fd, SHUT_RDWR);
@@ -132,6 +133,7 @@ GUARD_EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 
 GUARD_EXPORT int shutdown(int fd, int how)
 {
+    send_join_flush();
     int r = (int)syscall(SYS_shutdown, fd, how);
     if (how != SHUT_WR || !guard_is_needed || !guard_is_nbdkits(__builtin_return_address(0)))
         return r;

@@ -6,8 +6,8 @@
  * To sleep on an idle processor and to be woken takes longer than a request of 4 KiB does: a client
  * that asks for one thing after another gets half as many again. So it is done for one connection
  * that is alone, and has one request at a time. Where there are others, processors are not idle,
- * and a thread that stays awake takes from them: two such clients would get half as much. On one
- * processor it is not done.
+ * and a thread that stays awake takes from them: two such clients would get half as much. Nor is it
+ * done for the data of a write, which the client is sending, or on one processor.
  */
 #include <errno.h>
 #include <sched.h>
@@ -129,6 +129,7 @@ GUARD_EXPORT ssize_t read(int fd, void *buf, size_t len)
 {
     if (fd < 0 || !guard_is_nbdkits(__builtin_return_address(0)))
         return syscall(SYS_read, fd, buf, len);
+    send_join_flush();
     ssize_t r = read_now(fd, buf, len);
     if (r < 0 && errno == ENOTSOCK)
         return syscall(SYS_read, fd, buf, len);
@@ -137,8 +138,9 @@ GUARD_EXPORT ssize_t read(int fd, void *buf, size_t len)
     if (!read_would_wait(r))
         return read_note_request(fd, r);
     atomic_bool *was_soon = &read_was_soon[(unsigned)fd % READ_POLL_SLOTS];
-    if (atomic_load_explicit(was_soon, memory_order_relaxed) && read_is_alone(fd, begun_ns) &&
-        read_count_processors() > 1)
+    bool may_poll = len <= READ_REQUEST_BYTES && read_count_processors() > 1 &&
+                    atomic_load_explicit(was_soon, memory_order_relaxed);
+    if (may_poll && read_is_alone(fd, begun_ns))
         r = read_poll(fd, buf, len, begun_ns);
     if (read_would_wait(r))
         r = syscall(SYS_read, fd, buf, len);
