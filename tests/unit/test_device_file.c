@@ -146,6 +146,34 @@ static void test_vectors(void)
     CU_ASSERT_EQUAL(remove(path), 0);
 }
 
+/* Large writes go as a whole where the page cache has all of it (device_file.c). */
+static void test_cached(void)
+{
+    struct device *device = open_new();
+    static uint8_t from[MIB], to[MIB];
+    for (size_t round = 0; round < 3; round++)
+    {
+        /* A file without a page in the cache, with all, and with every other run of 16. */
+        if (round != 1)
+            CU_ASSERT_EQUAL(device->ops->discard(device, MIB, 0), 0);
+        for (size_t i = 0; round == 2 && i < MIB; i += 128 << 10)
+            CU_ASSERT_EQUAL(device_write(device, from, 64 << 10, i), 0);
+        uint8_t before = round == 2 ? from[0] : 0;
+        for (size_t i = 0; i < MIB; i++)
+            from[i] = (uint8_t)(i * 7 + (i >> 10) + round);
+        struct iovec iov[3] = {{.iov_base = from, .iov_len = 4097},
+                               {.iov_base = from + 4097, .iov_len = MIB / 2},
+                               {.iov_base = from + 4097 + MIB / 2, .iov_len = MIB / 2 - 4097 - 1}};
+        CU_ASSERT_EQUAL(device_writev(device, iov, 3, 1), 0);
+        CU_ASSERT_EQUAL(device_read(device, to, MIB - 1, 1), 0);
+        CU_ASSERT_EQUAL(memcmp(from, to, MIB - 1), 0);
+        CU_ASSERT_EQUAL(device_read(device, to, 1, 0), 0);
+        CU_ASSERT_EQUAL(to[0], before);
+    }
+    device_close(device);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
 /* Durable writes are there at once, of any length; whether they last only a power cut could tell.
  */
 static void test_write_durable(void)
@@ -261,6 +289,7 @@ static CU_TestInfo device_file_tests[] = {
     {"beyond the end", test_short_file},
     {"a pool cut off", test_cut_pool},
     {"vectors", test_vectors},
+    {"large writes, cached or not", test_cached},
     {"durable writes", test_write_durable},
     {"what is to be synced", test_dirty},
     {"size, room, holes", test_size},
