@@ -139,7 +139,10 @@ GUARD_EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *len, int f
 {
     int accepted = (int)syscall(SYS_accept4, fd, address, len, flags);
     if (accepted >= 0 && guard_is_nbdkits(__builtin_return_address(0)))
+    {
+        read_ahead_end(accepted); /* of one that was not closed by nbdkit itself */
         handshake_begin(accepted);
+    }
     return accepted;
 }
 
@@ -148,6 +151,7 @@ GUARD_EXPORT int close(int fd)
     if (guard_is_nbdkits(__builtin_return_address(0)))
     {
         send_join_flush();
+        read_ahead_end(fd);
         handshake_end(fd);
     }
     return (int)syscall(SYS_close, fd);

@@ -27,8 +27,7 @@ enum
     READ_POLL_NS = 40000,
     READ_ALONE_NS = 1000000, /* since another descriptor was read */
     READ_FORGET_NS = 1000000000,
-    READ_POLL_SLOTS = 4096,  /* descriptors that are alike in this are one here */
-    READ_REQUEST_BYTES = 28, /* struct nbd_request, which nbdkit reads at once */
+    READ_POLL_SLOTS = 4096, /* descriptors that are alike in this are one here */
 };
 
 /* By descriptor: the last wait was shorter than READ_POLL_NS. A wrong guess costs one such time. */
@@ -72,7 +71,7 @@ static bool read_would_wait(ssize_t r)
 
 static ssize_t read_now(int fd, void *buf, size_t len)
 {
-    return recvfrom(fd, buf, len, MSG_DONTWAIT, NULL, NULL);
+    return read_ahead_recv(fd, buf, len, MSG_DONTWAIT);
 }
 
 static atomic_int *read_in_flight_of(int fd)
@@ -88,7 +87,7 @@ void read_poll_note_reply(int fd)
 
 static ssize_t read_note_request(int fd, ssize_t r)
 {
-    if (r == READ_REQUEST_BYTES)
+    if (r == GUARD_REQUEST_BYTES)
         atomic_fetch_add_explicit(read_in_flight_of(fd), 1, memory_order_relaxed);
     return r;
 }
@@ -130,6 +129,9 @@ GUARD_EXPORT ssize_t read(int fd, void *buf, size_t len)
     if (fd < 0 || !guard_is_nbdkits(__builtin_return_address(0)))
         return syscall(SYS_read, fd, buf, len);
     send_join_flush();
+    size_t taken = read_ahead_take(fd, buf, len);
+    if (taken > 0)
+        return read_note_request(fd, (ssize_t)taken);
     ssize_t r = read_now(fd, buf, len);
     if (r < 0 && errno == ENOTSOCK)
         return syscall(SYS_read, fd, buf, len);
@@ -138,12 +140,12 @@ GUARD_EXPORT ssize_t read(int fd, void *buf, size_t len)
     if (!read_would_wait(r))
         return read_note_request(fd, r);
     atomic_bool *was_soon = &read_was_soon[(unsigned)fd % READ_POLL_SLOTS];
-    bool may_poll = len <= READ_REQUEST_BYTES && read_count_processors() > 1 &&
+    bool may_poll = len <= GUARD_REQUEST_BYTES && read_count_processors() > 1 &&
                     atomic_load_explicit(was_soon, memory_order_relaxed);
     if (may_poll && read_is_alone(fd, begun_ns))
         r = read_poll(fd, buf, len, begun_ns);
     if (read_would_wait(r))
-        r = syscall(SYS_read, fd, buf, len);
+        r = read_ahead_recv(fd, buf, len, 0);
     uint64_t took_ns = read_clock_ns() - begun_ns;
     atomic_store_explicit(was_soon, took_ns < READ_POLL_NS, memory_order_relaxed);
     if (took_ns >
