@@ -29,6 +29,7 @@ struct bench
     double seconds; /* of a timed load */
     bool is_quick;  /* a tenth of the sizes: to try the program, not to be quoted */
     const char *parts;
+    bool keeps_pool; /* of "million", for what is measured from outside */
 };
 
 /* Leaves with a message. @r: negative errno. */

@@ -33,6 +33,7 @@ enum
 struct crash_note
 {
     double journal_percent, writes;
+    bool is_full;                                  /* the journal, or the time was over before */
     uint32_t written[CRASH_LUN_BYTES / BENCH_BLK]; /* the child's own count of writes */
     uint32_t flushed[CRASH_LUN_BYTES / BENCH_BLK]; /* that a flush has covered */
 };
@@ -68,8 +69,8 @@ static _Noreturn void crash_child(const struct bench *bench, struct crash_note *
     struct lun *lun = bench_lun_open(pool, "clone");
     struct rng rng = rng_of(seed);
     double end = bench_now() + CRASH_SECONDS, fullest = 0;
-    bool has_fallen = false;
-    for (unsigned batch = 1; bench_now() < end; batch++)
+    bool has_fallen = false, is_full = false;
+    for (unsigned batch = 1; !is_full && bench_now() < end; batch++)
     {
         for (unsigned i = 0; i < CRASH_BATCH; i++)
             crash_write(lun, note, &rng);
@@ -78,14 +79,14 @@ static _Noreturn void crash_child(const struct bench *bench, struct crash_note *
         double percent = crash_journal_percent(pool);
         /* A checkpoint has switched halves at this much: the next time is the time. */
         has_fallen |= percent < fullest / 2;
-        if (has_fallen && percent >= fullest * 0.9)
-            break;
+        is_full = has_fallen && percent >= fullest * 0.9;
         fullest = percent > fullest ? percent : fullest;
     }
     crash_flush(lun, note);
     for (unsigned i = 0; i < CRASH_BATCH; i++)
         crash_write(lun, note, &rng); /* these need not survive */
     note->journal_percent = crash_journal_percent(pool);
+    note->is_full = is_full;
     kill(getpid(), SIGKILL);
     abort();
 }
@@ -95,6 +96,19 @@ static void crash_report(void *opaque, bool is_error, const char *text)
     (void)opaque;
     if (is_error)
         fprintf(stderr, "bench_engine: check: %s\n", text);
+}
+
+/* The whole of one write that was begun, and not of one before the last flush. A write that was not
+ * flushed can be there by sectors: those of two writes are right then. */
+static bool crash_is_right(const uint64_t *block, uint64_t lba, const struct crash_note *note)
+{
+    for (size_t i = 0; i < BENCH_BLK / sizeof(*block); i++)
+    {
+        uint64_t count = block[i] & UINT32_MAX;
+        if (block[i] >> 32 != lba || count < note->flushed[lba] || count > note->written[lba])
+            return false;
+    }
+    return true;
 }
 
 /* How many flushed blocks are not there, or not as they were written. */
@@ -107,8 +121,7 @@ static uint64_t crash_count_lost(struct lun *lun, const struct crash_note *note)
         if (note->flushed[lba] == 0)
             continue;
         BENCH_CHECK(lun_read(lun, block, sizeof(block), lba * BENCH_BLK));
-        uint64_t count = block[0] & UINT32_MAX;
-        lost += block[0] >> 32 != lba || count < note->flushed[lba] || count > note->written[lba];
+        lost += !crash_is_right(block, lba, note);
     }
     return lost;
 }
@@ -124,6 +137,8 @@ static void crash_run(const struct bench *bench, struct crash_note *note, uint64
     int status;
     if (waitpid(child, &status, 0) != child || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
         bench_fail("the writing process", -ECHILD, NULL);
+    if (!note->is_full)
+        bench_fail("filling the journal", -ETIME, NULL);
     double began = bench_now();
     struct pool *pool = bench_pool_open(bench, "crash.pool", 0);
     struct lun *lun = bench_lun_open(pool, "clone");

@@ -18,7 +18,8 @@ struct bench_case
 
 static const struct bench_case bench_cases[] = {
     {"million", bench_million,
-     "a LUN of 1,000,000 extents: parts clone, pause, delete, sibling (all without --parts)"},
+     "a LUN of 1,000,000 extents: parts clone, pause, delete, sibling (all without --parts); "
+     "--keep leaves the pool"},
     {"many", bench_many, "10,000 clones in one call: time, pool bytes, reopening"},
     {"space", bench_space, "pool bytes taken by 10,000 random writes into a fresh clone"},
     {"depth", bench_depth, "random reads of clone 1000 of a chain, against its beginning"},
@@ -33,20 +34,17 @@ static _Noreturn void usage(int status)
 {
     FILE *out = status ? stderr : stdout;
     fprintf(out, "usage: bench_engine CASE --dir FOLDER [--runs N] [--seconds S] [--quick] "
-                 "[--parts LIST]\n\ncases:\n");
+                 "[--parts LIST] [--keep]\n\ncases:\n");
     for (size_t i = 0; i < ARRAY_SIZE(bench_cases); i++)
         fprintf(out, "  %-10s %s\n", bench_cases[i].name, bench_cases[i].prints);
     exit(status);
 }
 
 static const struct option bench_options[] = {
-    {"dir", required_argument, NULL, 'd'},
-    {"runs", required_argument, NULL, 'r'},
-    {"seconds", required_argument, NULL, 's'},
-    {"quick", no_argument, NULL, 'q'},
-    {"parts", required_argument, NULL, 'p'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"dir", required_argument, NULL, 'd'},     {"runs", required_argument, NULL, 'r'},
+    {"seconds", required_argument, NULL, 's'}, {"quick", no_argument, NULL, 'q'},
+    {"parts", required_argument, NULL, 'p'},   {"keep", no_argument, NULL, 'k'},
+    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
 };
 
 int main(int argc, char **argv)
@@ -65,6 +63,8 @@ int main(int argc, char **argv)
             bench.is_quick = true;
         else if (option == 'p')
             bench.parts = optarg;
+        else if (option == 'k')
+            bench.keeps_pool = true;
         else
             usage(option == 'h' ? 0 : 2);
     }

@@ -44,18 +44,32 @@ static double million_time_delete(struct pool *pool, const char *name)
     return bench_now() - began;
 }
 
-/* Clones of both by turns, then their deletion. */
+/* So that the next clone has something to freeze: one of a LUN that is as it was freezes nothing.
+ */
+static void million_touch(struct lun *lun, unsigned value)
+{
+    uint8_t block[BENCH_BLK];
+    memset(block, (int)value, sizeof(block));
+    BENCH_CHECK(lun_write(lun, block, sizeof(block), 0, 0));
+}
+
+/* Clones of both by turns, each a block after the last, then their deletion. */
 static void million_clone_run(const struct bench *bench, struct pool *pool, bool with_clone,
                               bool with_delete)
 {
     double small_ms[MILLION_CLONES], large_ms[MILLION_CLONES], delete_ms[MILLION_CLONES];
+    struct lun *small = bench_lun_open(pool, "small"), *large = bench_lun_open(pool, "large");
     for (unsigned i = 0; i < MILLION_CLONES; i++)
     {
+        million_touch(small, i);
         small_ms[i] = million_time_clone(pool, "small", "small-clone") * 1e3;
+        million_touch(large, i);
         large_ms[i] = million_time_clone(pool, "large", "large-clone") * 1e3;
         delete_ms[i] = million_time_delete(pool, "large-clone") * 1e3;
         bench_delete(pool, "small-clone");
     }
+    lun_close(small);
+    lun_close(large);
     if (with_clone)
     {
         bench_print("clone_small_ms", bench_median(small_ms, MILLION_CLONES));
@@ -164,5 +178,6 @@ void bench_million(const struct bench *bench)
     for (unsigned i = 0; i < bench->runs && million_wants(bench, "pause"); i++)
         million_pause_run(bench, pool, 0, "pause_busy");
     BENCH_CHECK(pool_close(pool));
-    bench_pool_remove(bench, "million.pool");
+    if (!bench->keeps_pool)
+        bench_pool_remove(bench, "million.pool");
 }

@@ -35,20 +35,26 @@ def read_samples(path):
     return samples
 
 
-def judge(claim, samples):
+RUNS_MIN = 3  # a median of less says nothing
+
+
+def judge(claim, samples, is_quick):
     """Adds what was measured to the claim."""
     ours = samples.get(claim["ours"], [])
     peer = samples.get(claim["peer"], []) if claim["peer"] else []
     claim["ours_values"], claim["peer_values"] = ours, peer
     claim["ratio"] = claim["met"] = None
+    claim["too_few"] = bool(ours) and not is_quick and len(ours) < RUNS_MIN
     if not ours or (claim["peer"] and not peer):
         return
-    value = statistics.median(ours)
+    value = max(ours) if claim["rule"] == "max<=" else statistics.median(ours)
     if claim["peer"]:
         base = statistics.median(peer)
         if base == 0:
             return
         value = claim["ratio"] = value / base
+    if claim["too_few"]:
+        return
     claim["met"] = value >= claim["bound"] if claim["rule"] == ">=" else value <= claim["bound"]
 
 
@@ -72,7 +78,7 @@ def print_table(claims):
     head = ["claim", "ours", "peer", "ratio", "bound", "met", "runs", "ours min..max", "peer min..max"]
     rows = [head]
     for claim in claims:
-        met = {True: "yes", False: "NO", None: "not measured"}[claim["met"]]
+        met = {True: "yes", False: "NO", None: "too few runs" if claim["too_few"] else "not measured"}[claim["met"]]
         unit = "" if claim["unit"] in ("ratio", "count") else " " + claim["unit"]
         rows.append([claim["name"], middle(claim["ours_values"]) + unit, middle(claim["peer_values"]),
                      number(claim["ratio"]), f"{claim['rule']} {number(claim['bound'])}", met,
@@ -136,7 +142,7 @@ def commit(root):
 def table(args):
     claims, samples = read_claims(args.claims, args.only), read_samples(args.samples)
     for claim in claims:
-        judge(claim, samples)
+        judge(claim, samples, args.quick == "true")
     where = machine(args)
     label = commit(args.root)
     print(f"\nLunette {label}, {where['cpus']} x {where['cpu']}, {where['memory_mib']} MiB, "

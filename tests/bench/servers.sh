@@ -134,14 +134,41 @@ fill()
 
 # ---- Lunette ---------------------------------------------------------------------------------------
 
-# lunette_up NAME POOL-SIZE [OPTION...]: makes a pool and serves it on NAME.mgmt and NAME.nbd.
-lunette_up()
+# lunette_serve NAME [OPTION...]: serves NAME.lunette on NAME.mgmt and NAME.nbd.
+lunette_serve()
 {
-    { "$lunette" pool create "$work/$1.lunette" "$2" &&
-        "$lunette" serve --background --pool "$work/$1.lunette" --socket "$work/$1.mgmt" \
-            --nbd-socket "$work/$1.nbd" --pid-file "$work/$1.pid" "${@:3}"; } >>"$work/cli.log" 2>&1 ||
+    "$lunette" serve --background --pool "$work/$1.lunette" --socket "$work/$1.mgmt" \
+        --nbd-socket "$work/$1.nbd" --pid-file "$work/$1.pid" "${@:2}" >>"$work/cli.log" 2>&1 ||
         { tail -n 5 "$work/cli.log" >&2; return 1; }
     pids+=("$(<"$work/$1.pid")")
+}
+
+# lunette_up NAME POOL-SIZE [OPTION...]: the same with a new pool.
+lunette_up()
+{
+    "$lunette" pool create "$work/$1.lunette" "$2" >>"$work/cli.log" 2>&1 ||
+        { tail -n 5 "$work/cli.log" >&2; return 1; }
+    lunette_serve "$1" "${@:3}"
+}
+
+# million_up: serves the LUN "large", of a million extents.
+million_up()
+{
+    local options=()
+    if $quick; then
+        options+=(--quick)
+    fi
+    "$build/bin/bench_engine" million --dir "$work" --parts none --keep --runs 1 "${options[@]}" \
+        >>"$work/cli.log" 2>&1 || { tail -n 3 "$work/cli.log" >&2; return 1; }
+    mv "$work/million.pool" "$work/million.lunette" && lunette_serve million
+}
+
+million_down()
+{
+    if [[ -e $work/million.pid ]]; then
+        stop_pid "$(<"$work/million.pid")"
+    fi
+    rm -f "$work"/million.*
 }
 
 main_up()
