@@ -154,5 +154,5 @@ GUARD_EXPORT int close(int fd)
         read_ahead_end(fd);
         handshake_end(fd);
     }
-    return (int)syscall(SYS_close, fd);
+    return guard_next_close(fd);
 }

@@ -45,6 +45,7 @@ enum
 /* Where nbdkit's own code lies. Constant after the start, as is the next. */
 static uintptr_t guard_from, guard_to;
 static bool guard_is_needed;
+static int (*guard_close)(int fd);
 
 /* How many sends have begun, by descriptor. */
 static atomic_uint guard_sends[GUARD_SLOTS];
@@ -111,6 +112,12 @@ __attribute__((constructor)) static void guard_begin(void)
     guard_leave_environment();
     dl_iterate_phdr(guard_note_program, NULL);
     guard_is_needed = !dlsym(RTLD_DEFAULT, "nbdkit_disconnect");
+    guard_close = (int (*)(int))(uintptr_t)dlsym(RTLD_NEXT, "close");
+}
+
+int guard_next_close(int fd)
+{
+    return guard_close ? guard_close(fd) : (int)syscall(SYS_close, fd);
 }
 
 GUARD_EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)

@@ -16,6 +16,9 @@ enum
 /* Whether code of the program itself, nbdkit, returns to @caller. */
 bool guard_is_nbdkits(const void *caller);
 
+/* close() of the library behind this one: a sanitizer's, that has to know of it, or libc's. */
+int guard_next_close(int fd);
+
 /* This thread of nbdkit's reads from @fd or sends to it (handshake_guard.c). */
 void handshake_note_fd(int fd);
 
