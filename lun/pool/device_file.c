@@ -5,11 +5,16 @@
  * The page cache is the data cache of the pool, keyed by physical address: a thousand clones that
  * read one golden block share one page. The lock is flock(2): a classic fcntl lock would be lost
  * when nbdkit forks into the background.
+ *
+ * Somebody may cut the file off while it is in use. Reads behind its end fail then, but a write
+ * there would make it long again, and zeros of what lies between. So each write looks at the
+ * length before, and fails too.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -60,6 +65,7 @@ struct device_file
     char *path;
     struct device_map map;
     size_t page_bytes;
+    atomic_ullong size_bytes; /* that the file has, unless somebody cuts it off */
 };
 
 static struct device_file *device_file_of(struct device *device)
@@ -85,6 +91,17 @@ static int device_file_read(struct device *device, void *buf, size_t len, uint64
         len -= (size_t)got;
     }
     return 0;
+}
+
+/* 0 or -EIO. */
+static int device_file_check_size(struct device_file *file)
+{
+    struct stat st;
+    if (file->is_block_device)
+        return 0;
+    if (fstat(file->fd, &st) < 0)
+        return -errno;
+    return (uint64_t)st.st_size < atomic_load(&file->size_bytes) ? -EIO : 0;
 }
 
 /* Whether all of it is in the page cache. An old kernel does not tell. */
@@ -124,6 +141,9 @@ static int device_file_writev(struct device *device, struct iovec *iov, int iov_
                               uint64_t offset)
 {
     struct device_file *file = device_file_of(device);
+    int r = device_file_check_size(file);
+    if (r < 0)
+        return r;
     bool is_whole = device_file_may_write_whole(file, iov, iov_count, offset);
     while (iov_count > 0)
     {
@@ -167,7 +187,8 @@ static int device_file_write_durable(struct device *device, const void *buf, siz
 {
     struct device_file *file = device_file_of(device);
     struct iovec whole = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len}, iov = whole;
-    int r = len > DEVICE_FILE_WRITE_BYTES ? device_file_writev(device, &iov, 1, offset) : 0;
+    int r = len > DEVICE_FILE_WRITE_BYTES ? device_file_writev(device, &iov, 1, offset)
+                                          : device_file_check_size(file);
     if (r < 0)
         return r;
     ssize_t done;
@@ -206,6 +227,7 @@ static int device_file_grow(struct device *device, uint64_t size_bytes)
         return r;
     if (ftruncate(file->fd, (off_t)size_bytes) < 0)
         return -errno;
+    atomic_store(&file->size_bytes, size_bytes);
     return fsync(file->fd) < 0 ? -errno : 0;
 }
 
@@ -218,8 +240,13 @@ static int device_file_shrink(struct device *device, uint64_t size_bytes)
     int r = device_file_size(device, &present);
     if (r < 0 || present <= size_bytes)
         return r;
+    uint64_t before = atomic_exchange(&file->size_bytes, size_bytes);
     if (ftruncate(file->fd, (off_t)size_bytes) < 0)
-        return -errno;
+    {
+        r = -errno;
+        atomic_store(&file->size_bytes, before);
+        return r;
+    }
     return fsync(file->fd) < 0 ? -errno : 0;
 }
 
@@ -383,6 +410,7 @@ int device_file_open(const char *path, const struct device_file_options *options
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return reason_set(why, -EINVAL, "'%s' is neither a file nor a block device", path);
     file->is_block_device = S_ISBLK(st.st_mode);
+    atomic_store(&file->size_bytes, (uint64_t)st.st_size);
     if (!options->no_lock &&
         flock(file->fd, (options->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
         return reason_set(why, errno == EWOULDBLOCK ? -EBUSY : -errno,

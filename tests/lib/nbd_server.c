@@ -25,6 +25,12 @@ enum
 
 #define NBD_SERVER_ASAN_OPTIONS "detect_leaks=0:abort_on_error=1:verify_asan_link_order=0"
 
+#ifdef NBD_SERVER_PRELOAD
+#define NBD_SERVER_LIST NBD_SERVER_GUARD ":" NBD_SERVER_PRELOAD
+#else
+#define NBD_SERVER_LIST NBD_SERVER_GUARD
+#endif
+
 static int nbd_server_listen(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -48,10 +54,11 @@ static int nbd_server_listen(const char *path)
  */
 static void nbd_server_preload(void)
 {
-#ifndef NBD_SERVER_PRELOAD
-    setenv("LD_PRELOAD", NBD_SERVER_GUARD, 1);
-#else
-    setenv("LD_PRELOAD", NBD_SERVER_GUARD ":" NBD_SERVER_PRELOAD, 1);
+    const char *more = getenv(NBD_SERVER_MORE);
+    char list[1024];
+    snprintf(list, sizeof(list), "%s%s%s", NBD_SERVER_LIST, more ? ":" : "", more ? more : "");
+    setenv("LD_PRELOAD", list, 1);
+#ifdef NBD_SERVER_PRELOAD
     setenv("ASAN_OPTIONS", NBD_SERVER_ASAN_OPTIONS, 0);
     setenv("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1", 0);
     const char *given = getenv("TSAN_OPTIONS");
@@ -66,11 +73,9 @@ const char *const *nbd_server_prefix(void)
 {
     static const char *const words[] = {
         "env",
+        "LD_PRELOAD=" NBD_SERVER_LIST,
 #ifdef NBD_SERVER_PRELOAD
-        "LD_PRELOAD=" NBD_SERVER_GUARD ":" NBD_SERVER_PRELOAD,
         "ASAN_OPTIONS=" NBD_SERVER_ASAN_OPTIONS,
-#else
-        "LD_PRELOAD=" NBD_SERVER_GUARD,
 #endif
         NULL,
     };

@@ -21,6 +21,9 @@ struct nbd_server
     char log_path[256];
 };
 
+/* In the environment of a test: one more library to preload into its servers. */
+#define NBD_SERVER_MORE "LUNETTE_TEST_PRELOAD"
+
 /*
  * Starts nbdkit with @args (filters, the plugin's path, parameters; NULL at the end) in @dir, where
  * the socket is "nbd" and the log "nbdkit.log", appended to. Returns when it serves clients;

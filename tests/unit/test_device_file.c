@@ -146,6 +146,30 @@ static void test_vectors(void)
     CU_ASSERT_EQUAL(remove(path), 0);
 }
 
+/* A file that somebody cuts off is not made long again, with zeros where its blocks were. */
+static void test_cut_below(void)
+{
+    struct device *device = open_new();
+    uint8_t block[4096] = {1};
+    CU_ASSERT_EQUAL(device_write(device, block, sizeof(block), MIB - 4096), 0);
+    CU_ASSERT_EQUAL(truncate(path, MIB / 2), 0);
+    CU_ASSERT_EQUAL(device_write(device, block, sizeof(block), MIB - 4096), -EIO);
+    CU_ASSERT_EQUAL(device_write(device, block, sizeof(block), 0), -EIO);
+    CU_ASSERT_EQUAL(device_write_durable(device, block, sizeof(block), MIB - 4096), -EIO);
+    CU_ASSERT_EQUAL(device_read(device, block, sizeof(block), MIB - 8192), -EIO);
+    struct stat st;
+    CU_ASSERT_EQUAL(stat(path, &st), 0);
+    CU_ASSERT_EQUAL(st.st_size, MIB / 2);
+    /* Cut off by its own owner it is another matter. */
+    CU_ASSERT_EQUAL(truncate(path, MIB), 0);
+    CU_ASSERT_EQUAL(device->ops->shrink(device, MIB / 2), 0);
+    CU_ASSERT_EQUAL(device_write(device, block, sizeof(block), 0), 0);
+    CU_ASSERT_EQUAL(device->ops->grow(device, MIB), 0);
+    CU_ASSERT_EQUAL(device_write(device, block, sizeof(block), MIB - 4096), 0);
+    device_close(device);
+    CU_ASSERT_EQUAL(remove(path), 0);
+}
+
 /* Large writes go as a whole where the page cache has all of it (device_file.c). */
 static void test_cached(void)
 {
@@ -290,6 +314,7 @@ static CU_TestInfo device_file_tests[] = {
     {"a pool cut off", test_cut_pool},
     {"vectors", test_vectors},
     {"large writes, cached or not", test_cached},
+    {"a file that is cut off below", test_cut_below},
     {"durable writes", test_write_durable},
     {"what is to be synced", test_dirty},
     {"size, room, holes", test_size},

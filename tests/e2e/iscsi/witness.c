@@ -31,6 +31,7 @@ struct witness
     int last; /* of iSCSI: how its last request ended, as both_result() says it */
     atomic_bool stops;
     atomic_uint done, failed;
+    bool is_wrong; /* a byte, once the thread has ended */
 };
 
 static struct witness witnesses[] = {{.name = "NBD", .lun = "witness-nbd"},
@@ -78,8 +79,9 @@ static void *witness_run(void *opaque)
         rng_fill(&rng, w->content + offset, len);
         bool is_right = witness_write(w, offset, len);
         offset = rng_below(&rng, (LUN_BYTES - len) / 512) * 512;
-        is_right = is_right && witness_read(w, buf, offset, len) &&
-                   memcmp(buf, w->content + offset, len) == 0;
+        is_right = is_right && witness_read(w, buf, offset, len);
+        w->is_wrong = is_right && memcmp(buf, w->content + offset, len) != 0;
+        is_right = is_right && !w->is_wrong;
         atomic_fetch_add(is_right ? &w->done : &w->failed, 1);
         if (!is_right)
             return NULL;
@@ -87,7 +89,7 @@ static void *witness_run(void *opaque)
     return NULL;
 }
 
-static void witness_start(struct witness *w, struct both *both)
+static void witness_start(struct witness *w, struct both *both, bool is_filled)
 {
     w->content = calloc(1, LUN_BYTES);
     INVARIANT(w->content);
@@ -95,7 +97,24 @@ static void witness_start(struct witness *w, struct both *both)
         w->iscsi = both_login(both, BOTH_A, WITNESS_ISID, WITNESS_LUN);
     else
         w->nbd = both_connect(both, w->lun);
+    atomic_store(&w->stops, false);
+    atomic_store(&w->done, 0);
+    atomic_store(&w->failed, 0);
+    w->is_wrong = false;
+    for (uint32_t at = 0, piece = 65536; is_filled && at < LUN_BYTES; at += piece)
+        INVARIANT(witness_write(w, at, piece));
     INVARIANT(pthread_create(&w->thread, NULL, witness_run, w) == 0);
+}
+
+static void witness_end(struct witness *w)
+{
+    printf("%s: %u requests\n", w->name, atomic_load(&w->done));
+    nbd_close(w->nbd);
+    w->nbd = NULL;
+    if (w->iscsi)
+        iscsi_destroy_context(w->iscsi);
+    w->iscsi = NULL;
+    free(w->content);
 }
 
 /* Whether all that it has written is there. */
@@ -111,23 +130,30 @@ static bool witness_stop(struct witness *w)
     if (!is_right)
         fprintf(stderr, "the witness of %s has seen an error or wrong bytes: %x\n", w->name,
                 (unsigned)w->last);
-    printf("%s: %u requests\n", w->name, atomic_load(&w->done));
-    nbd_close(w->nbd);
-    if (w->iscsi)
-        iscsi_destroy_context(w->iscsi);
-    free(w->content);
+    witness_end(w);
     return is_right;
+}
+
+static void witnesses_begin(struct both *both, bool is_thin)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
+    {
+        both_do(both, "lun create %s 16M%s", witnesses[i].lun,
+                is_thin ? "" : " --space-reserve yes");
+        if (witnesses[i].is_iscsi)
+            both_do(both, "lun map %s --igroup g --lun-id %d", witnesses[i].lun, WITNESS_LUN);
+        witness_start(&witnesses[i], both, is_thin);
+    }
 }
 
 void witnesses_start(struct both *both)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
-    {
-        both_do(both, "lun create %s 16M --space-reserve yes", witnesses[i].lun);
-        if (witnesses[i].is_iscsi)
-            both_do(both, "lun map %s --igroup g --lun-id %d", witnesses[i].lun, WITNESS_LUN);
-        witness_start(&witnesses[i], both);
-    }
+    witnesses_begin(both, false);
+}
+
+void witnesses_start_thin(struct both *both)
+{
+    witnesses_begin(both, true);
 }
 
 bool witnesses_get_on(void)
@@ -149,4 +175,22 @@ bool witnesses_stop(void)
     for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
         is_right = witness_stop(&witnesses[i]) && is_right;
     return is_right;
+}
+
+bool witnesses_stop_in_error(void)
+{
+    bool is_right = true;
+    unsigned failed = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
+    {
+        struct witness *w = &witnesses[i];
+        atomic_store(&w->stops, true);
+        pthread_join(w->thread, NULL);
+        if (w->is_wrong)
+            fprintf(stderr, "the witness of %s has read wrong bytes\n", w->name);
+        is_right = is_right && !w->is_wrong;
+        failed += atomic_load(&w->failed);
+        witness_end(w);
+    }
+    return is_right && failed > 0;
 }

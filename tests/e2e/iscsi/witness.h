@@ -12,10 +12,15 @@
 
 /* Makes two LUNs with reserved space, "witness-nbd" and "witness-iscsi", and starts. */
 void witnesses_start(struct both *both);
+/* The same without reserved space; every block is written before they start. */
+void witnesses_start_thin(struct both *both);
 /* Waits until requests that begin now have ended. False: one failed; said on standard error. */
 bool witnesses_get_on(void);
 /* The same, and all that they have written is read once more. Prints how many requests there were.
  */
 bool witnesses_stop(void);
+/* For who took from the server what it cannot serve without. False: a byte was wrong, or none of
+ * them has seen an error. */
+bool witnesses_stop_in_error(void);
 
 #endif
