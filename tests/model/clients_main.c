@@ -16,6 +16,11 @@
 #include "lun/base/invariant.h"
 #include "tests/model/clients.h"
 
+enum
+{
+    CL_CUT_EVERY_STEPS = 60,
+};
+
 struct cl_kind
 {
     void (*step)(struct cl_client *client);
@@ -37,12 +42,20 @@ static const struct cl_kind cl_kinds[] = {
     {cl_step_snapshot, 6},
     {cl_step_snapshot_delete, 6},
     {cl_step_restore, 4},
+    {cl_step_redeploy, 4},
+    {cl_step_move, 6},
+    {cl_step_owner, 5},
+    {cl_step_flush, 4},
+    {cl_step_tree, 6},
+    {cl_step_volume_snapshot, 3},
+    {cl_step_volume_restore, 3},
+    {cl_step_volume_restore_lun, 2},
     {cl_step_volume_create, 3},
     {cl_step_volume_modify, 5},
     {cl_step_volume_clone, 3},
     {cl_step_volume_split, 3},
     {cl_step_volume_delete, 2},
-    {cl_step_quota, 5},
+    {cl_step_quota, 8},
     {cl_step_churn, 2},
 };
 
@@ -55,16 +68,26 @@ static void cl_step(struct cl_client *client)
     uint64_t at = rng_below(&client->rng, total);
     while (at >= cl_kinds[kind].weight)
         at -= cl_kinds[kind++].weight;
+    client->call.has_crashed = false;
     cl_kinds[kind].step(client);
     cl_look(client);
 }
 
+/* The power goes once in so many steps of all. */
+static bool cl_cuts(struct cl_client *client)
+{
+    return rng_below(&client->rng, CL_CUT_EVERY_STEPS) == 0;
+}
+
 /* ---- with threads -------------------------------------------------------------------------- */
 
-static void cl_meet(struct cl_client *client)
+/* At the end of a step: the pool was opened anew meanwhile, or is to be. */
+static void cl_mind_power(struct cl_client *client)
 {
-    int r = pthread_barrier_wait(&client->cl->barrier);
-    INVARIANT(r == 0 || r == PTHREAD_BARRIER_SERIAL_THREAD);
+    if (cl_is_off(client->cl))
+        cl_crash(client);
+    if (client->must_check)
+        cl_after_crash(client);
 }
 
 /* All at once into one volume, which has room for some of it. */
@@ -76,6 +99,7 @@ static void cl_rush(struct cl_client *client)
     {
         cl_step_write_closed(client);
         cl_look(client);
+        cl_mind_power(client);
     }
 }
 
@@ -85,7 +109,12 @@ static void *cl_client_main(void *opaque)
     for (uint64_t step = 0; step < client->replay.steps; step++)
     {
         if (replay_step(&client->replay, step, &client->rng))
+        {
+            if (client->number == 0 && cl_cuts(client))
+                cl_step_power_cut(client);
             cl_step(client);
+            cl_mind_power(client);
+        }
         if ((step + 1) % CL_CHECK_STEPS != 0)
             continue;
         cl_meet(client);
@@ -95,18 +124,17 @@ static void *cl_client_main(void *opaque)
         cl_check_contents(client);
         cl_rush(client);
     }
+    cl_meet(client);
     return NULL;
 }
 
 static void cl_run_threads(struct cl *cl)
 {
-    INVARIANT(pthread_barrier_init(&cl->barrier, NULL, CL_CLIENTS) == 0);
     for (unsigned c = 0; c < CL_CLIENTS; c++)
         INVARIANT(pthread_create(&cl->clients[c].thread, NULL, cl_client_main, &cl->clients[c]) ==
                   0);
     for (unsigned c = 0; c < CL_CLIENTS; c++)
         INVARIANT(pthread_join(cl->clients[c].thread, NULL) == 0);
-    pthread_barrier_destroy(&cl->barrier);
 }
 
 /* ---- in turns ------------------------------------------------------------------------------ */
@@ -121,9 +149,31 @@ static void cl_step_background(struct cl_client *client)
         r = pool_run_job_step(client->cl->pool);
     if (rng_percent(&client->rng, 20))
         r = pool_checkpoint(client->cl->pool);
-    if (r < 0 && r != -ENOSPC)
+    if (r < 0 && r != -ENOSPC && !cl_is_off(client->cl))
         cl_fail(client, "background work gives %d", r);
     cl_look(client);
+}
+
+static void cl_check_turns(struct cl *cl)
+{
+    cl_check(&cl->clients[0]);
+    for (unsigned c = 0; c < CL_CLIENTS; c++)
+        cl_check_contents(&cl->clients[c]);
+}
+
+/* As cl_mind_power(), for all. */
+static void cl_mind_power_turns(struct cl *cl, struct cl_client *client)
+{
+    if (cl_is_off(cl))
+        cl_crash(client);
+    if (!client->must_check)
+        return;
+    for (unsigned c = 0; c < CL_CLIENTS; c++)
+    {
+        cl->clients[c].must_check = false;
+        cl_adopt_all(&cl->clients[c]);
+    }
+    cl_check_turns(cl);
 }
 
 static void cl_run_turns(struct cl *cl)
@@ -136,16 +186,18 @@ static void cl_run_turns(struct cl *cl)
             struct cl_client *client = &cl->clients[rng_below(&rng, CL_CLIENTS)];
             client->rng = rng;
             client->replay.step = step;
+            if (cl_cuts(client))
+                cl_step_power_cut(client);
             if (rng_percent(&client->rng, 15))
                 cl_step_background(client);
             else
                 cl_step(client);
+            cl_mind_power_turns(cl, client);
         }
         if ((step + 1) % CL_CHECK_STEPS != 0)
             continue;
-        cl_check(&cl->clients[0]);
-        for (unsigned c = 0; c < CL_CLIENTS; c++)
-            cl_check_contents(&cl->clients[c]);
+        simdev_cut_power_at(cl->disk, 0);
+        cl_check_turns(cl);
     }
 }
 
@@ -157,15 +209,14 @@ static void cl_run(struct replay *replay)
         cl_run_threads(&cl);
     else
         cl_run_turns(&cl);
+    simdev_cut_power_at(cl.disk, 0);
     for (unsigned c = 0; c < CL_CLIENTS; c++)
     {
         cl.clients[c].rng = rng_of(1);
         cl_say(&cl.clients[c], "the end");
         cl_fill_promised(&cl.clients[c]);
     }
-    cl_check(&cl.clients[0]);
-    for (unsigned c = 0; c < CL_CLIENTS; c++)
-        cl_check_contents(&cl.clients[c]);
+    cl_check_turns(&cl);
     cl_end(&cl);
 }
 
