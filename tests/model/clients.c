@@ -182,11 +182,11 @@ struct cl_lun *cl_pick_free(struct cl_client *client)
 
 int cl_pick_volume(struct cl_client *client)
 {
-    int v = (int)rng_below(&client->rng, CL_SHARED + 3);
-    if (v == CL_SHARED + 2)
+    int v = (int)rng_below(&client->rng, CL_SHARED + 4);
+    if (v == CL_SHARED + 3)
         return -1;
     if (v >= CL_SHARED) /* its own ones */
-        v = cl_own_volume(client) + v - CL_SHARED;
+        v = v == CL_SHARED + 2 ? cl_own_clone(client) : cl_own_volume(client);
     AUTO_LOCK(&client->cl->lock);
     return client->cl->volumes[v].is_there ? v : -1;
 }

@@ -13,7 +13,8 @@
 
 enum
 {
-    CL_CUT_WITHIN = 120, /* writes and syncs */
+    CL_CUT_SOON = 8, /* writes and syncs */
+    CL_CUT_WITHIN = 120,
 };
 
 /* ---- meeting ------------------------------------------------------------------------------- */
@@ -25,7 +26,8 @@ bool cl_is_off(const struct cl *cl)
 
 void cl_step_power_cut(struct cl_client *client)
 {
-    uint64_t within = rng_between(&client->rng, 1, CL_CUT_WITHIN);
+    uint64_t most = rng_percent(&client->rng, 50) ? CL_CUT_SOON : CL_CUT_WITHIN;
+    uint64_t within = rng_between(&client->rng, 1, most);
     cl_say(client, "the power goes within %" PRIu64 " writes", within);
     simdev_cut_power_at(client->cl->disk, within);
 }

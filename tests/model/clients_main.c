@@ -18,7 +18,8 @@
 
 enum
 {
-    CL_CUT_EVERY_STEPS = 60,
+    CL_CUT_EVERY_STEPS = 50,
+    CL_TURNS = 4, /* of a step in mode turns */
 };
 
 struct cl_kind
@@ -47,15 +48,15 @@ static const struct cl_kind cl_kinds[] = {
     {cl_step_owner, 5},
     {cl_step_flush, 4},
     {cl_step_tree, 6},
-    {cl_step_volume_snapshot, 3},
-    {cl_step_volume_restore, 3},
-    {cl_step_volume_restore_lun, 2},
+    {cl_step_volume_snapshot, 5},
+    {cl_step_volume_restore, 6},
+    {cl_step_volume_restore_lun, 6},
     {cl_step_volume_create, 3},
     {cl_step_volume_modify, 5},
     {cl_step_volume_clone, 3},
     {cl_step_volume_split, 3},
     {cl_step_volume_delete, 2},
-    {cl_step_quota, 8},
+    {cl_step_quota, 12},
     {cl_step_churn, 2},
 };
 
@@ -181,10 +182,11 @@ static void cl_run_turns(struct cl *cl)
     for (uint64_t step = 0; step < cl->replay->steps; step++)
     {
         struct rng rng;
-        if (replay_step(cl->replay, step, &rng))
+        bool is_kept = replay_step(cl->replay, step, &rng);
+        for (unsigned turn = 0; is_kept && turn < CL_TURNS; turn++)
         {
             struct cl_client *client = &cl->clients[rng_below(&rng, CL_CLIENTS)];
-            client->rng = rng;
+            client->rng = rng_fork(&rng);
             client->replay.step = step;
             if (cl_cuts(client))
                 cl_step_power_cut(client);

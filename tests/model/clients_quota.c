@@ -20,6 +20,7 @@
 enum
 {
     CL_ROOT = CL_NAMES - 1,
+    CL_RULE_BLKS = 3 * CL_LUN_BLKS, /* that a rule allows at most, if there is a limit */
 };
 
 static const char *const cl_users[CL_NAMES] = {"", "ann", "bob", "root"};
@@ -379,8 +380,8 @@ static void cl_rule_draw(struct cl_client *client, struct cl_rule *rule)
     *rule = (struct cl_rule){.is_there = true, .soft = UINT64_MAX, .threshold = UINT64_MAX};
     rule->hard = rng_percent(&client->rng, 10)
                      ? UINT64_MAX
-                     : rng_between(&client->rng, 1, 5 * (uint64_t)CL_LUN_BLKS) * CL_BLK;
-    uint64_t most = min_u64(rule->hard, 5 * (uint64_t)CL_LUN_BLKS * CL_BLK);
+                     : rng_between(&client->rng, 1, CL_RULE_BLKS) * CL_BLK;
+    uint64_t most = min_u64(rule->hard, (uint64_t)CL_RULE_BLKS * CL_BLK);
     if (rng_percent(&client->rng, 60))
         rule->soft = rng_between(&client->rng, 1, most);
     if (rng_percent(&client->rng, 60))
@@ -391,7 +392,7 @@ static bool cl_rule_change(struct cl_client *client, int v, struct cl_volume *vo
 {
     unsigned tree, who;
     do
-        tree = (unsigned)rng_below(&client->rng, CL_TREES + 1);
+        tree = rng_percent(&client->rng, 40) ? 0 : (unsigned)rng_below(&client->rng, CL_TREES + 1);
     while (tree != CL_ANY_TREE && !volume->trees[tree].is_there);
     who = tree == CL_ANY_TREE ? CL_WHO_TREE : (unsigned)rng_below(&client->rng, CL_RULES);
     struct cl_rule *rule = &volume->rules[tree][who];
@@ -425,7 +426,7 @@ void cl_step_quota(struct cl_client *client)
     if (v < 0)
         return;
     struct cl_volume volume = cl_volume_get(client, v);
-    unsigned percent = volume.is_enforced ? 8 : 50;
+    unsigned percent = volume.is_enforced ? 5 : 60;
     if (rng_percent(&client->rng, percent) ? cl_quotas_toggle(client, v, &volume)
                                            : cl_rule_change(client, v, &volume))
         cl_volume_set(client, v, &volume);

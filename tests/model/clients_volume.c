@@ -67,6 +67,10 @@ void cl_make_shared(struct cl_client *client)
             if (r < 0)
                 cl_fail(client, "qtree_create() gives %d: %s", r, client->why.text);
         }
+        r = quota_set_enabled(client->cl->pool, volume.name, true, &client->why);
+        if (r < 0)
+            cl_fail(client, "quota_set_enabled() gives %d: %s", r, client->why.text);
+        volume.is_enforced = true;
         cl_volume_set(client, v, &volume);
     }
 }
@@ -218,9 +222,9 @@ void cl_step_volume_snapshot(struct cl_client *client)
 {
     int v = cl_own_volume(client);
     struct cl_volume volume = cl_volume_get(client, v);
-    if (volume.is_there && volume.has_snapshot)
+    if (volume.is_there && volume.has_snapshot && rng_percent(&client->rng, 40))
         ignore_error(cl_delete_volume_snapshot(client, v), "a clone may need it");
-    else if (volume.is_there)
+    else if (volume.is_there && !volume.has_snapshot)
         ignore_error(cl_snapshot_volume(client, v), "it was judged");
 }
 
