@@ -89,6 +89,8 @@ int cl_open(struct cl *cl, struct reason *why)
                                         .checkpoint_ms = cl->has_threads ? 200 : 3600000};
     cl->last_event = 0;
     int r = pool_open_device(env, simdev_open(cl->disk), &options, &cl->pool, why);
+    if (r == 0)
+        cl_policy_open(cl);
     return r == 0 && cl->has_threads ? pool_start(cl->pool) : r;
 }
 
@@ -139,6 +141,7 @@ void cl_begin(struct cl *cl, struct replay *replay)
 
 void cl_end(struct cl *cl)
 {
+    cl_policy_close(cl);
     cl_must(cl, pool_close(cl->pool), "pool_close()");
     simdev_destroy(cl->disk);
     lock_destroy(&cl->lock);

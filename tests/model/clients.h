@@ -106,9 +106,11 @@ struct cl_volume
     char name[16];
     uint64_t blks; /* 0: no bound */
     bool is_guaranteed;
-    bool is_dependent; /* a clone that was not split */
-    bool has_snapshot; /* of the volume: "vs" */
-    bool is_enforced;  /* quotas are on */
+    bool is_dependent;     /* a clone that was not split */
+    bool has_snapshot;     /* of the volume: "vs" */
+    bool is_enforced;      /* quotas are on */
+    unsigned free_percent; /* that a policy is to make free, by deleting snapshots; 0: none */
+    bool is_freed_by_pool; /* it looks at the pool's room */
     struct cl_tree
     {
         bool is_there; /* the first always is */
@@ -186,6 +188,7 @@ struct cl
     struct rng_env env;
     struct simdev *disk;
     struct pool *pool;
+    struct policy *policy; /* NULL: there are none, or no pool */
     bool has_threads;
     struct rng crash_rng;
     struct lock lock; /* LOCK_RANK_LEAF; of all below */
@@ -275,6 +278,13 @@ const char *cl_user(unsigned number); /* "" for nobody */
 const char *cl_group(unsigned number);
 void cl_step_quota(struct cl_client *client);
 
+/* ---- clients_policy.c */
+void cl_policy_open(struct cl *cl);
+void cl_policy_close(struct cl *cl);
+void cl_check_policy(struct cl_client *client, int v);
+void cl_step_policy(struct cl_client *client);
+void cl_policy_work(struct cl_client *client);
+
 /* ---- clients_crash.c */
 /* The power is to go soon. */
 void cl_step_power_cut(struct cl_client *client);
@@ -333,6 +343,7 @@ void cl_call_freeze(struct cl_client *client, const struct cl_lun *lun);
 /* Whether a tail that was cut off is not unmapped yet: commands do that first, and may find no room
  * for it. */
 bool cl_has_tail(struct cl_client *client, const struct cl_lun *lun);
+void cl_snapshot_name(char *name, size_t size, const struct cl_lun *lun, unsigned s);
 void cl_image_set(struct cl_image *image, uint64_t blks, const struct cl_image *source);
 /* It was frozen: owns nothing, and all that it holds is durable. */
 void cl_frozen(struct cl_lun *lun);

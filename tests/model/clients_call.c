@@ -13,6 +13,7 @@
 
 enum
 {
+    CL_COMMAND_BLKS = 96, /* metadata that a command asks for beside what it promises */
     /* What the pool's own threads ask for beside the clients, by merges above all. */
     CL_JOBS_BLKS = 2 * SPACE_RULES_MARGIN_BLKS,
 };
@@ -65,7 +66,7 @@ void cl_call_new(struct cl_client *client)
     struct cl_call *call = &client->call;
     cl_adopt_all(client);
     AUTO_LOCK(&client->cl->lock);
-    *call = (struct cl_call){.need.pool_blks = SPACE_RULES_MARGIN_BLKS};
+    *call = (struct cl_call){.need.pool_blks = CL_COMMAND_BLKS};
     for (unsigned v = 0; v < CL_VOLUMES; v++)
     {
         call->left[v] = UINT64_MAX;

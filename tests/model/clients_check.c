@@ -237,6 +237,7 @@ static void cl_check_volume(struct cl_client *client, int v)
     cl_same(client, volume->name, "its deleted LUNs", info.deleted_lun_count,
             cl_count_deleted(client, v));
     cl_check_trees(client, volume);
+    cl_check_policy(client, v);
     cl_check_quota(client, v);
 }
 
@@ -272,10 +273,7 @@ void cl_check_contents(struct cl_client *client)
         for (unsigned s = 0; s < CL_SNAPSHOTS; s++)
         {
             char name[64];
-            if (s == CL_UNDO)
-                snprintf(name, sizeof(name), "%s@undo", lun->name);
-            else
-                snprintf(name, sizeof(name), "%s@s%u", lun->name, s);
+            cl_snapshot_name(name, sizeof(name), lun, s);
             if (lun->snapshots[s].is_there)
                 cl_check_image(client, name, &lun->snapshots[s]);
         }

@@ -37,6 +37,7 @@ static void cl_reopen(struct cl_client *client)
 {
     struct cl *cl = client->cl;
     struct simdev_crash_policy policy = simdev_random_policy(&cl->crash_rng);
+    cl_policy_close(cl);
     ignore_error(pool_close(cl->pool), "its disk is off");
     simdev_restart(cl->disk, &cl->crash_rng, &policy);
     int r = cl_open(cl, &client->why);

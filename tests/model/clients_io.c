@@ -10,7 +10,9 @@
 
 enum
 {
-    CL_WRITE_SHARE = 8, /* of blocks and nodes that a write of a block may ask for */
+    /* What a write may ask for: for each block, and nodes of map and drop list beside that. */
+    CL_WRITE_SHARE = 2,
+    CL_WRITE_NODES = 64,
     CL_CHURNS = 4,
     CL_AS_IT_WAS = -1, /* no value of a byte */
 };
@@ -78,9 +80,8 @@ static void cl_become(struct cl_lun *lun, uint64_t lba, uint64_t blks, uint8_t v
 static void cl_need_io(struct cl_client *client, const struct cl_lun *lun, uint64_t blks)
 {
     cl_call_new(client);
-    cl_call_need(client, lun->volume, CL_WRITE_SHARE * blks);
-    if (lun->volume >= 0)
-        client->call.need.in[lun->volume].blks += SPACE_RULES_MARGIN_BLKS;
+    client->call.need.pool_blks = 0;
+    cl_call_need(client, lun->volume, CL_WRITE_SHARE * blks + CL_WRITE_NODES);
 }
 
 static bool cl_write(struct cl_client *client, struct cl_lun *lun, uint64_t lba, uint64_t blks,

@@ -48,6 +48,7 @@ static const struct cl_kind cl_kinds[] = {
     {cl_step_owner, 5},
     {cl_step_flush, 4},
     {cl_step_tree, 6},
+    {cl_step_policy, 3},
     {cl_step_volume_snapshot, 5},
     {cl_step_volume_restore, 6},
     {cl_step_volume_restore_lun, 6},
@@ -152,6 +153,8 @@ static void cl_step_background(struct cl_client *client)
         r = pool_checkpoint(client->cl->pool);
     if (r < 0 && r != -ENOSPC && !cl_is_off(client->cl))
         cl_fail(client, "background work gives %d", r);
+    if (rng_percent(&client->rng, 30) && !cl_is_off(client->cl))
+        cl_policy_work(client);
     cl_look(client);
 }
 

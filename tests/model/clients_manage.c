@@ -291,7 +291,7 @@ void cl_step_snapshot(struct cl_client *client)
         s++;
     if (!lun || s == CL_UNDO)
         return;
-    snprintf(name, sizeof(name), "s%u", s);
+    cl_snapshot_name(name, sizeof(name), NULL, s);
     cl_say(client, "snapshot %s of '%s'", name, lun->name);
     cl_call_new(client);
     cl_call_freeze(client, lun);
@@ -304,16 +304,19 @@ void cl_step_snapshot(struct cl_client *client)
     cl_frozen(lun);
 }
 
+void cl_snapshot_name(char *name, size_t size, const struct cl_lun *lun, unsigned s)
+{
+    static const char *const names[CL_SNAPSHOTS] = {"s0", "s1", "undo"};
+    snprintf(name, size, "%s%s%s", lun ? lun->name : "", lun ? "@" : "", names[s]);
+}
+
 static struct cl_image *cl_pick_snapshot(struct cl_client *client, struct cl_lun *lun, char name[8])
 {
     unsigned from = (unsigned)rng_below(&client->rng, CL_SNAPSHOTS);
     for (unsigned i = 0; lun && i < CL_SNAPSHOTS; i++)
     {
         unsigned s = (from + i) % CL_SNAPSHOTS;
-        if (s == CL_UNDO)
-            snprintf(name, 8, "undo");
-        else
-            snprintf(name, 8, "s%u", s);
+        cl_snapshot_name(name, 8, NULL, s);
         if (lun->snapshots[s].is_there)
             return &lun->snapshots[s];
     }

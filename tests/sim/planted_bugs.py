@@ -182,8 +182,9 @@ PROGRAMS = {
                                                             'promises_manage', 'promises_merge',
                                                             'space_rules')],
     'clients': LIB + [f'tests/model/{name}.c' for name in (
-        'clients', 'clients_call', 'clients_check', 'clients_io', 'clients_main', 'clients_manage',
-        'clients_volume', 'space_rules')],
+        'clients', 'clients_call', 'clients_check', 'clients_crash', 'clients_io', 'clients_main',
+        'clients_manage', 'clients_no_policy', 'clients_quota', 'clients_tree', 'clients_volume',
+        'space_rules')],
 }
 WRAPS = {'sim': ['-Wl,--wrap=record_apply,--wrap=journal_switch,--wrap=journal_switch_done'],
          'promises': [], 'clients': []}
