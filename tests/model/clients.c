@@ -118,8 +118,8 @@ void cl_begin(struct cl *cl, struct replay *replay)
     lock_init(&cl->lock, LOCK_RANK_LEAF);
     rng_env_init(&cl->env, replay->seed);
     cl->crash_rng = rng_of(replay->seed + 1);
-    pthread_mutex_init(&cl->meeting.lock, NULL);
-    pthread_cond_init(&cl->meeting.changed, NULL);
+    lock_init(&cl->meeting.lock, LOCK_RANK_LEAF);
+    condition_init(&cl->meeting.changed);
     cl->disk = simdev_new(CL_POOL_BYTES, CL_POOL_BYTES, replay->seed);
     for (unsigned c = 0; c < CL_CLIENTS; c++)
     {
@@ -145,8 +145,8 @@ void cl_end(struct cl *cl)
     cl_must(cl, pool_close(cl->pool), "pool_close()");
     simdev_destroy(cl->disk);
     lock_destroy(&cl->lock);
-    pthread_cond_destroy(&cl->meeting.changed);
-    pthread_mutex_destroy(&cl->meeting.lock);
+    condition_destroy(&cl->meeting.changed);
+    lock_destroy(&cl->meeting.lock);
 }
 
 /* ---- picking ------------------------------------------------------------------------------- */

@@ -213,8 +213,8 @@ struct cl
     } clients[CL_CLIENTS];
     struct cl_meeting
     {
-        pthread_mutex_t lock;
-        pthread_cond_t changed;
+        struct lock lock; /* LOCK_RANK_LEAF; of all below */
+        struct condition changed;
         unsigned present;
         uint64_t number;
         bool was_crash; /* the last one */

@@ -13,7 +13,7 @@
 
 enum
 {
-    CL_COMMAND_BLKS = 96, /* metadata that a command asks for beside what it promises */
+    CL_COMMAND_BLKS = 128, /* metadata that a command asks for beside what it promises */
     /* What the pool's own threads ask for beside the clients, by merges above all. */
     CL_JOBS_BLKS = 2 * SPACE_RULES_MARGIN_BLKS,
 };

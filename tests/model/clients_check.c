@@ -16,7 +16,7 @@
 enum
 {
     CL_NEARLY_FULL_BLKS = 256,
-    CL_OVER_BLKS = 0, /* nodes by which what gives space back may exceed a bound */
+    CL_OVER_BLKS = 8, /* nodes by which jobs, and what gives space back, may exceed a bound */
 };
 
 /* ---- a recount ----------------------------------------------------------------------------- */

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "lun/base/cleanup.h"
-#include "lun/base/invariant.h"
 #include "lun/volume/catalog.h"
 #include "tests/model/clients.h"
 
@@ -48,28 +47,38 @@ static void cl_reopen(struct cl_client *client)
     cl_count(client, "crashed");
 }
 
+/* All are here, and the power stays as it is. True: it is on again. */
+static bool cl_all_pause(struct cl_client *client)
+{
+    struct cl *cl = client->cl;
+    simdev_cut_power_at(cl->disk, 0);
+    bool was_off = cl_is_off(cl);
+    if (was_off)
+        cl_reopen(client);
+    return was_off;
+}
+
 /* True: the power was off when the last one came. */
 static bool cl_arrive(struct cl_client *client)
 {
-    struct cl *cl = client->cl;
-    struct cl_meeting *meeting = &cl->meeting;
-    unsigned all = cl->has_threads ? CL_CLIENTS : 1;
-    INVARIANT(pthread_mutex_lock(&meeting->lock) == 0);
+    struct cl_meeting *meeting = &client->cl->meeting;
+    lock_take(&meeting->lock);
     uint64_t number = meeting->number;
-    if (++meeting->present == all)
+    bool is_last = ++meeting->present == (client->cl->has_threads ? CL_CLIENTS : 1);
+    lock_release(&meeting->lock);
+    bool was_off = is_last && cl_all_pause(client);
+    lock_take(&meeting->lock);
+    if (is_last)
     {
-        simdev_cut_power_at(cl->disk, 0); /* not while all pause */
-        meeting->was_crash = cl_is_off(cl);
-        if (meeting->was_crash)
-            cl_reopen(client);
+        meeting->was_crash = was_off;
         meeting->present = 0;
         meeting->number++;
-        pthread_cond_broadcast(&meeting->changed);
+        condition_wake_all(&meeting->changed);
     }
     while (meeting->number == number)
-        pthread_cond_wait(&meeting->changed, &meeting->lock);
+        condition_wait(&meeting->changed, &meeting->lock);
     bool was_crash = meeting->was_crash;
-    pthread_mutex_unlock(&meeting->lock);
+    lock_release(&meeting->lock);
     return was_crash;
 }
 
