@@ -37,7 +37,7 @@ static const struct cl_kind cl_kinds[] = {
     {cl_step_zero, 6},
     {cl_step_read, 6},
     {cl_step_create, 12},
-    {cl_step_delete, 5},
+    {cl_step_delete, 7},
     {cl_step_clone, 8},
     {cl_step_resize, 5},
     {cl_step_reserve, 6},

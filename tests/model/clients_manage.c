@@ -106,9 +106,24 @@ static void cl_keep(struct cl_client *client, const struct cl_lun *lun)
     }
 }
 
+/* One that can come back, if there is one: rather one that was promised space. */
+static struct cl_lun *cl_pick_saved(struct cl_client *client)
+{
+    struct cl_lun *best = NULL;
+    for (unsigned i = 0; i < CL_LUNS * client->saved.count; i++)
+    {
+        struct cl_lun *lun = &client->luns[i % CL_LUNS];
+        bool is_it = lun->is_there && lun->serial == client->saved.luns[i / CL_LUNS].serial;
+        if (is_it && (!best || lun->is_reserved))
+            best = lun;
+    }
+    return best;
+}
+
 void cl_step_delete(struct cl_client *client)
 {
-    struct cl_lun *lun = cl_pick_lun(client);
+    struct cl_lun *lun =
+        rng_percent(&client->rng, 40) ? cl_pick_saved(client) : cl_pick_lun(client);
     if (!lun)
         return;
     cl_say(client, "delete '%s'", lun->name);

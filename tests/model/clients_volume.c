@@ -349,8 +349,13 @@ void cl_step_volume_restore(struct cl_client *client)
 
 void cl_step_volume_restore_lun(struct cl_client *client)
 {
-    if (client->saved.count > 1)
-        cl_restore(client, (unsigned)rng_below(&client->rng, client->saved.count), 1);
+    const struct cl_saved *saved = &client->saved;
+    if (saved->count < 2)
+        return;
+    unsigned at = (unsigned)rng_below(&client->rng, saved->count);
+    for (unsigned i = 0; i < saved->count && !saved->luns[at].is_deleted; i++)
+        at = (at + 1) % saved->count;
+    cl_restore(client, at, 1);
 }
 
 /* ---- clones -------------------------------------------------------------------------------- */
