@@ -108,13 +108,32 @@ int cl_pick_to_change(struct cl_client *client)
     return is_its && cl_volume_get(client, v).is_there ? v : -1;
 }
 
+/* Another size, guarantee, or both; returns what changes. */
+static unsigned cl_volume_redraw(struct cl_client *client, struct cl_volume *volume)
+{
+    struct cl_volume was = *volume;
+    unsigned kind = (unsigned)rng_below(&client->rng, 3);
+    cl_volume_draw(client, volume);
+    if (kind == 0 && (volume->blks > 0 || !was.is_guaranteed))
+    {
+        volume->is_guaranteed = was.is_guaranteed;
+        return VOLUME_SET_SIZE;
+    }
+    if (kind == 1 && was.blks > 0)
+    {
+        volume->blks = was.blks;
+        return VOLUME_SET_GUARANTEE;
+    }
+    return VOLUME_SET_SIZE | VOLUME_SET_GUARANTEE;
+}
+
 void cl_step_volume_modify(struct cl_client *client)
 {
     int v = cl_pick_to_change(client);
     if (v < 0)
         return;
     struct cl_volume wanted = cl_volume_get(client, v);
-    cl_volume_draw(client, &wanted);
+    unsigned mask = cl_volume_redraw(client, &wanted);
     struct volume_attributes attributes = cl_volume_attributes(&wanted);
     struct volume_info info;
     cl_say(client, "volume '%s' becomes of %" PRIu64 "%s", wanted.name, wanted.blks,
@@ -132,8 +151,7 @@ void cl_step_volume_modify(struct cl_client *client)
     client->call.left[v] = wanted.blks == 0     ? UINT64_MAX
                            : wanted.blks > used ? wanted.blks - used
                                                 : 0;
-    int r = volume_modify(client->cl->pool, wanted.name, VOLUME_SET_SIZE | VOLUME_SET_GUARANTEE,
-                          &attributes, &client->why);
+    int r = volume_modify(client->cl->pool, wanted.name, mask, &attributes, &client->why);
     if (cl_call_end(client, "modify volume", r))
         cl_volume_set(client, v, &wanted);
 }
