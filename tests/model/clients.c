@@ -82,7 +82,19 @@ static void cl_take_time(void *opaque, enum simdev_op op, const uint8_t *head)
         nanosleep(&moment, NULL);
 }
 
-static void cl_open(struct cl *cl)
+int cl_open(struct cl *cl, struct reason *why)
+{
+    struct env *env = cl->has_threads ? env_system() : &cl->env.env;
+    struct pool_open_options options = {.cache_bytes = 256 << 10,
+                                        .checkpoint_ms = cl->has_threads ? 200 : 3600000};
+    cl->last_event = 0;
+    int r = pool_open_device(env, simdev_open(cl->disk), &options, &cl->pool, why);
+    if (r == 0)
+        cl_policy_open(cl);
+    return r == 0 && cl->has_threads ? pool_start(cl->pool) : r;
+}
+
+static void cl_create(struct cl *cl)
 {
     struct env *env = cl->has_threads ? env_system() : &cl->env.env;
     struct reason *why = &cl->clients[0].why;
@@ -90,18 +102,13 @@ static void cl_open(struct cl *cl)
                                          .size_bytes = CL_POOL_BYTES,
                                          .journal_bytes = 512 << 10,
                                          .group_blks = CL_GROUP_BLKS};
-    struct pool_open_options options = {.cache_bytes = 256 << 10,
-                                        .checkpoint_ms = cl->has_threads ? 200 : 3600000};
     struct device *device = simdev_open(cl->disk);
     int r = pool_create_on_device(env, device, &create, why);
     device_close(device);
     cl_must(cl, r, "pool_create_on_device()");
-    cl_must(cl, pool_open_device(env, simdev_open(cl->disk), &options, &cl->pool, why),
-            "pool_open_device()");
-    if (!cl->has_threads)
-        return;
-    cl_must(cl, pool_start(cl->pool), "pool_start()");
-    simdev_set_hook(cl->disk, cl_take_time, NULL);
+    cl_must(cl, cl_open(cl, why), "pool_open_device()");
+    if (cl->has_threads)
+        simdev_set_hook(cl->disk, cl_take_time, NULL);
 }
 
 void cl_begin(struct cl *cl, struct replay *replay)
@@ -110,6 +117,9 @@ void cl_begin(struct cl *cl, struct replay *replay)
     cl->has_threads = strcmp(replay->mode, "threads") == 0;
     lock_init(&cl->lock, LOCK_RANK_LEAF);
     rng_env_init(&cl->env, replay->seed);
+    cl->crash_rng = rng_of(replay->seed + 1);
+    lock_init(&cl->meeting.lock, LOCK_RANK_LEAF);
+    condition_init(&cl->meeting.changed);
     cl->disk = simdev_new(CL_POOL_BYTES, CL_POOL_BYTES, replay->seed);
     for (unsigned c = 0; c < CL_CLIENTS; c++)
     {
@@ -121,7 +131,7 @@ void cl_begin(struct cl *cl, struct replay *replay)
             client->replay.seed = replay->seed * CL_CLIENTS + c;
     }
     replay_quiet_log(replay);
-    cl_open(cl);
+    cl_create(cl);
     /* One promise is always there, so what all share is kept for them throughout. */
     struct lun_create_args args = {
         .name = "keep", .size_bytes = CL_BLK, .attributes = {.is_reserved = true}};
@@ -131,9 +141,12 @@ void cl_begin(struct cl *cl, struct replay *replay)
 
 void cl_end(struct cl *cl)
 {
+    cl_policy_close(cl);
     cl_must(cl, pool_close(cl->pool), "pool_close()");
     simdev_destroy(cl->disk);
     lock_destroy(&cl->lock);
+    condition_destroy(&cl->meeting.changed);
+    lock_destroy(&cl->meeting.lock);
 }
 
 /* ---- picking ------------------------------------------------------------------------------- */
@@ -172,21 +185,30 @@ struct cl_lun *cl_pick_free(struct cl_client *client)
 
 int cl_pick_volume(struct cl_client *client)
 {
-    int v = (int)rng_below(&client->rng, CL_SHARED + 3);
-    if (v == CL_SHARED + 2)
+    int v = (int)rng_below(&client->rng, CL_SHARED + 4);
+    if (v == CL_SHARED + 3)
         return -1;
     if (v >= CL_SHARED) /* its own ones */
-        v = cl_own_volume(client) + v - CL_SHARED;
+        v = v == CL_SHARED + 2 ? cl_own_clone(client) : cl_own_volume(client);
     AUTO_LOCK(&client->cl->lock);
     return client->cl->volumes[v].is_there ? v : -1;
 }
 
-void cl_name(struct cl_client *client, struct cl_lun *lun, int volume)
+void cl_name_again(struct cl_client *client, struct cl_lun *lun)
+{
+    AUTO_LOCK(&client->cl->lock);
+    const struct cl_volume *volume = lun->volume >= 0 ? &client->cl->volumes[lun->volume] : NULL;
+    snprintf(lun->name, sizeof(lun->name), "%s%s%s%s%s", volume ? volume->name : "",
+             volume ? "/" : "", lun->tree ? volume->trees[lun->tree].name : "",
+             lun->tree ? "/" : "", lun->leaf);
+}
+
+void cl_name(struct cl_client *client, struct cl_lun *lun, int volume, unsigned tree)
 {
     memset(lun, 0, sizeof(*lun));
     lun->volume = volume;
-    snprintf(lun->leaf, sizeof(lun->leaf), "c%ul%" PRIu64, client->number, client->made++);
-    AUTO_LOCK(&client->cl->lock);
-    const char *in = volume >= 0 ? client->cl->volumes[volume].name : "";
-    snprintf(lun->name, sizeof(lun->name), "%s%s%s", in, volume >= 0 ? "/" : "", lun->leaf);
+    lun->tree = tree;
+    lun->serial = client->made++;
+    snprintf(lun->leaf, sizeof(lun->leaf), "c%ul%" PRIu64, client->number, lun->serial);
+    cl_name_again(client, lun);
 }

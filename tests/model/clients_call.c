@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 #include "lun/base/checked.h"
 #include "lun/pool/space.h"
@@ -11,6 +13,7 @@
 
 enum
 {
+    CL_COMMAND_BLKS = 128, /* metadata that a command asks for beside what it promises */
     /* What the pool's own threads ask for beside the clients, by merges above all. */
     CL_JOBS_BLKS = 2 * SPACE_RULES_MARGIN_BLKS,
 };
@@ -27,9 +30,15 @@ static void cl_amounts_add(struct cl_amounts *sum, const struct cl_amounts *more
     for (unsigned v = 0; v < CL_VOLUMES; v++)
     {
         sum->in[v].blks += 2 * more->in[v].blks;
-        sum->in[v].add += more->in[v].add;
-        sum->in[v].drop += more->in[v].drop;
         sum->in[v].modifies |= more->in[v].modifies;
+        for (unsigned i = 0; i < CL_TREES * CL_WHOS; i++)
+        {
+            int64_t bytes = more->in[v].sums[i / CL_WHOS][i % CL_WHOS].bytes;
+            if (bytes > 0)
+                sum->in[v].sums[i / CL_WHOS][i % CL_WHOS].add += (uint64_t)bytes;
+            else
+                sum->in[v].sums[i / CL_WHOS][i % CL_WHOS].drop += (uint64_t)-bytes;
+        }
     }
 }
 
@@ -55,8 +64,9 @@ static uint64_t cl_left(struct cl_client *client, int volume, const char *name)
 void cl_call_new(struct cl_client *client)
 {
     struct cl_call *call = &client->call;
+    cl_adopt_all(client);
     AUTO_LOCK(&client->cl->lock);
-    *call = (struct cl_call){.need.pool_blks = SPACE_RULES_MARGIN_BLKS};
+    *call = (struct cl_call){.need.pool_blks = CL_COMMAND_BLKS};
     for (unsigned v = 0; v < CL_VOLUMES; v++)
     {
         call->left[v] = UINT64_MAX;
@@ -74,12 +84,15 @@ void cl_call_need(struct cl_client *client, int volume, uint64_t blks)
     call->need.pool_blks += blks;
 }
 
-void cl_call_quota(struct cl_client *client, int volume, uint64_t from_bytes, uint64_t to_bytes)
+void cl_call_sign(struct cl_client *client, cl_sign_fn *is_done, uint64_t number,
+                  const char *format, ...)
 {
-    if (volume < 0)
-        return;
-    client->call.need.in[volume].add += cl_less(to_bytes, from_bytes);
-    client->call.need.in[volume].drop += cl_less(from_bytes, to_bytes);
+    struct cl_sign *sign = &client->call.sign;
+    va_list args;
+    *sign = (struct cl_sign){.is_done = is_done, .number = number};
+    va_start(args, format);
+    vsnprintf(sign->name, sizeof(sign->name), format, args);
+    va_end(args);
 }
 
 void cl_call_begin(struct cl_client *client)
@@ -158,54 +171,20 @@ static void cl_judge_space(struct cl_client *client, const char *what)
             call->available, call->least_available, call->overlap.pool_blks, client->why.text);
 }
 
-/* ---- quotas -------------------------------------------------------------------------------- */
-
-static bool cl_is_over(const struct cl_volume *volume, uint64_t used, uint64_t add)
-{
-    return volume->is_enforced && volume->rule_bytes != UINT64_MAX &&
-           used + add > volume->rule_bytes;
-}
-
-static void cl_judge_quota(struct cl_client *client, const char *what)
-{
-    const struct cl_call *call = &client->call;
-    bool is_over = false, is_over_with_others = false;
-    for (unsigned v = 0; v < CL_VOLUMES; v++)
-    {
-        const struct cl_volume *volume = &call->volumes[v];
-        const struct cl_share *others = &call->overlap.in[v];
-        uint64_t add = call->need.in[v].add;
-        if (add == 0)
-            continue;
-        is_over |= cl_is_over(volume, volume->logical, add);
-        is_over_with_others |=
-            others->modifies || cl_is_over(volume, volume->logical + others->add, add);
-    }
-    if (!is_over && !is_over_with_others)
-        cl_fail(client, "%s is refused by a quota that was not reached: %s", what,
-                client->why.text);
-    cl_count(client, "quota: %s", is_over ? "by figures" : "only by what others claim");
-}
-
-/* It was done: no quota that was in force throughout was sure to be exceeded. */
-static void cl_judge_done(struct cl_client *client, const char *what)
-{
-    const struct cl_call *call = &client->call;
-    for (unsigned v = 0; v < CL_VOLUMES; v++)
-    {
-        const struct cl_volume *volume = &call->volumes[v];
-        const struct cl_share *need = &call->need.in[v], *others = &call->overlap.in[v];
-        if (need->add > 0 && !need->modifies && !others->modifies &&
-            cl_is_over(volume, cl_less(volume->logical, others->drop), need->add))
-            cl_fail(client,
-                    "%s is done, although %" PRIu64
-                    " bytes were used of '%s' at least, and %" PRIu64 " more exceed %" PRIu64,
-                    what, cl_less(volume->logical, others->drop), volume->name, need->add,
-                    volume->rule_bytes);
-    }
-}
-
 /* ---- ends ---------------------------------------------------------------------------------- */
+
+/* The power may have gone in it: then whether it was done is found out when it is back. */
+static int cl_call_outcome(struct cl_client *client, int r)
+{
+    struct cl_call *call = &client->call;
+    if (r == 0 || !cl_is_off(client->cl))
+        return r;
+    cl_crash(client);
+    call->has_crashed = true;
+    bool is_done = call->sign.is_done && call->sign.is_done(client, &call->sign);
+    cl_say(client, "  after the crash it %s done", is_done ? "is" : "is not");
+    return is_done ? 0 : r;
+}
 
 /* What others may see of it from now on is in the figures. */
 static void cl_call_leave(struct cl_client *client, bool is_done)
@@ -216,15 +195,25 @@ static void cl_call_leave(struct cl_client *client, bool is_done)
     AUTO_LOCK(&cl->lock);
     call->is_active = false;
     call->least_available = min_u64(call->least_available, available);
-    for (unsigned v = 0; is_done && v < CL_VOLUMES; v++)
-        cl->volumes[v].logical += call->need.in[v].add - call->need.in[v].drop;
+    for (unsigned i = 0; is_done && i < CL_VOLUMES * CL_TREES * CL_WHOS; i++)
+    {
+        unsigned v = i / (CL_TREES * CL_WHOS), tree = i / CL_WHOS % CL_TREES, who = i % CL_WHOS;
+        cl->volumes[v].sums[tree][who] += (uint64_t)call->need.in[v].sums[tree][who].bytes;
+    }
 }
 
 bool cl_call_end(struct cl_client *client, const char *what, int r)
 {
+    r = cl_call_outcome(client, r);
     cl_call_leave(client, r == 0);
+    if (client->call.has_crashed)
+    {
+        cl_count(client, "%s: %s, in a crash", what, r == 0 ? "done" : "not done");
+        return r == 0;
+    }
     const char *end = r == 0 ? "done" : r == -ENOSPC ? "no space" : "quota";
     cl_count(client, "%s: %s", what, end);
+    cl_check_events(client, r);
     if (r == 0)
     {
         cl_judge_done(client, what);
@@ -244,10 +233,16 @@ bool cl_call_end_io(struct cl_client *client, const char *what, int r, const str
 {
     struct cl_call *call = &client->call;
     bool is_reserved = lun->is_reserved;
+    r = cl_call_outcome(client, r);
     cl_call_leave(client, r == 0);
     call->is_promised = lun->volume >= 0 && call->volumes[lun->volume].is_guaranteed &&
                         !call->overlap.in[lun->volume].modifies;
     const char *promised = is_reserved || call->is_promised ? ", promised" : "";
+    if (call->has_crashed)
+    {
+        cl_count(client, "%s: in a crash", what);
+        return false;
+    }
     cl_count(client, "%s: %s%s", what, r == 0 ? "done" : "no space", promised);
     if (r == 0)
         return true;

@@ -16,7 +16,7 @@
 enum
 {
     CL_NEARLY_FULL_BLKS = 256,
-    CL_OVER_BLKS = 0, /* nodes by which what gives space back may exceed a bound */
+    CL_OVER_BLKS = 8, /* nodes by which jobs, and what gives space back, may exceed a bound */
 };
 
 /* ---- a recount ----------------------------------------------------------------------------- */
@@ -153,7 +153,8 @@ static void cl_look_locked(struct cl_client *client, bool is_still)
 
 void cl_look(struct cl_client *client)
 {
-    cl_look_locked(client, false);
+    if (!cl_is_off(client->cl))
+        cl_look_locked(client, false);
 }
 
 /* ---- what was acknowledged ----------------------------------------------------------------- */
@@ -170,6 +171,10 @@ static void cl_check_lun(struct cl_client *client, const struct cl_lun *lun)
         own += lun->is_own[i];
     cl_same(client, lun->name, "its size", info.size_bytes, lun->now.blks * CL_BLK);
     cl_same(client, lun->name, "its reservation", info.is_reserved, lun->is_reserved);
+    if (strcmp(info.owner, cl_user(lun->user)) != 0 ||
+        strcmp(info.group, cl_group(lun->group)) != 0)
+        cl_fail(client, "'%s' is of '%s', '%s', must be of '%s', '%s'", lun->name, info.owner,
+                info.group, cl_user(lun->user), cl_group(lun->group));
     if (info.snapshot_count < snapshots || info.own_bytes / CL_BLK < own)
         cl_fail(client,
                 "'%s' has %u snapshots and %" PRIu64 " blocks of its own, must have %" PRIu64
@@ -177,28 +182,34 @@ static void cl_check_lun(struct cl_client *client, const struct cl_lun *lun)
                 lun->name, info.snapshot_count, info.own_bytes / CL_BLK, snapshots, own);
 }
 
-static void cl_check_quota(struct cl_client *client, const struct cl_volume *volume)
+static void cl_check_trees(struct cl_client *client, const struct cl_volume *volume)
 {
-    struct quota_usage *usages = NULL;
+    struct qtree_info *trees = NULL;
     size_t count = 0, found = 0;
-    int r = quota_report(client->cl->pool, volume->name, &usages, &count, &client->why);
-    AUTO_FREE struct quota_usage *list = usages;
+    int r = qtree_list(client->cl->pool, volume->name, &trees, &count, &client->why);
+    AUTO_FREE struct qtree_info *list = trees;
     if (r < 0)
-        cl_fail(client, "the quota report of '%s' gives %d: %s", volume->name, r, client->why.text);
+        cl_fail(client, "qtree_list() gives %d: %s", r, client->why.text);
     for (size_t i = 0; i < count; i++)
+        found += cl_find_tree(volume, list[i].path + strlen(volume->name) + 1) > 0;
+    size_t wanted = 0;
+    for (unsigned t = 1; t < CL_TREES; t++)
+        wanted += volume->trees[t].is_there;
+    cl_same(client, volume->name, "the number of its qtrees", count, wanted);
+    cl_same(client, volume->name, "how many of its qtrees are known", found, wanted);
+}
+
+/* LUNs that only a snapshot of the volume still holds. */
+static uint64_t cl_count_deleted(struct cl_client *client, int v)
+{
+    uint64_t count = 0;
+    for (unsigned c = 0; c < CL_CLIENTS; c++)
     {
-        if (list[i].rule.type != QUOTA_TREE || list[i].rule.target[0])
-            continue;
-        found++;
-        cl_same(client, volume->name, "what its quota allows", list[i].rule.hard_bytes,
-                volume->rule_bytes);
-        cl_same(client, volume->name, "what is used of its quota", list[i].used_bytes,
-                volume->logical);
-        cl_same(client, volume->name, "whether its quota is on", list[i].is_enabled,
-                volume->is_enforced);
+        const struct cl_client *owner = &client->cl->clients[c];
+        for (unsigned i = 0; v == cl_own_volume(owner) && i < owner->saved.count; i++)
+            count += owner->saved.luns[i].is_deleted;
     }
-    cl_same(client, volume->name, "the number of its rules", found,
-            volume->rule_bytes != UINT64_MAX);
+    return count;
 }
 
 static void cl_check_volume(struct cl_client *client, int v)
@@ -216,12 +227,18 @@ static void cl_check_volume(struct cl_client *client, int v)
         logical += lun->now.blks * CL_BLK;
         luns++;
     }
-    cl_same(client, volume->name, "the model's sum of sizes", volume->logical, logical);
     cl_same(client, volume->name, "the sum of sizes", info.logical_bytes, logical);
     cl_same(client, volume->name, "the number of LUNs", info.lun_count, luns);
     cl_same(client, volume->name, "its bound", info.size_bytes, volume->blks * CL_BLK);
     cl_same(client, volume->name, "its guarantee", info.is_guaranteed, volume->is_guaranteed);
-    cl_check_quota(client, volume);
+    cl_same(client, volume->name, "whether it depends", info.parent_volume_id != 0,
+            volume->is_dependent);
+    cl_same(client, volume->name, "its snapshots", info.snapshot_count, volume->has_snapshot);
+    cl_same(client, volume->name, "its deleted LUNs", info.deleted_lun_count,
+            cl_count_deleted(client, v));
+    cl_check_trees(client, volume);
+    cl_check_policy(client, v);
+    cl_check_quota(client, v);
 }
 
 static void cl_check_image(struct cl_client *client, const char *name, const struct cl_image *image)
@@ -235,12 +252,13 @@ static void cl_check_image(struct cl_client *client, const char *name, const str
     }
     if (r < 0)
         cl_fail(client, "'%s' cannot be read: %d %s", name, r, client->why.text);
-    for (uint64_t i = 0; i < image->blks; i++)
+    for (uint64_t i = 0; i < image->blks * CL_SECTORS; i++)
     {
-        const uint8_t *block = client->buf + i * CL_BLK;
-        if (block[0] != image->values[i] || memcmp(block, block + 1, CL_BLK - 1) != 0)
+        const uint8_t *sector = client->buf + i * SIMDEV_SECTOR_BYTES;
+        if (sector[0] != image->values[i] ||
+            memcmp(sector, sector + 1, SIMDEV_SECTOR_BYTES - 1) != 0)
             cl_fail(client, "'%s' holds %u in block %" PRIu64 ", or several, must be %u", name,
-                    block[0], i, image->values[i]);
+                    sector[0], i / CL_SECTORS, image->values[i]);
     }
 }
 
@@ -255,10 +273,16 @@ void cl_check_contents(struct cl_client *client)
         for (unsigned s = 0; s < CL_SNAPSHOTS; s++)
         {
             char name[64];
-            snprintf(name, sizeof(name), "%s@s%u", lun->name, s);
+            cl_snapshot_name(name, sizeof(name), lun, s);
             if (lun->snapshots[s].is_there)
                 cl_check_image(client, name, &lun->snapshots[s]);
         }
+    }
+    for (unsigned i = 0; i < client->saved.count; i++)
+    {
+        char name[64];
+        snprintf(name, sizeof(name), "%s@vs", client->saved.luns[i].path);
+        cl_check_image(client, name, &client->saved.luns[i].image);
     }
 }
 

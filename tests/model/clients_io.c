@@ -10,7 +10,9 @@
 
 enum
 {
-    CL_WRITE_SHARE = 8, /* of blocks and nodes that a write of a block may ask for */
+    /* What a write may ask for: for each block, and nodes of map and drop list beside that. */
+    CL_WRITE_SHARE = 2,
+    CL_WRITE_NODES = 64,
     CL_CHURNS = 4,
     CL_AS_IT_WAS = -1, /* no value of a byte */
 };
@@ -24,33 +26,62 @@ static struct lun *cl_handle(struct cl_client *client, const struct cl_lun *lun)
     return handle;
 }
 
-/* Reads, and each block is as it was or, after what failed, as it was to be. */
-static void cl_adopt(struct cl_client *client, struct cl_lun *lun, uint64_t lba, uint64_t blks,
-                     int value)
+/* False: the power went. */
+static bool cl_read(struct cl_client *client, const struct cl_lun *lun, uint64_t lba, uint64_t blks)
 {
     struct lun *handle = cl_handle(client, lun);
     int r = lun_read(handle, client->buf, blks * CL_BLK, lba * CL_BLK);
     lun_close(handle);
+    if (r < 0 && cl_is_off(client->cl))
+    {
+        cl_crash(client);
+        return false;
+    }
     if (r < 0)
         cl_fail(client, "'%s' cannot be read: %d", lun->name, r);
-    for (uint64_t i = 0; i < blks; i++)
+    return true;
+}
+
+/* Reads, and each block is as it was or, after what failed, as it was to be. After a crash that is
+ * looked at by others. */
+static void cl_adopt(struct cl_client *client, struct cl_lun *lun, uint64_t lba, uint64_t blks,
+                     int value)
+{
+    if (client->call.has_crashed || !cl_read(client, lun, lba, blks))
+        return;
+    for (uint64_t i = 0; i < blks * CL_SECTORS; i++)
     {
-        const uint8_t *block = client->buf + i * CL_BLK;
-        uint8_t was = lun->now.values[lba + i];
-        if ((block[0] != was && block[0] != value) || memcmp(block, block + 1, CL_BLK - 1) != 0)
+        const uint8_t *sector = client->buf + i * SIMDEV_SECTOR_BYTES;
+        uint64_t at = lba + i / CL_SECTORS;
+        uint8_t was = lun->now.values[lba * CL_SECTORS + i];
+        if ((sector[0] != was && sector[0] != value) ||
+            memcmp(sector, sector + 1, SIMDEV_SECTOR_BYTES - 1) != 0)
             cl_fail(client, "'%s' holds %u in block %" PRIu64 ", or several, not %u", lun->name,
-                    block[0], lba + i, was);
-        lun->now.values[lba + i] = block[0];
-        lun->is_own[lba + i] &= block[0] == was;
+                    sector[0], at, was);
+        if (sector[0] != client->buf[i / CL_SECTORS * CL_BLK] && value != CL_AS_IT_WAS &&
+            sector[0] != was)
+            cl_fail(client, "'%s' was written by half in block %" PRIu64, lun->name, at);
+        lun->now.values[lba * CL_SECTORS + i] = sector[0];
+        lun->is_own[at] &= sector[0] == was;
     }
+}
+
+/* All blocks have become @value; for sure if it is durable. */
+static void cl_become(struct cl_lun *lun, uint64_t lba, uint64_t blks, uint8_t value,
+                      bool is_durable)
+{
+    memset(lun->now.values + lba * CL_SECTORS, value, blks * CL_SECTORS);
+    if (!is_durable)
+        return;
+    memset(lun->may[lba], 0, blks * sizeof(lun->may[0]));
+    cl_may_hold(lun, lba, blks, value);
 }
 
 static void cl_need_io(struct cl_client *client, const struct cl_lun *lun, uint64_t blks)
 {
     cl_call_new(client);
-    cl_call_need(client, lun->volume, CL_WRITE_SHARE * blks);
-    if (lun->volume >= 0)
-        client->call.need.in[lun->volume].blks += SPACE_RULES_MARGIN_BLKS;
+    client->call.need.pool_blks = 0;
+    cl_call_need(client, lun->volume, CL_WRITE_SHARE * blks + CL_WRITE_NODES);
 }
 
 static bool cl_write(struct cl_client *client, struct cl_lun *lun, uint64_t lba, uint64_t blks,
@@ -62,6 +93,7 @@ static bool cl_write(struct cl_client *client, struct cl_lun *lun, uint64_t lba,
     unsigned flags = rng_percent(&client->rng, 10) ? LUN_FUA : 0;
     memset(client->buf, value, blks * CL_BLK);
     cl_need_io(client, lun, blks);
+    cl_may_hold(lun, lba, blks, value);
     cl_call_begin(client);
     int r = lun_write(handle, client->buf, blks * CL_BLK, lba * CL_BLK, flags);
     lun_close(handle);
@@ -70,7 +102,7 @@ static bool cl_write(struct cl_client *client, struct cl_lun *lun, uint64_t lba,
         cl_adopt(client, lun, lba, blks, value);
         return false;
     }
-    memset(lun->now.values + lba, value, blks);
+    cl_become(lun, lba, blks, value, flags & LUN_FUA);
     memset(lun->is_own + lba, true, blks);
     return true;
 }
@@ -163,19 +195,22 @@ void cl_fill_promised(struct cl_client *client)
     }
 }
 
-static void cl_unmap(struct cl_client *client, struct cl_lun *lun, uint64_t lba, uint64_t blks)
+static bool cl_unmap(struct cl_client *client, struct cl_lun *lun, uint64_t lba, uint64_t blks)
 {
     cl_say(client, "unmap %" PRIu64 " + %" PRIu64 " of '%s'", lba, blks, lun->name);
     struct lun *handle = cl_handle(client, lun);
     cl_need_io(client, lun, blks);
+    cl_may_hold(lun, lba, blks, 0);
     cl_call_begin(client);
     int r = lun_unmap(handle, blks * CL_BLK, lba * CL_BLK, 0);
     lun_close(handle);
     memset(lun->is_own + lba, false, blks);
-    if (cl_call_end_io(client, "unmap", r, lun))
-        memset(lun->now.values + lba, 0, blks);
+    bool is_done = cl_call_end_io(client, "unmap", r, lun);
+    if (is_done)
+        cl_become(lun, lba, blks, 0, false);
     else
         cl_adopt(client, lun, lba, blks, 0);
+    return is_done;
 }
 
 void cl_step_unmap(struct cl_client *client)
@@ -190,7 +225,7 @@ void cl_step_unmap(struct cl_client *client)
         lba = 0;
         blks = lun->now.blks;
     }
-    cl_unmap(client, lun, lba, blks);
+    ignore_error(cl_unmap(client, lun, lba, blks), "it was judged");
 }
 
 /* What it is promised is soon only there after a checkpoint. */
@@ -199,7 +234,8 @@ void cl_step_churn(struct cl_client *client)
     struct cl_lun *lun = cl_pick_promised(client);
     for (unsigned i = 0; lun && i < CL_CHURNS; i++)
     {
-        cl_unmap(client, lun, 0, lun->now.blks);
+        if (!cl_unmap(client, lun, 0, lun->now.blks))
+            return;
         cl_fill(client, lun);
     }
 }
@@ -216,13 +252,14 @@ void cl_step_zero(struct cl_client *client)
            flags ? ", may unmap" : "");
     struct lun *handle = cl_handle(client, lun);
     cl_need_io(client, lun, blks);
+    cl_may_hold(lun, lba, blks, 0);
     cl_call_begin(client);
     int r = lun_zero(handle, blks * CL_BLK, lba * CL_BLK, flags);
     lun_close(handle);
     if (flags || !lun->is_reserved) /* a thin one keeps nothing for zeros */
         memset(lun->is_own + lba, false, blks);
     if (cl_call_end_io(client, "zeros", r, lun))
-        memset(lun->now.values + lba, 0, blks);
+        cl_become(lun, lba, blks, 0, false);
     else
         cl_adopt(client, lun, lba, blks, 0);
 }
@@ -233,7 +270,26 @@ void cl_step_read(struct cl_client *client)
     if (!lun)
         return;
     uint64_t lba, blks;
+    cl_call_new(client);
     cl_range(client, lun, &lba, &blks);
     cl_say(client, "read %" PRIu64 " + %" PRIu64 " of '%s'", lba, blks, lun->name);
     cl_adopt(client, lun, lba, blks, CL_AS_IT_WAS);
+}
+
+/* From now on a crash loses nothing of it. */
+void cl_step_flush(struct cl_client *client)
+{
+    struct cl_lun *lun = cl_pick_lun(client);
+    if (!lun)
+        return;
+    cl_say(client, "flush '%s'", lun->name);
+    struct lun *handle = cl_handle(client, lun);
+    cl_call_new(client);
+    cl_call_begin(client);
+    int r = lun_flush(handle);
+    lun_close(handle);
+    if (r == -ENOSPC)
+        cl_fail(client, "a flush finds no space");
+    if (cl_call_end_io(client, "flush", r, lun))
+        cl_settle(lun);
 }

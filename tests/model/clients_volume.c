@@ -1,28 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Commands on volumes and quotas of the test of several clients. */
+/* Commands on volumes and their snapshots of the test of several clients. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/err.h"
 #include "tests/model/clients.h"
 
 /* ---- the model's volumes ------------------------------------------------------------------- */
 
-static struct cl_volume cl_volume_get(struct cl_client *client, int v)
+struct cl_volume cl_volume_get(struct cl_client *client, int v)
 {
     AUTO_LOCK(&client->cl->lock);
     return client->cl->volumes[v];
 }
 
-/* All but the sum of sizes, which calls keep. */
-static void cl_volume_set(struct cl_client *client, int v, const struct cl_volume *volume)
+/* All but the sums of sizes, which calls keep. */
+void cl_volume_set(struct cl_client *client, int v, const struct cl_volume *volume)
 {
     AUTO_LOCK(&client->cl->lock);
-    uint64_t logical = volume->is_there ? client->cl->volumes[v].logical : 0;
-    client->cl->volumes[v] = *volume;
-    client->cl->volumes[v].logical = logical;
+    struct cl_volume *now = &client->cl->volumes[v], made = *volume;
+    memset(made.sums, 0, sizeof(made.sums));
+    if (made.is_there)
+        memcpy(made.sums, now->sums, sizeof(made.sums));
+    made.trees[0].is_there = true;
+    *now = made;
 }
 
 static void cl_volume_draw(struct cl_client *client, struct cl_volume *volume)
@@ -53,7 +57,20 @@ void cl_make_shared(struct cl_client *client)
         if (r < 0)
             cl_fail(client, "volume_create() gives %d: %s", r, client->why.text);
         struct cl_volume volume = made[v];
-        volume.rule_bytes = UINT64_MAX;
+        for (unsigned t = 1; t < CL_TREES; t++)
+        {
+            char path[48];
+            volume.trees[t].is_there = true;
+            snprintf(volume.trees[t].name, sizeof(volume.trees[t].name), "t%u", t);
+            snprintf(path, sizeof(path), "%s/t%u", volume.name, t);
+            r = qtree_create(client->cl->pool, path, NULL, &client->why);
+            if (r < 0)
+                cl_fail(client, "qtree_create() gives %d: %s", r, client->why.text);
+        }
+        r = quota_set_enabled(client->cl->pool, volume.name, true, &client->why);
+        if (r < 0)
+            cl_fail(client, "quota_set_enabled() gives %d: %s", r, client->why.text);
+        volume.is_enforced = true;
         cl_volume_set(client, v, &volume);
     }
 }
@@ -65,7 +82,7 @@ void cl_step_volume_create(struct cl_client *client)
     int v = cl_own_volume(client);
     if (cl_volume_get(client, v).is_there)
         return;
-    struct cl_volume made = {.is_there = true, .rule_bytes = UINT64_MAX};
+    struct cl_volume made = {.is_there = true};
     snprintf(made.name, sizeof(made.name), "p%uv%" PRIu64, client->number, client->made++);
     cl_volume_draw(client, &made);
     struct volume_attributes attributes = cl_volume_attributes(&made);
@@ -73,14 +90,15 @@ void cl_step_volume_create(struct cl_client *client)
            made.is_guaranteed ? ", guaranteed" : "");
     cl_call_new(client);
     client->call.need.pool_blks += made.is_guaranteed ? made.blks : 0;
+    cl_call_sign(client, cl_volume_is_there, 0, "%s", made.name);
     cl_call_begin(client);
     int r = volume_create(client->cl->pool, made.name, &attributes, &client->why);
     if (cl_call_end(client, "create volume", r))
         cl_volume_set(client, v, &made);
 }
 
-/* The shared one that is its to change, or one of its own; -1: none. */
-static int cl_pick_to_change(struct cl_client *client)
+/* The shared one that is its to change, or one of its own. */
+int cl_pick_to_change(struct cl_client *client)
 {
     int choice = (int)rng_below(&client->rng, 3);
     int v = choice < 2 ? cl_own_volume(client) + choice : (int)client->number;
@@ -90,13 +108,32 @@ static int cl_pick_to_change(struct cl_client *client)
     return is_its && cl_volume_get(client, v).is_there ? v : -1;
 }
 
+/* Another size, guarantee, or both; returns what changes. */
+static unsigned cl_volume_redraw(struct cl_client *client, struct cl_volume *volume)
+{
+    struct cl_volume was = *volume;
+    unsigned kind = (unsigned)rng_below(&client->rng, 3);
+    cl_volume_draw(client, volume);
+    if (kind == 0 && (volume->blks > 0 || !was.is_guaranteed))
+    {
+        volume->is_guaranteed = was.is_guaranteed;
+        return VOLUME_SET_SIZE;
+    }
+    if (kind == 1 && was.blks > 0)
+    {
+        volume->blks = was.blks;
+        return VOLUME_SET_GUARANTEE;
+    }
+    return VOLUME_SET_SIZE | VOLUME_SET_GUARANTEE;
+}
+
 void cl_step_volume_modify(struct cl_client *client)
 {
     int v = cl_pick_to_change(client);
     if (v < 0)
         return;
     struct cl_volume wanted = cl_volume_get(client, v);
-    cl_volume_draw(client, &wanted);
+    unsigned mask = cl_volume_redraw(client, &wanted);
     struct volume_attributes attributes = cl_volume_attributes(&wanted);
     struct volume_info info;
     cl_say(client, "volume '%s' becomes of %" PRIu64 "%s", wanted.name, wanted.blks,
@@ -106,6 +143,7 @@ void cl_step_volume_modify(struct cl_client *client)
     /* Others may charge up to all of it: what they claim is subtracted from what is left. */
     client->call.need.in[v] = (struct cl_share){.blks = 1, .modifies = true};
     client->call.left[v] = 0;
+    cl_call_sign(client, cl_volume_is_like, cl_volume_likeness(&wanted), "%s", wanted.name);
     cl_call_begin(client);
     if (volume_get_info(client->cl->pool, wanted.name, &info, &client->why) < 0)
         cl_fail(client, "'%s' is not there", wanted.name);
@@ -113,8 +151,7 @@ void cl_step_volume_modify(struct cl_client *client)
     client->call.left[v] = wanted.blks == 0     ? UINT64_MAX
                            : wanted.blks > used ? wanted.blks - used
                                                 : 0;
-    int r = volume_modify(client->cl->pool, wanted.name, VOLUME_SET_SIZE | VOLUME_SET_GUARANTEE,
-                          &attributes, &client->why);
+    int r = volume_modify(client->cl->pool, wanted.name, mask, &attributes, &client->why);
     if (cl_call_end(client, "modify volume", r))
         cl_volume_set(client, v, &wanted);
 }
@@ -124,12 +161,27 @@ static bool cl_delete_volume_snapshot(struct cl_client *client, int v)
     struct cl_volume volume = cl_volume_get(client, v);
     bool is_needed = cl_volume_get(client, cl_own_clone(client)).is_dependent;
     cl_say(client, "delete snapshot 'vs' of volume '%s'", volume.name);
+    if (is_needed)
+    {
+        int r = volume_snapshot_delete(client->cl->pool, volume.name, "vs", 0, &client->why);
+        if (r != -EBUSY && !cl_is_off(client->cl))
+            cl_fail(client, "deleting a snapshot that is needed gives %d", r);
+        return false;
+    }
+    cl_call_new(client);
+    cl_call_sign(client, cl_saved_are, 0, "%s", volume.name);
+    cl_call_begin(client);
     int r = volume_snapshot_delete(client->cl->pool, volume.name, "vs", 0, &client->why);
-    if (r != (is_needed ? -EBUSY : 0))
-        cl_fail(client, "deleting a snapshot of a volume gives %d: %s", r, client->why.text);
-    volume.has_snapshot = is_needed;
+    if (!cl_call_end(client, "delete a snapshot of a volume", r))
+    {
+        if (!client->call.has_crashed)
+            cl_fail(client, "deleting a snapshot of a volume gives %d: %s", r, client->why.text);
+        return false;
+    }
+    volume.has_snapshot = false;
+    client->saved.count = 0;
     cl_volume_set(client, v, &volume);
-    return !is_needed;
+    return true;
 }
 
 /* Of the volume's LUNs, with what a freeze of all of them may need. */
@@ -146,6 +198,25 @@ static unsigned cl_call_freeze_all(struct cl_client *client, int v)
     return count;
 }
 
+/* The volume is as it was saved from now on, whatever is done to it. */
+static void cl_save(struct cl_client *client, int v, const struct cl_volume *volume)
+{
+    struct cl_saved *saved = &client->saved;
+    saved->count = 0;
+    for (unsigned i = 0; i < CL_LUNS; i++)
+    {
+        struct cl_lun *lun = &client->luns[i];
+        if (!lun->is_there || lun->volume != v)
+            continue;
+        struct cl_saved_lun *of = &saved->luns[saved->count++];
+        *of = (struct cl_saved_lun){.serial = lun->serial, .image = lun->now};
+        snprintf(of->path, sizeof(of->path), "%s", lun->name);
+        snprintf(of->leaf, sizeof(of->leaf), "%s", lun->leaf);
+        snprintf(of->tree, sizeof(of->tree), "%s", lun->tree ? volume->trees[lun->tree].name : "");
+        cl_frozen(lun);
+    }
+}
+
 static bool cl_snapshot_volume(struct cl_client *client, int v)
 {
     struct cl_volume volume = cl_volume_get(client, v);
@@ -154,19 +225,158 @@ static bool cl_snapshot_volume(struct cl_client *client, int v)
     cl_say(client, "snapshot 'vs' of volume '%s'", volume.name);
     cl_call_new(client);
     cl_call_freeze_all(client, v);
+    cl_call_sign(client, cl_saved_are, 1, "%s", volume.name);
     cl_call_begin(client);
     int r = volume_snapshot_create(client->cl->pool, names, 1, &args, &client->why);
     if (!cl_call_end(client, "snapshot of a volume", r))
         return false;
     volume.has_snapshot = true;
     cl_volume_set(client, v, &volume);
-    for (unsigned i = 0; i < CL_LUNS; i++)
-    {
-        if (client->luns[i].volume == v)
-            memset(client->luns[i].is_own, false, sizeof(client->luns[i].is_own));
-    }
+    cl_save(client, v, &volume);
     return true;
 }
+
+void cl_step_volume_snapshot(struct cl_client *client)
+{
+    int v = cl_own_volume(client);
+    struct cl_volume volume = cl_volume_get(client, v);
+    if (volume.is_there && volume.has_snapshot && rng_percent(&client->rng, 40))
+        ignore_error(cl_delete_volume_snapshot(client, v), "a clone may need it");
+    else if (volume.is_there && !volume.has_snapshot)
+        ignore_error(cl_snapshot_volume(client, v), "it was judged");
+}
+
+/* ---- restores ------------------------------------------------------------------------------ */
+
+static struct cl_lun *cl_find_saved(struct cl_client *client, const struct cl_saved_lun *saved)
+{
+    for (unsigned i = 0; i < CL_LUNS; i++)
+    {
+        struct cl_lun *lun = &client->luns[i];
+        if (lun->is_there && lun->serial == saved->serial)
+            return lun;
+    }
+    return NULL;
+}
+
+/* The LUN as it comes back, in @volume as that will be; false: there is no number for its qtree. */
+static bool cl_revive(struct cl_client *client, const struct cl_saved_lun *saved,
+                      struct cl_volume *volume, struct cl_lun *lun)
+{
+    unsigned tree = saved->tree[0] ? cl_find_tree(volume, saved->tree) : 0;
+    *lun = (struct cl_lun){.is_there = true,
+                           .serial = saved->serial,
+                           .volume = cl_own_volume(client),
+                           .user = saved->user,
+                           .group = saved->group,
+                           .is_reserved = saved->is_reserved};
+    snprintf(lun->leaf, sizeof(lun->leaf), "%s", saved->leaf);
+    snprintf(lun->name, sizeof(lun->name), "%s", saved->path);
+    if (saved->tree[0] && tree == 0)
+    {
+        tree = 1;
+        while (tree < CL_TREES && volume->trees[tree].is_there)
+            tree++;
+        if (tree == CL_TREES)
+            return false;
+        volume->trees[tree].is_there = true;
+        snprintf(volume->trees[tree].name, sizeof(volume->trees[tree].name), "%s", saved->tree);
+    }
+    lun->tree = tree;
+    cl_restored(lun, &saved->image);
+    return true;
+}
+
+/* What the restore of one needs; false: there is no room in the model. */
+static bool cl_call_restore(struct cl_client *client, const struct cl_saved_lun *saved,
+                            struct cl_volume *volume, struct cl_lun *revived)
+{
+    const struct cl_lun *lun = cl_find_saved(client, saved);
+    int64_t blks = (int64_t)saved->image.blks;
+    revived->is_there = false;
+    if (!lun && !cl_revive(client, saved, volume, revived))
+        return false;
+    const struct cl_lun *of = lun ? lun : revived;
+    if (of->is_reserved)
+        cl_call_need(client, of->volume, saved->image.blks + 2 * cl_nodes(CL_LUN_BLKS));
+    client->call.has_tail |= lun && cl_has_tail(client, lun);
+    cl_call_quota(client, of, lun ? blks - (int64_t)lun->now.blks : blks);
+    return true;
+}
+
+static void cl_put_back(struct cl_client *client, struct cl_saved_lun *saved,
+                        const struct cl_lun *revived)
+{
+    struct cl_lun *lun = cl_find_saved(client, saved);
+    if (lun)
+    {
+        cl_restored(lun, &saved->image);
+        return;
+    }
+    saved->is_deleted = false;
+    lun = cl_pick_free(client);
+    *lun = *revived;
+    cl_name_again(client, lun);
+}
+
+/* The saved LUNs from @first on: all, or one that a command names. */
+static void cl_restore(struct cl_client *client, unsigned first, unsigned count)
+{
+    struct cl_saved *saved = &client->saved;
+    int v = cl_own_volume(client);
+    struct cl_volume volume = cl_volume_get(client, v);
+    static _Thread_local struct cl_lun revived[CL_LUNS];
+    unsigned missing = 0, room = 0;
+    for (unsigned i = 0; i < CL_LUNS; i++)
+        room += !client->luns[i].is_there;
+    bool is_all = count == saved->count;
+    const char *path = saved->luns[first].path;
+    cl_say(client, "restore %s '%s' from 'vs'", is_all ? "volume" : "the LUN of",
+           is_all ? volume.name : path);
+    cl_call_new(client);
+    for (unsigned i = first; i < first + count; i++)
+    {
+        if (!cl_call_restore(client, &saved->luns[i], &volume, &revived[i]))
+            return;
+        missing += revived[i].is_there;
+    }
+    if (missing > room)
+        return;
+    const struct cl_lun *lun = cl_find_saved(client, &saved->luns[first]);
+    const char *name = lun ? lun->name : path;
+    cl_call_sign(client, cl_is_new, cl_newness(client, name), "%s", name);
+    cl_call_begin(client);
+    int r = is_all ? volume_snapshot_restore(client->cl->pool, volume.name, "vs", 0, &client->why)
+                   : snapshot_restore(client->cl->pool, path, "vs", 0, &client->why);
+    if (!cl_call_end(client,
+                     missing  ? "restore, from a delete"
+                     : is_all ? "restore volume"
+                              : "restore from a volume's",
+                     r))
+        return;
+    cl_volume_set(client, v, &volume);
+    for (unsigned i = first; i < first + count; i++)
+        cl_put_back(client, &saved->luns[i], &revived[i]);
+}
+
+void cl_step_volume_restore(struct cl_client *client)
+{
+    if (client->saved.count > 0)
+        cl_restore(client, 0, client->saved.count);
+}
+
+void cl_step_volume_restore_lun(struct cl_client *client)
+{
+    const struct cl_saved *saved = &client->saved;
+    if (saved->count < 2)
+        return;
+    unsigned at = (unsigned)rng_below(&client->rng, saved->count);
+    for (unsigned i = 0; i < saved->count && !saved->luns[at].is_deleted; i++)
+        at = (at + 1) % saved->count;
+    cl_restore(client, at, 1);
+}
+
+/* ---- clones -------------------------------------------------------------------------------- */
 
 static void cl_adopt_clones(struct cl_client *client, int v, int c, bool no_reserve)
 {
@@ -177,16 +387,19 @@ static void cl_adopt_clones(struct cl_client *client, int v, int c, bool no_rese
         if (client->luns[i].is_there && client->luns[i].volume == v)
             sources[count++] = &client->luns[i];
     }
-    struct cl_volume clone = cl_volume_get(client, c);
     for (unsigned i = 0; i < count; i++)
     {
         struct cl_lun *lun = cl_pick_free(client);
         *lun = (struct cl_lun){.is_there = true,
+                               .serial = client->made++,
                                .volume = c,
-                               .is_reserved = sources[i]->is_reserved && !no_reserve,
-                               .now = sources[i]->now};
+                               .tree = sources[i]->tree,
+                               .user = sources[i]->user,
+                               .group = sources[i]->group,
+                               .is_reserved = sources[i]->is_reserved && !no_reserve};
         memcpy(lun->leaf, sources[i]->leaf, sizeof(lun->leaf));
-        snprintf(lun->name, sizeof(lun->name), "%s/%s", clone.name, lun->leaf);
+        cl_restored(lun, &sources[i]->now);
+        cl_name_again(client, lun);
     }
 }
 
@@ -198,7 +411,9 @@ static void cl_call_clone_all(struct cl_client *client, int v, int c, bool no_re
         const struct cl_lun *lun = &client->luns[i];
         if (!lun->is_there || lun->volume != v)
             continue;
-        cl_call_quota(client, c, 0, lun->now.blks * CL_BLK);
+        struct cl_lun clone = {
+            .volume = c, .tree = lun->tree, .user = lun->user, .group = lun->group};
+        cl_call_quota(client, &clone, (int64_t)lun->now.blks);
         if (lun->is_reserved && !no_reserve)
             cl_call_need(client, c, lun->now.blks + 2 * cl_nodes(CL_LUN_BLKS));
     }
@@ -222,8 +437,8 @@ void cl_step_volume_clone(struct cl_client *client)
     struct cl_volume made = {.is_there = true,
                              .blks = parent.blks,
                              .is_guaranteed = parent.is_guaranteed && !unguaranteed,
-                             .is_dependent = true,
-                             .rule_bytes = UINT64_MAX};
+                             .is_dependent = true};
+    memcpy(made.trees, parent.trees, sizeof(made.trees));
     snprintf(made.name, sizeof(made.name), "q%uv%" PRIu64, client->number, client->made++);
     struct volume_clone_args args = {.volume = parent.name,
                                      .snapshot = "vs",
@@ -236,6 +451,7 @@ void cl_step_volume_clone(struct cl_client *client)
     cl_call_clone_all(client, v, c, no_reserve);
     client->call.need.pool_blks += made.is_guaranteed ? made.blks : 0;
     client->call.left[c] = made.blks ? made.blks : UINT64_MAX;
+    cl_call_sign(client, cl_volume_is_there, 0, "%s", made.name);
     cl_call_begin(client);
     int r = volume_clone(client->cl->pool, &args, &client->why);
     if (!cl_call_end(client, "clone volume", r))
@@ -252,6 +468,7 @@ void cl_step_volume_split(struct cl_client *client)
         return;
     cl_say(client, "split volume '%s'", clone.name);
     cl_call_new(client);
+    cl_call_sign(client, cl_volume_is_split, 0, "%s", clone.name);
     cl_call_begin(client);
     int r = volume_clone_split(client->cl->pool, clone.name, &client->why);
     if (!cl_call_end(client, "split volume", r))
@@ -268,54 +485,27 @@ void cl_step_volume_delete(struct cl_client *client)
         return;
     bool is_needed = v != c && cl_volume_get(client, c).is_dependent;
     cl_say(client, "delete volume '%s'", volume.name);
-    int r = volume_delete(client->cl->pool, volume.name, true, 0, &client->why);
-    if (r != (is_needed ? -EBUSY : 0))
-        cl_fail(client, "deleting a volume gives %d: %s", r, client->why.text);
-    cl_count(client, "delete volume: %s", is_needed ? "refused" : "done");
     if (is_needed)
+    {
+        int r = volume_delete(client->cl->pool, volume.name, true, 0, &client->why);
+        if (r != -EBUSY && !cl_is_off(client->cl))
+            cl_fail(client, "deleting a volume that is needed gives %d", r);
+        cl_count(client, "delete volume: refused");
         return;
+    }
+    cl_call_new(client);
+    cl_call_sign(client, cl_volume_is_gone, 0, "%s", volume.name);
+    cl_call_begin(client);
+    int r = volume_delete(client->cl->pool, volume.name, true, 0, &client->why);
+    if (!cl_call_end(client, "delete volume", r))
+    {
+        if (!client->call.has_crashed)
+            cl_fail(client, "deleting a volume gives %d: %s", r, client->why.text);
+        return;
+    }
     for (unsigned i = 0; i < CL_LUNS; i++)
         client->luns[i].is_there &= client->luns[i].volume != v;
+    if (v != c)
+        client->saved.count = 0;
     cl_volume_set(client, v, &(struct cl_volume){0});
-}
-
-/* ---- quotas -------------------------------------------------------------------------------- */
-
-/* Rules are set and deleted, and turned on and off. */
-void cl_step_quota(struct cl_client *client)
-{
-    int v = cl_pick_to_change(client), r;
-    if (v < 0)
-        return;
-    struct cl_volume volume = cl_volume_get(client, v);
-    struct quota_rule rule = {
-        .type = QUOTA_TREE, .soft_bytes = UINT64_MAX, .threshold_bytes = UINT64_MAX};
-    snprintf(rule.volume, sizeof(rule.volume), "%s", volume.name);
-    unsigned kind = (unsigned)rng_below(&client->rng, 4);
-    cl_call_new(client);
-    client->call.need.in[v].modifies = true;
-    cl_call_begin(client);
-    if (kind == 0)
-    {
-        volume.is_enforced = !volume.is_enforced;
-        cl_say(client, "quotas of '%s' are turned %s", volume.name,
-               volume.is_enforced ? "on" : "off");
-        r = quota_set_enabled(client->cl->pool, volume.name, volume.is_enforced, &client->why);
-    }
-    else if (kind == 1 && volume.rule_bytes != UINT64_MAX)
-    {
-        volume.rule_bytes = UINT64_MAX;
-        cl_say(client, "delete the quota of '%s'", volume.name);
-        r = quota_rule_delete(client->cl->pool, &rule, &client->why);
-    }
-    else
-    {
-        rule.hard_bytes = volume.rule_bytes =
-            rng_between(&client->rng, 1, 6 * (uint64_t)CL_LUN_BLKS) * CL_BLK;
-        cl_say(client, "the quota of '%s' is %" PRIu64 " blocks", volume.name,
-               volume.rule_bytes / CL_BLK);
-        r = quota_rule_set(client->cl->pool, &rule, &client->why);
-    }
-    if (cl_call_end(client, "quota rule", r))
-        cl_volume_set(client, v, &volume);
 }
