@@ -148,7 +148,7 @@ static int key_sync_folder(const char *path)
 }
 
 /* Both are random: of the one that is shown nothing of the other follows. */
-static int key_choose(struct host_key *key)
+int host_key_choose(struct host_key *key)
 {
     uint8_t id[HOST_KEY_ID_DIGITS / 2];
     if (getrandom(key->bytes, sizeof(key->bytes), 0) != sizeof(key->bytes) ||
@@ -160,7 +160,7 @@ static int key_choose(struct host_key *key)
 
 int host_key_create(const char *path, struct host_key *key, struct reason *why)
 {
-    int r = key_choose(key);
+    int r = host_key_choose(key);
     if (r < 0)
         return reason_set(why, r, "there are no random bytes for a key");
     CLEANUP(key_close) int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

@@ -34,6 +34,8 @@ struct host_key
     char id[HOST_KEY_ID_DIGITS + 1];
 };
 
+/* A new one. -EIO: there are no random bytes. */
+MUST_CHECK int host_key_choose(struct host_key *key);
 /* Makes a key and the file @path, 0600, durably. -EEXIST: it is there, and stays as it is. */
 MUST_CHECK int host_key_create(const char *path, struct host_key *key, struct reason *why);
 /* -EPERM: others may read it. -EINVAL: it is no key file. */

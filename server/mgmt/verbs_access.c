@@ -18,6 +18,7 @@
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
+#include "server/secret_memory.h"
 
 int verb_access(struct verb_request *request, struct access **access)
 {
@@ -416,6 +417,8 @@ static int verb_take_text(struct verb_request *request, const char *name, char *
     return 0;
 }
 
+SECRET_CLEANUP(verb_free_chap, struct access_chap)
+
 static int verb_take_chap(struct verb_request *request, struct access_chap *chap)
 {
     if (verb_has(request, "mutual_user") != verb_has(request, "mutual_secret"))
@@ -454,13 +457,12 @@ static int verb_say_subject(struct verb_request *request, bool dry_run)
 int verb_chap_set(struct verb_request *request)
 {
     struct access *access;
-    struct access_chap chap = {0};
-    int r = verb_access(request, &access);
+    CLEANUP(verb_free_chap) struct access_chap *chap = secret_alloc(sizeof(*chap));
+    int r = chap ? verb_access(request, &access) : -ENOMEM;
     if (r == 0)
-        r = verb_take_chap(request, &chap);
+        r = verb_take_chap(request, chap);
     if (r == 0)
-        r = access_chap_set(access, verb_string(request, "subject"), &chap, &request->why);
-    access_chap_wipe(&chap);
+        r = access_chap_set(access, verb_string(request, "subject"), chap, &request->why);
     if (r == 0)
         r = verb_say_subject(request, false);
     bool is_wrapped = r == 0 && access_key_id(access);

@@ -162,6 +162,17 @@ clear()
     [[ $found == "$1" || ($1 == some && $found -gt 0) ]] || fail "the pool has $found secrets in clear, not $1"
 }
 
+# kept_in_memory: no secret and no key lies where it could be swapped out, and the key where it cannot.
+kept_in_memory()
+{
+    local found status=0
+    found=$("$(dirname "$0")/secret_pages.py" "$server" $secret $mutual $wrong $discovery "${keys[@]}" \
+        2>"$work/pages") || status=$?
+    [[ $status == 77 ]] && return # who is not root cannot look
+    checks=$((checks + 1))
+    [[ $found == "locked "[1-9]*" swappable 0" ]] || fail "secrets in memory: $found; $(<"$work/pages")"
+}
+
 # events NAME COUNT
 events()
 {
@@ -203,6 +214,10 @@ clear 0
 enters yes $host web%$secret
 enters no $host web%$wrong
 enters no $host ""
+kept_in_memory
+json stored wrapped iscsi chap set iqn.2001-04.com.example:host2 --user two --secret $wrong
+enters yes $host "web%$secret"
+kept_in_memory
 if command -v iscsi-ls >/dev/null; then
     iscsi-ls -i $host "iscsi://finder%$discovery@$portal" >"$work/ls" 2>&1 || fail "discovery: $(<"$work/ls")"
 fi
@@ -240,6 +255,16 @@ enters yes $host web%$secret
 clear 0
 restart --key-file "$other"
 enters yes $host web%$secret
+events memory.unlocked 0
+
+# ---- a server that may lock no memory says so once, and goes on ----
+limit=$(ulimit -S -l)
+ulimit -S -l 0
+restart --key-file "$other"
+ulimit -S -l "$limit"
+enters yes $host web%$secret
+json stored wrapped iscsi chap set iqn.2001-04.com.example:host2 --user two --secret $wrong
+events memory.unlocked 1
 
 # ---- systemd's credential; a key that only root may read, in a server that becomes another user ----
 mkdir "$work/credentials"
