@@ -189,6 +189,7 @@ static int service_start_target(struct reason *why)
         .management_group = config->mgmt_group,
         .conf_path = config->conf_path,
         .key = config->key_file ? &service_key : NULL,
+        .key_path = config->key_file,
         .policy = {.events_exec = config->events_exec,
                    .events_exec_ms = config->events_exec_ms,
                    .events_syslog = config->events_syslog,

@@ -258,6 +258,19 @@ const char *access_chap_stored_name(enum access_chap_stored stored)
     return names[stored];
 }
 
+/* A damaged one needs none. */
+static void count_needed(const struct access_chap_record *record, const char *own,
+                         struct access_chap_counts *counts)
+{
+    if (record->stored != ACCESS_CHAP_LOCKED || !record->key[0] ||
+        (own && strcmp(own, record->key) == 0))
+        return;
+    if (!counts->needed[0])
+        memcpy(counts->needed, record->key, sizeof(counts->needed));
+    else if (strcmp(counts->needed, record->key) != 0)
+        counts->needs_more = true;
+}
+
 void access_chap_count(struct access *access, struct access_chap_counts *counts)
 {
     *counts = (struct access_chap_counts){0};
@@ -266,7 +279,10 @@ void access_chap_count(struct access *access, struct access_chap_counts *counts)
                           [ACCESS_CHAP_LOCKED] = &counts->locked};
     AUTO_LOCK(&access->lock);
     for (size_t i = 0; i < access->chap_count; i++)
+    {
         (*of[access->chaps[i].stored])++;
+        count_needed(&access->chaps[i], access_key_id(access), counts);
+    }
 }
 
 /* ---- what an initiator must prove ---------------------------------------------------------- */
@@ -387,14 +403,29 @@ static int rewrap_one(struct access *access, struct access_chap_entry *at,
     return r;
 }
 
+static int refuse_without_key(struct access *access, struct reason *why)
+{
+    struct access_chap_counts counts;
+    access_chap_count(access, &counts);
+    if (!counts.needed[0])
+        return reason_set(why, -ENOKEY,
+                          "this server has no key to wrap with: 'lunette key create "
+                          "/etc/lunette/lunette.key' makes one, and 'lunette serve --key-file "
+                          "/etc/lunette/lunette.key' serves with it");
+    return reason_set(
+        why, -ENOKEY,
+        "this server has no key to wrap with, and %zu CHAP secrets need the key %s%s: "
+        "it has to be started with the file of that (--key-file, key_file in the "
+        "conf file); 'lunette key show' with a file's path tells which key it has",
+        counts.locked, counts.needed, counts.needs_more ? " and others" : "");
+}
+
 int access_chap_rewrap(struct access *access, const struct host_key *old_key, bool dry_run,
                        struct access_rewrap *done, struct reason *why)
 {
     memset(done, 0, sizeof(*done));
     if (!access->key)
-        return reason_set(why, -ENOKEY,
-                          "this server has no key to wrap with: 'lunette key create FILE' makes "
-                          "one, 'lunette serve --key-file FILE' serves with it");
+        return refuse_without_key(access, why);
     AUTO_LOCK(&access->change_lock);
     AUTO_CHAP_ENTRY struct access_chap_entry *entry = secret_alloc(sizeof(*entry));
     int r = entry ? 0 : reason_set(why, -ENOMEM, "no memory for a CHAP record");

@@ -454,6 +454,17 @@ static int verb_say_subject(struct verb_request *request, bool dry_run)
     return verb_took_memory(request);
 }
 
+/* It was wrapped all the same: the old key may come back, and no secret lies in clear for it. */
+static int verb_warn_of_key(struct verb_request *request)
+{
+    struct reason why = {.text = ""};
+    if (target_check_key(request->target, &why) == 0)
+        return 0;
+    event_add(request->pool, "warning", "key.file.changed", "", "%s", why.text);
+    return json_object_set_new(request->result, "warning", json_string(why.text)) == 0 ? 0
+                                                                                       : -ENOMEM;
+}
+
 int verb_chap_set(struct verb_request *request)
 {
     struct access *access;
@@ -466,12 +477,13 @@ int verb_chap_set(struct verb_request *request)
     if (r == 0)
         r = verb_say_subject(request, false);
     bool is_wrapped = r == 0 && access_key_id(access);
-    return r < 0 || json_object_set_new(
-                        request->result, "stored",
-                        json_string(access_chap_stored_name(is_wrapped ? ACCESS_CHAP_WRAPPED
-                                                                       : ACCESS_CHAP_CLEAR))) == 0
-               ? r
-               : -ENOMEM;
+    if (r == 0)
+        r = json_object_set_new(request->result, "stored",
+                                json_string(access_chap_stored_name(
+                                    is_wrapped ? ACCESS_CHAP_WRAPPED : ACCESS_CHAP_CLEAR))) == 0
+                ? 0
+                : -ENOMEM;
+    return r == 0 ? verb_warn_of_key(request) : r;
 }
 
 int verb_chap_show(struct verb_request *request)
