@@ -10,7 +10,7 @@ enum
     SCHED_NS_PER_MS = 1000000,
     /* So far may a turn lie behind: what waits is let go in steps (admit.c), and turns go by in
      * jumps as large. */
-    SCHED_BEHIND_NS = 4000000,
+    SCHED_BEHIND_NS = 10000000,
 };
 
 /* What a run carries along. */

@@ -16,7 +16,7 @@
  * A LUN that uses less than its share does not wait for those that use more: while others wait for
  * the limit of a volume or the pool, its requests go at once as long as its turn has come, on
  * credit, which those pay that wait. So such a limit may be exceeded for a moment, by what each LUN
- * gets in 4 ms and a request of each, and by nothing in the long run; those of a LUN itself never
+ * gets in 10 ms and a request of each, and by nothing in the long run; those of a LUN itself never
  * are.
  *
  * Nothing here takes a lock or reads a clock: the caller has one lock around all nodes of a tree.
