@@ -428,7 +428,9 @@ int access_chap_rewrap(struct access *access, const struct host_key *old_key, bo
         return refuse_without_key(access, why);
     AUTO_LOCK(&access->change_lock);
     AUTO_CHAP_ENTRY struct access_chap_entry *entry = secret_alloc(sizeof(*entry));
-    int r = entry ? 0 : reason_set(why, -ENOMEM, "no memory for a CHAP record");
+    if (!entry)
+        return reason_set(why, -ENOMEM, "no memory for a CHAP record");
+    int r = 0;
     for (size_t i = 0; r == 0 && i < access->chap_count; i++)
     {
         r = unseal_entry(access, &access->chaps[i], entry);

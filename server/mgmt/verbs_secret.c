@@ -89,7 +89,7 @@ int verb_chap_rewrap(struct verb_request *request)
 {
     struct access *access;
     struct host_key old_key = {0};
-    struct access_rewrap done;
+    struct access_rewrap done = {0};
     struct pool_wipe wiped = {0};
     bool dry_run = verb_bool(request, "dry_run");
     int r = verb_access(request, &access);
