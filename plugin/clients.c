@@ -37,7 +37,9 @@ static pthread_key_t clients_key;
 static struct lock clients_said_lock = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rank = LOCK_RANK_LEAF};
 static time_t clients_said_s; /* CLOCK_MONOTONIC; 0: never; under clients_said_lock, as below */
 static uint64_t clients_refused;
-static void (*clients_end_handshake)(void); /* NULL: nothing was preloaded; constant once started */
+/* NULL: nothing was preloaded; constant once started. */
+static void (*clients_end_handshake)(void);
+static void (*clients_resume_handshake)(void);
 
 void clients_raise_limits(void)
 {
@@ -84,7 +86,8 @@ static void clients_limit_handshakes(const struct plugin_config *config)
     void (*set_limit)(unsigned long limit_ms) = NULL;
     *(void **)&set_limit = dlsym(RTLD_DEFAULT, "lunette_handshake_set_limit");
     *(void **)&clients_end_handshake = dlsym(RTLD_DEFAULT, "lunette_handshake_is_over");
-    if (set_limit && clients_end_handshake)
+    *(void **)&clients_resume_handshake = dlsym(RTLD_DEFAULT, "lunette_handshake_goes_on");
+    if (set_limit && clients_end_handshake && clients_resume_handshake)
         set_limit(config->nbd_handshake_ms ? config->nbd_handshake_ms : CLIENTS_HANDSHAKE_MS);
 }
 
@@ -92,6 +95,12 @@ void clients_handshake_is_over(void)
 {
     if (clients_end_handshake)
         clients_end_handshake();
+}
+
+void clients_handshake_goes_on(void)
+{
+    if (clients_resume_handshake)
+        clients_resume_handshake();
 }
 
 int clients_start(void)

@@ -15,8 +15,10 @@ void clients_raise_limits(void);
 /* -errno. Once, before the first client. */
 int clients_start(void);
 
-/* The client of this thread has negotiated: it has no deadline any more. */
+/* The client of this thread has an export open: it has no deadline while it has. */
 void clients_handshake_is_over(void);
+/* It is closed. A client that only asked about it (NBD_OPT_INFO) is negotiating still. */
+void clients_handshake_goes_on(void);
 
 /* nbdkit's callback: 0, or -1 after nbdkit_error(). */
 int clients_preconnect(int readonly);

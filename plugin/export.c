@@ -277,19 +277,24 @@ void *export_open(int readonly)
     return take_ptr(&export);
 }
 
-void export_close(void *handle)
+static void export_close_one(struct export *export)
 {
-    struct export *export = handle;
     lock_take(&export_all_lock);
     list_remove(&export->link);
     lock_release(&export_all_lock);
     export_destroy(export);
 }
 
+void export_close(void *handle)
+{
+    export_close_one(handle);
+    clients_handshake_goes_on();
+}
+
 void export_close_all(void)
 {
     list_for_each_safe (export, &export_all, struct export, link)
-        export_close(export);
+        export_close_one(export);
 }
 
 bool export_is_over(struct export *export)

@@ -5,8 +5,10 @@
  *
  * A connection has its deadline from nbdkit's accept4() until the plugin is told of the export
  * that it asks for (lunette_handshake_is_over(), from the thread that negotiates), or nbdkit closes
- * it. A thread shuts down what is late: nbdkit reads an end then, over TLS too, and ends the
- * connection in good order.
+ * it. Who only asked about the export (NBD_OPT_INFO) goes on negotiating when the plugin is told to
+ * close it again: he has his deadline back (lunette_handshake_goes_on()). So has who is at his end,
+ * which looks the same: nbdkit closes that one at once. A thread shuts down what is late: nbdkit
+ * reads an end then, over TLS too, and ends the connection in good order.
  *
  * Always true: only a descriptor that nbdkit has accepted and has not closed is shut down. Its
  * entry is taken (HANDSHAKE_LATE) before that, and nbdkit's close() waits while it is.
@@ -16,6 +18,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -30,6 +33,7 @@ enum
     HANDSHAKE_FDS = 65536, /* those above have no deadline */
     HANDSHAKE_LATE = 1,    /* instead of a deadline: it is being shut down */
     HANDSHAKE_LOOK_MS = 250,
+    HANDSHAKE_GRACE_MS = 2000, /* once, for who has his deadline back when it is over */
 };
 
 /* By descriptor, in ms of the monotonic clock; 0: none. */
@@ -41,6 +45,9 @@ static atomic_flag handshake_has_thread = ATOMIC_FLAG_INIT;
 
 /* What this thread of nbdkit's serves. */
 static _Thread_local int handshake_fd = -1;
+/* While that has an export open: the deadline that it had. 0: none. */
+static _Thread_local uint64_t handshake_before_ms;
+static _Thread_local bool handshake_had_grace;
 
 static uint64_t handshake_now_ms(void)
 {
@@ -101,11 +108,11 @@ static void handshake_begin(int fd)
     handshake_start_thread();
 }
 
-/* Afterwards nobody shuts it down. */
-static void handshake_end(int fd)
+/* Afterwards nobody shuts it down. The deadline that it had; 0: none. */
+static uint64_t handshake_end(int fd)
 {
     if (fd < 0 || fd >= HANDSHAKE_FDS)
-        return;
+        return 0;
     unsigned long long end_ms = atomic_load(&handshake_ends_ms[fd]);
     while (end_ms != 0)
     {
@@ -116,8 +123,9 @@ static void handshake_end(int fd)
             continue;
         }
         if (atomic_compare_exchange_weak(&handshake_ends_ms[fd], &end_ms, 0))
-            return;
+            return end_ms;
     }
+    return 0;
 }
 
 void handshake_note_fd(int fd)
@@ -132,7 +140,22 @@ GUARD_EXPORT void lunette_handshake_set_limit(unsigned long limit_ms)
 
 GUARD_EXPORT void lunette_handshake_is_over(void)
 {
-    handshake_end(handshake_fd);
+    handshake_before_ms = handshake_end(handshake_fd);
+}
+
+/* The grace is for the farewell of TLS of who has been connected for long. */
+GUARD_EXPORT void lunette_handshake_goes_on(void)
+{
+    uint64_t end_ms = handshake_before_ms, now_ms = handshake_now_ms();
+    if (end_ms == 0)
+        return;
+    if (end_ms < now_ms + HANDSHAKE_GRACE_MS && !handshake_had_grace)
+    {
+        handshake_had_grace = true;
+        end_ms = now_ms + HANDSHAKE_GRACE_MS;
+    }
+    handshake_before_ms = 0;
+    atomic_store(&handshake_ends_ms[handshake_fd], end_ms);
 }
 
 GUARD_EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)

@@ -16,6 +16,9 @@ bool lunette_hangup_guard_is_active(void);
 void lunette_handshake_set_limit(unsigned long limit_ms);
 /* The client that this thread of nbdkit's serves has named an export that there is. */
 void lunette_handshake_is_over(void);
+/* It is closed again, by the thread that opened it: the client negotiates further, or is at its
+ * end. */
+void lunette_handshake_goes_on(void);
 
 /* How many reads of nbdkit got what they waited for while they stayed awake. */
 unsigned long lunette_read_poll_hits(void);

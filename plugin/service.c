@@ -14,6 +14,7 @@
 #include <nbdkit-plugin.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -120,7 +121,12 @@ static int service_read_key(void)
     struct reason why;
     reason_clear(&why);
     const char *path = plugin_config_get()->key_file;
-    if (!path || host_key_read(path, &service_key, &why) == 0)
+    if (!path)
+        return 0;
+    /* Until the fork; then it is the target's, which keeps it in memory of its own. */
+    ignore_error(mlock(&service_key, sizeof(service_key)),
+                 "the target tells what cannot be locked");
+    if (host_key_read(path, &service_key, &why) == 0)
         return 0;
     nbdkit_error("%s", why.text);
     return -1;
@@ -183,6 +189,7 @@ static int service_start_target(struct reason *why)
         .management_group = config->mgmt_group,
         .conf_path = config->conf_path,
         .key = config->key_file ? &service_key : NULL,
+        .key_path = config->key_file,
         .policy = {.events_exec = config->events_exec,
                    .events_exec_ms = config->events_exec_ms,
                    .events_syslog = config->events_syslog,

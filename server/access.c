@@ -217,12 +217,25 @@ static int load_target_name(struct access *access, struct reason *why)
 
 const struct host_key *access_key(const struct access *access)
 {
-    return access->has_key ? &access->key : NULL;
+    return access->key;
 }
 
 int access_open(struct pool *pool, struct access **out, struct reason *why)
 {
     return access_open_with_key(pool, NULL, out, why);
+}
+
+static int take_keys(struct access *access, const struct host_key *key, struct reason *why)
+{
+    access->seal = secret_alloc(sizeof(*access->seal));
+    if (key)
+        access->key = secret_alloc(sizeof(*access->key));
+    if (!access->seal || (key && !access->key))
+        return reason_set(why, -ENOMEM, "no memory for keys");
+    if (key)
+        *access->key = *key;
+    int r = host_key_choose(access->seal);
+    return r < 0 ? reason_set(why, r, "there are no random bytes for a key") : 0;
 }
 
 int access_open_with_key(struct pool *pool, const struct host_key *key, struct access **out,
@@ -232,13 +245,12 @@ int access_open_with_key(struct pool *pool, const struct host_key *key, struct a
     if (!access)
         return reason_set(why, -ENOMEM, "no memory for igroups and mappings");
     access->pool = pool;
-    access->has_key = key;
-    if (key)
-        access->key = *key;
     lock_init(&access->change_lock, LOCK_RANK_SESSION);
     lock_init(&access->lock, LOCK_RANK_LU);
     condition_init(&access->hook_idle);
-    int r = load_target_name(access, why);
+    int r = take_keys(access, key, why);
+    if (r == 0)
+        r = load_target_name(access, why);
     if (r == 0)
         r = access_load(access, why);
     if (r < 0)
@@ -246,6 +258,8 @@ int access_open_with_key(struct pool *pool, const struct host_key *key, struct a
         access_close(access);
         return r;
     }
+    if (key || access->chap_count > 0)
+        access_tell_swap(access);
     *out = access;
     return 0;
 }
@@ -256,9 +270,8 @@ void access_close(struct access *access)
         return;
     for (size_t i = 0; i < access->group_count; i++)
         access_group_free(access->groups[i]);
-    for (size_t i = 0; i < access->chap_count; i++)
-        access_chap_wipe(&access->chaps[i].chap);
-    host_key_wipe(&access->key);
+    secret_free(access->key, sizeof(*access->key));
+    secret_free(access->seal, sizeof(*access->seal));
     free(access->groups);
     free(access->flags);
     free(access->chaps);

@@ -195,6 +195,8 @@ void access_chap_wipe(struct access_chap *chap);
 struct access_chap_counts
 {
     size_t clear, wrapped, locked;
+    char needed[ACCESS_CHAP_KEY_BYTES]; /* id of the key that locked ones need; "": none does */
+    bool needs_more;                    /* others need further keys */
 };
 void access_chap_count(struct access *access, struct access_chap_counts *counts);
 

@@ -22,28 +22,83 @@ static size_t chap_place(const struct access *access, const char *subject, bool 
     return i;
 }
 
+/* ---- sealed secrets ------------------------------------------------------------------------- */
+
+static const char seal_context[2] = {'i', 'm'};
+
+static int seal_secret(const struct access *access, bool is_mutual, const char *secret,
+                       struct access_chap_record *record)
+{
+    return host_key_wrap(access->seal, &seal_context[is_mutual], 1, secret,
+                         record->sealed[is_mutual]);
+}
+
+static int seal_entry(const struct access *access, const struct access_chap_entry *entry,
+                      struct access_chap_record *record)
+{
+    *record = (struct access_chap_record){.stored = entry->stored};
+    memcpy(record->subject, entry->subject, sizeof(record->subject));
+    memcpy(record->user, entry->chap.user, sizeof(record->user));
+    memcpy(record->mutual_user, entry->chap.mutual_user, sizeof(record->mutual_user));
+    memcpy(record->key, entry->key, sizeof(record->key));
+    if (entry->stored == ACCESS_CHAP_LOCKED)
+        return 0;
+    int r = seal_secret(access, false, entry->chap.secret, record);
+    return r < 0 ? r : seal_secret(access, true, entry->chap.mutual_secret, record);
+}
+
+/* Not of a locked one. */
+static int unseal(const struct access *access, const struct access_chap_record *record,
+                  struct access_chap *chap)
+{
+    memcpy(chap->user, record->user, sizeof(chap->user));
+    memcpy(chap->mutual_user, record->mutual_user, sizeof(chap->mutual_user));
+    int r =
+        host_key_unwrap(access->seal, &seal_context[false], 1, record->sealed[false], chap->secret);
+    return r < 0 ? r
+                 : host_key_unwrap(access->seal, &seal_context[true], 1, record->sealed[true],
+                                   chap->mutual_secret);
+}
+
+static int unseal_entry(const struct access *access, const struct access_chap_record *record,
+                        struct access_chap_entry *entry)
+{
+    explicit_bzero(entry, sizeof(*entry));
+    memcpy(entry->subject, record->subject, sizeof(entry->subject));
+    memcpy(entry->key, record->key, sizeof(entry->key));
+    entry->stored = record->stored;
+    return record->stored == ACCESS_CHAP_LOCKED ? 0 : unseal(access, record, &entry->chap);
+}
+
+void access_tell_swap(struct access *access)
+{
+    if (access->is_swap_told || secret_memory_is_locked())
+        return;
+    access->is_swap_told = true;
+    event_add(access->pool, "warning", "memory.unlocked", "",
+              "keys and CHAP secrets in the server's memory may be swapped out: it may lock no "
+              "pages; LimitMEMLOCK=1M in the unit, or ulimit -l 1024, lets it");
+}
+
 int access_put_chap(struct access *access, const struct access_chap_entry *entry)
 {
     bool found;
+    struct access_chap_record record;
     size_t place = chap_place(access, entry->subject, &found);
+    int r = seal_entry(access, entry, &record);
+    if (r < 0)
+        return r;
     if (!found)
     {
-        /* Not realloc(), which would leave a copy of the secrets behind. */
-        struct access_chap_entry *list = calloc(access->chap_count + 1, sizeof(*list));
+        struct access_chap_record *list =
+            realloc(access->chaps, (access->chap_count + 1) * sizeof(*list));
         if (!list)
             return -ENOMEM;
-        if (access->chap_count)
-        {
-            size_t behind = access->chap_count - place;
-            memcpy(list, access->chaps, place * sizeof(*list));
-            memcpy(list + place + 1, access->chaps + place, behind * sizeof(*list));
-            explicit_bzero(access->chaps, access->chap_count * sizeof(*list));
-        }
-        free(access->chaps);
+        memmove(list + place + 1, list + place, (access->chap_count - place) * sizeof(*list));
         access->chaps = list;
         access->chap_count++;
     }
-    access->chaps[place] = *entry;
+    access->chaps[place] = record;
     return 0;
 }
 
@@ -56,7 +111,6 @@ void access_drop_chap(struct access *access, const char *subject)
     memmove(access->chaps + place, access->chaps + place + 1,
             (access->chap_count - place - 1) * sizeof(*access->chaps));
     access->chap_count--;
-    access_chap_wipe(&access->chaps[access->chap_count].chap);
 }
 
 /* The subject as it is stored. */
@@ -106,15 +160,18 @@ static int store_chap(struct access *access, const char *subject, const struct a
                       struct reason *why)
 {
     const struct host_key *host_key = access_key(access);
-    struct access_chap_entry entry = {.chap = *chap};
+    AUTO_CHAP_ENTRY struct access_chap_entry *entry = secret_alloc(sizeof(*entry));
     char key[ACCESS_KEY_BYTES], value[ACCESS_CHAP_VALUE_MAX];
     struct store_change change = {key, value, 0};
+    if (!entry)
+        return reason_set(why, -ENOMEM, "no memory for a CHAP record");
     access_key_chap(subject, key);
-    snprintf(entry.subject, sizeof(entry.subject), "%s", subject);
+    snprintf(entry->subject, sizeof(entry->subject), "%s", subject);
+    entry->chap = *chap;
     if (host_key)
     {
-        entry.stored = ACCESS_CHAP_WRAPPED;
-        memcpy(entry.key, host_key->id, sizeof(entry.key));
+        entry->stored = ACCESS_CHAP_WRAPPED;
+        memcpy(entry->key, host_key->id, sizeof(entry->key));
     }
     int r = access_chap_encode(host_key, subject, chap, value, &change.len);
     if (r < 0)
@@ -124,10 +181,10 @@ static int store_chap(struct access *access, const char *subject, const struct a
     explicit_bzero(value, sizeof(value));
     if (r == 0)
     {
+        access_tell_swap(access);
         AUTO_LOCK(&access->lock);
-        r = access_put_chap(access, &entry);
+        r = access_put_chap(access, entry);
     }
-    explicit_bzero(&entry, sizeof(entry));
     return r;
 }
 
@@ -181,12 +238,12 @@ int access_chap_list(struct access *access, struct access_chap_info **list, size
         return -ENOMEM;
     for (size_t i = 0; i < access->chap_count; i++)
     {
-        const struct access_chap_entry *entry = &access->chaps[i];
-        memcpy(infos[i].subject, entry->subject, sizeof(entry->subject));
-        memcpy(infos[i].user, entry->chap.user, sizeof(entry->chap.user));
-        memcpy(infos[i].mutual_user, entry->chap.mutual_user, sizeof(entry->chap.mutual_user));
-        memcpy(infos[i].key, entry->key, sizeof(entry->key));
-        infos[i].stored = entry->stored;
+        const struct access_chap_record *record = &access->chaps[i];
+        memcpy(infos[i].subject, record->subject, sizeof(record->subject));
+        memcpy(infos[i].user, record->user, sizeof(record->user));
+        memcpy(infos[i].mutual_user, record->mutual_user, sizeof(record->mutual_user));
+        memcpy(infos[i].key, record->key, sizeof(record->key));
+        infos[i].stored = record->stored;
     }
     *list = infos;
     *count = access->chap_count;
@@ -201,6 +258,19 @@ const char *access_chap_stored_name(enum access_chap_stored stored)
     return names[stored];
 }
 
+/* A damaged one needs none. */
+static void count_needed(const struct access_chap_record *record, const char *own,
+                         struct access_chap_counts *counts)
+{
+    if (record->stored != ACCESS_CHAP_LOCKED || !record->key[0] ||
+        (own && strcmp(own, record->key) == 0))
+        return;
+    if (!counts->needed[0])
+        memcpy(counts->needed, record->key, sizeof(counts->needed));
+    else if (strcmp(counts->needed, record->key) != 0)
+        counts->needs_more = true;
+}
+
 void access_chap_count(struct access *access, struct access_chap_counts *counts)
 {
     *counts = (struct access_chap_counts){0};
@@ -209,22 +279,25 @@ void access_chap_count(struct access *access, struct access_chap_counts *counts)
                           [ACCESS_CHAP_LOCKED] = &counts->locked};
     AUTO_LOCK(&access->lock);
     for (size_t i = 0; i < access->chap_count; i++)
+    {
         (*of[access->chaps[i].stored])++;
+        count_needed(&access->chaps[i], access_key_id(access), counts);
+    }
 }
 
 /* ---- what an initiator must prove ---------------------------------------------------------- */
 
-static struct access_chap_entry *find_chap(struct access *access, const char *subject)
+static struct access_chap_record *find_chap(struct access *access, const char *subject)
 {
     bool found;
     size_t place = chap_place(access, subject, &found);
     return found ? &access->chaps[place] : NULL;
 }
 
-static struct access_chap_entry *find_chap_of(struct access *access, const char *initiator,
-                                              bool discovery)
+static struct access_chap_record *find_chap_of(struct access *access, const char *initiator,
+                                               bool discovery)
 {
-    struct access_chap_entry *found = find_chap(access, discovery ? "discovery" : initiator);
+    struct access_chap_record *found = find_chap(access, discovery ? "discovery" : initiator);
     for (size_t i = 0; !found && !discovery && i < access->group_count; i++)
     {
         char subject[ACCESS_NAME_MAX + 8];
@@ -267,14 +340,11 @@ int access_find_chap(struct access *access, const char *initiator, bool discover
     bool is_told;
     {
         AUTO_LOCK(&access->lock);
-        struct access_chap_entry *found = find_chap_of(access, initiator, discovery);
+        struct access_chap_record *found = find_chap_of(access, initiator, discovery);
         if (!found)
             return -ENOENT;
         if (found->stored != ACCESS_CHAP_LOCKED)
-        {
-            *chap = found->chap;
-            return 0;
-        }
+            return unseal(access, found, chap);
         memcpy(subject, found->subject, sizeof(subject));
         memcpy(key, found->key, sizeof(key));
         is_told = found->is_told;
@@ -289,7 +359,7 @@ int access_find_chap(struct access *access, const char *initiator, bool discover
 
 const char *access_key_id(const struct access *access)
 {
-    return access->has_key ? access->key.id : NULL;
+    return access->key ? access->key->id : NULL;
 }
 
 /* The record as it is stored, by the old key. */
@@ -333,21 +403,41 @@ static int rewrap_one(struct access *access, struct access_chap_entry *at,
     return r;
 }
 
+static int refuse_without_key(struct access *access, struct reason *why)
+{
+    struct access_chap_counts counts;
+    access_chap_count(access, &counts);
+    if (!counts.needed[0])
+        return reason_set(why, -ENOKEY,
+                          "this server has no key to wrap with: 'lunette key create "
+                          "/etc/lunette/lunette.key' makes one, and 'lunette serve --key-file "
+                          "/etc/lunette/lunette.key' serves with it");
+    return reason_set(
+        why, -ENOKEY,
+        "this server has no key to wrap with, and %zu CHAP secrets need the key %s%s: "
+        "it has to be started with the file of that (--key-file, key_file in the "
+        "conf file); 'lunette key show' with a file's path tells which key it has",
+        counts.locked, counts.needed, counts.needs_more ? " and others" : "");
+}
+
 int access_chap_rewrap(struct access *access, const struct host_key *old_key, bool dry_run,
                        struct access_rewrap *done, struct reason *why)
 {
     memset(done, 0, sizeof(*done));
-    if (!access->has_key)
-        return reason_set(why, -ENOKEY,
-                          "this server has no key to wrap with: 'lunette key create FILE' makes "
-                          "one, 'lunette serve --key-file FILE' serves with it");
+    if (!access->key)
+        return refuse_without_key(access, why);
     AUTO_LOCK(&access->change_lock);
+    AUTO_CHAP_ENTRY struct access_chap_entry *entry = secret_alloc(sizeof(*entry));
+    if (!entry)
+        return reason_set(why, -ENOMEM, "no memory for a CHAP record");
     int r = 0;
     for (size_t i = 0; r == 0 && i < access->chap_count; i++)
     {
-        struct access_chap_entry entry = access->chaps[i];
-        r = rewrap_one(access, &entry, old_key, dry_run, done, why);
-        explicit_bzero(&entry, sizeof(entry));
+        r = unseal_entry(access, &access->chaps[i], entry);
+        if (r < 0)
+            r = reason_set(why, r, "a CHAP record in memory is damaged: %s", strerror(-r));
+        else
+            r = rewrap_one(access, entry, old_key, dry_run, done, why);
     }
     return r;
 }

@@ -9,9 +9,11 @@
 #ifndef SERVER_ACCESS_INTERNAL_H
 #define SERVER_ACCESS_INTERNAL_H
 
+#include "lun/base/cleanup.h"
 #include "lun/base/lock.h"
 #include "server/access.h"
 #include "server/host_key.h"
+#include "server/secret_memory.h"
 
 enum
 {
@@ -51,13 +53,28 @@ struct access_flags
     unsigned flags;
 };
 
+/* A record with its secrets. It lies in secret memory, for the length of a call. */
 struct access_chap_entry
 {
     char subject[ACCESS_INITIATOR_MAX + 1];
     struct access_chap chap; /* no secrets if it is locked */
     enum access_chap_stored stored;
     char key[ACCESS_CHAP_KEY_BYTES]; /* id of the key that wraps it; "": nothing, or damaged */
-    bool is_told;                    /* that a login was refused since it is locked */
+};
+SECRET_CLEANUP(access_free_entry, struct access_chap_entry)
+#define AUTO_CHAP_ENTRY CLEANUP(access_free_entry)
+
+/* What is kept of it: secrets are sealed by a key of this process, so that the pages may be swapped
+ * out, of which there can be thousands. */
+struct access_chap_record
+{
+    char subject[ACCESS_INITIATOR_MAX + 1];
+    char user[ACCESS_CHAP_USER_MAX + 1];
+    char mutual_user[ACCESS_CHAP_USER_MAX + 1];
+    uint8_t sealed[2][HOST_KEY_WRAPPED_BYTES]; /* the initiator's, the target's */
+    enum access_chap_stored stored;
+    char key[ACCESS_CHAP_KEY_BYTES];
+    bool is_told; /* that a login was refused since it is locked */
 };
 
 struct access
@@ -69,10 +86,11 @@ struct access
     size_t group_count;
     struct access_flags *flags;
     size_t flags_count;
-    struct access_chap_entry *chaps; /* by subject */
+    struct access_chap_record *chaps; /* by subject */
     size_t chap_count;
-    struct host_key key; /* immutable once open */
-    bool has_key;
+    struct host_key *key;  /* NULL: none; secret memory, immutable once open, as is the next */
+    struct host_key *seal; /* of what is in chaps */
+    bool is_swap_told;     /* under change_lock */
     char target_name[ACCESS_INITIATOR_MAX + 1]; /* immutable once open */
 
     access_hook *hook;
@@ -98,6 +116,8 @@ MUST_CHECK int access_group_add_map(struct access_group *group,
                                     const struct access_map_entry *entry);
 MUST_CHECK int access_put_flags(struct access *access, uint64_t lun_id, unsigned flags);
 MUST_CHECK int access_put_chap(struct access *access, const struct access_chap_entry *entry);
+/* The first time that there are secrets in memory that can be swapped out: an event says so. */
+void access_tell_swap(struct access *access);
 void access_drop_chap(struct access *access, const char *subject);
 void access_group_free(struct access_group *group);
 

@@ -129,12 +129,11 @@ static int load_flags(void *opaque, const char *key, const void *value, size_t l
 static int load_chap(void *opaque, const char *key, const void *value, size_t len)
 {
     struct access *access = opaque;
-    struct access_chap_entry entry;
-    int r = access_chap_decode(access_key(access), key + strlen(PREFIX_CHAP), value, len, &entry);
-    if (r == 0)
-        r = access_put_chap(access, &entry);
-    explicit_bzero(&entry, sizeof(entry));
-    return r;
+    AUTO_CHAP_ENTRY struct access_chap_entry *entry = secret_alloc(sizeof(*entry));
+    if (!entry)
+        return -ENOMEM;
+    int r = access_chap_decode(access_key(access), key + strlen(PREFIX_CHAP), value, len, entry);
+    return r < 0 ? r : access_put_chap(access, entry);
 }
 
 int access_load(struct access *access, struct reason *why)

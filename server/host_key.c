@@ -118,9 +118,49 @@ int host_key_read(const char *path, struct host_key *key, struct reason *why)
     if (r == 0)
         r = strlen(text) == (size_t)len ? host_key_parse(text, key) : -EINVAL;
     explicit_bzero(text, sizeof(text));
-    return r < 0 ? reason_set(why, r, "%s is not a key file; 'lunette key create FILE' makes one",
-                              path)
+    return r < 0 ? reason_set(why, r, "%s is not a key file; 'lunette key create' makes one", path)
                  : 0;
+}
+
+void host_key_take_mark(const char *path, struct host_key_mark *mark)
+{
+    struct stat stat;
+    *mark = (struct host_key_mark){0};
+    if (fstatat(AT_FDCWD, path, &stat, 0) < 0)
+        return;
+    *mark = (struct host_key_mark){
+        .device = stat.st_dev,
+        .inode = stat.st_ino,
+        .size = (uint64_t)stat.st_size,
+        .changed_ns = (uint64_t)stat.st_mtim.tv_sec * 1000000000 + (uint64_t)stat.st_mtim.tv_nsec,
+    };
+}
+
+int host_key_compare(const char *path, const struct host_key_mark *mark, const char *id,
+                     struct reason *why)
+{
+    CLEANUP(host_key_wipe) struct host_key key = {0};
+    struct reason problem = {.text = ""};
+    struct host_key_mark now;
+    int r = host_key_read(path, &key, &problem);
+    if (r == 0 && strcmp(key.id, id) == 0)
+        return 0;
+    if (r == 0)
+        return reason_set(why, -ESTALE,
+                          "the server works with the key %s, and %s has the key %s now, which the "
+                          "next start takes",
+                          id, path, key.id);
+    host_key_take_mark(path, &now);
+    if (r != -EACCES)
+        return reason_set(why, -ESTALE,
+                          "the server works with the key %s, and could not start again: %s", id,
+                          problem.text);
+    if (mark->inode == 0 || now.inode == 0 || memcmp(mark, &now, sizeof(now)) == 0)
+        return 0;
+    return reason_set(why, -ESTALE,
+                      "the server works with the key %s, and %s was replaced since; the server may "
+                      "not read it any more, 'lunette key show %s' can",
+                      id, path, path);
 }
 
 static int key_write(int file, const struct host_key *key)
@@ -148,7 +188,7 @@ static int key_sync_folder(const char *path)
 }
 
 /* Both are random: of the one that is shown nothing of the other follows. */
-static int key_choose(struct host_key *key)
+int host_key_choose(struct host_key *key)
 {
     uint8_t id[HOST_KEY_ID_DIGITS / 2];
     if (getrandom(key->bytes, sizeof(key->bytes), 0) != sizeof(key->bytes) ||
@@ -160,7 +200,7 @@ static int key_choose(struct host_key *key)
 
 int host_key_create(const char *path, struct host_key *key, struct reason *why)
 {
-    int r = key_choose(key);
+    int r = host_key_choose(key);
     if (r < 0)
         return reason_set(why, r, "there are no random bytes for a key");
     CLEANUP(key_close) int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

@@ -34,10 +34,27 @@ struct host_key
     char id[HOST_KEY_ID_DIGITS + 1];
 };
 
+/* A new one. -EIO: there are no random bytes. */
+MUST_CHECK int host_key_choose(struct host_key *key);
 /* Makes a key and the file @path, 0600, durably. -EEXIST: it is there, and stays as it is. */
 MUST_CHECK int host_key_create(const char *path, struct host_key *key, struct reason *why);
 /* -EPERM: others may read it. -EINVAL: it is no key file. */
 MUST_CHECK int host_key_read(const char *path, struct host_key *key, struct reason *why);
+
+/* By which a key file is known again without being read. Zeros: it could not be looked at. */
+struct host_key_mark
+{
+    uint64_t device, inode, size, changed_ns;
+};
+void host_key_take_mark(const char *path, struct host_key_mark *mark);
+/*
+ * Whether the file @path, of which @mark was taken, still holds the key @id that was read from it.
+ * -ESTALE: it does not, as @why says. 0 also if that cannot
+ * be told: a server that became another user may not read the file.
+ */
+MUST_CHECK int host_key_compare(const char *path, const struct host_key_mark *mark, const char *id,
+                                struct reason *why);
+
 /* The line of a key file, newline or not. -EINVAL. */
 MUST_CHECK int host_key_parse(const char *text, struct host_key *key);
 /* The reverse, without a newline; @text has HOST_KEY_TEXT_BYTES. Wipe it. */

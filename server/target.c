@@ -9,6 +9,7 @@
 #include "lun/base/cleanup.h"
 #include "lun/base/log.h"
 #include "server/copy.h"
+#include "server/host_key.h"
 #include "server/mgmt/mgmt.h"
 #include "server/moment.h"
 #include "server/qos/qos.h"
@@ -26,8 +27,9 @@ struct target
     struct policy *policy;
     struct access *access; /* NULL: access_problem says why */
     struct reason access_problem;
-    struct scsi_target *scsi;   /* NULL where access is */
-    struct iscsi_server *iscsi; /* NULL without portals */
+    struct host_key_mark key_mark; /* of the key file when it was started */
+    struct scsi_target *scsi;      /* NULL where access is */
+    struct iscsi_server *iscsi;    /* NULL without portals */
 };
 
 struct pool *target_pool(struct target *target)
@@ -55,6 +57,7 @@ static int target_copy_options(struct target *target, const struct target_option
     r = keep_first(r, target_copy(options->management_group, &own->management_group));
     r = keep_first(r, target_copy(options->nbd_uri, &own->nbd_uri));
     r = keep_first(r, target_copy(options->conf_path, &own->conf_path));
+    r = keep_first(r, target_copy(options->key_path, &own->key_path));
     own->iscsi_portals = (const char *const *)target->portals;
     for (size_t i = 0; i < options->iscsi_portal_count; i++)
     {
@@ -101,6 +104,14 @@ struct iscsi_server *target_iscsi(struct target *target)
     return target->iscsi;
 }
 
+int target_check_key(struct target *target, struct reason *why)
+{
+    const char *id = target->access ? access_key_id(target->access) : NULL;
+    if (!id || !target->options.key_path)
+        return 0;
+    return host_key_compare(target->options.key_path, &target->key_mark, id, why);
+}
+
 /* ---- iSCSI --------------------------------------------------------------------------------- */
 
 #ifdef LUNETTE_ISCSI
@@ -129,11 +140,11 @@ static void target_tell_secrets(struct target *target)
     const char *key = access_key_id(target->access);
     access_chap_count(target->access, &counts);
     if (counts.locked > 0)
-        event_add(
-            target->pool, "error", "iscsi.chap.locked", "",
-            "CHAP secrets that are locked: %zu; they need another key than the server's (%s), "
-            "and who needs them cannot log in; 'lunette iscsi chap show' lists them",
-            counts.locked, key ? key : "none");
+        event_add(target->pool, "error", "iscsi.chap.locked", "",
+                  "CHAP secrets that are locked: %zu; they need the key %s%s, the server has %s, "
+                  "and who needs them cannot log in; 'lunette iscsi chap show' lists them",
+                  counts.locked, counts.needed[0] ? counts.needed : "that they had before a damage",
+                  counts.needs_more ? " and others" : "", key ? key : "none");
     if (key && counts.clear > 0)
         event_add(target->pool, "warning", "iscsi.chap.clear", "",
                   "CHAP secrets that lie in the pool in clear though the server has a key: %zu; "
@@ -277,6 +288,7 @@ static void target_free(struct target *target)
     free((char *)target->options.management_group);
     free((char *)target->options.nbd_uri);
     free((char *)target->options.conf_path);
+    free((char *)target->options.key_path);
     free((char *)target->options.iscsi_redirect);
     for (size_t i = 0; i < TARGET_PORTALS_MAX; i++)
         free(target->portals[i]);
@@ -300,6 +312,8 @@ int target_start(struct pool *pool, const struct target_options *options, struct
         r = qos_open(pool, &started->qos, why);
     if (r == 0 && moment_delete_left(pool, COPY_STORE_PREFIX) < 0)
         log_warning("what copies of an earlier server left is not known; it stays");
+    if (r == 0 && options->key_path)
+        host_key_take_mark(options->key_path, &started->key_mark);
     if (r == 0)
         r = target_open_access(started, options->key, why);
     if (r == 0 && options->iscsi_portal_count > 0)

@@ -43,6 +43,7 @@ struct target_options
     const char *nbd_uri;          /* where NBD clients connect, without an export name; or NULL */
     const char *conf_path;        /* only shown; or NULL */
     const struct host_key *key;   /* that wraps secrets in the pool; NULL: none. Not kept as such */
+    const char *key_path;         /* the file that it was read from; or NULL */
     struct policy_options policy; /* what the server does by itself */
 };
 
@@ -68,6 +69,11 @@ const char *target_iscsi_name(const struct target *target);
  */
 struct access *target_access(struct target *target);
 const char *target_access_problem(const struct target *target);
+/*
+ * Whether the key that the server works with is still that of its file: -ESTALE if not, and @why
+ * says so. What is wrapped then is locked after the next start.
+ */
+MUST_CHECK int target_check_key(struct target *target, struct reason *why);
 /* Limits and figures of LUNs. Whoever opens a LUN of it may close that after target_stop(). */
 struct qos *target_qos(struct target *target);
 

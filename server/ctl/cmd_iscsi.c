@@ -201,6 +201,11 @@ static enum ctl_exit chap_send(const struct invocation *in, json_t *args, const 
         printf("Set CHAP of %s: user %s%s%s. The secret lies in the pool %s.\n", in->args[0], user,
                mutual_user ? ", mutual user " : "", mutual_user ? mutual_user : "",
                json_string_value(json_object_get(result, "stored")));
+    const char *warning = json_string_value(json_object_get(result, "warning"));
+    if (warning)
+        ctl_note("warning: %s; give that file its key back, or start the server again and 'lunette "
+                 "iscsi chap rewrap' with the old key",
+                 warning);
     return status;
 }
 
@@ -309,13 +314,17 @@ static void rewrap_print(const struct invocation *in, const json_t *result)
 /* What it came to, as an exit status. */
 static enum ctl_exit rewrap_conclude(const struct invocation *in, const json_t *result)
 {
-    char text[160];
+    char text[256];
+    const char *needed = json_string_value(json_object_get(result, "needed_key"));
     uint64_t locked = ctl_get(result, "locked"), left = ctl_get(result, "left_blocks");
     if (locked > 0)
     {
-        snprintf(text, sizeof(text), "%" PRIu64 " CHAP secret%s cannot be unwrapped, and stay%s so",
-                 locked, plural_s(locked), locked == 1 ? "s" : "");
-        return ctl_conclude(in, text, "lunette iscsi chap show, then rewrap --old-key FILE");
+        snprintf(text, sizeof(text),
+                 "%" PRIu64 " CHAP secret%s cannot be unwrapped, and stay%s so%s%s%s", locked,
+                 plural_s(locked), locked == 1 ? "s" : "",
+                 needed ? "; --old-key with the file of the key " : "", needed ? needed : "",
+                 needed ? " moves what that wraps" : "");
+        return ctl_conclude(in, text, "lunette iscsi chap show");
     }
     if (left == 0)
         return CTL_DONE;

@@ -611,6 +611,21 @@ static void serve_print_portals(const json_t *status)
     fflush(stdout);
 }
 
+/* The iSCSI half of the pool may be shut for want of a key: not only an event should say so. */
+static void serve_tell_secrets(const json_t *status)
+{
+    uint64_t locked = ctl_get(status, "secrets_locked");
+    const char *needed = json_string_value(json_object_get(status, "needed_key"));
+    const char *key = json_string_value(json_object_get(status, "key"));
+    if (locked == 0)
+        return;
+    ctl_note("warning: %" PRIu64 " CHAP secret%s locked, and who has to log in by %s is refused; "
+             "%s%s, the server has %s; 'lunette iscsi chap show' lists them",
+             locked, locked == 1 ? " is" : "s are", locked == 1 ? "it" : "them",
+             needed ? "they need the key " : "they were damaged", needed ? needed : "",
+             key ? key : "none (--key-file)");
+}
+
 /* In the foreground this process becomes nbdkit, so a grandchild waits until it answers. */
 static void serve_finish_later(const struct serve *serve, uint64_t timeout_ms)
 {
@@ -633,6 +648,7 @@ static void serve_finish_later(const struct serve *serve, uint64_t timeout_ms)
         if (status)
         {
             serve_print_portals(status);
+            serve_tell_secrets(status);
             _exit((int)serve_set_mode(serve));
         }
         nanosleep(&pause, NULL);
@@ -680,6 +696,7 @@ static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t tim
                serve->nbd_uri, serve->config->mgmt_socket);
         serve_print_portals(status);
     }
+    serve_tell_secrets(status);
     return CTL_DONE;
 }
 

@@ -838,8 +838,9 @@ const struct command command_table[] = {
      "away "
      "from the pool: without the key its secrets are lost, and have to be set anew.",
      "lunette key create /etc/lunette/lunette.key\n", 0, 1, 1, NULL, ctl_key_create},
-    {"key show", "FILE", "show the id of a key", "show key {0}", NULL,
-     "lunette key show /etc/lunette/lunette.key\n", 0, 1, 1, NULL, ctl_key_show},
+    {"key show", "[FILE]", "show the id of a key: FILE's, and the server's if one answers",
+     "show the key", NULL, "lunette key show /etc/lunette/lunette.key\nlunette key show\n", 0, 0, 1,
+     NULL, ctl_key_show},
 
     {"qos class create", "CLASS", "make a QoS class: limits and a weight under a name",
      "create class {0}",

@@ -10,6 +10,7 @@
 
 #include "lun/base/cleanup.h"
 #include "lun/base/log.h"
+#include "server/secret_memory.h"
 
 void login_init(struct login *login, const struct login_env *env)
 {
@@ -19,7 +20,6 @@ void login_init(struct login *login, const struct login_env *env)
 
 void login_destroy(struct login *login)
 {
-    access_chap_wipe(&login->chap);
     explicit_bzero(login->chap_challenge, sizeof(login->chap_challenge));
     writer_destroy(&login->request);
     writer_destroy(&login->answer);
@@ -148,8 +148,16 @@ struct login_chap_keys
     const char *algorithms, *name, *response, *id, *challenge;
 };
 
+SECRET_CLEANUP(login_free_chap, struct access_chap)
+#define AUTO_CHAP CLEANUP(login_free_chap)
+
+static int login_find_chap(struct login *login, struct access_chap *chap)
+{
+    return login->env->find_chap(login->env->opaque, login->initiator, login->is_discovery, chap);
+}
+
 /* The initiator wants us to prove ourselves too. */
-static enum wire_login_status login_chap_mutual(struct login *login,
+static enum wire_login_status login_chap_mutual(struct login *login, const struct access_chap *chap,
                                                 const struct login_chap_keys *keys)
 {
     uint8_t challenge[CHAP_CHALLENGE_MAX], digest[CHAP_DIGEST_MAX];
@@ -164,11 +172,10 @@ static enum wire_login_status login_chap_mutual(struct login *login,
         log_warning("%s sent our own CHAP challenge back to us: login refused", login->initiator);
         return WIRE_LOGIN_AUTHENTICATION_FAILED;
     }
-    if (!login->chap.mutual_user[0] ||
-        chap_respond(login->chap_algorithm, (uint8_t)id, login->chap.mutual_secret, challenge, len,
-                     digest) < 0)
+    if (!chap->mutual_user[0] || chap_respond(login->chap_algorithm, (uint8_t)id,
+                                              chap->mutual_secret, challenge, len, digest) < 0)
         return WIRE_LOGIN_AUTHENTICATION_FAILED;
-    text_put(&login->answer, "CHAP_N", login->chap.mutual_user);
+    text_put(&login->answer, "CHAP_N", chap->mutual_user);
     text_put_binary(&login->answer, "CHAP_R", digest, chap_digest_len(login->chap_algorithm));
     explicit_bzero(digest, sizeof(digest));
     return WIRE_LOGIN_SUCCESS;
@@ -178,28 +185,31 @@ static enum wire_login_status login_chap_mutual(struct login *login,
 static enum wire_login_status login_chap_finish(struct login *login,
                                                 const struct login_chap_keys *keys)
 {
+    AUTO_CHAP struct access_chap *chap = secret_alloc(sizeof(*chap));
     uint8_t response[CHAP_DIGEST_MAX + 1];
     size_t len = 0;
     if (login->auth != LOGIN_AUTH_CHALLENGED || !keys->name || !keys->response)
         return WIRE_LOGIN_INITIATOR_ERROR;
     if (text_get_binary(keys->response, response, sizeof(response), &len) < 0)
         return WIRE_LOGIN_AUTHENTICATION_FAILED;
+    int r = chap ? login_find_chap(login, chap) : -ENOMEM;
+    if (r < 0)
+        return r == -ENOENT ? WIRE_LOGIN_AUTHENTICATION_FAILED : WIRE_LOGIN_TARGET_ERROR;
     /* Both are worked out in any case, so that time does not tell which was wrong. */
-    bool is_user = chap_equal_text(login->chap.user, keys->name);
+    bool is_user = chap_equal_text(chap->user, keys->name);
     bool is_secret =
-        chap_verify(login->chap_algorithm, login->chap_id, login->chap.secret,
-                    login->chap_challenge, sizeof(login->chap_challenge), response, len);
+        chap_verify(login->chap_algorithm, login->chap_id, chap->secret, login->chap_challenge,
+                    sizeof(login->chap_challenge), response, len);
     if (!(is_user & is_secret))
         return WIRE_LOGIN_AUTHENTICATION_FAILED;
     if (keys->id || keys->challenge)
     {
-        enum wire_login_status status = login_chap_mutual(login, keys);
+        enum wire_login_status status = login_chap_mutual(login, chap, keys);
         if (status != WIRE_LOGIN_SUCCESS)
             return status;
     }
     login->auth = LOGIN_AUTH_DONE;
     login->is_authenticated = true;
-    access_chap_wipe(&login->chap);
     return WIRE_LOGIN_SUCCESS;
 }
 
@@ -310,11 +320,11 @@ static enum wire_login_status login_check_names(struct login *login)
                                        login->tsih)
                    ? WIRE_LOGIN_TOO_MANY_CONNECTIONS
                    : WIRE_LOGIN_NO_SUCH_SESSION;
-    int r = login->env->find_chap(login->env->opaque, login->initiator, login->is_discovery,
-                                  &login->chap);
+    AUTO_CHAP struct access_chap *chap = secret_alloc(sizeof(*chap));
+    int r = chap ? login_find_chap(login, chap) : -ENOMEM;
     if (r < 0 && r != -ENOENT)
         return WIRE_LOGIN_TARGET_ERROR;
-    login->needs_chap = r == 0 && login->chap.user[0];
+    login->needs_chap = r == 0 && chap->user[0];
     if (login->needs_chap && login->stage != WIRE_STAGE_SECURITY)
         return WIRE_LOGIN_AUTHENTICATION_FAILED;
     if (login->is_discovery)

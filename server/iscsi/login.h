@@ -77,8 +77,7 @@ struct login
     bool is_authenticated; /* by CHAP */
 
     enum login_auth auth;
-    bool needs_chap;
-    struct access_chap chap;
+    bool needs_chap; /* asked again for the answer, so that no secret waits for it */
     unsigned chap_algorithm;
     uint8_t chap_id;
     uint8_t chap_challenge[CHAP_CHALLENGE_BYTES];

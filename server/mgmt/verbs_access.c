@@ -18,6 +18,7 @@
 #include "server/mgmt/verbs.h"
 #include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
+#include "server/secret_memory.h"
 
 int verb_access(struct verb_request *request, struct access **access)
 {
@@ -416,6 +417,8 @@ static int verb_take_text(struct verb_request *request, const char *name, char *
     return 0;
 }
 
+SECRET_CLEANUP(verb_free_chap, struct access_chap)
+
 static int verb_take_chap(struct verb_request *request, struct access_chap *chap)
 {
     if (verb_has(request, "mutual_user") != verb_has(request, "mutual_secret"))
@@ -451,25 +454,36 @@ static int verb_say_subject(struct verb_request *request, bool dry_run)
     return verb_took_memory(request);
 }
 
+/* It was wrapped all the same: the old key may come back, and no secret lies in clear for it. */
+static int verb_warn_of_key(struct verb_request *request)
+{
+    struct reason why = {.text = ""};
+    if (target_check_key(request->target, &why) == 0)
+        return 0;
+    event_add(request->pool, "warning", "key.file.changed", "", "%s", why.text);
+    return json_object_set_new(request->result, "warning", json_string(why.text)) == 0 ? 0
+                                                                                       : -ENOMEM;
+}
+
 int verb_chap_set(struct verb_request *request)
 {
     struct access *access;
-    struct access_chap chap = {0};
-    int r = verb_access(request, &access);
+    CLEANUP(verb_free_chap) struct access_chap *chap = secret_alloc(sizeof(*chap));
+    int r = chap ? verb_access(request, &access) : -ENOMEM;
     if (r == 0)
-        r = verb_take_chap(request, &chap);
+        r = verb_take_chap(request, chap);
     if (r == 0)
-        r = access_chap_set(access, verb_string(request, "subject"), &chap, &request->why);
-    access_chap_wipe(&chap);
+        r = access_chap_set(access, verb_string(request, "subject"), chap, &request->why);
     if (r == 0)
         r = verb_say_subject(request, false);
     bool is_wrapped = r == 0 && access_key_id(access);
-    return r < 0 || json_object_set_new(
-                        request->result, "stored",
-                        json_string(access_chap_stored_name(is_wrapped ? ACCESS_CHAP_WRAPPED
-                                                                       : ACCESS_CHAP_CLEAR))) == 0
-               ? r
-               : -ENOMEM;
+    if (r == 0)
+        r = json_object_set_new(request->result, "stored",
+                                json_string(access_chap_stored_name(
+                                    is_wrapped ? ACCESS_CHAP_WRAPPED : ACCESS_CHAP_CLEAR))) == 0
+                ? 0
+                : -ENOMEM;
+    return r == 0 ? verb_warn_of_key(request) : r;
 }
 
 int verb_chap_show(struct verb_request *request)

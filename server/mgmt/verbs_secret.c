@@ -35,6 +35,18 @@ static bool rewrap_goes_on(void *opaque, const struct pool_wipe *progress)
                                   "total_bytes", (json_int_t)progress->total_bytes)) == 0;
 }
 
+/* Who has put another key there means that one, and the server has it after a start only. */
+static int rewrap_check_key(struct verb_request *request)
+{
+    struct reason why = {.text = ""};
+    if (target_check_key(request->target, &why) == 0)
+        return 0;
+    return reason_set(&request->why, -ESTALE,
+                      "%s; start the server again first, and then rewrap with --old-key and the "
+                      "file of the key that it has now",
+                      why.text);
+}
+
 static int rewrap_parse_old(struct verb_request *request, struct host_key *old_key)
 {
     const char *text = verb_string(request, "old_key");
@@ -59,13 +71,17 @@ static int rewrap_wipe(struct verb_request *request, struct pool_wipe *wiped)
 }
 
 static int rewrap_say(struct verb_request *request, const struct access_rewrap *done,
-                      const struct pool_wipe *wiped, const char *key)
+                      const struct pool_wipe *wiped, struct access *access)
 {
+    struct access_chap_counts counts;
+    access_chap_count(access, &counts);
+    const char *needed = done->locked > 0 && counts.needed[0] ? counts.needed : NULL;
     request->result = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b}", "wrapped", (json_int_t)done->wrapped, "moved",
-        (json_int_t)done->moved, "kept", (json_int_t)done->kept, "locked", (json_int_t)done->locked,
-        "wiped_blocks", (json_int_t)wiped->wiped_blks, "left_blocks", (json_int_t)wiped->left_blks,
-        "key", key, "dry_run", (int)verb_bool(request, "dry_run"));
+        "{s:I, s:I, s:I, s:I, s:s?, s:I, s:I, s:s, s:b}", "wrapped", (json_int_t)done->wrapped,
+        "moved", (json_int_t)done->moved, "kept", (json_int_t)done->kept, "locked",
+        (json_int_t)done->locked, "needed_key", needed, "wiped_blocks",
+        (json_int_t)wiped->wiped_blks, "left_blocks", (json_int_t)wiped->left_blks, "key",
+        access_key_id(access), "dry_run", (int)verb_bool(request, "dry_run"));
     return request->result ? 0 : -ENOMEM;
 }
 
@@ -73,10 +89,12 @@ int verb_chap_rewrap(struct verb_request *request)
 {
     struct access *access;
     struct host_key old_key = {0};
-    struct access_rewrap done;
+    struct access_rewrap done = {0};
     struct pool_wipe wiped = {0};
     bool dry_run = verb_bool(request, "dry_run");
     int r = verb_access(request, &access);
+    if (r == 0)
+        r = rewrap_check_key(request);
     if (r == 0)
         r = rewrap_parse_old(request, &old_key);
     if (r == 0)
@@ -85,5 +103,5 @@ int verb_chap_rewrap(struct verb_request *request)
     host_key_wipe(&old_key);
     if (r == 0 && !dry_run)
         r = rewrap_wipe(request, &wiped);
-    return r < 0 ? r : rewrap_say(request, &done, &wiped, access_key_id(access));
+    return r < 0 ? r : rewrap_say(request, &done, &wiped, access);
 }

@@ -18,17 +18,24 @@ static json_t *verb_text(const char *text)
     return text ? json_string(text) : json_null();
 }
 
-/* How CHAP secrets lie in the pool, and which key the server has. */
+/* How CHAP secrets lie in the pool, which key the server has, and which its file. */
 static int verb_add_secrets(struct verb_request *request)
 {
+    struct reason problem = {.text = ""};
+    const char *key_path = target_options_of(request->target)->key_path;
     struct access *access = target_access(request->target);
     struct access_chap_counts counts = {0};
     const char *key = access ? access_key_id(access) : NULL;
     if (access)
         access_chap_count(access, &counts);
-    AUTO_JSON json_t *secrets = json_pack(
-        "{s:o, s:I, s:I, s:I}", "key", verb_text(key), "secrets_in_clear", (json_int_t)counts.clear,
-        "secrets_wrapped", (json_int_t)counts.wrapped, "secrets_locked", (json_int_t)counts.locked);
+    ignore_error(target_check_key(request->target, &problem), "the reason is what is shown");
+    AUTO_JSON json_t *secrets =
+        json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "key", verb_text(key), "key_file",
+                  verb_text(key ? key_path : NULL), "key_problem",
+                  verb_text(problem.text[0] ? problem.text : NULL), "secrets_in_clear",
+                  (json_int_t)counts.clear, "secrets_wrapped", (json_int_t)counts.wrapped,
+                  "secrets_locked", (json_int_t)counts.locked, "needed_key",
+                  verb_text(counts.needed[0] ? counts.needed : NULL));
     return secrets && json_object_update(request->result, secrets) == 0 ? 0 : -ENOMEM;
 }
 

@@ -8,6 +8,9 @@
 enum
 {
     SCHED_NS_PER_MS = 1000000,
+    /* So far may a turn lie behind: what waits is let go in steps (admit.c), and turns go by in
+     * jumps as large. */
+    SCHED_BEHIND_NS = 10000000,
 };
 
 /* What a run carries along. */
@@ -67,13 +70,20 @@ uint64_t qos_sched_due_ns(const struct qos_node *node)
 
 /* ---- queues -------------------------------------------------------------------------------- */
 
-/* Something waits at @node now: its parents know. It begins no turn that has long gone by. */
+/* Where @node goes on among its siblings: no turn that has long gone by. */
+static uint64_t node_turn(const struct qos_node *node)
+{
+    uint64_t now = node->parent->now;
+    return max_u64(node->turn, now > SCHED_BEHIND_NS ? now - SCHED_BEHIND_NS : 0);
+}
+
+/* Something waits at @node now: its parents know. */
 static void node_begin_waiting(struct qos_node *node)
 {
     for (; node->parent && list_is_empty(&node->link); node = node->parent)
     {
         list_add_tail(&node->parent->waiting, &node->link);
-        node->turn = max_u64(node->turn, node->parent->now);
+        node->turn = node_turn(node);
     }
 }
 
@@ -122,19 +132,37 @@ void qos_sched_charge(struct qos_node *node, uint64_t ops, uint64_t bytes, uint6
             continue;
         for (; to_move != node; to_move = to_move->parent)
         {
-            uint64_t begin = max_u64(to_move->turn, to_move->parent->now);
-            to_move->parent->now = begin;
+            uint64_t begin = node_turn(to_move);
+            to_move->parent->now = max_u64(to_move->parent->now, begin);
             to_move->turn = begin + cost_ns * QOS_WEIGHT_DEFAULT / to_move->limits.weight + 1;
         }
     }
 }
 
-/* Whether all limits let something through, and nobody else waits for the same. */
+/* Whether the turn of all from @node up to, and without, @limited has come. */
+static bool node_is_its_turn(const struct qos_node *node, const struct qos_node *limited)
+{
+    for (; node != limited; node = node->parent)
+        if (node->turn > node->parent->now)
+            return false;
+    return true;
+}
+
+/* Whether all limits let something through, and nobody else waits for the same, or those who do
+ * have had more than their share. */
 static bool node_is_free(const struct qos_node *node, uint64_t now_ns)
 {
+    const struct qos_node *below = node;
     for (; node; node = node->parent)
-        if (node_has_limit(node) && (node_due_ns(node) > now_ns || !list_is_empty(&node->waiting)))
+    {
+        if (!node_has_limit(node))
+            continue;
+        bool others_wait = !list_is_empty(&node->waiting);
+        if (others_wait ? node->is_lun || !node_is_its_turn(below, node)
+                        : node_due_ns(node) > now_ns)
             return false;
+        below = node;
+    }
     return true;
 }
 

@@ -10,8 +10,14 @@
  * requests of a LUN go in the order in which they came. Where a volume or the pool has a limit and
  * several of the nodes below it wait for that limit, they share it by weight: each admission moves
  * the node's turn on by its cost over its weight, and the lowest turn is next (start-time fair
- * queueing). Who did not wait saves nothing up. A node that waits for a limit of its own is passed
- * over.
+ * queueing). Who did not wait saves nothing up, but for a moment. A node that waits for a limit of
+ * its own is passed over.
+ *
+ * A LUN that uses less than its share does not wait for those that use more: while others wait for
+ * the limit of a volume or the pool, its requests go at once as long as its turn has come, on
+ * credit, which those pay that wait. So such a limit may be exceeded for a moment, by what each LUN
+ * gets in 10 ms and a request of each, and by nothing in the long run; those of a LUN itself never
+ * are.
  *
  * Nothing here takes a lock or reads a clock: the caller has one lock around all nodes of a tree.
  * Costs: a request that need not wait costs a few comparisons; under a limit that several wait for,

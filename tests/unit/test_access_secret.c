@@ -344,6 +344,28 @@ static void test_listed(void)
     CU_ASSERT_PTR_NULL(access_key_id(table));
 }
 
+/* Which key is missing is told, also if it is not the only one. */
+static void test_needed(void)
+{
+    struct access_rewrap done;
+    CU_ASSERT_EQUAL(access_chap_rewrap(table, NULL, false, &done, &why), -ENOKEY);
+    CU_ASSERT_PTR_NULL(strstr(why.text, key_1.id));
+    reopen_with(&key_1);
+    CU_ASSERT_EQUAL(set_chap(HOST_1, "one", SECRET, NULL), 0);
+    CU_ASSERT_STRING_EQUAL(counts().needed, "");
+    reopen_with(NULL);
+    CU_ASSERT_STRING_EQUAL(counts().needed, key_1.id);
+    CU_ASSERT_FALSE(counts().needs_more);
+    CU_ASSERT_EQUAL(access_chap_rewrap(table, NULL, false, &done, &why), -ENOKEY);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, key_1.id));
+    reopen_with(&key_2);
+    CU_ASSERT_STRING_EQUAL(counts().needed, key_1.id);
+    CU_ASSERT_EQUAL(set_chap(HOST_2, "two", SECRET, NULL), 0);
+    CU_ASSERT_FALSE(counts().needs_more);
+    reopen_with(NULL);
+    CU_ASSERT_TRUE(counts().needs_more);
+}
+
 static CU_TestInfo secret_tests[] = {
     {"wrapped", test_wrapped},
     {"the longest", test_longest},
@@ -352,6 +374,7 @@ static CU_TestInfo secret_tests[] = {
     {"swapped", test_swapped},
     {"rewrap", test_rewrap},
     {"listed", test_listed},
+    {"which key is needed", test_needed},
     CU_TEST_INFO_NULL,
 };
 

@@ -144,6 +144,31 @@ static void test_files(void)
     CU_ASSERT_EQUAL(host_key_read(path, &key, &why), -EINVAL);
 }
 
+static void test_compare(void)
+{
+    struct host_key key, other;
+    struct host_key_mark mark, none = {0};
+    CU_ASSERT_EQUAL_FATAL(host_key_create(path, &key, &why), 0);
+    host_key_take_mark(path, &mark);
+    CU_ASSERT_NOT_EQUAL(mark.inode, 0);
+    CU_ASSERT_EQUAL(host_key_compare(path, &mark, key.id, &why), 0);
+    /* The same in another file. */
+    CU_ASSERT_EQUAL(host_key_compare(path, &none, key.id, &why), 0);
+    CU_ASSERT_EQUAL(unlink(path), 0);
+    CU_ASSERT_EQUAL(host_key_compare(path, &mark, key.id, &why), -ESTALE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, key.id));
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, path));
+    CU_ASSERT_EQUAL_FATAL(host_key_create(path, &other, &why), 0);
+    CU_ASSERT_EQUAL(host_key_compare(path, &mark, key.id, &why), -ESTALE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, key.id));
+    CU_ASSERT_PTR_NOT_NULL(strstr(why.text, other.id));
+    CU_ASSERT_EQUAL(unlink(path), 0);
+    write_file("something else\n", 0600);
+    CU_ASSERT_EQUAL(host_key_compare(path, &mark, key.id, &why), -ESTALE);
+    host_key_take_mark("/nonexistent/key", &mark);
+    CU_ASSERT_EQUAL(memcmp(&mark, &none, sizeof(mark)), 0);
+}
+
 static void test_wrap(void)
 {
     struct host_key key, other;
@@ -176,8 +201,12 @@ static void test_wrap(void)
 }
 
 static CU_TestInfo key_tests[] = {
-    {"create", test_create},        {"parse", test_parse}, {"which files are taken", test_files},
-    {"wrap and unwrap", test_wrap}, CU_TEST_INFO_NULL,
+    {"create", test_create},
+    {"parse", test_parse},
+    {"which files are taken", test_files},
+    {"wrap and unwrap", test_wrap},
+    {"the file later on", test_compare},
+    CU_TEST_INFO_NULL,
 };
 
 int main(int argc, char **argv)

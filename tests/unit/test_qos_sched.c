@@ -12,7 +12,7 @@
 
 enum
 {
-    WAITS_MAX = 4096,
+    WAITS_MAX = 16384,
     LUNS = 4,
 };
 
@@ -283,7 +283,7 @@ static void test_weights_by_bytes(void)
     CU_ASSERT(bytes0 <= bytes1 + 65536 && bytes1 <= bytes0 + 65536);
 }
 
-/* Who was idle has saved nothing up: it gets its share from when it comes, no more. */
+/* Who was idle has saved nothing up that counts: it gets its share from when it comes, no more. */
 static void test_late_comer(void)
 {
     set_up();
@@ -293,11 +293,96 @@ static void test_late_comer(void)
     run(S, 2 * S);
     CU_ASSERT(admitted[0] >= 1000);
     unsigned before = admitted[0];
+    unsigned at_once = 0;
     for (unsigned i = 0; i < 1000; i++)
-        CU_ASSERT_FALSE(enter(1, 512, 2 * S));
+        at_once += enter(1, 512, 2 * S);
+    CU_ASSERT(at_once <= 11); /* of the last milliseconds */
     run(2 * S, 3 * S);
     CU_ASSERT(admitted[1] >= 490 && admitted[1] <= 510);
     CU_ASSERT(admitted[0] - before >= 490 && admitted[0] - before <= 510);
+}
+
+enum
+{
+
+    QUIET_RATE = 10000, /* of the pool, a second */
+    QUIET_STEP_US = 10,
+};
+
+struct quiet_run
+{
+    unsigned asked, at_once;
+};
+
+/*
+ * A second in which LUN 0 always has requests waiting for the limit of @limited, let go each
+ * millisecond, and LUN 1 asks for one at a time, @pause_us after it had the last.
+ */
+static struct quiet_run run_quiet(unsigned pause_us)
+{
+    struct quiet_run result = {0, 0};
+    uint64_t asks_ns = S + 5 * MS; /* 0: one waits */
+    unsigned had = 0;
+    for (uint64_t now = S; now < 2 * S; now += QUIET_STEP_US * 1000)
+    {
+        while (wait_count - admitted[0] - result.asked < 100)
+            ignore_error(enter(0, 4096, now), "counted");
+        if (now % MS == 0)
+            ignore_error((int)(qos_sched_run(&pool, now, admit_cb, NULL) == 0), "asked each time");
+        if (asks_ns == 0 && admitted[1] > had)
+            asks_ns = now + pause_us * 1000;
+        if (asks_ns == 0 || now < asks_ns)
+            continue;
+        result.asked++;
+        had = admitted[1];
+        bool went = enter(1, 4096, now);
+        result.at_once += went;
+        asks_ns = went ? now + pause_us * 1000 : 0;
+    }
+    return result;
+}
+
+/* Who uses less than its share does not wait at all for one that has a hundred waiting. */
+static void test_quiet_one(void)
+{
+    set_up();
+    limit(&pool, QUIET_RATE, 0, 100);
+    struct quiet_run quiet = run_quiet(250);
+    CU_ASSERT(quiet.asked > 3900);
+    CU_ASSERT_EQUAL(quiet.at_once, quiet.asked);
+    unsigned all = admitted[0] + admitted[1];
+    CU_ASSERT(all >= QUIET_RATE - 20 && all <= QUIET_RATE + 200);
+    /* By weight: with a tenth of the other's it gets an eleventh of that, and waits. */
+    set_up();
+    limit(&pool, QUIET_RATE, 0, 100);
+    limit(&luns[0], 0, 0, 1000);
+    struct quiet_run small = run_quiet(250);
+    CU_ASSERT(small.at_once < small.asked);
+    CU_ASSERT(admitted[1] <= QUIET_RATE / 11 + 50);
+    /* In a volume the same, for the volume's limit. */
+    set_up();
+    qos_node_set_parent(&luns[0], &volume);
+    qos_node_set_parent(&luns[1], &volume);
+    limit(&volume, QUIET_RATE, 0, 100);
+    quiet = run_quiet(250);
+    CU_ASSERT_EQUAL(quiet.at_once, quiet.asked);
+}
+
+/* Who asks for more than its share gets its share, and a limit of its own holds as before. */
+static void test_quiet_one_grows(void)
+{
+    set_up();
+    limit(&pool, QUIET_RATE, 0, 100);
+    struct quiet_run eager = run_quiet(20);
+    CU_ASSERT(eager.at_once < eager.asked);
+    CU_ASSERT(admitted[1] <= QUIET_RATE / 2 + 100 && admitted[1] >= QUIET_RATE / 2 - 1000);
+    unsigned all = admitted[0] + admitted[1];
+    CU_ASSERT(all >= QUIET_RATE - 20 && all <= QUIET_RATE + 200);
+    set_up();
+    limit(&pool, QUIET_RATE, 0, 100);
+    limit(&luns[1], 1000, 0, 100);
+    ignore_error((int)run_quiet(20).asked, "counted");
+    CU_ASSERT(admitted[1] <= 1011);
 }
 
 /* A volume is one among the LUNs below the pool, by its own weight. */
@@ -415,6 +500,8 @@ static CU_TestInfo sched_tests[] = {
     {"shares by weight", test_weights},
     {"shares are of bytes where bytes are limited", test_weights_by_bytes},
     {"who comes late has saved nothing up", test_late_comer},
+    {"who uses less than its share does not wait", test_quiet_one},
+    {"who uses more than its share waits", test_quiet_one_grows},
     {"a volume has a share of its own", test_volume_shares},
     {"a request leaves", test_leave},
     {"limits change below those that wait", test_change_of_limits},

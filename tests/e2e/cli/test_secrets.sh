@@ -121,6 +121,8 @@ done
 same "${#keys[0]}" 64
 key_id=$(cut -d' ' -f2 "$key")
 refused 1 "there already" key create "$key"
+[[ $err == *"lunette key show $key"* ]] || fail "no command that can be typed: $err"
+refused 3 "no server answers" key show
 same "$(cut -d' ' -f3 "$key")" "${keys[0]}"
 json key "$key_id" key show "$key"
 none_of <(printf '%s' "$out") "lunette key show"
@@ -160,6 +162,17 @@ clear()
     found=$(grep -oaF -e $secret -e $mutual -e $discovery -e $wrong "$pool" | wc -l)
     checks=$((checks + 1))
     [[ $found == "$1" || ($1 == some && $found -gt 0) ]] || fail "the pool has $found secrets in clear, not $1"
+}
+
+# kept_in_memory: no secret and no key lies where it could be swapped out, and the key where it cannot.
+kept_in_memory()
+{
+    local found status=0
+    found=$("$(dirname "$0")/secret_pages.py" "$server" $secret $mutual $wrong $discovery "${keys[@]}" \
+        2>"$work/pages") || status=$?
+    [[ $status == 77 ]] && return # who is not root cannot look
+    checks=$((checks + 1))
+    [[ $found == "locked "[1-9]*" swappable 0" ]] || fail "secrets in memory: $found; $(<"$work/pages")"
 }
 
 # events NAME COUNT
@@ -203,6 +216,10 @@ clear 0
 enters yes $host web%$secret
 enters no $host web%$wrong
 enters no $host ""
+kept_in_memory
+json stored wrapped iscsi chap set iqn.2001-04.com.example:host2 --user two --secret $wrong
+enters yes $host "web%$secret"
+kept_in_memory
 if command -v iscsi-ls >/dev/null; then
     iscsi-ls -i $host "iscsi://finder%$discovery@$portal" >"$work/ls" 2>&1 || fail "discovery: $(<"$work/ls")"
 fi
@@ -222,7 +239,12 @@ for with in none other; do
         [[ $("$lunette" event show) == *"'igroup:web'"*"$key_id"*lunette* ]] || fail "no event says what helps"
         iscsi-ls -i $host "iscsi://finder%$discovery@$portal" >"$work/ls" 2>&1 && fail "discovery without the key"
     fi
+    json needed_key "$key_id" server status
     json records.1.stored locked iscsi chap show
+    ok key show "$key"
+    says "CHAP secrets in the pool need the key $key_id."
+    refused_rewrap=$("$lunette" iscsi chap rewrap --dry-run 2>&1)
+    [[ $refused_rewrap == *"the key $key_id"* ]] || fail "rewrap names no key: $refused_rewrap"
     ok lun show vm1
     clear 0
 done
@@ -240,6 +262,39 @@ enters yes $host web%$secret
 clear 0
 restart --key-file "$other"
 enters yes $host web%$secret
+events memory.unlocked 0
+
+# ---- another key in the file of a server that runs ----
+ok key show
+says "The server works with the key $(cut -d' ' -f2 "$other"), which it read from $other."
+ok key show "$other"
+says "The server works with the same."
+ok key show "$key"
+says "The server works with another, the key $(cut -d' ' -f2 "$other"), which it read from $other."
+cp -p "$other" "$work/kept.key"
+cp -p "$key" "$work/new.key"
+mv "$work/new.key" "$other"
+run key show
+[[ $status == 0 && $err == *"warning: "*"$other has the key $key_id now"* ]] || fail "key show says: $out $err"
+run iscsi chap set iqn.2001-04.com.example:host2 --user two --secret $wrong
+[[ $status == 0 && $err == *"warning: "*"$key_id now"* ]] || fail "chap set says: $out $err"
+events key.file.changed 1
+json server_key "$(cut -d' ' -f2 "$work/kept.key")" key show "$other"
+refused 1 "$key_id now" iscsi chap rewrap
+rm "$other"
+refused 1 "could not start again" iscsi chap rewrap
+mv "$work/kept.key" "$other"
+ok iscsi chap rewrap
+ok iscsi chap set iqn.2001-04.com.example:host2 --user two --secret $wrong
+
+# ---- a server that may lock no memory says so once, and goes on ----
+limit=$(ulimit -S -l)
+ulimit -S -l 0
+restart --key-file "$other"
+ulimit -S -l "$limit"
+enters yes $host web%$secret
+json stored wrapped iscsi chap set iqn.2001-04.com.example:host2 --user two --secret $wrong
+events memory.unlocked 1
 
 # ---- systemd's credential; a key that only root may read, in a server that becomes another user ----
 mkdir "$work/credentials"
@@ -260,10 +315,21 @@ if [[ ${#as[@]} != 0 ]]; then
     same "$(stat -c %u "/proc/$server/environ")" 0
     json secrets_wrapped 3 server status
     enters yes $host web%$secret
+    # It may not read the file any more, but sees that it is another.
+    ok iscsi chap rewrap
+    cp -p "$other" "$work/new.key"
+    mv "$work/new.key" "$other"
+    refused 1 "was replaced since" iscsi chap rewrap
 fi
 "$lunette" server stop >/dev/null
 wait "$server"
 server=
 clear 0
 none_of "$work/log" "the log of all of them"
+
+# ---- serve itself says which key is missing ----
+rm -f "$work/nbd.sock"
+run serve --background --plugin "$plugin" --pool "$pool" --iscsi 127.0.0.1:0
+[[ $status == 0 && $err == *"warning: 3 CHAP secrets"*"$(cut -d' ' -f2 "$other")"* ]] || fail "serve says: $out $err"
+ok server stop
 finish

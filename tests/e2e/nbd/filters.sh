@@ -153,6 +153,7 @@ tls_inner()
 {
     verb create golden $size
     refused nbdinfo "$(uri golden)"
+    refused nbdinfo --list "$(uri '')" # nor is anybody told what there is
     random_file "$dir/in" 16
     nbdcopy "$dir/in" "$(tls_uri golden "tls-certificates=$dir/pki")"
     nbdcopy "$(tls_uri golden "tls-certificates=$dir/pki")" - | cmp - "$dir/in"
@@ -175,6 +176,8 @@ psk_inner()
     nbdcopy "$dir/in" "$(psk_uri alice keys)"
     nbdcopy "$(psk_uri alice keys)" - | cmp - "$dir/in"
     refused nbdinfo "$(uri golden)"
+    refused nbdinfo --list "$(uri '')"
+    refused nbdinfo --list "$(psk_uri alice wrong)"
     refused nbdinfo "$(psk_uri alice wrong)"
     refused nbdinfo "$(psk_uri mallory wrong)"
 }

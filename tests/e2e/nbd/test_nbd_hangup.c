@@ -5,6 +5,7 @@
  */
 #include <CUnit/CUnit.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -109,6 +110,7 @@ static bool hangup_is_over(int fd)
 {
     const struct timeval patience = {.tv_sec = 60};
     char buf[512];
+    CU_ASSERT_EQUAL(fcntl(fd, F_SETFL, 0), 0); /* libnbd's do not block */
     CU_ASSERT_EQUAL(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
     ssize_t got;
     while ((got = recv(fd, buf, sizeof(buf), 0)) > 0)
@@ -158,12 +160,56 @@ static void test_negotiation(void)
     fixture_end(&f);
 }
 
+/* Who was told of an export by NBD_OPT_INFO, however often, negotiates still. */
+static void test_told_of_export(void)
+{
+    const char *const limit[] = {"nbd-handshake-ms=500", NULL};
+    struct fixture f;
+    struct nbd_handle *told[8];
+    char buf[512];
+    fixture_make(&f, 256 * MIB);
+    fixture_serve(&f, limit);
+    fixture_do(&f, "create golden %" PRIu64, 64 * MIB);
+    struct nbd_handle *idle = fixture_connect(&f, "golden");
+    for (size_t i = 0; i < ARRAY_SIZE(told); i++)
+    {
+        told[i] = nbd_create();
+        nbd_set_opt_mode(told[i], true);
+        CU_ASSERT_EQUAL_FATAL(nbd_connect_unix(told[i], f.server.socket_path), 0);
+        nbd_set_export_name(told[i], "golden");
+        for (size_t j = 0; j <= i; j++)
+            CU_ASSERT_EQUAL(nbd_opt_info(told[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(told); i++)
+    {
+        CU_ASSERT_TRUE_FATAL(hangup_is_over(nbd_aio_get_fd(told[i])));
+        nbd_close(told[i]);
+    }
+    /* It has been idle for longer. One that asks and then goes on is served. */
+    CU_ASSERT_EQUAL(nbd_pread(idle, buf, sizeof(buf), 0, 0), 0);
+    struct nbd_handle *asks = nbd_create();
+    nbd_set_opt_mode(asks, true);
+    CU_ASSERT_EQUAL_FATAL(nbd_connect_unix(asks, f.server.socket_path), 0);
+    nbd_set_export_name(asks, "golden");
+    CU_ASSERT_EQUAL(nbd_opt_info(asks), 0);
+    CU_ASSERT_EQUAL(nbd_opt_go(asks), 0);
+    /* The deadline of the first is over by the time that a later one is hung up on. */
+    int silent = hangup_socket(&f);
+    CU_ASSERT_TRUE(hangup_is_over(silent));
+    close(silent);
+    CU_ASSERT_EQUAL(nbd_pread(asks, buf, sizeof(buf), 0, 0), 0);
+    nbd_close(asks);
+    nbd_close(idle);
+    fixture_end(&f);
+}
+
 static CU_TestInfo hangup_tests[] = {
     {"a client closes with answers under way", test_closes},
     {"a client stops reading", test_stops_reading},
     {"a client sends garbage with answers under way", test_garbage},
     {"a client goes in the middle of a write", test_cut_write},
     {"clients that do not end their negotiation", test_negotiation},
+    {"clients that are told of an export and then say nothing", test_told_of_export},
     CU_TEST_INFO_NULL,
 };
 
