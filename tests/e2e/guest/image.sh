@@ -20,6 +20,9 @@ modules=(virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_p
 image_size=384M
 doing=
 
+# shellcheck source=mirror.sh
+. "$here/mirror.sh"
+
 fail()
 {
     echo "FAILED: no image of a Debian guest: $*" >&2
@@ -44,16 +47,6 @@ step()
     began=$now
 }
 
-# mirror: the address from which apt gets this host's release of Debian, empty if its lists are absent.
-mirror()
-{
-    # shellcheck disable=SC2016 # apt's variables
-    apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(CODENAME) $(COMPONENT)' \
-        'Identifier: Packages' |
-        awk -v release="$release" \
-            '$2 == "Debian" && $3 == release && $4 == "main" && !found++ { print $1 }'
-}
-
 # kernel_name: the package that $kernel_package stands for.
 kernel_name()
 {
@@ -66,14 +59,6 @@ fetch_kernel()
     local name
     name=$(kernel_name) && [[ -n $name ]] || return
     (cd "$tree/kernel" && rm -f -- *.deb && apt-get download -q "$name")
-}
-
-use_proxy()
-{
-    local http='' https=''
-    eval "$(apt-config shell http Acquire::http::Proxy https Acquire::https::Proxy)"
-    [[ -z $http || $http == DIRECT ]] || export http_proxy=$http
-    [[ -z $https || $https == DIRECT ]] || export https_proxy=$https
 }
 
 # bootstrap MIRROR: into $root. The network may fail for a moment; packages that have arrived are kept.
@@ -163,7 +148,7 @@ if [[ -n ${2-} ]]; then
 fi
 exec 9>"$folder/lock"
 flock 9
-inputs=$(cat "$here"/{image.sh,init,identity} /etc/os-release | sha256sum)
+inputs=$(cat "$here"/{image.sh,mirror.sh,init,identity} /etc/os-release | sha256sum)
 if [[ ! -e $folder/stamp || $(<"$folder/stamp") != "$inputs" ]]; then
     rm -f "$folder"/{stamp,golden.raw,golden.new,vmlinuz,initrd,log}
     # shellcheck disable=SC2016 # of the inner shell
