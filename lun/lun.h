@@ -940,6 +940,7 @@ struct scrub_info
     uint64_t done_blks, total_blks; /* the latter is an estimate until it has ended */
     uint64_t damaged_blks;
     uint64_t repaired_blks; /* of those, written anew */
+    uint64_t spare_blks;    /* of the others, those that nothing needs: copies of the superblock */
 };
 
 /* -EBUSY: one runs. Without threads (pool_start()) the caller makes the steps. */

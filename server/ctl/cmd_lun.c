@@ -367,12 +367,8 @@ static enum ctl_exit lun_delete_one(const struct invocation *in, struct client *
     return ctl_call(&one, client, "lun.delete", lun_delete_args(&one, one.args[0], mode), result);
 }
 
-/* All or none, as far as it can be known: nothing is deleted before each may be. @names: all that
- * goes. */
-static enum ctl_exit lun_check_delete(const struct invocation *in, struct client *client,
-                                      json_t *names)
+static enum ctl_exit lun_check_names(const struct invocation *in)
 {
-    enum ctl_exit status = CTL_DONE;
     for (size_t i = 0; i < in->arg_count; i++)
     {
         for (size_t j = 0; j < i; j++)
@@ -383,6 +379,15 @@ static enum ctl_exit lun_check_delete(const struct invocation *in, struct client
                 return ctl_usage(in, text);
         }
     }
+    return CTL_DONE;
+}
+
+/* All or none, as far as it can be known: nothing is deleted before each may be. @names: all that
+ * goes. */
+static enum ctl_exit lun_check_delete(const struct invocation *in, struct client *client,
+                                      json_t *names)
+{
+    enum ctl_exit status = CTL_DONE;
     for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
     {
         AUTO_JSON json_t *result = NULL;
@@ -405,11 +410,34 @@ static json_t *lun_freed_by(struct client *client, json_t *names)
     return freed ? freed : json_object();
 }
 
+/* Adds to @plan of all what @one says: without which options it is refused, and the first reason.
+ */
+static void lun_add_needs(json_t *plan, const json_t *one)
+{
+    size_t i, j;
+    json_t *need, *known, *needs = json_object_get(plan, "needs");
+    if (!json_object_get(one, "needs"))
+        return;
+    if (!needs)
+    {
+        ctl_put(plan, "refused", json_incref(json_object_get(one, "refused")));
+        ctl_put(plan, "needs", needs = json_array());
+    }
+    json_array_foreach(json_object_get(one, "needs"), i, need)
+    {
+        bool is_known = false;
+        json_array_foreach(needs, j, known) is_known |= json_equal(known, need);
+        if (!is_known)
+            ignore_error(json_array_append(needs, need), "one of several hints");
+    }
+}
+
 /* What deleting all arguments would take away: each is asked for, so that a refusal comes up. */
 static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client *client,
                                      json_t **plan)
 {
     AUTO_JSON json_t *names = json_array();
+    AUTO_JSON json_t *all = json_object();
     for (size_t i = 0; i < in->arg_count; i++)
     {
         AUTO_JSON json_t *one = NULL;
@@ -418,8 +446,39 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
             return status;
         if (json_array_extend(names, json_object_get(one, "goes")) != 0)
             return ctl_no_memory(in);
+        lun_add_needs(all, one);
     }
-    return ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
+    enum ctl_exit status =
+        ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
+    if (status == CTL_DONE && json_object_update(*plan, all) != 0)
+        return ctl_no_memory(in);
+    return status;
+}
+
+/* What the dry run came to: refused, if the delete would be without one more option. */
+static enum ctl_exit lun_conclude_plan(const struct invocation *in, const json_t *plan)
+{
+    static const char *const given[] = {"with-snapshots", "force"};
+    char text[1200], hint[512] = "lunette lun delete";
+    size_t i, len = strlen(hint);
+    const json_t *need, *needs = json_object_get(plan, "needs");
+    if (!needs)
+        return CTL_DONE;
+    snprintf(text, sizeof(text), "refused as it stands: %s",
+             json_string_value(json_object_get(plan, "refused")));
+    for (i = 0; i < in->arg_count && len < sizeof(hint); i++)
+        len += (size_t)snprintf(hint + len, sizeof(hint) - len, " %s", in->args[i]);
+    for (i = 0; i < ARRAY_SIZE(given) && len < sizeof(hint); i++)
+        if (option_flag(in, given[i]))
+            len += (size_t)snprintf(hint + len, sizeof(hint) - len, " --%s", given[i]);
+    for (i = 0; i < json_array_size(needs) && len < sizeof(hint); i++)
+    {
+        need = json_array_get(needs, i);
+        len += (size_t)snprintf(hint + len, sizeof(hint) - len, " %s", json_string_value(need));
+    }
+    if (len < sizeof(hint))
+        len += (size_t)snprintf(hint + len, sizeof(hint) - len, " --dry-run");
+    return ctl_conclude(in, text, len < sizeof(hint) ? hint : NULL);
 }
 
 static enum ctl_exit lun_delete_now(const struct invocation *in, struct client *client,
@@ -453,7 +512,9 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
     AUTO_JSON json_t *plan = NULL;
     AUTO_JSON json_t *names = json_array();
     bool dry_run = option_flag(in, "dry-run");
-    enum ctl_exit status = lun_check_delete(in, client, names);
+    enum ctl_exit status = lun_check_names(in);
+    if (status == CTL_DONE && !dry_run)
+        status = lun_check_delete(in, client, names);
     if (status == CTL_DONE && (dry_run || ctl_asks(in)))
     {
         status = lun_plan_delete(in, client, &plan);
@@ -464,9 +525,11 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
         else if (status == CTL_DONE)
             ctl_print_freed(plan, "Would delete");
     }
-    if (status == CTL_DONE && !dry_run)
+    if (status == CTL_DONE && dry_run)
+        return lun_conclude_plan(in, plan);
+    if (status == CTL_DONE)
         status = ctl_confirm(in);
-    return status == CTL_DONE && !dry_run ? lun_delete_now(in, client, names) : status;
+    return status == CTL_DONE ? lun_delete_now(in, client, names) : status;
 }
 
 enum ctl_exit ctl_lun_delete(struct invocation *in)

@@ -279,6 +279,7 @@ static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *
     AUTO_JSON json_t *view = view_pool(&before);
     if (size)
         status = ctl_size(in, size, pool_grown_from(view), &size_bytes);
+    uint64_t asked_bytes = size_bytes;
     int r = 0;
     if (status == CTL_DONE)
         r = dry_run ? pool_grow_dry_run(pool, size_bytes, &size_bytes, &why)
@@ -292,6 +293,8 @@ static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *
     *result = json_pack("{s:s, s:I, s:I}", "name", before.name, "old_size_bytes",
                         (json_int_t)before.size_bytes, "size_bytes",
                         (json_int_t)(dry_run ? size_bytes : after.size_bytes));
+    if (*result && size)
+        ctl_put(*result, "asked_bytes", proto_json_uint(asked_bytes));
     return *result ? CTL_DONE : ctl_no_memory(in);
 }
 
@@ -305,10 +308,27 @@ static enum ctl_exit pool_grow_online(const struct invocation *in, const char *s
         status = ctl_size(in, size, pool_grown_from(now), &size_bytes);
     if (status != CTL_DONE)
         return status;
-    return ctl_ask(in, "pool.grow",
-                   json_pack("{s:I, s:b}", "size_bytes", (json_int_t)size_bytes, "dry_run",
-                             (int)option_flag(in, "dry-run")),
-                   result);
+    status = ctl_ask(in, "pool.grow",
+                     json_pack("{s:I, s:b}", "size_bytes", (json_int_t)size_bytes, "dry_run",
+                               (int)option_flag(in, "dry-run")),
+                     result);
+    if (status == CTL_DONE && size)
+        ctl_put(*result, "asked_bytes", proto_json_uint(size_bytes));
+    return status;
+}
+
+/* A pool grows by whole allocation groups: says what of the size that was asked for makes none. */
+static void pool_print_rest(const json_t *result, bool would)
+{
+    char rest[UNITS_TEXT_MAX];
+    uint64_t asked_bytes = ctl_get(result, "asked_bytes"),
+             size_bytes = ctl_get(result, "size_bytes");
+    if (asked_bytes <= size_bytes)
+        return;
+    units_format_bytes(asked_bytes - size_bytes, 'h', rest);
+    printf("A pool grows by whole allocation groups; the last %s %s none, and count when it grows "
+           "again.\n",
+           rest, would ? "would make" : "make");
 }
 
 enum ctl_exit ctl_pool_grow(struct invocation *in)
@@ -328,6 +348,8 @@ enum ctl_exit ctl_pool_grow(struct invocation *in)
         printf("Pool %s %s from %s to %s.\n", json_string_value(json_object_get(result, "name")),
                option_flag(in, "dry-run") ? "would grow" : "grew", before,
                units_format_bytes(size_bytes, 'h', after));
+    if (!option_flag(in, "json"))
+        pool_print_rest(result, option_flag(in, "dry-run"));
     return CTL_DONE;
 }
 

@@ -260,9 +260,16 @@ static enum ctl_exit explain(const struct invocation *in, const char *verb, json
 
 enum ctl_exit ctl_explain_space(struct invocation *in)
 {
+    const char *wanted = option_text(in, "wanted");
+    uint64_t wanted_bytes = 0;
+    enum ctl_exit status = wanted ? ctl_size(in, wanted, UINT64_MAX, &wanted_bytes) : CTL_DONE;
+    if (status != CTL_DONE)
+        return status;
     json_t *args = json_object();
     if (in->arg_count > 0)
         ctl_put_text(args, "name", in->args[0]);
+    if (wanted)
+        ctl_put(args, "wanted_bytes", proto_json_uint(wanted_bytes));
     return explain(in, "explain.space", args);
 }
 

@@ -13,6 +13,7 @@
 #include "lun/base/log.h"
 #include "server/ctl/ctl.h"
 #include "server/ctl/hint.h"
+#include "server/ctl/serve_note.h"
 
 enum
 {
@@ -142,7 +143,16 @@ enum ctl_exit ctl_no_memory(const struct invocation *in)
 
 enum ctl_exit ctl_no_server(const struct invocation *in, int err, const char *why)
 {
-    return refusal_of_command(in, CTL_NO_SERVER, err, why, "lunette serve --help");
+    const char *named = option_text(in, "socket");
+    AUTO_FREE char *socket = named ? strdup(named) : client_default_socket();
+    AUTO_FREE char *noted = socket ? serve_note_read(socket) : NULL;
+    AUTO_FREE char *hint = NULL;
+    if (noted && named && asprintf(&hint, "%s --socket %s", noted, named) < 0)
+        hint = NULL;
+    return refusal_of_command(in, CTL_NO_SERVER, err, why,
+                              hint    ? hint
+                              : noted ? noted
+                                      : "lunette serve --help");
 }
 
 enum ctl_exit ctl_conclude(const struct invocation *in, const char *why, const char *hint)
@@ -158,8 +168,7 @@ enum ctl_exit ctl_usage(const struct invocation *in, const char *why)
     if (in->command)
         snprintf(hint, sizeof(hint), "lunette %s --help", in->command->words);
     else
-        snprintf(hint, sizeof(hint), "lunette help%s%.200s", in->family ? " " : "",
-                 in->family ? in->family : "");
+        snprintf(hint, sizeof(hint), "lunette help%s%s", *in->family ? " " : "", in->family);
     const struct refusal refusal = {.exit = CTL_USAGE,
                                     .err = -EINVAL,
                                     .why = why,

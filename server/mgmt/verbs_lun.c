@@ -3,7 +3,8 @@
  * Verbs on LUNs.
  *
  * A dry run refuses what the real one would refuse, as far as can be known without doing it, and
- * otherwise says what would go or be taken.
+ * otherwise says what would go or be taken. That of a delete says so too where only an option is
+ * missing, and which.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -492,6 +493,39 @@ static int verb_refuse_delete(struct verb_request *request, const struct lun_inf
     return 0;
 }
 
+/* What no option of the delete helps against: a lock. */
+static int verb_refuse_locked(struct verb_request *request, const char *name)
+{
+    command_dry_run(true);
+    int r = lun_delete(request->pool, name, true, LUN_FORCE, &request->why);
+    command_dry_run(verb_bool(request, "dry_run"));
+    if (r != -ENOTSUP)
+        return r;
+    reason_clear(&request->why); /* an engine without dry runs: the delete itself finds out */
+    return 0;
+}
+
+/*
+ * Adds to a dry run's figures, if the delete would be refused as it stands, why ("refused"), and
+ * the options ("needs") with which it does what they say.
+ */
+static int verb_say_needs(struct verb_request *request, const struct lun_info *list, size_t count)
+{
+    struct reason refused = request->why;
+    json_t *needs = json_array();
+    bool open = false;
+    int bad = needs ? 0 : -1;
+    for (size_t i = 0; i < count; i++)
+        open |= list[i].open_handles > 0;
+    if (count > 1 && !verb_bool(request, "with_snapshots"))
+        bad |= json_array_append_new(needs, json_string("--with-snapshots"));
+    if (open && !verb_bool(request, "force"))
+        bad |= json_array_append_new(needs, json_string("--force"));
+    bad |= json_object_set_new(request->result, "needs", needs);
+    bad |= json_object_set_new(request->result, "refused", json_string(refused.text));
+    return bad ? -ENOMEM : 0;
+}
+
 /* Of a listing of one LUN: itself and its own snapshots, not those that are part of a volume's,
  * which stay, nor what is left of others that had its name. Returns their number. */
 static size_t verb_keep_what_goes(struct lun_info *list, size_t count)
@@ -514,8 +548,12 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
         count = verb_keep_what_goes(list, count);
     if (r == 0 && count == 0)
         r = reason_set(&request->why, -ENOENT, "there is no LUN '%s'", name);
-    if (r == 0)
-        r = verb_refuse_delete(request, list, count);
+    int refused = r == 0 ? verb_refuse_delete(request, list, count) : r;
+    bool shows_all = r == 0 && !verb_bool(request, "only_check");
+    struct reason why = request->why;
+    if (refused < 0 && !shows_all)
+        return refused;
+    r = verb_refuse_locked(request, name);
     if (r < 0)
         return r;
     AUTO_FREE const char **names = calloc(count, sizeof(*names));
@@ -523,8 +561,15 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
         names[i] = list[i].name;
-    if (!verb_bool(request, "only_check"))
-        return verb_show_freed(request, names, count);
+    if (shows_all)
+        r = verb_show_freed(request, names, count);
+    if (shows_all && r == 0 && refused < 0)
+    {
+        request->why = why;
+        r = verb_say_needs(request, list, count);
+    }
+    if (shows_all || r < 0)
+        return r;
     /* What several free together is asked for once, and not of each. */
     request->result = json_pack("{s:o}", "goes", verb_names(names, count));
     return request->result ? 0 : -ENOMEM;
