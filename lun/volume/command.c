@@ -23,6 +23,7 @@
 enum
 {
     COMMAND_SMALL_BYTES = 4096, /* of a record: of one LUN */
+    COMMAND_PAGES = 4, /* blocks for each block of a record: two copies, beside those until now */
 };
 
 static _Thread_local bool is_dry;
@@ -65,7 +66,7 @@ int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
                                                         "several commands, for fewer LUNs, takes "
                                                         "less"
                                                       : "",
-                          grow_advice(pool, 0).text);
+                          grow_advice(pool, COMMAND_PAGES * div_round_up(bytes, BLK_BYTES)).text);
     return r;
 }
 

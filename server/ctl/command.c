@@ -261,13 +261,18 @@ static bool command_guess(int argc, const char *const *argv, char guess[COMMAND_
 {
     bool differs = false;
     struct suggestion suggestion;
-    char turned[COMMAND_WORDS_MAX] = "", of_lun[COMMAND_WORDS_MAX] = "lun";
+    static const char *const families[] = {"lun", "server", "pool"};
+    char turned[COMMAND_WORDS_MAX] = "";
     /* "create lun", "import FILE NAME" */
     if (argc > 1 && command_append(turned, argv[1]) && command_append(turned, argv[0]) &&
         command_by_words(turned))
         return snprintf(guess, COMMAND_WORDS_MAX, "%s", turned) > 0;
-    if (command_append(of_lun, argv[0]) && command_by_words(of_lun))
-        return snprintf(guess, COMMAND_WORDS_MAX, "%s", of_lun) > 0;
+    for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+    {
+        snprintf(guess, COMMAND_WORDS_MAX, "%s", families[i]);
+        if (command_append(guess, argv[0]) && command_by_words(guess))
+            return true;
+    }
     guess[0] = '\0';
     for (int i = 0; i < argc && argv[i][0] != '-'; i++)
     {

@@ -82,7 +82,7 @@ extern const struct command_option command_offline_options[];
 extern const struct command_option command_autodelete_options[];
 extern const struct command_option command_volume_clone_options[];
 extern const struct command_option command_volume_resize_options[];
-extern const struct command_option command_explain_space_options[];
+extern const struct command_option command_explain_options[];
 extern const struct command_option command_chap_set_options[];
 extern const struct command_option command_chap_rewrap_options[];
 extern const struct command_option command_lun_clone_options[];

@@ -350,7 +350,8 @@ const struct command command_table[] = {
      "not read. It runs in the server, as a job, and goes on if this command is interrupted; job "
      "cancel ends it. Each finding is an event and names the LUNs it hits. What the server still "
      "knows, or another copy holds, is written anew; pool repair mends more. The status is 1 if "
-     "something is damaged and was not mended. With --pool nothing is written.",
+     "something is damaged and was not mended; a copy of the superblock that nothing needs, as "
+     "long as another is whole, is a warning, as to pool check. With --pool nothing is written.",
      "lunette pool scrub\n"
      "lunette pool scrub --rate 200M --background\n"
      "lunette pool scrub --last --json\n",
@@ -724,10 +725,10 @@ const struct command command_table[] = {
      "lunette explain space\n"
      "lunette explain space db/data\n"
      "lunette explain space db/data --wanted 20G\n",
-     0, 0, 1, command_explain_space_options, ctl_explain_space},
+     0, 0, 1, command_explain_options, ctl_explain_space},
     {"explain quota", "PATH", "say in words which quotas bind a LUN, a qtree or a volume",
-     "explain the quotas of {0}", NULL, "lunette explain quota db/team-a/vm1\n", 0, 1, 1, NULL,
-     ctl_explain_quota},
+     "explain the quotas of {0}", NULL, "lunette explain quota db/team-a/vm1\n", 0, 1, 1,
+     command_explain_options, ctl_explain_quota},
 
     {"igroup create", "IGROUP [INITIATOR...]", "make an igroup, a named set of iSCSI initiators",
      "create igroup {0}",

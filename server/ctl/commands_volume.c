@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Options of the commands on volumes, and of autodelete and "explain space", which pools have too.
+/* Options of the commands on volumes, and of autodelete and "explain", which pools have too.
  */
 #include "server/ctl/command.h"
 
@@ -33,7 +33,7 @@ const struct command_option command_volume_resize_options[] = {
     {0},
 };
 
-const struct command_option command_explain_space_options[] = {
+const struct command_option command_explain_options[] = {
     {"wanted", 0, "SIZE", "room for so much more is what would help (default: a quarter more)",
      false},
     {0},

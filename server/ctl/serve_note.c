@@ -29,7 +29,8 @@ static char *serve_note_path(const char *socket)
 /* Who reads it knows the socket. That another host is dead was true then. */
 static bool serve_note_takes(const char *option)
 {
-    static const char *const others[] = {"socket", "take-over", "wait", "json"};
+    static const char *const others[] = {"socket",     "take-over",  "wait",
+                                         "foreground", "background", "json"};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (strcmp(option, others[i]) == 0)
             return false;

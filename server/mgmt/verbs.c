@@ -221,7 +221,10 @@ static const struct verb verbs[] = {
      VERB_LOOKS,
      verb_explain_space,
      {TEXT("name", false), NUMBER("wanted_bytes", false)}},
-    {"explain.quota", VERB_LOOKS, verb_explain_quota, {TEXT("path", true)}},
+    {"explain.quota",
+     VERB_LOOKS,
+     verb_explain_quota,
+     {TEXT("path", true), NUMBER("wanted_bytes", false)}},
 
     {"igroup.create",
      VERB_CHANGES,

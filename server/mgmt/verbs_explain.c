@@ -432,20 +432,24 @@ static void explain_try_limit(struct explanation *explanation, const struct quot
                     explain_step_mib(rule->hard_bytes, wanted_bytes));
 }
 
-/* What the limits of explain_try_limit() are made for. @lun: what a clone of it needs; or NULL. */
-static void explain_say_limits(struct explanation *explanation, const struct lun_info *lun)
+/* What the limits of explain_try_limit() are made for: @wanted_bytes, or @lun once more; or NULL. */
+static void explain_say_limits(struct explanation *explanation, const char *path,
+                               const struct lun_info *lun, uint64_t wanted_bytes)
 {
     char size[UNITS_TEXT_MAX];
-    if (lun)
+    if (wanted_bytes > 0)
+        explain_say(explanation, "The limits below have room for %s more, or are a quarter more.",
+                    explain_bytes(wanted_bytes, size));
+    else if (lun)
         explain_say(explanation,
-                    "The limits below have room for one more LUN of the size of %s (%s), or a "
-                    "quarter more than now if that is more; any other size can be given.",
-                    lun->name, explain_bytes(lun->size_bytes, size));
+                    "The limits below have room for one more LUN of the size of %s (%s), or are a "
+                    "quarter more; for what you need: 'lunette explain quota %s --wanted SIZE'.",
+                    lun->name, explain_bytes(lun->size_bytes, size), path);
     else
         explain_say(explanation,
-                    "The limits below are a quarter more than now (%d MiB at least); any other "
-                    "size can be given.",
-                    EXPLAIN_STEP_MIB);
+                    "The limits below are a quarter more than now; for what you need: 'lunette "
+                    "explain quota %s --wanted SIZE'.",
+                    path);
 }
 
 int verb_explain_quota(struct verb_request *request)
@@ -459,6 +463,8 @@ int verb_explain_quota(struct verb_request *request)
         return r;
     /* A clone of a LUN needs its size once more. */
     bool is_lun = lun_get_info(request->pool, path, &lun, NULL) == 0;
+    uint64_t asked_bytes = verb_number(request, "wanted_bytes", 0);
+    uint64_t wanted_bytes = asked_bytes > 0 ? asked_bytes : is_lun ? lun.size_bytes : 0;
     if (count > 0)
         qsort(list, count, sizeof(*list), explain_compare_left); /* the tightest first */
     struct explanation explanation = {.lines = json_array(), .commands = json_array()};
@@ -469,10 +475,10 @@ int verb_explain_quota(struct verb_request *request)
     {
         any_limit |= explain_has_limit(&list[i]);
         explain_quota(&explanation, &list[i]);
-        explain_try_limit(&explanation, &list[i], is_lun ? lun.size_bytes : 0);
+        explain_try_limit(&explanation, &list[i], wanted_bytes);
     }
     if (any_limit)
-        explain_say_limits(&explanation, is_lun ? &lun : NULL);
+        explain_say_limits(&explanation, path, is_lun ? &lun : NULL, asked_bytes);
     if (count == 0)
         explain_say(&explanation, "No quota binds %s.", path);
     char volume[LUN_NAME_MAX + 1];
