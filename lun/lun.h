@@ -181,6 +181,8 @@ uint64_t pool_lock_clock_ns(struct pool *pool);
  * they always check, and are refused for the same reasons, but change nothing and add no events.
  */
 void command_dry_run(bool on);
+/* By how much the promises of the pool would have grown by the last of them. */
+uint64_t command_dry_promised_bytes(void);
 
 /* ---- LUNs ---------------------------------------------------------------------------------- */
 

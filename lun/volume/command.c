@@ -27,10 +27,23 @@ enum
 };
 
 static _Thread_local bool is_dry;
+static _Thread_local uint64_t dry_promised_bytes;
 
 void command_dry_run(bool on)
 {
     is_dry = on;
+    dry_promised_bytes = 0;
+}
+
+void command_note_promise(uint64_t bytes)
+{
+    if (is_dry)
+        dry_promised_bytes = bytes;
+}
+
+uint64_t command_dry_promised_bytes(void)
+{
+    return dry_promised_bytes;
 }
 
 bool command_is_dry(void)

@@ -164,6 +164,21 @@ static enum ctl_exit lun_clone_names(const struct invocation *in, const char **s
     return status;
 }
 
+/* Of several, by a template that the server took. */
+static void lun_print_clone_names(const struct invocation *in, const json_t *result)
+{
+    char first[LUN_NAME_MAX + 1], last[LUN_NAME_MAX + 1];
+    const char *name = json_string_value(json_object_get(result, "name"));
+    uint64_t count = ctl_get(result, "count"), from = ctl_get(result, "first_number");
+    printf("%s %s %" PRIu64 " times, as ", lun_would(in, "Would clone", "Cloned"),
+           json_string_value(json_object_get(result, "source")), count);
+    if (lun_clone_name(name, (uint32_t)from, first, sizeof(first), NULL) == 0 &&
+        lun_clone_name(name, (uint32_t)(from + count - 1), last, sizeof(last), NULL) == 0)
+        printf("%s to %s.\n", first, last);
+    else
+        printf("%s.\n", name);
+}
+
 static void lun_print_clone(const struct invocation *in, const json_t *result)
 {
     const char *source = json_string_value(json_object_get(result, "source"));
@@ -173,8 +188,7 @@ static void lun_print_clone(const struct invocation *in, const json_t *result)
     if (count == 1)
         printf("%s %s to %s.\n", lun_would(in, "Would clone", "Cloned"), source, name);
     else
-        printf("%s %s %" PRIu64 " times, as %s.\n", lun_would(in, "Would clone", "Cloned"), source,
-               count, name);
+        lun_print_clone_names(in, result);
     if (option_flag(in, "dry-run"))
         printf("Each has %s, of which %s is shared; no data is copied.\n",
                units_format_bytes(ctl_get(result, "size_bytes"), 'h', size),
@@ -293,7 +307,12 @@ static enum ctl_exit lun_resize_with(const struct invocation *in, struct client 
         table_print_json(stdout, result);
     else
         lun_print_resize(result, dry_run);
-    return CTL_DONE;
+    if (!dry_run || size_bytes >= now_bytes || option_flag(in, "force"))
+        return CTL_DONE;
+    char hint[LUN_NAME_MAX + 128];
+    snprintf(hint, sizeof(hint), "lunette lun resize %.*s %.40s --force --dry-run", LUN_NAME_MAX,
+             in->args[0], size);
+    return ctl_conclude(in, "refused as it stands: only --force makes a LUN smaller", hint);
 }
 
 enum ctl_exit ctl_lun_resize(struct invocation *in)
@@ -455,32 +474,6 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
     return status;
 }
 
-/* What the dry run came to: refused, if the delete would be without one more option. */
-static enum ctl_exit lun_conclude_plan(const struct invocation *in, const json_t *plan)
-{
-    static const char *const given[] = {"with-snapshots", "force"};
-    char text[1200], hint[512] = "lunette lun delete";
-    size_t i, len = strlen(hint);
-    const json_t *need, *needs = json_object_get(plan, "needs");
-    if (!needs)
-        return CTL_DONE;
-    snprintf(text, sizeof(text), "refused as it stands: %s",
-             json_string_value(json_object_get(plan, "refused")));
-    for (i = 0; i < in->arg_count && len < sizeof(hint); i++)
-        len += (size_t)snprintf(hint + len, sizeof(hint) - len, " %s", in->args[i]);
-    for (i = 0; i < ARRAY_SIZE(given) && len < sizeof(hint); i++)
-        if (option_flag(in, given[i]))
-            len += (size_t)snprintf(hint + len, sizeof(hint) - len, " --%s", given[i]);
-    for (i = 0; i < json_array_size(needs) && len < sizeof(hint); i++)
-    {
-        need = json_array_get(needs, i);
-        len += (size_t)snprintf(hint + len, sizeof(hint) - len, " %s", json_string_value(need));
-    }
-    if (len < sizeof(hint))
-        len += (size_t)snprintf(hint + len, sizeof(hint) - len, " --dry-run");
-    return ctl_conclude(in, text, len < sizeof(hint) ? hint : NULL);
-}
-
 static enum ctl_exit lun_delete_now(const struct invocation *in, struct client *client,
                                     json_t *names)
 {
@@ -526,7 +519,7 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
             ctl_print_freed(plan, "Would delete");
     }
     if (status == CTL_DONE && dry_run)
-        return lun_conclude_plan(in, plan);
+        return ctl_conclude_plan(in, plan);
     if (status == CTL_DONE)
         status = ctl_confirm(in);
     return status == CTL_DONE ? lun_delete_now(in, client, names) : status;

@@ -108,6 +108,18 @@ static bool pool_create_destroys(const char *path, struct pool_create_options op
     return pool_create(env_system(), path, &options, NULL) == -EEXIST;
 }
 
+/* What the pool at @path has, which is made of whole allocation groups; 0: that cannot be told. */
+static uint64_t pool_usable_bytes(const char *path)
+{
+    struct pool *pool;
+    struct pool_info info;
+    if (pool_open(env_system(), path, &pool_look, &pool, NULL) < 0)
+        return 0;
+    pool_get_info(pool, &info);
+    ignore_error(pool_close(pool), "opened read-only: nothing to write");
+    return info.size_bytes;
+}
+
 enum ctl_exit ctl_pool_create(struct invocation *in)
 {
     struct pool_create_options options = {0};
@@ -125,6 +137,9 @@ enum ctl_exit ctl_pool_create(struct invocation *in)
     AUTO_JSON json_t *result = json_pack("{s:s, s:I, s:b, s:b}", "path", path, "size_bytes",
                                          (json_int_t)options.size_bytes, "dry_run", (int)dry_run,
                                          "destroys", (int)destroys);
+    uint64_t usable_bytes = dry_run ? 0 : pool_usable_bytes(path);
+    if (usable_bytes > 0)
+        ctl_put(result, "usable_bytes", proto_json_uint(usable_bytes));
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else if (options.size_bytes > 0)
@@ -134,6 +149,9 @@ enum ctl_exit ctl_pool_create(struct invocation *in)
         printf("%s pool on all of %s.\n", dry_run ? "Would make a" : "Made a", path);
     if (destroys && !option_flag(in, "json"))
         printf("What %s holds now would be lost.\n", path);
+    if (usable_bytes > 0 && usable_bytes < options.size_bytes && !option_flag(in, "json"))
+        printf("Of that %s make whole allocation groups, and can be used.\n",
+               units_format_bytes(usable_bytes, 'h', text));
     if (!dry_run && !option_flag(in, "json"))
         printf("Serve it with: lunette serve --pool %s\n", path);
     return CTL_DONE;

@@ -476,7 +476,9 @@ static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
         unlink(path);
         return CTL_DONE;
     }
-    snprintf(text, sizeof(text), "another server listens on %s", path);
+    snprintf(text, sizeof(text),
+             "another server listens on %.150s; --nbd-socket or LUNETTE_SOCKET names another place",
+             path);
     return ctl_fail(serve->in, -EADDRINUSE, text, "lunette server status");
 }
 

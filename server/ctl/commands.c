@@ -112,7 +112,9 @@ static const struct command_option lun_show_options[] = {
 };
 
 static const struct command_option lun_redeploy_options[] = {
-    {"undo", 0, "SNAPSHOT", "the snapshot that keeps what they hold now (default: undo)", false},
+    {"undo", 0, "SNAPSHOT",
+     "the snapshot that keeps what they hold now, in place of one of that name (default: undo)",
+     false},
     {"force", 'f', NULL, "although clients have them open; they must not have them mounted", false},
     {0},
 };
@@ -428,8 +430,8 @@ const struct command command_table[] = {
      COMMAND_DRY_RUN, 0, 2, command_lun_clone_options, ctl_lun_clone},
     {"lun redeploy", "SOURCE NAME...", "put a new golden image into existing LUNs", "redeploy {0}",
      "The LUNs get content and size of SOURCE and keep name, serial, mappings and reservations. "
-     "What "
-     "they held stays as one snapshot of each, from which they can be restored.",
+     "What they held stays as one snapshot of each, from which they can be restored; an older one "
+     "of that name goes.",
      "lunette lun redeploy golden-v2 vm1 vm2 --dry-run\n"
      "lunette lun redeploy golden-v2 vm1 vm2 --undo before-v2\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 2, -1, lun_redeploy_options, ctl_lun_redeploy},
@@ -903,7 +905,7 @@ const struct command command_table[] = {
     {"server status", "", "show the running server", "ask for the server's status", NULL,
      "lunette server status\n"
      "lunette server status --wait 30s --json\n",
-     0, 0, 0, server_status_options, ctl_server_status},
+     COMMAND_LISTS, 0, 0, server_status_options, ctl_server_status},
     {"server stop", "", "stop the server", "stop the server",
      "Returns when the process has ended, so the pool is free then.", "lunette server stop\n",
      COMMAND_CONFIRMS, 0, 0, NULL, ctl_server_stop},

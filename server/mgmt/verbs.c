@@ -479,6 +479,8 @@ static const struct verb_hint_row verb_hints[] = {
     {"lun.clone", -EEXIST, NULL, "lunette lun show"},
     {"lun.clone", -ENOENT, "QoS class", "lunette qos class show"},
     {"lun.clone", -ENOENT, NULL, "lunette lun show --snapshots"},
+    {"lun.clone_group", -EEXIST, NULL, "lunette lun show"},
+    {"lun.resize", -EPERM, "--force", "lunette lun resize {name} SIZE --force --dry-run"},
     {"lun.clone_ranges", -ENOENT, NULL, "lunette lun show --snapshots"},
     {"lun.clone_ranges", -EBUSY, NULL, "lunette lun show {name} --fields name,open"},
     {"lun.clone_ranges", -EINVAL, NULL, "lunette lun clone --help"},

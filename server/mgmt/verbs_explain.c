@@ -311,12 +311,14 @@ static void explain_say_step(struct explanation *explanation, const struct expla
                        : found->is_in_volume ? found->volume.name
                                              : "";
     if (wanted_bytes > 0)
-        explain_say(explanation, "The sizes below make room for %s more, or are a quarter more.",
+        explain_say(explanation,
+                    "The sizes below make room for %s more, and are a quarter of what is there "
+                    "at least.",
                     explain_bytes(wanted_bytes, wanted));
     else
         explain_say(explanation,
-                    "The sizes below are a quarter more than now; for what you need: 'lunette "
-                    "explain space%s%s --wanted SIZE'.",
+                    "The sizes below are a step, a quarter of what is there or more; for what you "
+                    "need: 'lunette explain space%s%s --wanted SIZE'.",
                     *name ? " " : "", name);
 }
 
@@ -432,23 +434,26 @@ static void explain_try_limit(struct explanation *explanation, const struct quot
                     explain_step_mib(rule->hard_bytes, wanted_bytes));
 }
 
-/* What the limits of explain_try_limit() are made for: @wanted_bytes, or @lun once more; or NULL. */
+/* What the limits of explain_try_limit() are made for: @wanted_bytes, or @lun once more; or NULL.
+ */
 static void explain_say_limits(struct explanation *explanation, const char *path,
                                const struct lun_info *lun, uint64_t wanted_bytes)
 {
     char size[UNITS_TEXT_MAX];
     if (wanted_bytes > 0)
-        explain_say(explanation, "The limits below have room for %s more, or are a quarter more.",
+        explain_say(explanation,
+                    "The limits below have room for %s more, and for a quarter more at least.",
                     explain_bytes(wanted_bytes, size));
     else if (lun)
         explain_say(explanation,
-                    "The limits below have room for one more LUN of the size of %s (%s), or are a "
-                    "quarter more; for what you need: 'lunette explain quota %s --wanted SIZE'.",
+                    "The limits below have room for one more LUN of the size of %s (%s), and for a "
+                    "quarter more at least; for what you need: 'lunette explain quota %s --wanted "
+                    "SIZE'.",
                     lun->name, explain_bytes(lun->size_bytes, size), path);
     else
         explain_say(explanation,
-                    "The limits below are a quarter more than now; for what you need: 'lunette "
-                    "explain quota %s --wanted SIZE'.",
+                    "The limits below are a step, a quarter more than now; for what you need: "
+                    "'lunette explain quota %s --wanted SIZE'.",
                     path);
 }
 

@@ -84,11 +84,16 @@ static int verb_say_space(struct verb_request *request, const struct pool_info *
     uint64_t promised_bytes = after.promised_bytes > before->promised_bytes
                                   ? after.promised_bytes - before->promised_bytes
                                   : 0;
-    return json_object_update_new(
-               request->result,
-               json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
-                         (json_int_t)promised_bytes, "available_bytes",
-                         (json_int_t)verb_available_bytes(request, name, &after))) == 0
+    uint64_t available_bytes = verb_available_bytes(request, name, &after);
+    if (verb_bool(request, "dry_run"))
+    {
+        promised_bytes = command_dry_promised_bytes();
+        available_bytes -= min_u64(available_bytes, promised_bytes);
+    }
+    return json_object_update_new(request->result,
+                                  json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
+                                            (json_int_t)promised_bytes, "available_bytes",
+                                            (json_int_t)available_bytes)) == 0
                ? 0
                : -ENOMEM;
 }
@@ -184,6 +189,11 @@ int verb_lun_show(struct verb_request *request)
         return r;
     }
     int r = lun_list(request->pool, name, &list, &count, &request->why);
+    struct volume_info volume;
+    if (r == -ENOENT && name && volume_get_info(request->pool, name, &volume, NULL) == 0)
+        return reason_set(&request->why, r,
+                          "'%s' is a volume; `lunette lun show '%s/*'` lists the LUNs in it", name,
+                          name);
     if (r == 0 && name && list[0].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
         r = lun_get_info(request->pool, name, &one,
                          &request->why); /* which says what became of it */
@@ -294,12 +304,16 @@ static int verb_view_redeployed(struct verb_request *request, const char *const 
 {
     for (size_t i = 0; i < count; i++)
     {
-        struct lun_info info;
+        struct lun_info info, old;
+        char undo[2 * LUN_NAME_MAX + 2];
         int r = lun_get_info(request->pool, names[i], &info, &request->why);
-        if (r == 0 && json_array_append_new(
-                          luns, json_pack("{s:s, s:I, s:I}", "name", names[i], "old_size_bytes",
-                                          (json_int_t)info.size_bytes, "kept_bytes",
-                                          (json_int_t)info.mapped_bytes)) != 0)
+        snprintf(undo, sizeof(undo), "%s@%s", names[i], verb_string(request, "undo"));
+        int replaces = r == 0 && lun_get_info(request->pool, undo, &old, NULL) == 0;
+        if (r == 0 &&
+            json_array_append_new(luns, json_pack("{s:s, s:I, s:I, s:b}", "name", names[i],
+                                                  "old_size_bytes", (json_int_t)info.size_bytes,
+                                                  "kept_bytes", (json_int_t)info.mapped_bytes,
+                                                  "replaces_undo", replaces)) != 0)
             r = -ENOMEM;
         if (r < 0)
             return r;

@@ -200,6 +200,14 @@ exec 5>&-
 wait "$client"
 json luns.# 0 lun show
 
+# What is a volume is said to be one.
+if [[ $engine == lun ]]; then
+    ok volume create db
+    refused 1 "'db' is a volume; \`lunette lun show 'db/*'\` lists the LUNs in it" lun show db
+    ok snapshot policy create p --schedule daily:3
+    refused 2 "nothing of the snapshot policy is to be changed" snapshot policy modify p
+fi
+
 # A lock no option helps against; and what may go stays when something else may not.
 if [[ $engine == lun ]]; then
     ok lun create locked 64M --lock-until 1h
