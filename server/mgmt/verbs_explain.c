@@ -457,6 +457,21 @@ static void explain_say_limits(struct explanation *explanation, const char *path
                     path);
 }
 
+/* Rules of whom no LUN is yet bind those that come. */
+static void explain_no_quota(struct verb_request *request, struct explanation *explanation,
+                             const char *path, const char *volume)
+{
+    AUTO_FREE struct quota_rule *rules = NULL;
+    size_t count = 0;
+    if (quota_rule_list(request->pool, volume, &rules, &count, NULL) < 0 || count == 0)
+        explain_say(explanation, "No quota binds %s.", path);
+    else
+        explain_say(explanation,
+                    "No quota counts a LUN of %s; volume %s has %zu rule%s, which 'lunette quota "
+                    "rule show %s' lists: they bind what is created by whom they are for.",
+                    path, volume, count, count == 1 ? "" : "s", volume);
+}
+
 int verb_explain_quota(struct verb_request *request)
 {
     AUTO_FREE struct quota_usage *list = NULL;
@@ -484,10 +499,10 @@ int verb_explain_quota(struct verb_request *request)
     }
     if (any_limit)
         explain_say_limits(&explanation, path, is_lun ? &lun : NULL, asked_bytes);
-    if (count == 0)
-        explain_say(&explanation, "No quota binds %s.", path);
     char volume[LUN_NAME_MAX + 1];
     snprintf(volume, sizeof(volume), "%.*s", (int)strcspn(path, "/"), path);
+    if (count == 0)
+        explain_no_quota(request, &explanation, path, volume);
     explain_try(&explanation, "lunette quota rule show %s", volume);
     explain_try(&explanation, "lunette quota report %s", path);
     return explain_result(request, &explanation);

@@ -194,6 +194,13 @@ grows "--type group --target ops" db/e
 grows "--type tree --target team2" db/team2/e
 ok explain quota other
 says "No quota binds other."
+# A rule of whom no LUN is yet is not passed over.
+ok volume create later
+ok quota rule create later --type user --target '*' --disk-limit 1M
+ok quota on later
+refused 1 "'lunette explain quota later' shows what counts" lun create later/l 2M --owner bob
+ok explain quota later
+says "volume later has 1 rule, which 'lunette quota rule show later' lists"
 # For what is wanted one step is enough.
 ok quota rule modify db --target team2 --disk-limit 32M
 refused 1 "the quota of" lun create db/team2/e 500M
