@@ -303,16 +303,16 @@ static enum ctl_exit lun_resize_with(const struct invocation *in, struct client 
             ctl_call(in, client, "lun.resize", lun_resize_args(in, size_bytes, dry_run), &result);
     if (status != CTL_DONE)
         return status;
+    if (dry_run && size_bytes < now_bytes && !option_flag(in, "force"))
+    {
+        ctl_put_text(result, "refused", "only --force makes a LUN smaller");
+        ctl_put(result, "needs", json_pack("[s]", "--force"));
+    }
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else
         lun_print_resize(result, dry_run);
-    if (!dry_run || size_bytes >= now_bytes || option_flag(in, "force"))
-        return CTL_DONE;
-    char hint[LUN_NAME_MAX + 128];
-    snprintf(hint, sizeof(hint), "lunette lun resize %.*s %.40s --force --dry-run", LUN_NAME_MAX,
-             in->args[0], size);
-    return ctl_conclude(in, "refused as it stands: only --force makes a LUN smaller", hint);
+    return ctl_conclude_plan(in, result);
 }
 
 enum ctl_exit ctl_lun_resize(struct invocation *in)

@@ -310,8 +310,13 @@ enum ctl_exit ctl_conclude_plan(const struct invocation *in, const json_t *plan)
     for (i = 0; i < in->arg_count; i++)
         fprintf(file, " %s", in->args[i]);
     for (const struct command_option *option = in->command->options; option->name; option++)
-        if (!option->value && option_flag(in, option->name))
-            fprintf(file, " --%s", option->name);
+    {
+        if (!option_flag(in, option->name))
+            continue;
+        fprintf(file, " --%s%s", option->name, option->value ? " " : "");
+        if (option->value)
+            hint_put_word(file, option_text(in, option->name));
+    }
     json_array_foreach(needs, i, need) fprintf(file, " %s", json_string_value(need));
     fputs(" --dry-run", file);
     fclose(file);

@@ -49,6 +49,20 @@ static void refusal_put(json_t *object, const char *key, json_t *value)
     ignore_error(json_object_set_new(object, key, value), "without memory the key is missing");
 }
 
+/* The first command that the reason names in quotes, which a program would have to look for; NULL:
+ * none. Free it. */
+static char *refusal_named_command(const char *why)
+{
+    static const char begins[] = "lunette ";
+    for (const char *at = why; *at; at++)
+    {
+        const char *end = *at == '\'' || *at == '`' ? strchr(at + 1, *at) : NULL;
+        if (end && strncmp(at + 1, begins, sizeof(begins) - 1) == 0)
+            return strndup(at + 1, (size_t)(end - at - 1));
+    }
+    return NULL;
+}
+
 static void refusal_print_json(const struct refusal *refusal, const char *message)
 {
     json_t *error = json_object();
@@ -59,8 +73,11 @@ static void refusal_print_json(const struct refusal *refusal, const char *messag
                 refusal->err ? json_string(proto_error_name(refusal->err)) : json_null());
     refusal_put(error, "exit", json_integer(refusal->exit));
     refusal_put(error, "command", refusal->command ? json_string(refusal->command) : json_null());
+    AUTO_FREE char *named = refusal_named_command(refusal->why);
     if (refusal->hint && *refusal->hint)
         refusal_put(error, "try", refusal_string(refusal->hint));
+    else if (named)
+        refusal_put(error, "try", refusal_string(named));
     AUTO_FREE char *text = json_dumps(whole, JSON_COMPACT);
     fprintf(stderr, "%s\n", text ? text : "{\"error\":{\"message\":\"no memory\",\"exit\":1}}");
 }

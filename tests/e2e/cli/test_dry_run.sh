@@ -54,6 +54,7 @@ lacks()
     run "$@" --dry-run --json
     same "$status" 1
     same "$("$probe" json dry_run <<<"$out" 2>&1)" true
+    same "$("$probe" json needs.0 <<<"$out" 2>&1)" "$option"
     [[ $(state) == "$before" ]] || fail "lunette $* --dry-run changed something: $(diff <(echo "$before") <(state))"
 }
 
@@ -107,6 +108,7 @@ same "$says_json_luns" 33554432
 would "from 32 MiB to 64 MiB" lun resize b 64M
 would "cuts off 4 MiB of data" lun resize a 4M --force
 lacks --force "cuts off 4 MiB of data" lun resize a 4M
+lacks --force "cuts off 4 MiB of data" lun resize a --size 4M
 lacks --with-snapshots "Would delete a@s" lun delete a
 would "Frees " lun delete b
 would "Would make LUN n of 16 MiB" lun import "$work/image" n
