@@ -181,6 +181,8 @@ uint64_t pool_lock_clock_ns(struct pool *pool);
  * they always check, and are refused for the same reasons, but change nothing and add no events.
  */
 void command_dry_run(bool on);
+/* By how much the promises of the pool would have grown by the last of them. */
+uint64_t command_dry_promised_bytes(void);
 
 /* ---- LUNs ---------------------------------------------------------------------------------- */
 
@@ -940,6 +942,7 @@ struct scrub_info
     uint64_t done_blks, total_blks; /* the latter is an estimate until it has ended */
     uint64_t damaged_blks;
     uint64_t repaired_blks; /* of those, written anew */
+    uint64_t spare_blks;    /* of the others, those that nothing needs: copies of the superblock */
 };
 
 /* -EBUSY: one runs. Without threads (pool_start()) the caller makes the steps. */

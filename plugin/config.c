@@ -57,6 +57,7 @@ const char plugin_config_help[] =
     "nbd-handshake-ms=N        How long an NBD client may negotiate. Default: 30000.\n"
     "nbd-uri=URI               Where this server is reached, for the 'lunette' command to show.\n"
     "conf=FILE                 The server's conf file, for what is not in the pool.\n"
+    "pid-file=FILE             What nbdkit's --pidfile makes: to be removed when the server ends.\n"
     "Exports are LUN, LUN@SNAPSHOT (read-only) and A..B (what B has that A has not).\n"
     "nbdkit -r serves everything read-only. -D lunette.engine=1 -v shows the engine's debug lines.";
 
@@ -299,6 +300,11 @@ static int plugin_config_set_conf(const char *key, const char *value)
     return plugin_config_set_path(&plugin_config.conf_path, key, value);
 }
 
+static int plugin_config_set_pid_file(const char *key, const char *value)
+{
+    return plugin_config_set_path(&plugin_config.pid_file, key, value);
+}
+
 static const struct
 {
     const char *key;
@@ -325,6 +331,7 @@ static const struct
     {"refresh-folder", plugin_config_set_refresh_folder},
     {"nbd-uri", plugin_config_set_nbd_uri},
     {"conf", plugin_config_set_conf},
+    {"pid-file", plugin_config_set_pid_file},
 };
 
 int plugin_config_set(const char *key, const char *value)
@@ -370,6 +377,7 @@ void plugin_config_destroy(void)
     free(plugin_config.mgmt_group);
     free(plugin_config.nbd_uri);
     free(plugin_config.conf_path);
+    free(plugin_config.pid_file);
     free(plugin_config.iscsi_redirect);
     free(plugin_config.events_exec);
     free(plugin_config.events_severity);

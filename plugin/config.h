@@ -33,6 +33,7 @@ struct plugin_config
     uint32_t nbd_handshake_ms;                            /* 0: the default */
     char *nbd_uri;
     char *conf_path;
+    char *pid_file; /* which nbdkit makes */
     char *iscsi_portals[TARGET_PORTALS_MAX];
     size_t iscsi_portal_count;
     struct iscsi_limits iscsi_limits; /* 0 in any: the default */

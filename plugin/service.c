@@ -236,9 +236,24 @@ void service_cleanup(void)
     service_the_target = NULL;
 }
 
+/* While the pool is still ours, so that no next server of it can have written its own. */
+static void service_remove_pid_file(void)
+{
+    char text[32] = "";
+    const char *path = plugin_config_get()->pid_file;
+    FILE *file = path ? fopen(path, "re") : NULL;
+    if (!file)
+        return;
+    bool is_ours = fgets(text, sizeof(text), file) && strtol(text, NULL, 10) == (long)getpid();
+    fclose(file);
+    if (is_ours)
+        ignore_error(unlink(path), "it may be in a folder that is not this user's");
+}
+
 void service_unload(void)
 {
     export_close_all();
+    service_remove_pid_file();
     int r = pool_close(service_the_pool);
     service_the_pool = NULL;
     if (r < 0)

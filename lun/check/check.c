@@ -503,8 +503,8 @@ static void check_conclude(struct check *check)
               plural_s(result->nodes_checked));
     check_say(check, false, "counters of %" PRIu64 " line%s equal a recount", result->lines_checked,
               plural_s(result->lines_checked));
-    check_say(check, false, "%" PRIu64 " objects that agree, trees in order, checksums right",
-              result->objects_checked);
+    check_say(check, false, "%" PRIu64 " objects that agree, trees in order, checksums %sright",
+              result->objects_checked, result->warnings ? "of all that is needed " : "");
 }
 
 /*
@@ -521,6 +521,14 @@ static int check_supers(struct check *check)
     {
         if (!(bad >> copy & 1))
             continue;
+        if (bad == (1u << SUPER_COPIES) - 1)
+        {
+            check_say(check, true,
+                      "copy %u of the superblock, block %" PRIu64
+                      ", is damaged, and so are the others; 'lunette pool scrub' writes them anew",
+                      copy, super_copy_blk(pool, copy));
+            continue;
+        }
         check->result->warnings++;
         if (pool->is_read_only)
             check_say(check, false,

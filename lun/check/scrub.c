@@ -86,13 +86,9 @@ void scrub_say(struct scrub *scrub, const char *format, ...)
     scrub_note(scrub, false, text);
 }
 
-void scrub_say_damage(struct scrub *scrub, const char *object, const char *format, ...)
+static void scrub_add_damage(struct scrub *scrub, bool is_error, const char *object,
+                             const char *text)
 {
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
     uint64_t count;
     {
         AUTO_LOCK(&scrub->lock);
@@ -100,8 +96,29 @@ void scrub_say_damage(struct scrub *scrub, const char *object, const char *forma
     }
     if (count > SCRUB_TOLD_MAX)
         return;
-    scrub_note(scrub, true, text);
-    event_add(scrub->pool, "error", "scrub.damaged", object, "%.255s", text);
+    scrub_note(scrub, is_error, text);
+    event_add(scrub->pool, is_error ? "error" : "warning", "scrub.damaged", object, "%.255s", text);
+}
+
+void scrub_say_damage(struct scrub *scrub, const char *object, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    scrub_add_damage(scrub, true, object, text);
+}
+
+void scrub_warn_damage(struct scrub *scrub, const char *format, ...)
+{
+    char text[512] = "WARNING: ";
+    size_t len = strlen(text);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text + len, sizeof(text) - len, format, args);
+    va_end(args);
+    scrub_add_damage(scrub, false, NULL, text);
 }
 
 int scrub_read(struct scrub *scrub, uint64_t blk, void *buf)
@@ -150,7 +167,8 @@ static void scrub_conclude(struct scrub *scrub)
     if (info.damaged_blks > SCRUB_TOLD_MAX)
         scrub_say(scrub, "%" PRIu64 " more damaged blocks are not listed",
                   info.damaged_blks - SCRUB_TOLD_MAX);
-    event_add(scrub->pool, info.damaged_blks > info.repaired_blks ? "error" : "info",
+    event_add(scrub->pool,
+              info.damaged_blks > info.repaired_blks + info.spare_blks ? "error" : "info",
               "scrub.finished", NULL,
               "%" PRIu64 " blocks of metadata were read, %" PRIu64 " of them are damaged, %" PRIu64
               " of these were written anew",

@@ -78,6 +78,8 @@ struct scrub
  * first, or NULL. */
 void scrub_say_damage(struct scrub *scrub, const char *object, const char *format, ...)
     PRINTF_LIKE(3, 4);
+/* The same of a block that nothing needs: a warning, as it is to a check. */
+void scrub_warn_damage(struct scrub *scrub, const char *format, ...) PRINTF_LIKE(2, 3);
 /* A line that is no damage. */
 void scrub_say(struct scrub *scrub, const char *format, ...) PRINTF_LIKE(2, 3);
 

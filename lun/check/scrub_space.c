@@ -24,20 +24,38 @@ static int scrub_bad_supers(struct scrub *scrub, unsigned *bad)
     return super_find_bad(pool, !pool->is_read_only, bad);
 }
 
+/* As long as one is whole, nothing needs those that are not. */
+static void scrub_count_spare(struct scrub *scrub, unsigned bad)
+{
+    uint64_t count = 0;
+    for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
+        count += bad >> copy & 1;
+    AUTO_LOCK(&scrub->lock);
+    scrub->info.spare_blks = count < SUPER_COPIES ? count : 0;
+}
+
 int scrub_step_supers(struct scrub *scrub)
 {
     int r = scrub_bad_supers(scrub, &scrub->bad_supers);
     if (r < 0)
         return r;
+    bool is_any_whole = scrub->bad_supers != (1u << SUPER_COPIES) - 1;
     scrub->wants_checkpoint |= scrub->bad_supers != 0;
     for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
     {
-        if (scrub->bad_supers >> copy & 1)
+        if (!(scrub->bad_supers >> copy & 1))
+            continue;
+        if (is_any_whole)
+            scrub_warn_damage(
+                scrub, "copy %u of the superblock, block %" PRIu64 ", is damaged; another is whole",
+                copy, super_copy_blk(scrub->pool, copy));
+        else
             scrub_say_damage(scrub, NULL,
                              "copy %u of the superblock, block %" PRIu64
-                             ", is damaged; the others hold the same",
+                             ", is damaged, and so are the others",
                              copy, super_copy_blk(scrub->pool, copy));
     }
+    scrub_count_spare(scrub, scrub->bad_supers);
     return 0;
 }
 
@@ -226,6 +244,7 @@ int scrub_step_rewritten(struct scrub *scrub)
             return r;
         for (unsigned copy = 0; copy < SUPER_COPIES; copy++)
             good += (scrub->bad_supers & ~bad) >> copy & 1;
+        scrub_count_spare(scrub, scrub->bad_supers & bad);
     }
     AUTO_LOCK(&scrub->lock);
     scrub->info.repaired_blks = good;

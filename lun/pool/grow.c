@@ -57,15 +57,18 @@ static int grow_plan(struct grow *grow, struct reason *why)
     grow->old_blks = atomic_load(&pool->size_blks);
     grow->new_blks = space_usable_blks(bytes / BLK_BYTES, pool->group_blks);
     uint64_t old_bytes = grow->old_blks * BLK_BYTES;
+    uint64_t group_bytes = (uint64_t)pool->group_blks * BLK_BYTES;
     if (bytes < old_bytes)
         return reason_set(why, -EINVAL,
                           "pool '%s' has %s already, more than %s, and a pool never shrinks",
                           pool->path, size_text(old_bytes).text, size_text(bytes).text);
     if (grow->new_blks == grow->old_blks)
         return reason_set(why, -EINVAL,
-                          "pool '%s' has %s; growing it to %s adds no allocation group (of %s)",
+                          "pool '%s' has %s; growing it to %s adds no allocation group (of %s), "
+                          "%s does",
                           pool->path, size_text(old_bytes).text, size_text(bytes).text,
-                          size_text((uint64_t)pool->group_blks * BLK_BYTES).text);
+                          size_text(group_bytes).text,
+                          size_text((old_bytes / group_bytes + 1) * group_bytes).text);
     if (grow->new_blks >> DISK_BLK_BITS)
         return reason_set(why, -EINVAL, "pool '%s' cannot be grown to %s: that is too large",
                           pool->path, size_text(bytes).text);

@@ -23,13 +23,27 @@
 enum
 {
     COMMAND_SMALL_BYTES = 4096, /* of a record: of one LUN */
+    COMMAND_PAGES = 4, /* blocks for each block of a record: two copies, beside those until now */
 };
 
 static _Thread_local bool is_dry;
+static _Thread_local uint64_t dry_promised_bytes;
 
 void command_dry_run(bool on)
 {
     is_dry = on;
+    dry_promised_bytes = 0;
+}
+
+void command_note_promise(uint64_t bytes)
+{
+    if (is_dry)
+        dry_promised_bytes = bytes;
+}
+
+uint64_t command_dry_promised_bytes(void)
+{
+    return dry_promised_bytes;
 }
 
 bool command_is_dry(void)
@@ -65,7 +79,7 @@ int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
                                                         "several commands, for fewer LUNs, takes "
                                                         "less"
                                                       : "",
-                          grow_advice(pool, 0).text);
+                          grow_advice(pool, COMMAND_PAGES * div_round_up(bytes, BLK_BYTES)).text);
     return r;
 }
 

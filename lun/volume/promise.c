@@ -406,6 +406,7 @@ static int plan_hold(const struct plan *plan, struct reason *why)
     plan_hold_volumes(plan);
     pool->ledger.is_holding = true;
     pool->ledger.held_blks = is_more ? growth : 0;
+    command_note_promise(bytes_of(pool->ledger.held_blks));
     ledger_publish(pool);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/size_text.h"
 #include "server/ctl/ctl.h"
 #include "server/ctl/hint.h"
 #include "server/units.h"
@@ -157,11 +158,39 @@ static void redeploy_print_plan(const struct invocation *in, const json_t *plan,
            in->args[0], units_format_bytes(ctl_get(plan, "size_bytes"), 'h', size),
            units_format_bytes(ctl_get(plan, "shared_bytes"), 'h', shared), in->arg_count - 1,
            in->arg_count == 2 ? "" : "s", undo);
-    json_array_foreach(json_object_get(plan, "luns"), i, lun)
-        printf("LUN %s of %s keeps %s in %s@%s\n", json_string_value(json_object_get(lun, "name")),
-               units_format_bytes(ctl_get(lun, "old_size_bytes"), 'h', size),
-               units_format_bytes(ctl_get(lun, "kept_bytes"), 'h', shared),
-               json_string_value(json_object_get(lun, "name")), undo);
+    json_array_foreach(json_object_get(plan, "luns"), i, lun) printf(
+        "LUN %s of %s keeps %s in %s@%s%s\n", json_string_value(json_object_get(lun, "name")),
+        units_format_bytes(ctl_get(lun, "old_size_bytes"), 'h', size),
+        units_format_bytes(ctl_get(lun, "kept_bytes"), 'h', shared),
+        json_string_value(json_object_get(lun, "name")), undo,
+        json_is_true(json_object_get(lun, "replaces_undo"))
+            ? ", in place of the snapshot of that name, which goes"
+            : "");
+}
+
+static enum ctl_exit redeploy_now(const struct invocation *in, const char *undo)
+{
+    AUTO_JSON json_t *result = NULL;
+    size_t i, replaced = 0;
+    json_t *lun;
+    enum ctl_exit status = ctl_ask(in, "lun.redeploy", redeploy_args(in, false), &result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+    {
+        table_print_json(stdout, result);
+        return CTL_DONE;
+    }
+    json_array_foreach(json_object_get(result, "luns"), i, lun) replaced +=
+        json_is_true(json_object_get(lun, "replaces_undo"));
+    hint_printf(stdout,
+                "Put the content of %s into %zu LUN%s; 'lunette snapshot restore LUN@%s' takes one "
+                "back.\n",
+                in->args[0], in->arg_count - 1, plural_s(in->arg_count - 1), undo);
+    if (replaced > 0)
+        printf("%zu of them had a snapshot %s already, which is gone; --undo names another one.\n",
+               replaced, undo);
+    return CTL_DONE;
 }
 
 enum ctl_exit ctl_lun_redeploy(struct invocation *in)
@@ -179,10 +208,5 @@ enum ctl_exit ctl_lun_redeploy(struct invocation *in)
     if (status != CTL_DONE || dry_run)
         return status;
     status = ctl_confirm(in);
-    return status == CTL_DONE
-               ? ctl_do(in, "lun.redeploy", redeploy_args(in, false),
-                        "Put the content of %s into %zu LUN%s; 'lunette snapshot restore "
-                        "LUN@%s' takes one back.",
-                        in->args[0], in->arg_count - 1, in->arg_count == 2 ? "" : "s", undo)
-               : status;
+    return status == CTL_DONE ? redeploy_now(in, undo) : status;
 }

@@ -164,6 +164,21 @@ static enum ctl_exit lun_clone_names(const struct invocation *in, const char **s
     return status;
 }
 
+/* Of several, by a template that the server took. */
+static void lun_print_clone_names(const struct invocation *in, const json_t *result)
+{
+    char first[LUN_NAME_MAX + 1], last[LUN_NAME_MAX + 1];
+    const char *name = json_string_value(json_object_get(result, "name"));
+    uint64_t count = ctl_get(result, "count"), from = ctl_get(result, "first_number");
+    printf("%s %s %" PRIu64 " times, as ", lun_would(in, "Would clone", "Cloned"),
+           json_string_value(json_object_get(result, "source")), count);
+    if (lun_clone_name(name, (uint32_t)from, first, sizeof(first), NULL) == 0 &&
+        lun_clone_name(name, (uint32_t)(from + count - 1), last, sizeof(last), NULL) == 0)
+        printf("%s to %s.\n", first, last);
+    else
+        printf("%s.\n", name);
+}
+
 static void lun_print_clone(const struct invocation *in, const json_t *result)
 {
     const char *source = json_string_value(json_object_get(result, "source"));
@@ -173,8 +188,7 @@ static void lun_print_clone(const struct invocation *in, const json_t *result)
     if (count == 1)
         printf("%s %s to %s.\n", lun_would(in, "Would clone", "Cloned"), source, name);
     else
-        printf("%s %s %" PRIu64 " times, as %s.\n", lun_would(in, "Would clone", "Cloned"), source,
-               count, name);
+        lun_print_clone_names(in, result);
     if (option_flag(in, "dry-run"))
         printf("Each has %s, of which %s is shared; no data is copied.\n",
                units_format_bytes(ctl_get(result, "size_bytes"), 'h', size),
@@ -289,11 +303,16 @@ static enum ctl_exit lun_resize_with(const struct invocation *in, struct client 
             ctl_call(in, client, "lun.resize", lun_resize_args(in, size_bytes, dry_run), &result);
     if (status != CTL_DONE)
         return status;
+    if (dry_run && size_bytes < now_bytes && !option_flag(in, "force"))
+    {
+        ctl_put_text(result, "refused", "only --force makes a LUN smaller");
+        ctl_put(result, "needs", json_pack("[s]", "--force"));
+    }
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else
         lun_print_resize(result, dry_run);
-    return CTL_DONE;
+    return ctl_conclude_plan(in, result);
 }
 
 enum ctl_exit ctl_lun_resize(struct invocation *in)
@@ -367,12 +386,8 @@ static enum ctl_exit lun_delete_one(const struct invocation *in, struct client *
     return ctl_call(&one, client, "lun.delete", lun_delete_args(&one, one.args[0], mode), result);
 }
 
-/* All or none, as far as it can be known: nothing is deleted before each may be. @names: all that
- * goes. */
-static enum ctl_exit lun_check_delete(const struct invocation *in, struct client *client,
-                                      json_t *names)
+static enum ctl_exit lun_check_names(const struct invocation *in)
 {
-    enum ctl_exit status = CTL_DONE;
     for (size_t i = 0; i < in->arg_count; i++)
     {
         for (size_t j = 0; j < i; j++)
@@ -383,6 +398,15 @@ static enum ctl_exit lun_check_delete(const struct invocation *in, struct client
                 return ctl_usage(in, text);
         }
     }
+    return CTL_DONE;
+}
+
+/* All or none, as far as it can be known: nothing is deleted before each may be. @names: all that
+ * goes. */
+static enum ctl_exit lun_check_delete(const struct invocation *in, struct client *client,
+                                      json_t *names)
+{
+    enum ctl_exit status = CTL_DONE;
     for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
     {
         AUTO_JSON json_t *result = NULL;
@@ -405,11 +429,34 @@ static json_t *lun_freed_by(struct client *client, json_t *names)
     return freed ? freed : json_object();
 }
 
+/* Adds to @plan of all what @one says: without which options it is refused, and the first reason.
+ */
+static void lun_add_needs(json_t *plan, const json_t *one)
+{
+    size_t i, j;
+    json_t *need, *known, *needs = json_object_get(plan, "needs");
+    if (!json_object_get(one, "needs"))
+        return;
+    if (!needs)
+    {
+        ctl_put(plan, "refused", json_incref(json_object_get(one, "refused")));
+        ctl_put(plan, "needs", needs = json_array());
+    }
+    json_array_foreach(json_object_get(one, "needs"), i, need)
+    {
+        bool is_known = false;
+        json_array_foreach(needs, j, known) is_known |= json_equal(known, need);
+        if (!is_known)
+            ignore_error(json_array_append(needs, need), "one of several hints");
+    }
+}
+
 /* What deleting all arguments would take away: each is asked for, so that a refusal comes up. */
 static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client *client,
                                      json_t **plan)
 {
     AUTO_JSON json_t *names = json_array();
+    AUTO_JSON json_t *all = json_object();
     for (size_t i = 0; i < in->arg_count; i++)
     {
         AUTO_JSON json_t *one = NULL;
@@ -418,8 +465,13 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
             return status;
         if (json_array_extend(names, json_object_get(one, "goes")) != 0)
             return ctl_no_memory(in);
+        lun_add_needs(all, one);
     }
-    return ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
+    enum ctl_exit status =
+        ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
+    if (status == CTL_DONE && json_object_update(*plan, all) != 0)
+        return ctl_no_memory(in);
+    return status;
 }
 
 static enum ctl_exit lun_delete_now(const struct invocation *in, struct client *client,
@@ -453,7 +505,9 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
     AUTO_JSON json_t *plan = NULL;
     AUTO_JSON json_t *names = json_array();
     bool dry_run = option_flag(in, "dry-run");
-    enum ctl_exit status = lun_check_delete(in, client, names);
+    enum ctl_exit status = lun_check_names(in);
+    if (status == CTL_DONE && !dry_run)
+        status = lun_check_delete(in, client, names);
     if (status == CTL_DONE && (dry_run || ctl_asks(in)))
     {
         status = lun_plan_delete(in, client, &plan);
@@ -464,9 +518,11 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
         else if (status == CTL_DONE)
             ctl_print_freed(plan, "Would delete");
     }
-    if (status == CTL_DONE && !dry_run)
+    if (status == CTL_DONE && dry_run)
+        return ctl_conclude_plan(in, plan);
+    if (status == CTL_DONE)
         status = ctl_confirm(in);
-    return status == CTL_DONE && !dry_run ? lun_delete_now(in, client, names) : status;
+    return status == CTL_DONE ? lun_delete_now(in, client, names) : status;
 }
 
 enum ctl_exit ctl_lun_delete(struct invocation *in)

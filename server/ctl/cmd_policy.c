@@ -206,6 +206,8 @@ static enum ctl_exit snapshot_policy_put(const struct invocation *in, const char
     enum ctl_exit status = ctl_put_quiesce(in, args);
     if (status == CTL_DONE)
         status = ctl_put_bool(in, args, "quiesce_required", "quiesce-required");
+    if (status == CTL_DONE && json_object_size(args) == 1)
+        status = ctl_usage(in, "nothing of the snapshot policy is to be changed");
     if (status != CTL_DONE)
         return status;
     policy_put_dry_run(in, args);

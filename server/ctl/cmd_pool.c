@@ -108,6 +108,18 @@ static bool pool_create_destroys(const char *path, struct pool_create_options op
     return pool_create(env_system(), path, &options, NULL) == -EEXIST;
 }
 
+/* What the pool at @path has, which is made of whole allocation groups; 0: that cannot be told. */
+static uint64_t pool_usable_bytes(const char *path)
+{
+    struct pool *pool;
+    struct pool_info info;
+    if (pool_open(env_system(), path, &pool_look, &pool, NULL) < 0)
+        return 0;
+    pool_get_info(pool, &info);
+    ignore_error(pool_close(pool), "opened read-only: nothing to write");
+    return info.size_bytes;
+}
+
 enum ctl_exit ctl_pool_create(struct invocation *in)
 {
     struct pool_create_options options = {0};
@@ -125,6 +137,9 @@ enum ctl_exit ctl_pool_create(struct invocation *in)
     AUTO_JSON json_t *result = json_pack("{s:s, s:I, s:b, s:b}", "path", path, "size_bytes",
                                          (json_int_t)options.size_bytes, "dry_run", (int)dry_run,
                                          "destroys", (int)destroys);
+    uint64_t usable_bytes = dry_run ? 0 : pool_usable_bytes(path);
+    if (usable_bytes > 0)
+        ctl_put(result, "usable_bytes", proto_json_uint(usable_bytes));
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else if (options.size_bytes > 0)
@@ -134,6 +149,9 @@ enum ctl_exit ctl_pool_create(struct invocation *in)
         printf("%s pool on all of %s.\n", dry_run ? "Would make a" : "Made a", path);
     if (destroys && !option_flag(in, "json"))
         printf("What %s holds now would be lost.\n", path);
+    if (usable_bytes > 0 && usable_bytes < options.size_bytes && !option_flag(in, "json"))
+        printf("Of that %s make whole allocation groups, and can be used.\n",
+               units_format_bytes(usable_bytes, 'h', text));
     if (!dry_run && !option_flag(in, "json"))
         printf("Serve it with: lunette serve --pool %s\n", path);
     return CTL_DONE;
@@ -279,6 +297,7 @@ static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *
     AUTO_JSON json_t *view = view_pool(&before);
     if (size)
         status = ctl_size(in, size, pool_grown_from(view), &size_bytes);
+    uint64_t asked_bytes = size_bytes;
     int r = 0;
     if (status == CTL_DONE)
         r = dry_run ? pool_grow_dry_run(pool, size_bytes, &size_bytes, &why)
@@ -292,6 +311,8 @@ static enum ctl_exit pool_grow_offline(const struct invocation *in, const char *
     *result = json_pack("{s:s, s:I, s:I}", "name", before.name, "old_size_bytes",
                         (json_int_t)before.size_bytes, "size_bytes",
                         (json_int_t)(dry_run ? size_bytes : after.size_bytes));
+    if (*result && size)
+        ctl_put(*result, "asked_bytes", proto_json_uint(asked_bytes));
     return *result ? CTL_DONE : ctl_no_memory(in);
 }
 
@@ -305,10 +326,27 @@ static enum ctl_exit pool_grow_online(const struct invocation *in, const char *s
         status = ctl_size(in, size, pool_grown_from(now), &size_bytes);
     if (status != CTL_DONE)
         return status;
-    return ctl_ask(in, "pool.grow",
-                   json_pack("{s:I, s:b}", "size_bytes", (json_int_t)size_bytes, "dry_run",
-                             (int)option_flag(in, "dry-run")),
-                   result);
+    status = ctl_ask(in, "pool.grow",
+                     json_pack("{s:I, s:b}", "size_bytes", (json_int_t)size_bytes, "dry_run",
+                               (int)option_flag(in, "dry-run")),
+                     result);
+    if (status == CTL_DONE && size)
+        ctl_put(*result, "asked_bytes", proto_json_uint(size_bytes));
+    return status;
+}
+
+/* A pool grows by whole allocation groups: says what of the size that was asked for makes none. */
+static void pool_print_rest(const json_t *result, bool would)
+{
+    char rest[UNITS_TEXT_MAX];
+    uint64_t asked_bytes = ctl_get(result, "asked_bytes"),
+             size_bytes = ctl_get(result, "size_bytes");
+    if (asked_bytes <= size_bytes)
+        return;
+    units_format_bytes(asked_bytes - size_bytes, 'h', rest);
+    printf("A pool grows by whole allocation groups; the last %s %s none, and count when it grows "
+           "again.\n",
+           rest, would ? "would make" : "make");
 }
 
 enum ctl_exit ctl_pool_grow(struct invocation *in)
@@ -328,6 +366,8 @@ enum ctl_exit ctl_pool_grow(struct invocation *in)
         printf("Pool %s %s from %s to %s.\n", json_string_value(json_object_get(result, "name")),
                option_flag(in, "dry-run") ? "would grow" : "grew", before,
                units_format_bytes(size_bytes, 'h', after));
+    if (!option_flag(in, "json"))
+        pool_print_rest(result, option_flag(in, "dry-run"));
     return CTL_DONE;
 }
 

@@ -258,15 +258,28 @@ static enum ctl_exit explain(const struct invocation *in, const char *verb, json
     return CTL_DONE;
 }
 
-enum ctl_exit ctl_explain_space(struct invocation *in)
+/* @key names the argument of the verb that the command's first one is. */
+static enum ctl_exit explain_wanted(const struct invocation *in, const char *verb, const char *key)
 {
+    const char *wanted = option_text(in, "wanted");
+    uint64_t wanted_bytes = 0;
+    enum ctl_exit status = wanted ? ctl_size(in, wanted, UINT64_MAX, &wanted_bytes) : CTL_DONE;
+    if (status != CTL_DONE)
+        return status;
     json_t *args = json_object();
     if (in->arg_count > 0)
-        ctl_put_text(args, "name", in->args[0]);
-    return explain(in, "explain.space", args);
+        ctl_put_text(args, key, in->args[0]);
+    if (wanted)
+        ctl_put(args, "wanted_bytes", proto_json_uint(wanted_bytes));
+    return explain(in, verb, args);
+}
+
+enum ctl_exit ctl_explain_space(struct invocation *in)
+{
+    return explain_wanted(in, "explain.space", "name");
 }
 
 enum ctl_exit ctl_explain_quota(struct invocation *in)
 {
-    return explain(in, "explain.quota", json_pack("{s:s}", "path", in->args[0]));
+    return explain_wanted(in, "explain.quota", "path");
 }

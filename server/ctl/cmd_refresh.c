@@ -11,7 +11,7 @@ static const struct field refresh_fields[] = {
     {"schedule", "Schedule", FIELD_TEXT, false}, {"next", "Next", FIELD_TIME, false},
     {"last", "Last", FIELD_TIME, false},         {"result", "Result", FIELD_TEXT, false},
     {"point", "Content of", FIELD_TEXT, false},  {"point_time", "Of when", FIELD_TIME, false},
-    {"reason", "Reason", FIELD_TEXT, true},      {"prefix", "Prefix", FIELD_TEXT, true},
+    {"reason", "Reason", FIELD_TEXT, false},     {"prefix", "Prefix", FIELD_TEXT, true},
     {"undo", "Undo", FIELD_TEXT, true},          {"hook", "Hook", FIELD_TEXT, true},
     {"force", "Force", FIELD_TEXT, true},        {0},
 };

@@ -61,10 +61,14 @@ static void scrub_print(const json_t *result)
         return;
     }
     printf("Scrub %s%s: read %" PRIu64 " of %" PRIu64 " blocks of metadata: %" PRIu64
-           " damaged, %" PRIu64 " of them written anew.\n",
+           " damaged, %" PRIu64 " of them written anew",
            state, strcmp(state, "finished") == 0 ? "" : " before its end",
            ctl_get(result, "blocks_read"), ctl_get(result, "blocks_total"),
            ctl_get(result, "damaged"), ctl_get(result, "repaired"));
+    uint64_t spare = ctl_get(result, "spare");
+    if (spare > 0)
+        printf(", %" PRIu64 " of them of no need while another is whole", spare);
+    printf(".\n");
 }
 
 /* What it came to, as an exit status. */
@@ -75,7 +79,8 @@ static enum ctl_exit scrub_conclude(const struct invocation *in, const json_t *r
         table_print_json(stdout, result);
     else
         scrub_print(result);
-    uint64_t left = ctl_get(result, "damaged") - ctl_get(result, "repaired");
+    uint64_t left =
+        ctl_get(result, "damaged") - ctl_get(result, "repaired") - ctl_get(result, "spare");
     if (strcmp(state, "failed") == 0)
         return ctl_fail(in, -EIO, json_string_value(json_object_get(result, "error")), NULL);
     if (left == 0)

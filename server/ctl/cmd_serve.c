@@ -25,6 +25,7 @@
 #include "lun/base/checked.h"
 #include "server/config.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/serve_note.h"
 #include "server/ctl/uri.h"
 #include "server/units.h"
 
@@ -76,14 +77,24 @@ static const struct
     const char *key;
     bool is_path;
 } serve_settings[] = {
-    {"pool", "pool.path", true},           {"nbd-socket", "nbd.socket", true},
-    {"nbd-listen", "nbd.listen", false},   {"threads", "nbd.threads", false},
-    {"socket", "management.socket", true}, {"group", "management.group", false},
-    {"mode", "management.mode", false},    {"pid-file", "server.pid_file", true},
-    {"user", "server.user", false},        {"key-file", "server.key_file", true},
-    {"nbd-mode", "nbd.mode", false},       {"nbdkit", "server.nbdkit", true},
-    {"plugin", "server.plugin", true},     {"nbd-tls", "nbd.tls", false},
-    {"nbd-tls-psk", "nbd.tls_psk", true},  {"nbd-tls-certificates", "nbd.tls_certificates", true},
+    {"pool", "pool.path", true},
+    {"nbd-socket", "nbd.socket", true},
+    {"nbd-listen", "nbd.listen", false},
+    {"threads", "nbd.threads", false},
+    {"socket", "management.socket", true},
+    {"group", "management.group", false},
+    {"mode", "management.mode", false},
+    {"pid-file", "server.pid_file", true},
+    {"user", "server.user", false},
+    {"key-file", "server.key_file", true},
+    {"nbd-mode", "nbd.mode", false},
+    {"nbdkit", "server.nbdkit", true},
+    {"plugin", "server.plugin", true},
+    {"nbd-tls", "nbd.tls", false},
+    {"nbd-tls-psk", "nbd.tls_psk", true},
+    {"nbd-tls-certificates", "nbd.tls_certificates", true},
+    {"refresh-folder", "refresh.folder", true},
+    {"quiesce-folder", "quiesce.folder", true},
 };
 
 static enum ctl_exit serve_set(struct serve *serve, const char *option, const char *key,
@@ -138,6 +149,14 @@ static enum ctl_exit serve_apply_options(struct serve *serve)
     if (option_flag(in, "take-over"))
         serve->config->take_over = true;
     return status;
+}
+
+static char *serve_noted_value(const char *option, const char *value)
+{
+    bool is_path = strcmp(option, "conf") == 0;
+    for (size_t i = 0; i < ARRAY_SIZE(serve_settings); i++)
+        is_path |= serve_settings[i].is_path && strcmp(serve_settings[i].option, option) == 0;
+    return is_path ? serve_absolute(value) : NULL;
 }
 
 static char *serve_beside(const char *path, const char *name)
@@ -373,6 +392,7 @@ static void serve_add_plugin(struct serve *serve)
         serve_add(serve, "take-over=yes");
     if (config->key_file)
         serve_add(serve, "key-file=%s", config->key_file);
+    serve_add(serve, "pid-file=%s", config->pid_file);
     if (config->core_dumps)
         serve_add(serve, "core-dumps=yes");
     serve_add(serve, "mgmt-socket=%s", config->mgmt_socket);
@@ -456,7 +476,9 @@ static enum ctl_exit serve_clear_nbd_socket(const struct serve *serve)
         unlink(path);
         return CTL_DONE;
     }
-    snprintf(text, sizeof(text), "another server listens on %s", path);
+    snprintf(text, sizeof(text),
+             "another server listens on %.150s; --nbd-socket or LUNETTE_SOCKET names another place",
+             path);
     return ctl_fail(serve->in, -EADDRINUSE, text, "lunette server status");
 }
 
@@ -684,6 +706,8 @@ static enum ctl_exit serve_in_background(const struct serve *serve, uint64_t tim
         return serve_refused(serve, said);
     enum ctl_exit exit = serve_wait(serve, said, timeout_ms, &status);
     if (exit == CTL_DONE)
+        serve_note_write(serve->in, serve->config->mgmt_socket, serve_noted_value);
+    if (exit == CTL_DONE)
         exit = serve_set_mode(serve);
     if (exit != CTL_DONE)
         return exit;
@@ -722,6 +746,7 @@ enum ctl_exit ctl_serve(struct invocation *in)
         return status;
     if (option_flag(in, "foreground"))
     {
+        serve_note_write(in, serve.config->mgmt_socket, serve_noted_value);
         serve_finish_later(&serve, timeout_ms);
         return serve_exec(&serve);
     }

@@ -388,6 +388,21 @@ static enum ctl_exit top_options_get(const struct invocation *in, struct top_opt
     return CTL_DONE;
 }
 
+/* What is no pattern is there: else nothing would be shown, as of a LUN that was not in use yet. */
+static enum ctl_exit top_check_names(const struct invocation *in, struct client *client)
+{
+    enum ctl_exit status = CTL_DONE;
+    for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
+    {
+        AUTO_JSON json_t *shown = NULL;
+        if (strpbrk(in->args[i], "*?["))
+            continue;
+        status = ctl_call(in, client, "lun.show",
+                          json_pack("{s:s, s:b}", "name", in->args[i], "exact", 1), &shown);
+    }
+    return status;
+}
+
 enum ctl_exit ctl_top(struct invocation *in)
 {
     struct client client;
@@ -398,6 +413,12 @@ enum ctl_exit ctl_top(struct invocation *in)
         status = ctl_connect(in, &client);
     if (status != CTL_DONE)
         return status;
+    status = top_check_names(in, &client);
+    if (status != CTL_DONE)
+    {
+        client_close(&client);
+        return status;
+    }
     options.has_keys = options.is_screen && top_take_terminal(&saved);
     status = top_run(in, &client, &options);
     if (options.has_keys)

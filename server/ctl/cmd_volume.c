@@ -133,13 +133,19 @@ static void volume_print_changes(const json_t *args, const json_t *now)
     if (guarantee)
         volume_print_change("guarantee", json_string_value(json_object_get(now, "guarantee")),
                             json_is_true(guarantee) ? "volume" : "none");
-    static const char *const texts[] = {"full_policy", "comment"};
-    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+    static const struct field others[] = {
+        {"full_policy", "when full", FIELD_TEXT, false},
+        {"comment", "comment", FIELD_TEXT, false},
+        {"thresholds", "threshold", FIELD_TEXT, false},
+        {"snapshot_policy", "snapshot-policy", FIELD_TEXT, false},
+        {"locked_until", "lock-until", FIELD_TIME, false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
     {
-        const char *text = json_string_value(json_object_get(args, texts[i]));
-        if (text)
-            volume_print_change(i == 0 ? "when full" : "comment",
-                                json_string_value(json_object_get(now, texts[i])), text);
+        AUTO_FREE char *was = table_format(now, &others[i], 'h');
+        AUTO_FREE char *is = table_format(args, &others[i], 'h');
+        if (json_object_get(args, others[i].key))
+            volume_print_change(others[i].title, was, is);
     }
     if (json_object_get(args, "pause_ms"))
         printf("pause: %" PRIu64 " ms -> %" PRIu64 " ms\n", ctl_get(now, "pause_ms"),
@@ -353,6 +359,8 @@ enum ctl_exit ctl_volume_delete(struct invocation *in)
         volume_print_backing(plan, true);
         ctl_print_freed(plan, "Would delete");
     }
+    if (status == CTL_DONE && plan && json_object_get(plan, "needs"))
+        return ctl_conclude_plan(in, plan);
     if (status != CTL_DONE || dry_run)
         return status;
     status = ctl_confirm(in);

@@ -15,6 +15,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
+#include "server/ctl/suggest.h"
 
 /* How many of @argv's words are @words, all of them; 0: they are not. */
 static int command_match(const char *words, int argc, const char *const *argv)
@@ -158,6 +159,26 @@ static void command_free_context(poptContext *context)
     poptFreeContext(*context);
 }
 
+/* popt stopped at @bad, as it was typed, with @error. */
+static int command_bad_option(const struct invocation *in, int error, const char *bad,
+                              struct reason *why)
+{
+    struct suggestion suggestion;
+    const char *name = bad + strspn(bad, "-");
+    if (error != POPT_ERROR_BADOPT)
+        return reason_set(why, -EINVAL, "%s: %s", bad, poptStrerror(error));
+    if (isdigit((unsigned char)bad[1]))
+        return reason_set(why, -EINVAL,
+                          "\"%s\" reads as an option; no size or number is negative here", bad);
+    suggest_begin(&suggestion, name, strcspn(name, "="));
+    for (size_t i = 0; i < in->option_count; i++)
+        suggest_offer(&suggestion, in->options[i]->name, strlen(in->options[i]->name));
+    if (!*suggestion.nearest)
+        return reason_set(why, -EINVAL, "%s: no such option", bad);
+    return reason_set(why, -EINVAL, "%s: no such option; did you mean --%s?", bad,
+                      suggestion.nearest);
+}
+
 static int command_parse_options(int argc, const char **argv, struct invocation *in,
                                  struct reason *why)
 {
@@ -171,13 +192,8 @@ static int command_parse_options(int argc, const char **argv, struct invocation 
     int found;
     while (r == 0 && (found = poptGetNextOpt(context)) > 0)
         r = command_add_value(in, (size_t)found - 1, poptGetOptArg(context), why);
-    const char *bad = found < -1 ? poptBadOption(context, POPT_BADOPTION_NOALIAS) : "";
-    if (r == 0 && found == POPT_ERROR_BADOPT && isdigit((unsigned char)bad[1]))
-        r = reason_set(why, -EINVAL,
-                       "\"%s\" reads as an option; no size or number is negative here", bad);
     if (r == 0 && found < -1)
-        r = reason_set(why, -EINVAL, "%s: %s", bad,
-                       found == POPT_ERROR_BADOPT ? "no such option" : poptStrerror(found));
+        r = command_bad_option(in, found, poptBadOption(context, POPT_BADOPTION_NOALIAS), why);
     if (r == 0)
         r = command_take_args(in, context, why);
     return r == 0 ? command_check_args(in, why) : r;
@@ -198,21 +214,93 @@ static int command_skip_globals(int argc, const char *const *argv)
     return (int)min_u64((uint64_t)at, (uint64_t)argc);
 }
 
-/* Names the word that is wrong, in the company it was typed in. */
-static int command_unknown(int argc, const char **argv, struct invocation *in, struct reason *why)
+/* ---- what is no command -------------------------------------------------------------------- */
+
+/* The word of @words behind @before, *len bytes of it; NULL: @words does not begin so, or ends. */
+static const char *command_word_behind(const char *words, const char *before, size_t *len)
 {
-    const char *first = argv[0];
+    size_t skip = strlen(before);
+    if (strncmp(words, before, skip) != 0)
+        return NULL;
+    if (skip > 0 && words[skip++] != ' ')
+        return NULL;
+    *len = strcspn(words + skip, " ");
+    return words + skip;
+}
+
+/* Whether commands go on with @word behind @before; if not, *suggestion has what is nearest. */
+static bool command_goes_on(const char *before, const char *word, struct suggestion *suggestion)
+{
+    size_t len;
+    suggest_begin(suggestion, word, strlen(word));
     for (const struct command *command = command_table; command->words; command++)
     {
-        size_t len = strlen(first);
-        if (strncmp(command->words, first, len) != 0 || command->words[len] != ' ')
-            continue;
-        in->family = first;
-        if (argc == 1 || argv[1][0] == '-')
-            return reason_set(why, -EINVAL, "\"%s\" needs a word behind it", first);
-        return reason_set(why, -EINVAL, "\"%s %s\" is no command", first, argv[1]);
+        const char *next = command->flags & COMMAND_HIDDEN
+                               ? NULL
+                               : command_word_behind(command->words, before, &len);
+        if (next && strlen(word) == len && strncmp(next, word, len) == 0)
+            return true;
+        if (next)
+            suggest_offer(suggestion, next, len);
     }
-    return reason_set(why, -EINVAL, "\"%s\" is no command", first);
+    return false;
+}
+
+static bool command_append(char words[COMMAND_WORDS_MAX], const char *word)
+{
+    size_t len = strlen(words);
+    int added = snprintf(words + len, COMMAND_WORDS_MAX - len, "%s%s", len > 0 ? " " : "", word);
+    if ((size_t)added < COMMAND_WORDS_MAX - len)
+        return true;
+    words[len] = '\0';
+    return false;
+}
+
+/* The command's words as they were probably meant, from those that are right on. false: no idea. */
+static bool command_guess(int argc, const char *const *argv, char guess[COMMAND_WORDS_MAX])
+{
+    bool differs = false;
+    struct suggestion suggestion;
+    static const char *const families[] = {"lun", "server", "pool"};
+    char turned[COMMAND_WORDS_MAX] = "";
+    /* "create lun", "import FILE NAME" */
+    if (argc > 1 && command_append(turned, argv[1]) && command_append(turned, argv[0]) &&
+        command_by_words(turned))
+        return snprintf(guess, COMMAND_WORDS_MAX, "%s", turned) > 0;
+    for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+    {
+        snprintf(guess, COMMAND_WORDS_MAX, "%s", families[i]);
+        if (command_append(guess, argv[0]) && command_by_words(guess))
+            return true;
+    }
+    guess[0] = '\0';
+    for (int i = 0; i < argc && argv[i][0] != '-'; i++)
+    {
+        bool is_right = command_goes_on(guess, argv[i], &suggestion);
+        if (!is_right && !*suggestion.nearest)
+            break;
+        if (!command_append(guess, is_right ? argv[i] : suggestion.nearest))
+            break;
+        differs |= !is_right;
+    }
+    return differs;
+}
+
+int command_unknown(int argc, const char *const *argv, struct invocation *in, struct reason *why)
+{
+    int known = 0;
+    struct suggestion suggestion;
+    char typed[COMMAND_WORDS_MAX], guess[COMMAND_WORDS_MAX];
+    while (known < argc && command_goes_on(in->family, argv[known], &suggestion) &&
+           command_append(in->family, argv[known]))
+        known++;
+    if (known == argc || argv[known][0] == '-')
+        return reason_set(why, -EINVAL, "\"%s\" needs a word behind it", in->family);
+    snprintf(typed, sizeof(typed), "%s%s%s", in->family, known > 0 ? " " : "", argv[known]);
+    if (!command_guess(argc, argv, guess))
+        return reason_set(why, -EINVAL, "\"%s\" is no command", typed);
+    return reason_set(why, -EINVAL, "\"%s\" is no command; did you mean \"lunette %s\"?", typed,
+                      guess);
 }
 
 int command_parse(int argc, const char **argv, struct invocation *in, struct reason *why)

@@ -34,6 +34,7 @@ enum
 {
     COMMAND_OPTIONS_MAX = 32, /* of one command, common ones included */
     COMMAND_VALUES_MAX = 16,  /* of an option that may be repeated */
+    COMMAND_WORDS_MAX = 64,   /* bytes of a command's words, with the NUL */
 };
 
 struct command_option
@@ -81,21 +82,24 @@ extern const struct command_option command_offline_options[];
 extern const struct command_option command_autodelete_options[];
 extern const struct command_option command_volume_clone_options[];
 extern const struct command_option command_volume_resize_options[];
+extern const struct command_option command_explain_options[];
 extern const struct command_option command_chap_set_options[];
 extern const struct command_option command_chap_rewrap_options[];
 extern const struct command_option command_lun_clone_options[];
 extern const struct command_option command_clone_create_options[];
-/* And of whole commands (commands_refresh.c): options, details, examples. */
+/* And of whole commands (commands_{refresh,serve}.c): options, details, examples. */
 extern const struct command_option command_refresh_create_options[];
 extern const struct command_option command_refresh_modify_options[];
 extern const char command_refresh_create_details[], command_refresh_create_example[];
 extern const char command_refresh_run_details[];
+extern const struct command_option command_serve_options[];
+extern const char command_serve_details[], command_serve_example[];
 
 /* A command line once it is understood. */
 struct invocation
 {
     const struct command *command;
-    const char *family; /* first word of an unknown command, if there are commands that begin so */
+    char family[COMMAND_WORDS_MAX]; /* what of an unknown command some begin with; "": nothing */
     const struct command_option *options[COMMAND_OPTIONS_MAX];
     size_t option_count;
     char *values[COMMAND_OPTIONS_MAX][COMMAND_VALUES_MAX]; /* "" for a flag */
@@ -111,6 +115,11 @@ struct invocation
 MUST_CHECK int command_parse(int argc, const char **argv, struct invocation *in,
                              struct reason *why);
 void invocation_destroy(struct invocation *in);
+
+/* -EINVAL; @why: that @argv, which is not empty, begins with no command, in the company it was
+ * typed in, and what may have been meant. Sets in->family, which was "". */
+MUST_CHECK int command_unknown(int argc, const char *const *argv, struct invocation *in,
+                               struct reason *why);
 
 /* The command that @argv begins with, aliases included, *used words of it; NULL: none. */
 const struct command *command_find(int argc, const char *const *argv, int *used);

@@ -112,7 +112,9 @@ static const struct command_option lun_show_options[] = {
 };
 
 static const struct command_option lun_redeploy_options[] = {
-    {"undo", 0, "SNAPSHOT", "the snapshot that keeps what they hold now (default: undo)", false},
+    {"undo", 0, "SNAPSHOT",
+     "the snapshot that keeps what they hold now, in place of one of that name (default: undo)",
+     false},
     {"force", 'f', NULL, "although clients have them open; they must not have them mounted", false},
     {0},
 };
@@ -319,41 +321,6 @@ static const struct command_option job_wait_options[] = {
     {0},
 };
 
-static const struct command_option serve_options[] = {
-    {"conf", 'c', "FILE", "conf file (default: /etc/lunette/lunette.conf if no --pool is given)",
-     false},
-    {"pool", 'p', "PATH", "the pool to serve", false},
-    {"nbd-socket", 0, "PATH",
-     "serve NBD on this Unix socket (default: nbd.sock beside the "
-     "management socket)",
-     false},
-    {"nbd-mode", 0, "OCTAL", "permissions of that socket, 0660 for example (default: by the umask)",
-     false},
-    {"nbd-listen", 0, "ADDRESS:PORT", "serve NBD on TCP instead", false},
-    {"nbd-tls", 0, "MODE", "TLS of NBD: off, on or require", false},
-    {"nbd-tls-certificates", 0, "FOLDER", "with the certificates in FOLDER", false},
-    {"nbd-tls-psk", 0, "FILE", "with pre-shared keys, \"user:key\" lines in FILE", false},
-    {"iscsi", 0, "ADDRESS:PORT", "serve iSCSI there; may be repeated", true},
-    {"group", 0, "GROUP", "its members may change things", false},
-    {"mode", 0, "OCTAL", "permissions of the management socket (default: 0666)", false},
-    {"threads", 0, "N", "NBD requests in flight per connection", false},
-    {"pid-file", 0, "PATH", "(default: lunette.pid beside the management socket)", false},
-    {"user", 0, "USER", "become this user once the pool is open", false},
-    {"key-file", 0, "FILE", "wrap CHAP secrets in the pool with this key (\"key create\")", false},
-    {"take-over", 0, NULL, "open the pool although another host, known to be dead, held it", false},
-    {"read-only", 0, NULL, "let NBD clients only read", false},
-    {"foreground", 0, NULL, "stay in the foreground, log to standard error", false},
-    {"background", 0, NULL, "return when the server is ready (default)", false},
-    {"wait", 0, "TIME", "how long to wait for it to be ready (default: 60s)", false},
-    {"nbdkit", 0, "PATH", "the nbdkit program (default: found on PATH)", false},
-    {"plugin", 0, "PATH",
-     "the plugin (default: the one built beside this program, else the "
-     "installed one)",
-     false},
-    {"verbose", 'v', NULL, "let nbdkit log each request", false},
-    {0},
-};
-
 static const struct command_option server_status_options[] = {
     {"wait", 0, "TIME", "wait so long for a server to answer", false},
     {0},
@@ -385,7 +352,8 @@ const struct command command_table[] = {
      "not read. It runs in the server, as a job, and goes on if this command is interrupted; job "
      "cancel ends it. Each finding is an event and names the LUNs it hits. What the server still "
      "knows, or another copy holds, is written anew; pool repair mends more. The status is 1 if "
-     "something is damaged and was not mended. With --pool nothing is written.",
+     "something is damaged and was not mended; a copy of the superblock that nothing needs, as "
+     "long as another is whole, is a warning, as to pool check. With --pool nothing is written.",
      "lunette pool scrub\n"
      "lunette pool scrub --rate 200M --background\n"
      "lunette pool scrub --last --json\n",
@@ -404,7 +372,8 @@ const struct command command_table[] = {
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, pool_repair_options, ctl_pool_repair},
     {"pool grow", "[SIZE]", "use more of the file or device", "grow the pool",
      "SIZE is the new size, or what is added as +SIZE; without it all of a block device is used. A "
-     "pool never shrinks. LUNs stay in use meanwhile.",
+     "pool grows by whole allocation groups (at most 128 MiB each) and never shrinks. LUNs stay in "
+     "use meanwhile.",
      "lunette pool grow +50G\n", COMMAND_OFFLINE | COMMAND_DRY_RUN, 0, 1, NULL, ctl_pool_grow},
     {"pool modify", "", "change what the pool does by itself", "change the pool",
      "Without an option: shows it. The settings move with the pool. A pool on a block device grows "
@@ -427,15 +396,7 @@ const struct command command_table[] = {
      COMMAND_OFFLINE, 1, 2, NULL, ctl_pool_dump},
 
     {"serve", "[-- NBDKIT-OPTION...]", "start the server of a pool", "start the server",
-     "Starts nbdkit with the lunette plugin, by a conf file or by options, which override it. "
-     "Returns once NBD and management answer. What stands behind -- is given to nbdkit: filters "
-     "and "
-     "their parameters, for example.",
-     "lunette serve --pool /srv/pool.lunette\n"
-     "lunette serve --conf /etc/lunette/lunette.conf --foreground\n"
-     "lunette serve --pool /srv/pool.lunette --nbd-listen 127.0.0.1:10809 -- --filter=rate "
-     "rate=1G\n",
-     0, 0, -1, serve_options, ctl_serve},
+     command_serve_details, command_serve_example, 0, 0, -1, command_serve_options, ctl_serve},
 
     {"lun create", "NAME SIZE", "make an empty LUN", "create LUN {0}",
      "It is thin: it takes space when it is written. Sizes are binary: 10G, 1.5T, 512M, or bytes. "
@@ -469,8 +430,8 @@ const struct command command_table[] = {
      COMMAND_DRY_RUN, 0, 2, command_lun_clone_options, ctl_lun_clone},
     {"lun redeploy", "SOURCE NAME...", "put a new golden image into existing LUNs", "redeploy {0}",
      "The LUNs get content and size of SOURCE and keep name, serial, mappings and reservations. "
-     "What "
-     "they held stays as one snapshot of each, from which they can be restored.",
+     "What they held stays as one snapshot of each, from which they can be restored; an older one "
+     "of that name goes.",
      "lunette lun redeploy golden-v2 vm1 vm2 --dry-run\n"
      "lunette lun redeploy golden-v2 vm1 vm2 --undo before-v2\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 2, -1, lun_redeploy_options, ctl_lun_redeploy},
@@ -764,11 +725,12 @@ const struct command command_table[] = {
     {"explain space", "[NAME]", "say in words where the space is, and what would help",
      "explain the space", "NAME is a LUN or a volume; without it: of the pool.",
      "lunette explain space\n"
-     "lunette explain space db/data\n",
-     0, 0, 1, NULL, ctl_explain_space},
+     "lunette explain space db/data\n"
+     "lunette explain space db/data --wanted 20G\n",
+     0, 0, 1, command_explain_options, ctl_explain_space},
     {"explain quota", "PATH", "say in words which quotas bind a LUN, a qtree or a volume",
-     "explain the quotas of {0}", NULL, "lunette explain quota db/team-a/vm1\n", 0, 1, 1, NULL,
-     ctl_explain_quota},
+     "explain the quotas of {0}", NULL, "lunette explain quota db/team-a/vm1\n", 0, 1, 1,
+     command_explain_options, ctl_explain_quota},
 
     {"igroup create", "IGROUP [INITIATOR...]", "make an igroup, a named set of iSCSI initiators",
      "create igroup {0}",
@@ -944,7 +906,7 @@ const struct command command_table[] = {
     {"server status", "", "show the running server", "ask for the server's status", NULL,
      "lunette server status\n"
      "lunette server status --wait 30s --json\n",
-     0, 0, 0, server_status_options, ctl_server_status},
+     COMMAND_LISTS, 0, 0, server_status_options, ctl_server_status},
     {"server stop", "", "stop the server", "stop the server",
      "Returns when the process has ended, so the pool is free then.", "lunette server stop\n",
      COMMAND_CONFIRMS, 0, 0, NULL, ctl_server_stop},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Options of the commands on volumes, and of autodelete, which pools have too. */
+/* Options of the commands on volumes, and of autodelete and "explain", which pools have too.
+ */
 #include "server/ctl/command.h"
 
 const struct command_option command_autodelete_options[] = {
@@ -29,5 +30,11 @@ const struct command_option command_volume_clone_options[] = {
 
 const struct command_option command_volume_resize_options[] = {
     {"size", 0, "SIZE", "the new size; may stand as the second argument too", false},
+    {0},
+};
+
+const struct command_option command_explain_options[] = {
+    {"wanted", 0, "SIZE", "room for so much more is what would help (default: a quarter more)",
+     false},
     {0},
 };

@@ -132,7 +132,8 @@ const char *ctl_arg_or_option(const struct invocation *in, size_t i, const char 
     }
     if (!arg && !option)
     {
-        snprintf(text, sizeof(text), "\"%s\" needs %s", in->command->words, in->command->arguments);
+        snprintf(text, sizeof(text), "\"%s\" needs %s, or --%s", in->command->words,
+                 in->command->arguments, name);
         *exit = ctl_usage(in, text);
         return NULL;
     }
@@ -289,6 +290,39 @@ void ctl_put_text(json_t *object, const char *key, const char *text)
 uint64_t ctl_get(const json_t *object, const char *key)
 {
     return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+enum ctl_exit ctl_conclude_plan(const struct invocation *in, const json_t *plan)
+{
+    char text[1200];
+    char *hint = NULL;
+    size_t i, size;
+    json_t *need;
+    const json_t *needs = json_object_get(plan, "needs");
+    if (!needs)
+        return CTL_DONE;
+    snprintf(text, sizeof(text), "refused as it stands: %s",
+             json_string_value(json_object_get(plan, "refused")));
+    FILE *file = open_memstream(&hint, &size);
+    if (!file)
+        return ctl_no_memory(in);
+    fprintf(file, "lunette %s", in->command->words);
+    for (i = 0; i < in->arg_count; i++)
+        fprintf(file, " %s", in->args[i]);
+    for (const struct command_option *option = in->command->options; option->name; option++)
+    {
+        if (!option_flag(in, option->name))
+            continue;
+        fprintf(file, " --%s%s", option->name, option->value ? " " : "");
+        if (option->value)
+            hint_put_word(file, option_text(in, option->name));
+    }
+    json_array_foreach(needs, i, need) fprintf(file, " %s", json_string_value(need));
+    fputs(" --dry-run", file);
+    fclose(file);
+    enum ctl_exit status = ctl_conclude(in, text, hint);
+    free(hint);
+    return status;
 }
 
 enum ctl_exit ctl_open_pool(const struct invocation *in, const struct pool_open_options *options,

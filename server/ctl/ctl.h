@@ -69,6 +69,9 @@ enum ctl_exit ctl_no_server(const struct invocation *in, int err, const char *wh
 enum ctl_exit ctl_usage(const struct invocation *in, const char *why);
 /* It was done and found what makes the status CTL_REFUSED. */
 enum ctl_exit ctl_conclude(const struct invocation *in, const char *why, const char *hint);
+/* The same of a dry run whose @plan says that it is refused as it stands ("refused"), and without
+ * which options ("needs"); CTL_DONE if it is not. */
+enum ctl_exit ctl_conclude_plan(const struct invocation *in, const json_t *plan);
 /* Something to know beside the result. */
 void ctl_note(const char *format, ...) PRINTF_LIKE(1, 2);
 /* What the engine logs becomes notes, each line once. */

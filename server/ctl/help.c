@@ -144,49 +144,61 @@ void command_print_overview_json(FILE *file, const char *prefix)
     table_print_json(file, view);
 }
 
-/* Takes --json out of @in; it is not parsed, since what is explained is no command line yet. */
-static bool help_take_json(struct invocation *in)
+/*
+ * Leaves the words in @in, and *asks_help whether there was --help. It is not parsed, since what is
+ * explained is no command line yet. Returns whether there was --json.
+ */
+static bool help_take_options(struct invocation *in, bool *asks_help)
 {
     size_t kept = 0;
+    bool json = false;
+    *asks_help = false;
     for (size_t i = 0; i < in->arg_count; i++)
-        if (strcmp(in->args[i], "--json") != 0 && strcmp(in->args[i], "-j") != 0)
+    {
+        const char *arg = in->args[i];
+        bool is_json = strcmp(arg, "--json") == 0 || strcmp(arg, "-j") == 0;
+        bool is_help = strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+        json |= is_json;
+        *asks_help |= is_help;
+        if (!is_json && !is_help)
             in->args[kept++] = in->args[i];
-    bool found = kept < in->arg_count;
+    }
     in->arg_count = kept;
-    return found;
+    return json;
+}
+
+/* Of words that no command has. */
+static enum ctl_exit help_unknown(const struct invocation *in)
+{
+    struct reason why = {.text = ""};
+    struct invocation nothing = {.command = NULL};
+    ignore_error(command_unknown((int)in->arg_count, (const char *const *)in->args, &nothing, &why),
+                 "it is what is said");
+    return ctl_usage(&nothing, why.text);
 }
 
 enum ctl_exit ctl_help(struct invocation *in)
 {
     int used;
-    bool json = help_take_json(in);
+    bool asks_help, json = help_take_options(in, &asks_help);
     const struct command *command =
         command_find((int)in->arg_count, (const char *const *)in->args, &used);
+    if (in->arg_count == 0 && asks_help && in->command)
+        command = in->command; /* "help --help" */
     if (command && used == (int)in->arg_count)
     {
         (json ? command_print_help_json : command_print_help)(stdout, command);
         return CTL_DONE;
     }
-    char words[256] = "";
-    const char *prefix = words;
-    for (size_t i = 0, len = 0; i < in->arg_count && len < sizeof(words); i++)
-        len += (size_t)snprintf(words + len, sizeof(words) - len, "%s%s", i > 0 ? " " : "",
+    char prefix[256] = "";
+    for (size_t i = 0, len = 0; i < in->arg_count && len < sizeof(prefix); i++)
+        len += (size_t)snprintf(prefix + len, sizeof(prefix) - len, "%s%s", i > 0 ? " " : "",
                                 in->args[i]);
-    if (*prefix == '-')
-    {
-        (json ? command_print_help_json : command_print_help)(stdout, in->command);
-        return CTL_DONE;
-    }
     for (command = command_table; command->words; command++)
         if (help_is_shown(command) && strncmp(command->words, prefix, strlen(prefix)) == 0)
             break;
     if (!command->words)
-    {
-        char text[sizeof(words) + 64];
-        snprintf(text, sizeof(text), "\"%s\" is no command", prefix);
-        const struct invocation nothing = {.command = NULL};
-        return ctl_usage(&nothing, text);
-    }
+        return help_unknown(in);
     (json ? command_print_overview_json : command_print_overview)(stdout, prefix);
     return CTL_DONE;
 }
@@ -285,8 +297,10 @@ static const char manual_head[] =
     "\\fBlunette serve\\fR starts a server for a pool, which LUNs are reached through over NBD and "
     "iSCSI. "
     "All "
-    "other commands ask that server through its management socket, except \\fBpool create\\fR and "
-    "those given \\fB\\-\\-pool\\fR, which open the pool themselves while no server has it.\n"
+    "other commands ask that server through its management socket, except \\fBpool create\\fR, "
+    "\\fBpool repair\\fR and those given \\fB\\-\\-pool\\fR, which open the pool themselves while "
+    "no "
+    "server has it, and \\fBkey create\\fR and \\fBkey show\\fR, which look at a file.\n"
     ".PP\n"
     "A command that has returned is durable. Names have letters, digits and . _ : + \\-; a "
     "LUN in a "
@@ -319,7 +333,10 @@ static const char manual_tail[] =
     ".PP\n"
     "An error is one object on one line of standard error, whatever its kind; standard output is "
     "empty then, but for commands that look and find something wrong (\\fBpool check\\fR, \\fBpool "
-    "scrub\\fR, \\fBpool repair\\fR, \\fBlun salvage\\fR), which print what they found:\n"
+    "scrub\\fR, \\fBpool repair\\fR, \\fBlun salvage\\fR), which print what they found, and "
+    "\\fB\\-\\-dry\\-run\\fR of \\fBlun delete\\fR, \\fBlun resize\\fR and \\fBvolume delete\\fR, "
+    "which "
+    "print what would go if only an option lacks (\\fIneeds\\fR):\n"
     ".PP\n.EX\n"
     "{\"error\":{\"message\":\"cannot create LUN a: a LUN named 'a' is there already\",\n"
     "\"reason\":\"a LUN named 'a' is there already\",\"errno\":\"EEXIST\",\"exit\":1,\n"

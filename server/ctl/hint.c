@@ -38,21 +38,25 @@ static bool hint_takes_socket(const char *at, size_t len)
     return true;
 }
 
-/* For a shell. */
-static void hint_put_socket(FILE *file)
+void hint_put_word(FILE *file, const char *word)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "/._-+=:@,%";
-    fputs(" --socket ", file);
-    if (hint_socket[strspn(hint_socket, plain)] == '\0')
+    if (*word && word[strspn(word, plain)] == '\0')
     {
-        fputs(hint_socket, file);
+        fputs(word, file);
         return;
     }
     fputc('\'', file);
-    for (const char *at = hint_socket; *at; at++)
+    for (const char *at = word; *at; at++)
         fputs(*at == '\'' ? "'\\''" : (char[]){*at, '\0'}, file);
     fputc('\'', file);
+}
+
+static void hint_put_socket(FILE *file)
+{
+    fputs(" --socket ", file);
+    hint_put_word(file, hint_socket);
 }
 
 /* The command that begins at @at, up to @end, which it does not contain. */

@@ -22,6 +22,9 @@ void hint_set_socket(const char *path);
  * memory. */
 char *hint_localize(const char *text);
 
+/* A word of a command as a shell takes it. */
+void hint_put_word(FILE *file, const char *word);
+
 /* Prints @text so. */
 void hint_print(FILE *file, const char *text);
 void hint_printf(FILE *file, const char *format, ...) PRINTF_LIKE(2, 3);

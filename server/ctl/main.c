@@ -8,6 +8,7 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
@@ -72,6 +73,23 @@ static enum ctl_exit main_run_command(struct invocation *in)
     return CTL_DONE;
 }
 
+/* "lunette lun --help": the words are a family's, which help lists. */
+static bool main_helps_family(int argc, const char **argv, enum ctl_exit *status)
+{
+    bool asks = false;
+    AUTO_FREE char **words = calloc((size_t)argc, sizeof(*words));
+    struct invocation in = {.args = words};
+    for (int i = 1; words && i < argc; i++)
+    {
+        asks |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+        if (argv[i][0] != '-' || strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0)
+            words[in.arg_count++] = (char *)argv[i];
+    }
+    if (asks)
+        *status = ctl_help(&in);
+    return asks;
+}
+
 static enum ctl_exit main_run(int argc, const char **argv)
 {
     enum ctl_exit status;
@@ -91,10 +109,11 @@ static enum ctl_exit main_run(int argc, const char **argv)
                                  .arg_count = (size_t)(argc - 1 - used)};
         return command->run(&in);
     }
-    if (command_parse(argc - 1, argv + 1, &in, &why) < 0)
-        status = ctl_usage(&in, why.text);
-    else
+    int r = command_parse(argc - 1, argv + 1, &in, &why);
+    if (r == 0)
         status = main_run_command(&in);
+    else if (in.command || !main_helps_family(argc, argv, &status))
+        status = ctl_usage(&in, why.text);
     invocation_destroy(&in);
     return status;
 }

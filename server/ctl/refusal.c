@@ -13,6 +13,7 @@
 #include "lun/base/log.h"
 #include "server/ctl/ctl.h"
 #include "server/ctl/hint.h"
+#include "server/ctl/serve_note.h"
 
 enum
 {
@@ -48,6 +49,20 @@ static void refusal_put(json_t *object, const char *key, json_t *value)
     ignore_error(json_object_set_new(object, key, value), "without memory the key is missing");
 }
 
+/* The first command that the reason names in quotes, which a program would have to look for; NULL:
+ * none. Free it. */
+static char *refusal_named_command(const char *why)
+{
+    static const char begins[] = "lunette ";
+    for (const char *at = why; *at; at++)
+    {
+        const char *end = *at == '\'' || *at == '`' ? strchr(at + 1, *at) : NULL;
+        if (end && strncmp(at + 1, begins, sizeof(begins) - 1) == 0)
+            return strndup(at + 1, (size_t)(end - at - 1));
+    }
+    return NULL;
+}
+
 static void refusal_print_json(const struct refusal *refusal, const char *message)
 {
     json_t *error = json_object();
@@ -58,8 +73,11 @@ static void refusal_print_json(const struct refusal *refusal, const char *messag
                 refusal->err ? json_string(proto_error_name(refusal->err)) : json_null());
     refusal_put(error, "exit", json_integer(refusal->exit));
     refusal_put(error, "command", refusal->command ? json_string(refusal->command) : json_null());
+    AUTO_FREE char *named = refusal_named_command(refusal->why);
     if (refusal->hint && *refusal->hint)
         refusal_put(error, "try", refusal_string(refusal->hint));
+    else if (named)
+        refusal_put(error, "try", refusal_string(named));
     AUTO_FREE char *text = json_dumps(whole, JSON_COMPACT);
     fprintf(stderr, "%s\n", text ? text : "{\"error\":{\"message\":\"no memory\",\"exit\":1}}");
 }
@@ -142,7 +160,16 @@ enum ctl_exit ctl_no_memory(const struct invocation *in)
 
 enum ctl_exit ctl_no_server(const struct invocation *in, int err, const char *why)
 {
-    return refusal_of_command(in, CTL_NO_SERVER, err, why, "lunette serve --help");
+    const char *named = option_text(in, "socket");
+    AUTO_FREE char *socket = named ? strdup(named) : client_default_socket();
+    AUTO_FREE char *noted = socket ? serve_note_read(socket) : NULL;
+    AUTO_FREE char *hint = NULL;
+    if (noted && named && asprintf(&hint, "%s --socket %s", noted, named) < 0)
+        hint = NULL;
+    return refusal_of_command(in, CTL_NO_SERVER, err, why,
+                              hint    ? hint
+                              : noted ? noted
+                                      : "lunette serve --help");
 }
 
 enum ctl_exit ctl_conclude(const struct invocation *in, const char *why, const char *hint)
@@ -158,8 +185,7 @@ enum ctl_exit ctl_usage(const struct invocation *in, const char *why)
     if (in->command)
         snprintf(hint, sizeof(hint), "lunette %s --help", in->command->words);
     else
-        snprintf(hint, sizeof(hint), "lunette help%s%.200s", in->family ? " " : "",
-                 in->family ? in->family : "");
+        snprintf(hint, sizeof(hint), "lunette help%s%s", *in->family ? " " : "", in->family);
     const struct refusal refusal = {.exit = CTL_USAGE,
                                     .err = -EINVAL,
                                     .why = why,

@@ -149,6 +149,18 @@ static uint64_t explain_deleted(struct explanation *explanation, const struct lu
     return bytes;
 }
 
+static void explain_shared(struct explanation *explanation, uint64_t bytes, bool has_clones)
+{
+    char shared[UNITS_TEXT_MAX];
+    if (bytes == 0)
+        return;
+    explain_say(explanation,
+                "%s are shared by %s, and are free when all that share them are deleted; "
+                "'lunette tree' shows who does, 'lunette freed NAME NAME...' what that brings.",
+                explain_bytes(bytes, shared),
+                has_clones ? "LUNs, their clones and snapshots" : "LUNs and their snapshots");
+}
+
 /* The LUNs that hold most by themselves, and what of @data_bytes none does. @volume_id 0: of all.
  */
 static int explain_holders(struct verb_request *request, struct explanation *explanation,
@@ -162,24 +174,20 @@ static int explain_holders(struct verb_request *request, struct explanation *exp
     AUTO_FREE const struct lun_info **luns = calloc(count + 1, sizeof(*luns));
     if (!luns)
         return -ENOMEM;
+    bool has_clones = false;
     for (size_t i = 0; i < count; i++)
+    {
+        has_clones |= list[i].kind == OBJECT_LUN && list[i].origin[0];
         if (list[i].kind == OBJECT_LUN && (!volume_id || list[i].volume_id == volume_id) &&
             list[i].own_bytes + list[i].snapshot_bytes > 0)
             luns[n++] = &list[i];
+    }
     qsort(luns, n, sizeof(*luns), explain_compare_held);
     uint64_t held_bytes = 0;
     for (size_t i = 0; i < n; i++)
         held_bytes += luns[i]->own_bytes + luns[i]->snapshot_bytes;
     held_bytes += explain_deleted(explanation, list, count, volume_id);
-    if (data_bytes > held_bytes)
-    {
-        char shared[UNITS_TEXT_MAX];
-        explain_say(explanation,
-                    "%s are shared by clones and their sources, and are free when all that share "
-                    "them are deleted; 'lunette tree' shows who does, 'lunette freed NAME "
-                    "NAME...' what that brings.",
-                    explain_bytes(data_bytes - held_bytes, shared));
-    }
+    explain_shared(explanation, data_bytes - min_u64(data_bytes, held_bytes), has_clones);
     for (size_t i = 0; i < n && i < EXPLAIN_TOP; i++)
     {
         char own[UNITS_TEXT_MAX], held[UNITS_TEXT_MAX];
@@ -294,6 +302,26 @@ static int explain_find(struct verb_request *request, struct explained *found)
                : 0;
 }
 
+/* What the sizes of explain_try_room() are made for. */
+static void explain_say_step(struct explanation *explanation, const struct explained *found,
+                             uint64_t wanted_bytes)
+{
+    char wanted[UNITS_TEXT_MAX];
+    const char *name = found->is_lun         ? found->lun.name
+                       : found->is_in_volume ? found->volume.name
+                                             : "";
+    if (wanted_bytes > 0)
+        explain_say(explanation,
+                    "The sizes below make room for %s more, and are a quarter of what is there "
+                    "at least.",
+                    explain_bytes(wanted_bytes, wanted));
+    else
+        explain_say(explanation,
+                    "The sizes below are a step, a quarter of what is there or more; for what you "
+                    "need: 'lunette explain space%s%s --wanted SIZE'.",
+                    *name ? " " : "", name);
+}
+
 int verb_explain_space(struct verb_request *request)
 {
     struct pool_info pool;
@@ -304,8 +332,9 @@ int verb_explain_space(struct verb_request *request)
     struct explanation explanation = {.lines = json_array(), .commands = json_array()};
     pool_get_info(request->pool, &pool);
     uint64_t reserved_bytes = found.is_lun && found.lun.is_reserved ? found.lun.size_bytes : 0;
+    uint64_t wanted_bytes = verb_number(request, "wanted_bytes", reserved_bytes);
     explain_try_room(&explanation, request->pool, &pool, found.is_in_volume ? &found.volume : NULL,
-                     verb_number(request, "wanted_bytes", reserved_bytes));
+                     wanted_bytes);
     if (found.is_lun)
         explain_lun(&explanation, &found.lun);
     if (found.is_in_volume)
@@ -313,6 +342,7 @@ int verb_explain_space(struct verb_request *request)
     explain_pool(&explanation, &pool);
     if (r == 0 && !found.is_lun && !found.is_in_volume)
         r = explain_holders(request, &explanation, 0, pool.dying_count > 0 ? 0 : pool.data_bytes);
+    explain_say_step(&explanation, &found, wanted_bytes);
     uint64_t available_bytes =
         found.is_in_volume ? found.volume.available_bytes : pool.available_bytes;
     int said = explain_result(request, &explanation);
@@ -381,13 +411,18 @@ static int explain_compare_left(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static bool explain_has_limit(const struct quota_usage *usage)
+{
+    return usage->is_enabled && usage->rule.hard_bytes != UINT64_MAX;
+}
+
 /* A limit with room for @wanted_bytes more. One of a default rule becomes the target's own. */
 static void explain_try_limit(struct explanation *explanation, const struct quota_usage *usage,
                               uint64_t wanted_bytes)
 {
     const struct quota_rule *rule = &usage->rule;
     char target[EXPLAIN_WORD_MAX];
-    if (!usage->is_enabled || rule->hard_bytes == UINT64_MAX)
+    if (!explain_has_limit(usage))
         return;
     uint64_t from_bytes = max_u64(usage->used_bytes, rule->hard_bytes);
     explain_try(explanation, "lunette quota rule %s %s --type %s%s%s%s%s --disk-limit %" PRIu64 "M",
@@ -397,6 +432,44 @@ static void explain_try_limit(struct explanation *explanation, const struct quot
                 rule->qtree[0] ? " --qtree " : "", rule->qtree,
                 div_round_up(from_bytes, 1 << 20) +
                     explain_step_mib(rule->hard_bytes, wanted_bytes));
+}
+
+/* What the limits of explain_try_limit() are made for: @wanted_bytes, or @lun once more; or NULL.
+ */
+static void explain_say_limits(struct explanation *explanation, const char *path,
+                               const struct lun_info *lun, uint64_t wanted_bytes)
+{
+    char size[UNITS_TEXT_MAX];
+    if (wanted_bytes > 0)
+        explain_say(explanation,
+                    "The limits below have room for %s more, and for a quarter more at least.",
+                    explain_bytes(wanted_bytes, size));
+    else if (lun)
+        explain_say(explanation,
+                    "The limits below have room for one more LUN of the size of %s (%s), and for a "
+                    "quarter more at least; for what you need: 'lunette explain quota %s --wanted "
+                    "SIZE'.",
+                    lun->name, explain_bytes(lun->size_bytes, size), path);
+    else
+        explain_say(explanation,
+                    "The limits below are a step, a quarter more than now; for what you need: "
+                    "'lunette explain quota %s --wanted SIZE'.",
+                    path);
+}
+
+/* Rules of whom no LUN is yet bind those that come. */
+static void explain_no_quota(struct verb_request *request, struct explanation *explanation,
+                             const char *path, const char *volume)
+{
+    AUTO_FREE struct quota_rule *rules = NULL;
+    size_t count = 0;
+    if (quota_rule_list(request->pool, volume, &rules, &count, NULL) < 0 || count == 0)
+        explain_say(explanation, "No quota binds %s.", path);
+    else
+        explain_say(explanation,
+                    "No quota counts a LUN of %s; volume %s has %zu rule%s, which 'lunette quota "
+                    "rule show %s' lists: they bind what is created by whom they are for.",
+                    path, volume, count, count == 1 ? "" : "s", volume);
 }
 
 int verb_explain_quota(struct verb_request *request)
@@ -410,20 +483,26 @@ int verb_explain_quota(struct verb_request *request)
         return r;
     /* A clone of a LUN needs its size once more. */
     bool is_lun = lun_get_info(request->pool, path, &lun, NULL) == 0;
+    uint64_t asked_bytes = verb_number(request, "wanted_bytes", 0);
+    uint64_t wanted_bytes = asked_bytes > 0 ? asked_bytes : is_lun ? lun.size_bytes : 0;
     if (count > 0)
         qsort(list, count, sizeof(*list), explain_compare_left); /* the tightest first */
     struct explanation explanation = {.lines = json_array(), .commands = json_array()};
     explain_say(&explanation,
                 "Quotas count the sizes that hosts see, however much of them is shared.");
+    bool any_limit = false;
     for (size_t i = 0; i < count; i++)
     {
+        any_limit |= explain_has_limit(&list[i]);
         explain_quota(&explanation, &list[i]);
-        explain_try_limit(&explanation, &list[i], is_lun ? lun.size_bytes : 0);
+        explain_try_limit(&explanation, &list[i], wanted_bytes);
     }
-    if (count == 0)
-        explain_say(&explanation, "No quota binds %s.", path);
+    if (any_limit)
+        explain_say_limits(&explanation, path, is_lun ? &lun : NULL, asked_bytes);
     char volume[LUN_NAME_MAX + 1];
     snprintf(volume, sizeof(volume), "%.*s", (int)strcspn(path, "/"), path);
+    if (count == 0)
+        explain_no_quota(request, &explanation, path, volume);
     explain_try(&explanation, "lunette quota rule show %s", volume);
     explain_try(&explanation, "lunette quota report %s", path);
     return explain_result(request, &explanation);

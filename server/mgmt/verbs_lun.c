@@ -3,7 +3,8 @@
  * Verbs on LUNs.
  *
  * A dry run refuses what the real one would refuse, as far as can be known without doing it, and
- * otherwise says what would go or be taken.
+ * otherwise says what would go or be taken. That of a delete says so too where only an option is
+ * missing, and which.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -83,11 +84,16 @@ static int verb_say_space(struct verb_request *request, const struct pool_info *
     uint64_t promised_bytes = after.promised_bytes > before->promised_bytes
                                   ? after.promised_bytes - before->promised_bytes
                                   : 0;
-    return json_object_update_new(
-               request->result,
-               json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
-                         (json_int_t)promised_bytes, "available_bytes",
-                         (json_int_t)verb_available_bytes(request, name, &after))) == 0
+    uint64_t available_bytes = verb_available_bytes(request, name, &after);
+    if (verb_bool(request, "dry_run"))
+    {
+        promised_bytes = command_dry_promised_bytes();
+        available_bytes -= min_u64(available_bytes, promised_bytes);
+    }
+    return json_object_update_new(request->result,
+                                  json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
+                                            (json_int_t)promised_bytes, "available_bytes",
+                                            (json_int_t)available_bytes)) == 0
                ? 0
                : -ENOMEM;
 }
@@ -183,6 +189,11 @@ int verb_lun_show(struct verb_request *request)
         return r;
     }
     int r = lun_list(request->pool, name, &list, &count, &request->why);
+    struct volume_info volume;
+    if (r == -ENOENT && name && volume_get_info(request->pool, name, &volume, NULL) == 0)
+        return reason_set(&request->why, r,
+                          "'%s' is a volume; `lunette lun show '%s/*'` lists the LUNs in it", name,
+                          name);
     if (r == 0 && name && list[0].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
         r = lun_get_info(request->pool, name, &one,
                          &request->why); /* which says what became of it */
@@ -293,12 +304,16 @@ static int verb_view_redeployed(struct verb_request *request, const char *const 
 {
     for (size_t i = 0; i < count; i++)
     {
-        struct lun_info info;
+        struct lun_info info, old;
+        char undo[2 * LUN_NAME_MAX + 2];
         int r = lun_get_info(request->pool, names[i], &info, &request->why);
-        if (r == 0 && json_array_append_new(
-                          luns, json_pack("{s:s, s:I, s:I}", "name", names[i], "old_size_bytes",
-                                          (json_int_t)info.size_bytes, "kept_bytes",
-                                          (json_int_t)info.mapped_bytes)) != 0)
+        snprintf(undo, sizeof(undo), "%s@%s", names[i], verb_string(request, "undo"));
+        int replaces = r == 0 && lun_get_info(request->pool, undo, &old, NULL) == 0;
+        if (r == 0 &&
+            json_array_append_new(luns, json_pack("{s:s, s:I, s:I, s:b}", "name", names[i],
+                                                  "old_size_bytes", (json_int_t)info.size_bytes,
+                                                  "kept_bytes", (json_int_t)info.mapped_bytes,
+                                                  "replaces_undo", replaces)) != 0)
             r = -ENOMEM;
         if (r < 0)
             return r;
@@ -492,6 +507,39 @@ static int verb_refuse_delete(struct verb_request *request, const struct lun_inf
     return 0;
 }
 
+/* What no option of the delete helps against: a lock. */
+static int verb_refuse_locked(struct verb_request *request, const char *name)
+{
+    command_dry_run(true);
+    int r = lun_delete(request->pool, name, true, LUN_FORCE, &request->why);
+    command_dry_run(verb_bool(request, "dry_run"));
+    if (r != -ENOTSUP)
+        return r;
+    reason_clear(&request->why); /* an engine without dry runs: the delete itself finds out */
+    return 0;
+}
+
+/*
+ * Adds to a dry run's figures, if the delete would be refused as it stands, why ("refused"), and
+ * the options ("needs") with which it does what they say.
+ */
+static int verb_say_needs(struct verb_request *request, const struct lun_info *list, size_t count)
+{
+    struct reason refused = request->why;
+    json_t *needs = json_array();
+    bool open = false;
+    int bad = needs ? 0 : -1;
+    for (size_t i = 0; i < count; i++)
+        open |= list[i].open_handles > 0;
+    if (count > 1 && !verb_bool(request, "with_snapshots"))
+        bad |= json_array_append_new(needs, json_string("--with-snapshots"));
+    if (open && !verb_bool(request, "force"))
+        bad |= json_array_append_new(needs, json_string("--force"));
+    bad |= json_object_set_new(request->result, "needs", needs);
+    bad |= json_object_set_new(request->result, "refused", json_string(refused.text));
+    return bad ? -ENOMEM : 0;
+}
+
 /* Of a listing of one LUN: itself and its own snapshots, not those that are part of a volume's,
  * which stay, nor what is left of others that had its name. Returns their number. */
 static size_t verb_keep_what_goes(struct lun_info *list, size_t count)
@@ -514,8 +562,12 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
         count = verb_keep_what_goes(list, count);
     if (r == 0 && count == 0)
         r = reason_set(&request->why, -ENOENT, "there is no LUN '%s'", name);
-    if (r == 0)
-        r = verb_refuse_delete(request, list, count);
+    int refused = r == 0 ? verb_refuse_delete(request, list, count) : r;
+    bool shows_all = r == 0 && !verb_bool(request, "only_check");
+    struct reason why = request->why;
+    if (refused < 0 && !shows_all)
+        return refused;
+    r = verb_refuse_locked(request, name);
     if (r < 0)
         return r;
     AUTO_FREE const char **names = calloc(count, sizeof(*names));
@@ -523,8 +575,15 @@ static int verb_plan_delete(struct verb_request *request, const char *name)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
         names[i] = list[i].name;
-    if (!verb_bool(request, "only_check"))
-        return verb_show_freed(request, names, count);
+    if (shows_all)
+        r = verb_show_freed(request, names, count);
+    if (shows_all && r == 0 && refused < 0)
+    {
+        request->why = why;
+        r = verb_say_needs(request, list, count);
+    }
+    if (shows_all || r < 0)
+        return r;
     /* What several free together is asked for once, and not of each. */
     request->result = json_pack("{s:o}", "goes", verb_names(names, count));
     return request->result ? 0 : -ENOMEM;

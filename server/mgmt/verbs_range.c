@@ -176,10 +176,10 @@ static int range_check_room(struct range_copy *copy)
         return 0;
     return reason_set(&copy->request->why, -ENOSPC,
                       "copying %s into '%s' takes %s of space, and %s are available; 'lunette "
-                      "explain space %s' says what helps",
+                      "explain space %s --wanted %" PRIu64 "M' says what helps",
                       size_text(copy->plan.data_bytes).text, copy->to_info.name,
                       size_text(copy->plan.new_bytes).text, size_text(available_bytes).text,
-                      copy->to_info.name);
+                      copy->to_info.name, div_round_up(copy->plan.new_bytes, 1 << 20));
 }
 
 /* ---- steps --------------------------------------------------------------------------------- */

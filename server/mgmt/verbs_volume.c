@@ -271,6 +271,51 @@ static void verb_note_gone(struct verb_request *request, const char *const *name
     reason_clear(&request->why);
 }
 
+/*
+ * Of a dry run that was refused with @r: the options with which it would not be, in *needs, to be
+ * freed. Without any that helps it stays refused.
+ */
+static int verb_find_needs(struct verb_request *request, int r, json_t **needs)
+{
+    const char *name = verb_string(request, "name");
+    bool with_contents = verb_bool(request, "with_contents");
+    bool force = verb_bool(request, "force");
+    for (unsigned added = 1; r == -EBUSY && added <= 3; added++)
+    {
+        bool adds_contents = added & 1, adds_force = added & 2;
+        if ((adds_contents && with_contents) || (adds_force && force) ||
+            volume_delete(request->pool, name, adds_contents || with_contents,
+                          adds_force || force ? LUN_FORCE : 0, NULL) < 0)
+            continue;
+        *needs = json_array();
+        int bad = *needs ? 0 : -1;
+        if (adds_contents)
+            bad |= json_array_append_new(*needs, json_string("--with-contents"));
+        if (adds_force)
+            bad |= json_array_append_new(*needs, json_string("--force"));
+        return bad ? -ENOMEM : 0;
+    }
+    return r;
+}
+
+/* The dry run, of which volume_delete() has returned @r. */
+static int verb_plan_volume(struct verb_request *request, int r, const char *const *names,
+                            size_t count, const struct volume_snapshot_info *backing)
+{
+    AUTO_JSON json_t *needs = NULL;
+    struct reason refused = request->why;
+    if (r < 0)
+        r = verb_find_needs(request, r, &needs);
+    if (r == 0)
+        r = verb_plan_gone(request, names, count, backing);
+    if (r < 0 || !needs)
+        return r;
+    return json_object_update_new(request->result, json_pack("{s:s, s:O}", "refused", refused.text,
+                                                             "needs", needs)) == 0
+               ? 0
+               : -ENOMEM;
+}
+
 int verb_volume_delete(struct verb_request *request)
 {
     struct volume_snapshot_info backing = {0};
@@ -286,13 +331,14 @@ int verb_volume_delete(struct verb_request *request)
         r = verb_volume_contents(request, name, &list, &names, &count);
     if (r == 0 && verb_bool(request, "with_contents"))
         verb_await_close_volume(request, name);
-    if (r == 0 && !verb_bool(request, "dry_run"))
+    if (r < 0)
+        return r;
+    if (!verb_bool(request, "dry_run"))
         verb_note_gone(request, names, count, &backing);
-    if (r == 0)
-        r = volume_delete(request->pool, name, verb_bool(request, "with_contents"),
-                          verb_force_flag(request), &request->why);
-    if (r == 0 && verb_bool(request, "dry_run"))
-        return verb_plan_gone(request, names, count, &backing);
+    r = volume_delete(request->pool, name, verb_bool(request, "with_contents"),
+                      verb_force_flag(request), &request->why);
+    if (verb_bool(request, "dry_run"))
+        return verb_plan_volume(request, r, names, count, &backing);
     if (r == 0)
         verb_forget_volume_class(request, info.id);
     if (r == 0 && backing.id != 0)

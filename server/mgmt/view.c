@@ -404,6 +404,7 @@ json_t *view_scrub(const struct scrub_info *info, json_t *findings)
     view_put_uint(object, "blocks_total", info->total_blks);
     view_put_uint(object, "damaged", info->damaged_blks);
     view_put_uint(object, "repaired", info->repaired_blks);
+    view_put_uint(object, "spare", info->spare_blks);
     view_put(object, "findings", findings);
     return object;
 }

@@ -31,8 +31,8 @@ int policy_check_quiesce(const struct policy *policy, const struct policy_quiesc
     char path[4096];
     if (!policy->quiesce_folder)
         return reason_set(why, -ENOENT,
-                          "the server calls no programs before a snapshot: its conf file has no "
-                          "\"folder\" in [quiesce]");
+                          "the server calls no programs before a snapshot: it was started without "
+                          "--quiesce-folder, and its conf file has no \"folder\" in [quiesce]");
     if (strchr(program, '/') || program[0] == '.' || !program[0])
         return reason_set(why, -EINVAL,
                           "\"%.80s\" is no program in %s: give its name there, without a folder",

@@ -48,8 +48,8 @@ static int mask_path(const struct policy *policy, const char *hook, char *path, 
 {
     if (!policy->refresh_folder)
         return reason_set(why, -ENOENT,
-                          "the server calls no programs in a refresh: its conf file has no "
-                          "\"folder\" in [refresh]");
+                          "the server calls no programs in a refresh: it was started without "
+                          "--refresh-folder, and its conf file has no \"folder\" in [refresh]");
     if (strchr(hook, '/') || hook[0] == '.' || !hook[0])
         return reason_set(why, -EINVAL,
                           "\"%.80s\" is no program in %s: give its name there, without a folder",

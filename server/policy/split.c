@@ -369,6 +369,10 @@ static void split_end(struct policy *policy, const struct policy_split *split,
     reason_clear(&why);
     if (r == 1 && volume->parent_snapshot_id != 0)
         r = volume_clone_split(policy->pool, volume->name, &why);
+    if (r == -ENOSPC && !why.text[0])
+        ignore_error(
+            reason_set(&why, r, "no room; see 'lunette explain space %.40s'", volume->name),
+            "it is said below");
     lock_take(&policy->split_lock);
     struct policy_split *found = split_find(policy, split->volume_id);
     bool is_there = found && !found->is_paused;

@@ -77,7 +77,9 @@ static void fuzz_call(const struct verb *verb, json_t *args, bool may_change)
                                    .args = args,
                                    .send_progress = fuzz_send_progress,
                                    .is_cancelled = fuzz_is_cancelled};
+    command_dry_run(verb_bool(&request, "dry_run"));
     int r = verb->handler(&request);
+    command_dry_run(false);
     fuzz_check_reply(verb, r, &request);
     json_decref(request.result);
 }

@@ -7,6 +7,7 @@
 #define TESTS_LIB_NAIVE_RENAME_H
 
 #define engine_api naive_engine_api /* the table of functions in tests/model/api.c */
+#define command_dry_promised_bytes naive_command_dry_promised_bytes
 #define command_dry_run naive_command_dry_run
 #define event_add naive_event_add
 #define event_list naive_event_list

@@ -14,6 +14,7 @@
 #include "server/ctl/command.h"
 #include "server/ctl/ctl.h"
 #include "server/ctl/hint.h"
+#include "server/ctl/suggest.h"
 #include "server/ctl/table.h"
 #include "server/ctl/uri.h"
 #include "server/mgmt/proto.h"
@@ -205,7 +206,22 @@ static void test_usage(void)
         {"lun rename a", "needs NAME NEW-NAME"},
         {"lun rename a b c", "no use for \"c\""},
         {"lun create a --size", "missing argument"},
-        {"lun create a --sise 1", "--sise: no such option"},
+        {"lun create a --sise 1", "--sise: no such option; did you mean --size?"},
+        {"lun create a --siez=1", "--siez=1: no such option; did you mean --size?"},
+        {"qos set --poll x", "did you mean --pool?"},
+        {"lun reservation", "\"lun reservation\" needs a word behind it"},
+        {"lun shwo", "\"lun shwo\" is no command; did you mean \"lunette lun show\"?"},
+        {"snapsot", "\"snapsot\" is no command; did you mean \"lunette snapshot\"?"},
+        {"snapsot craete a@b", "did you mean \"lunette snapshot create\"?"},
+        {"volume clone splt show", "did you mean \"lunette volume clone split show\"?"},
+        /* Other orders, other names. */
+        {"create lun a 1G", "did you mean \"lunette lun create\"?"},
+        {"import a b", "did you mean \"lunette lun import\"?"},
+        {"stop", "did you mean \"lunette server stop\"?"},
+        {"status", "did you mean \"lunette server status\"?"},
+        {"check", "did you mean \"lunette pool check\"?"},
+        {"igroup ls", "did you mean \"lunette igroup show\"?"},
+        {"igroup rm web", "did you mean \"lunette igroup delete\"?"},
         {"lun create a --json=1 --size 1G", "--json=1"},
         {"lun create a --size 1 --size 2", "--size is given twice"},
         {"tree x", "no use for \"x\""},
@@ -220,6 +236,54 @@ static void test_usage(void)
         CU_ASSERT_EQUAL(r, -EINVAL);
         CU_ASSERT_PTR_NOT_NULL(strstr(why.text, cases[i].says));
         invocation_destroy(&in);
+    }
+}
+
+/* What is like nothing gets no advice, and nothing of any length does harm. */
+static void test_no_advice(void)
+{
+    char longest[600] = "";
+    memset(longest, 'y', sizeof(longest) - 1);
+    const char *const lines[] = {"fly", "lun fly", "x", "lun x", "lun create a --fly", longest};
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+    {
+        struct invocation in;
+        struct reason why = {.text = ""};
+        CU_ASSERT_EQUAL(parse(lines[i], &in, &why), -EINVAL);
+        if (strstr(why.text, "mean"))
+            printf("\n%s: %s\n", lines[i], why.text);
+        CU_ASSERT_PTR_NULL(strstr(why.text, "mean"));
+        invocation_destroy(&in);
+    }
+}
+
+static void test_suggest(void)
+{
+    static const struct
+    {
+        const char *typed, *offered[4], *nearest;
+    } cases[] = {
+        {"show", {"show"}, "show"},
+        {"shwo", {"stop", "show"}, "show"}, /* swapped */
+        {"sho", {"show", "shoo"}, "show"},  /* missing; the first of two */
+        {"showw", {"show"}, "show"},        /* too many */
+        {"shew", {"show"}, "show"},         /* another */
+        {"shwa", {"show"}, ""},             /* two wrong of four */
+        {"deltee", {"create", "delete"}, "delete"},
+        {"snapshto", {"snapshot"}, "snapshot"},
+        {"spanshto", {"snapshot"}, "snapshot"},
+        {"list", {"create", "show"}, "show"}, /* what others call it */
+        {"list", {"create"}, ""},
+        {"x", {"", "a", "b"}, ""}, /* nothing of it would be right */
+        {"", {"a"}, ""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+    {
+        struct suggestion suggestion;
+        suggest_begin(&suggestion, cases[i].typed, strlen(cases[i].typed));
+        for (size_t j = 0; j < ARRAY_SIZE(cases[i].offered) && cases[i].offered[j]; j++)
+            suggest_offer(&suggestion, cases[i].offered[j], strlen(cases[i].offered[j]));
+        CU_ASSERT_STRING_EQUAL(suggestion.nearest, cases[i].nearest);
     }
 }
 
@@ -513,6 +577,8 @@ static CU_TestInfo ctl_tests[] = {
     {"every example is understood", test_examples},
     {"command lines", test_parse},
     {"usage errors", test_usage},
+    {"no advice", test_no_advice},
+    {"near misses", test_suggest},
     {"hints name the server", test_hints},
     {"the manual page is current", test_manual_is_current},
     {"the manual page is complete", test_manual_is_complete},

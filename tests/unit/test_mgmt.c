@@ -153,6 +153,19 @@ static void test_life_of_a_lun(void)
     target_stop(target);
 }
 
+/* A dry run of a delete of @args, of @count LUNs and snapshots, lacks @option. */
+static void expect_needs(const char *args, size_t count, const char *option)
+{
+    int err;
+    AUTO_JSON json_t *plan = ask("lun.delete", args, &err);
+    const json_t *needs = json_object_get(plan, "needs");
+    CU_ASSERT_EQUAL(json_array_size(json_object_get(plan, "goes")), count);
+    CU_ASSERT_TRUE(json_integer_value(json_object_get(plan, "freed_bytes")) > 0);
+    CU_ASSERT_TRUE(json_is_string(json_object_get(plan, "refused")));
+    CU_ASSERT_EQUAL_FATAL(json_array_size(needs), 1);
+    CU_ASSERT_STRING_EQUAL(json_string_value(json_array_get(needs, 0)), option);
+}
+
 static void test_dry_runs(void)
 {
     struct target *target = start();
@@ -165,15 +178,16 @@ static void test_dry_runs(void)
     char data[8192] = "x";
     CU_ASSERT_EQUAL_FATAL(lun_open(pool, "a", 0, &lun, NULL), 0);
     CU_ASSERT_EQUAL(lun_write(lun, data, sizeof(data), 4096, 0), 0);
-    /* Open: what the real one refuses the dry one refuses too. */
-    CU_ASSERT_EQUAL(ask_error("lun.delete", "{\"name\":\"a\",\"dry_run\":true}"), -EBUSY);
+    /* Open: what the real one refuses the dry one does too, with the figures. */
+    expect_needs("{\"name\":\"a\",\"dry_run\":true}", 1, "--force");
     lun_close(lun);
     CU_ASSERT_EQUAL(ask_error("snapshot.create", "{\"lun\":\"a\",\"snapshot\":\"s\"}"), 0);
     CU_ASSERT_EQUAL_FATAL(lun_open(pool, "a", 0, &lun, NULL), 0);
     data[0] = 'y';
     CU_ASSERT_EQUAL(lun_write(lun, data, 4096, 4096, 0), 0);
     lun_close(lun);
-    CU_ASSERT_EQUAL(ask_error("lun.delete", "{\"name\":\"a\",\"dry_run\":true}"), -EBUSY);
+    expect_needs("{\"name\":\"a\",\"dry_run\":true}", 2, "--with-snapshots");
+    CU_ASSERT_EQUAL(ask_error("lun.delete", "{\"name\":\"a\",\"only_check\":true}"), -EBUSY);
     AUTO_JSON json_t *gone =
         ask("lun.delete", "{\"name\":\"a\",\"dry_run\":true,\"with_snapshots\":true}", &err);
     CU_ASSERT_EQUAL(json_array_size(json_object_get(gone, "goes")), 2);

@@ -112,7 +112,9 @@ static int handle(const struct verb *verb, json_t *args)
                                    .send_progress = send_progress,
                                    .is_cancelled = is_cancelled};
     char hint[512];
+    command_dry_run(verb_bool(&request, "dry_run"));
     int r = verb->handler(&request);
+    command_dry_run(false);
     if (r == 0)
         verb_complete_result(verb, &request);
     else
@@ -182,7 +184,8 @@ static void complain(const struct script *script, size_t i, uint64_t n, int r)
 static bool may_be_late(const char *line)
 {
     static const char *const verbs[] = {"\"pool.grow\"", "\"qos.class.create\"",
-                                        "\"snapshot.create\"", "\"volume.create\""};
+                                        "\"refresh.create\"", "\"snapshot.create\"",
+                                        "\"volume.create\""};
     bool found = false;
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         found |= strstr(line, verbs[i]) != NULL;

@@ -8,7 +8,7 @@
 
 declare -A seen
 
-# All that commands can change, as text; who has it open passes by itself.
+# All that commands can change, as text; who has it open passes by itself, and checkpoints come and go.
 state()
 {
     local what
@@ -17,7 +17,7 @@ state()
         "pool modify" "pool autodelete show" "volume autodelete show db" "volume clone split show" "event show" \
         "lun modify a"; do
         # shellcheck disable=SC2086
-        "$lunette" $what --json | grep -v '"open":' || echo "$what failed"
+        "$lunette" $what --json | grep -v '"open":\|"available_bytes":' || echo "$what failed"
     done
     stat -c '%s' "$pool"
 }
@@ -40,6 +40,24 @@ would()
     [[ $(state) == "$before" ]] || fail "lunette $* --dry-run changed something: $(diff <(echo "$before") <(state))"
 }
 
+# lacks OPTION TEXT ARGUMENT...: says TEXT and is refused, since OPTION lacks; nothing changes.
+lacks()
+{
+    local option=$1 text=$2 before
+    shift 2
+    before=$(state)
+    run "$@" --dry-run
+    same "$status" 1
+    says "$text"
+    checks=$((checks + 1))
+    [[ $err == *"refused as it stands: "*"try: lunette $* $option --dry-run"* ]] || fail "lunette $* --dry-run: $err"
+    run "$@" --dry-run --json
+    same "$status" 1
+    same "$("$probe" json dry_run <<<"$out" 2>&1)" true
+    same "$("$probe" json needs.0 <<<"$out" 2>&1)" "$option"
+    [[ $(state) == "$before" ]] || fail "lunette $* --dry-run changed something: $(diff <(echo "$before") <(state))"
+}
+
 ok help --json
 mapfile -t commands < <("$probe" json <<<"$out" | sed 's/{"command"/\n&/g' | grep '"name":"dry-run"' | cut -d'"' -f4)
 [[ ${#commands[@]} -gt 30 ]] || fail "few commands have --dry-run: ${commands[*]}"
@@ -59,6 +77,8 @@ ok qtree create db/q
 ok snapshot create db@v
 ok volume clone create db copy
 ok volume create empty 64M
+ok volume create full
+ok lun create full/l 1M
 ok igroup create g iqn.2001-04.com.example:host1 eui.0123456789abcdef
 ok lun map a --igroup g
 ok iscsi chap set igroup:g --user u --secret "secret secret"
@@ -76,6 +96,9 @@ would "Grows by (0: not): 0 B -> 1 GiB" pool modify --autogrow-step 1G
 would "Target free space (%): 20 -> 30" pool autodelete modify -target-free-space 30
 would "LUN n of 64 MiB; it takes no space" lun create n 64M
 would "that space is reserved for it" lun create n 64M --space-reserve yes
+checks=$((checks + 1))
+[[ $("$lunette" lun create n 64M --space-reserve yes --dry-run --json | "$probe" json promised_bytes) -gt 67108864 ]] ||
+    fail "no figure of what would be promised"
 would "64 MiB, of which 8 MiB is shared" lun clone a n
 would "Would copy 16384 blocks of a into b: 8 MiB of data, and 0 B of holes" lun clone a b --range 0:0:16384
 would "64 MiB, of which 8 MiB is shared" clone create a=n
@@ -84,6 +107,9 @@ says_json_luns=$("$lunette" lun redeploy a b --dry-run --json | "$probe" json lu
 same "$says_json_luns" 33554432
 would "from 32 MiB to 64 MiB" lun resize b 64M
 would "cuts off 4 MiB of data" lun resize a 4M --force
+lacks --force "cuts off 4 MiB of data" lun resize a 4M
+lacks --force "cuts off 4 MiB of data" lun resize a --size 4M
+lacks --with-snapshots "Would delete a@s" lun delete a
 would "Frees " lun delete b
 would "Would make LUN n of 16 MiB" lun import "$work/image" n
 would "Would write a of 64 MiB" lun export a "$work/out"
@@ -106,8 +132,13 @@ would "Would put the content of a into LUN r" refresh run r
 would "Would delete the refresh of r" refresh delete r
 would "of 64 MiB, promised to it by the pool" volume create n 64M --space-guarantee volume
 would "its guarantee needs 0 B of the pool; afterwards 128 MiB" volume modify db --space-guarantee volume
+would "snapshot-policy: none -> p" volume modify db --snapshot-policy p
 would "size: 128 MiB -> 256 MiB" volume resize db 256M
 would "Would delete volume empty" volume delete empty
+lacks --with-contents "Would delete full/l" volume delete full
+run volume delete db --dry-run # no option helps: a clone depends on it
+same "$status" 1
+[[ $err != *"as it stands"* ]] || fail "an option would help: $err"
 would "Trigger free space (%): 5 -> 7" volume autodelete modify db -trigger-free-space 7
 would "1 LUN would share 0 B with it" volume clone create db n
 would "Would split volume copy from its parent" volume clone split start copy

@@ -76,15 +76,23 @@ refused 1 "" lun create late 64M --space-reserve yes # and a refusal leads there
 [[ $err == *"lunette explain space"* ]] || fail "no hint: $err"
 way_out space
 [[ ${ways[0]} == "lunette pool grow +"* ]] || fail "not a grow first: ${ways[0]}"
+says "The sizes below are a step, a quarter of what is there or more; for what you need: 'lunette explain space --wanted SIZE'"
 written thin 300 16
 written other 4 4
 rest
 # Said of the LUN itself, when snapshots hold what it had.
 ok snapshot create thin@s
+ok explain space
+says "are shared by LUNs and their snapshots, and are free"
 full thin 0 400
 way_out space thin
 written thin 500 16
 rest
+# What is known to lack is what the way out makes room for.
+printed space --wanted 500M
+grown=${ways[0]##*+}
+checks=$((checks + 1))
+[[ ${grown%M} -ge 500 ]] || fail "500M are wanted: ${ways[*]}"
 # What others were promised is not there for thin writes.
 ok lun delete thin --with-snapshots --force
 ok job wait --timeout 2m
@@ -186,6 +194,21 @@ grows "--type group --target ops" db/e
 grows "--type tree --target team2" db/team2/e
 ok explain quota other
 says "No quota binds other."
+# A rule of whom no LUN is yet is not passed over.
+ok volume create later
+ok quota rule create later --type user --target '*' --disk-limit 1M
+ok quota on later
+refused 1 "'lunette explain quota later' shows what counts" lun create later/l 2M --owner bob
+ok explain quota later
+says "volume later has 1 rule, which 'lunette quota rule show later' lists"
+# For what is wanted one step is enough.
+ok quota rule modify db --target team2 --disk-limit 32M
+refused 1 "the quota of" lun create db/team2/e 500M
+printed quota db/team2 --wanted 500M
+says "The limits below have room for 500 MiB more"
+type_in "${ways[0]}"
+ok lun create db/team2/e 500M
+ok lun delete db/team2/e
 
 # ---- deletes say what they free ----
 # gone ARGUMENT...: the figures of the dry run, of the delete and of the pool afterwards are the same.

@@ -98,6 +98,9 @@ same "$("$probe" json pool <"$work/served")" pool
 server=$("$probe" json pid <"$work/served")
 no 1 EBUSY "answers on" serve --pool "$pool" --plugin "$plugin"
 is pid="$server" health=healthy -- server status
+# A command that is in the reason only is there for programs too.
+run lun show nothing --json
+same "$("$probe" json error.try <<<"$err")" "lunette lun show"
 is name=pool size_bytes='*' -- pool show
 is errors=0 -- pool check
 is damaged=0 state=finished -- pool scrub --rate 1G

@@ -223,7 +223,9 @@ io copy/data 'read -P 5 0 1M' 'read -P 6 1M 1M' 'read -P 5 2M 18M' 'read -P 0 20
 
 # ---- all of it is there after a crash ----
 server_kill
-server_start
+server_start --quiesce-folder "$work/quiesce" # without a conf file
+ok lun create calm 1M
+ok snapshot create calm@s --quiesce app --quiesce-required
 json thresholds 50,70 pool modify
 json lease_snapshots all pool modify
 json autogrow_step_bytes 0 pool modify

@@ -255,7 +255,8 @@ ok qos set --pool default
 json count '*' top --interval 100ms
 json luns.0.name fast top fast --interval 100ms
 json luns.0.class stuck top 'sl*' --interval 100ms
-json count 0 top nothing --interval 100ms
+json count 0 top 'nothing*' --interval 100ms
+refused 1 "there is no LUN or snapshot 'nothing'" top nothing --interval 100ms
 ok top --interval 100ms
 says "Reads/s"
 says "entries were displayed."

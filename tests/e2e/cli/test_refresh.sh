@@ -180,6 +180,9 @@ not_run()
 }
 not_run "LUN dev1 failed: LUN 'prod' has no snapshot that begins with nightly." dev1
 json refreshes.0.result failed refresh show dev1
+ok refresh show dev1
+says "Reason"
+says "LUN 'prod' has no snapshot that begins with nightly."
 ok snapshot create prod@nightly.1
 put prod 5
 ok snapshot create prod@nightly.2
@@ -230,7 +233,7 @@ until [[ $(io dev4 'read -P 8 0 4k') != *verification* ]] || ((SECONDS >= end));
 holds dev4 8
 # What was due while the server was down is made up for, once, and a kill is no harm.
 server_kill
-server_start --conf "$work/conf"
+server_start --refresh-folder "$work/hooks" # without a conf file
 ok refresh modify dev4 --schedule monthly
 holds dev4 8
 ok lun delete dev4 --with-snapshots

@@ -9,6 +9,10 @@
 refused 2 "is no command" fly
 refused 2 'try: lunette help lun' lun fly
 refused 2 "needs a word behind it" snapshot
+refused 2 'did you mean "lunette lun show"?' lun shwo
+refused 2 'did you mean "lunette lun show"?' help lun shwo
+refused 2 'did you mean "lunette lun"?' luns --help
+refused 2 'did you mean --size?' lun create a 1G --siez 1G
 refused 2 "needs NAME SIZE" lun create
 refused 2 "needs NAME SIZE" lun create a
 refused 2 "not a size" lun create a lots
@@ -43,6 +47,15 @@ refused 2 "not on both" serve --pool "$pool" --nbd-socket /x --nbd-listen 1
 refused 2 "0 to 65535" serve --pool "$pool" --nbd-listen 1:99999
 run
 same "$status" 2
+
+# ---- a group of commands: listed ----
+for words in "lun --help" "lun -h" "--help lun" "help lun" "help lun --help"; do
+    # shellcheck disable=SC2086
+    ok $words
+    says "lun create "
+    [[ $out != *"pool create "* ]] || fail "lunette $words lists more than the group"
+done
+json commands.1.command "lun reservation clear" lun reservation --help
 
 # ---- no server: 3 ----
 for command in "lun show" "pool show" "df" "tree" "event show" "job show" "server status" \
@@ -106,7 +119,18 @@ refused 1 "" lun rename none b
 refused 1 "" lun rename a a/b
 [[ $engine != lun ]] || refused 1 "from 64 MiB to 32 MiB would cut off" lun resize a 32M
 refused 1 "" lun resize none 1G
-refused 1 "LUN 'a' has 1 snapshot; 'lunette lun delete a --with-snapshots'" lun delete a --dry-run
+# A dry run shows what would go, and with which option.
+if [[ $engine == lun ]]; then
+    run lun delete a --dry-run
+    same "$status" 1
+    says "Would delete a"$'\n'"Would delete a@s"$'\n'"Frees "
+    checks=$((checks + 1))
+    [[ $err == *"refused as it stands: LUN 'a' has 1 snapshot; 'lunette lun delete a --with-snapshots'"*"try: lunette lun delete a --with-snapshots --dry-run" ]] ||
+        fail "a delete that lacks an option: $err"
+    run lun delete a --dry-run --json
+    same "$("$probe" json needs.0 <<<"$out")" --with-snapshots
+    same "$("$probe" json goes.# <<<"$out")" 2
+fi
 refused 1 "with-snapshots" lun delete a
 refused 1 "" lun delete none
 # All or none: what may go stays when something else may not.
@@ -140,6 +164,11 @@ refused 1 "" pool dump nonsense
 refused 1 "never shrinks" pool grow 1M
 refused 1 "never shrinks" pool grow 1M --dry-run
 [[ $engine != lun ]] || refused 1 "adds no allocation group" pool grow +1M --dry-run
+if [[ $engine == lun ]]; then
+    ok pool grow +65M --dry-run
+    says "the last 1 MiB would make none"
+    json asked_bytes '*' pool grow +65M --dry-run
+fi
 [[ $engine != lun ]] || refused 1 "a maximum of 1 MiB lets it grow no more" \
     pool modify --autogrow-step 1G --autogrow-max 1M
 [[ $engine != lun ]] || refused 1 "cannot be grown to " pool grow 8000P
@@ -161,11 +190,30 @@ exec 5>"$work/go"
 echo "write -P 1 0 64k" >&5
 until [[ $("$lunette" lun show a --json | "$probe" json luns.0.open) -gt 0 ]]; do :; done
 refused 1 "" lun delete a --with-snapshots
-[[ $engine != lun ]] || refused 1 "is open by 1 client: " lun delete a --with-snapshots --dry-run
-refused 1 "" lun delete a --with-snapshots --dry-run
+run lun delete a --with-snapshots --dry-run
+same "$status" 1
+[[ $engine != lun || $err == *"is open by 1 client: "*"lunette lun delete a --with-snapshots --force --dry-run" ]] ||
+    fail "of an open LUN: $err"
 refused 1 "" snapshot restore a@s
 ok lun delete a --with-snapshots --force
 exec 5>&-
 wait "$client"
 json luns.# 0 lun show
+
+# What is a volume is said to be one.
+if [[ $engine == lun ]]; then
+    ok volume create db
+    refused 1 "'db' is a volume; \`lunette lun show 'db/*'\` lists the LUNs in it" lun show db
+    ok snapshot policy create p --schedule daily:3
+    refused 2 "nothing of the snapshot policy is to be changed" snapshot policy modify p
+fi
+
+# A lock no option helps against; and what may go stays when something else may not.
+if [[ $engine == lun ]]; then
+    ok lun create locked 64M --lock-until 1h
+    refused 1 "'locked' is locked until" lun delete locked --dry-run
+    ok lun create b 64M
+    refused 1 "cannot delete LUN locked: " lun delete b locked --yes
+    ok lun show b
+fi
 finish

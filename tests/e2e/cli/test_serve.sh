@@ -50,6 +50,10 @@ fi
 kill -9 "$background"
 wait_for_end "$background"
 refused 3 "the server that made it is gone" lun show
+# It is said what started it, with a path that holds anywhere.
+started="try: lunette serve --pool $pool --plugin $plugin"
+[[ $err == *"$started" ]] || fail "not what started it: $err"
+LUNETTE_SOCKET=/nonexistent/x refused 3 "$started --socket $LUNETTE_SOCKET" lun show --socket "$LUNETTE_SOCKET"
 json pid '*' "${serve[@]}" --pool "$pool"
 killed=$background
 background=$(<"$work/lunette.pid")
@@ -58,6 +62,7 @@ ok server stop
 says "process $background, has stopped"
 wait_for_end "$background"
 background=
+[[ ! -e $work/lunette.pid ]] || fail "the pid file stays"
 refused 3 "there is no such socket" lun show
 
 # By conf file, over TCP on a port that is free now; options override it.

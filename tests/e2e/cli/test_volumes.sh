@@ -175,7 +175,12 @@ ok clone create db/team-a/data=c-data db/log=c-log --expire 1h
 json count 2 lun show 'c-*'
 refused 2 "SOURCE=NAME" clone create db/log
 refused 1 "" clone create db/log=c-log
+ok lun redeploy keep c-data --undo before
+# A snapshot of that name goes, which is said before and after.
+ok lun redeploy keep c-data c-log --undo before --dry-run
+says "c-data@before, in place of the snapshot of that name, which goes"
 ok lun redeploy keep c-data c-log --undo before
+says "1 of them had a snapshot before already, which is gone"
 json luns.0.size_bytes 1048576 lun show c-log
 ok snapshot restore c-log@before
 json luns.0.size_bytes 16777216 lun show c-log
