@@ -362,7 +362,9 @@ struct pool
     struct page_image *page_images; /* of the checkpoint being written: cp_lock */
     size_t page_image_count, page_image_capacity;
     uint64_t page_images_cp_id;
-    uint64_t dirty_page_count; /* under dirty_lock */
+    uint64_t dirty_page_count; /* under dirty_lock, as the next */
+    uint64_t pages_owed_blks;  /* of what the next checkpoint takes: for dirty pages */
+    uint64_t used_page_count;  /* with objects; under the gate, exclusive */
     uint64_t page_count_mark;  /* of record_count_pages(), under management */
     bool is_loading;           /* catalog_load() only */
     struct writer encoded;     /* of catalog_object_settle(): under the gate, exclusive */
