@@ -75,7 +75,11 @@ static int change_try(struct change *change, enum change_mode mode, const struct
     if (r < 0)
         return r;
     uint64_t pages = pool->dirty_page_count;
+    if (mode == CHANGE_MANAGEMENT)
+        ledger_book_begin(pool);
     r = record_apply(change, actions, len);
+    if (mode == CHANGE_MANAGEMENT)
+        ledger_let_go(pool);
     if (r < 0)
     {
         /* Prepared by us for this state, so what it was prepared from contradicts itself. */

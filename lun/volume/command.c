@@ -76,7 +76,7 @@ int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer
     if (r == 0 && !is_dry)
         r = change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len,
                                is_freeing ? SPACE_FREEING : SPACE_THIN);
-    promise_end(pool); /* what it promises is booked now */
+    promise_end(pool); /* if it was not run */
     return command_explain(pool, r, writer->len, why);
 }
 

@@ -270,7 +270,7 @@ int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why)
     int refused = r == 0 ? promise_check(pool, group->deltas, group->delta_count, why) : 0;
     if (r == 0 && refused == 0 && !command_is_dry())
         r = change_run_in_room(&group->room, record.bytes, record.len);
-    promise_end(pool); /* what it promises is booked now */
+    promise_end(pool); /* if it was not run */
     group_release(group);
     if (refused < 0)
         return refused;
