@@ -28,7 +28,7 @@ enum
 
 static struct engine_host host;
 static struct rng rng;
-static uint64_t seed, refused, deleted, next_name;
+static uint64_t seed, refused, deleted, cuts, next_name;
 static bool trace;
 
 __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...)
@@ -103,6 +103,27 @@ static void make_name(char *name, size_t size, const char *end)
     filler[len] = '\0';
     snprintf(name, size, "%s%sn%" PRIu64 "%s%s", volume ? volume->name : "", volume ? "/" : "",
              next_name++, filler, end);
+}
+
+/* ---- the power --------------------------------------------------------------------------- */
+
+/* What fails now says nothing about the pool. */
+static bool is_off(void)
+{
+    return simdev_is_off(host.disk);
+}
+
+static void recover(void)
+{
+    struct simdev_crash_policy policy = {.keep_percent = (unsigned)rng_below(&rng, 101),
+                                         .tear_percent = (unsigned)rng_below(&rng, 40)};
+    simdev_cut_power(host.disk);
+    host_close(&host);
+    simdev_restart(host.disk, &rng, &policy);
+    int r = host_open(&host, NULL);
+    if (r < 0)
+        fail("no recovery: %s: %s", strerror(-r), host.why.text);
+    cuts++;
 }
 
 /* ---- adding: may be refused ---------------------------------------------------------------- */
@@ -229,6 +250,19 @@ static int put_setting(void)
     return store_apply(host.pool, &change, 1, &host.why);
 }
 
+static int change_data(const char *name, uint64_t lba, uint64_t blks, bool is_write)
+{
+    static const uint8_t bytes[64 * BLK_BYTES];
+    struct lun *lun = NULL;
+    int r = lun_open(host.pool, name, 0, &lun, &host.why);
+    if (r < 0)
+        return r;
+    r = is_write ? lun_write(lun, bytes, blks * BLK_BYTES, lba * BLK_BYTES, 0)
+                 : lun_unmap(lun, blks * BLK_BYTES, lba * BLK_BYTES, 0);
+    lun_close(lun);
+    return r;
+}
+
 static int write_some(void)
 {
     const struct lun_object *lun = pick_lun();
@@ -236,7 +270,7 @@ static int write_some(void)
         return 0;
     uint64_t blks = atomic_load(&lun->size_bytes) / BLK_BYTES;
     uint64_t lba = rng_below(&rng, blks), len = rng_between(&rng, 1, 64);
-    return host_write(&host, lun->name, lba, len < blks - lba ? len : blks - lba, 1, 0);
+    return change_data(lun->name, lba, len < blks - lba ? len : blks - lba, true);
 }
 
 static int unmap_some(void)
@@ -245,7 +279,7 @@ static int unmap_some(void)
     if (!lun)
         return 0;
     uint64_t blks = atomic_load(&lun->size_bytes) / BLK_BYTES;
-    return host_unmap(&host, lun->name, rng_below(&rng, blks), 1);
+    return change_data(lun->name, rng_below(&rng, blks), 1, false);
 }
 
 static void add_something(void)
@@ -255,9 +289,11 @@ static void add_something(void)
         add_volume_snapshot, add_volume_clone, restore_volume, rename_lun, put_setting,
         write_some,          write_some,       write_some,     unmap_some};
     int r = ops[rng_below(&rng, sizeof(ops) / sizeof(ops[0]))]();
-    if (r < 0 && r != -ENOSPC && r != -EDQUOT && r != -EMSGSIZE)
+    if (r < 0 && r != -ENOSPC && r != -EDQUOT && r != -EMSGSIZE && !is_off())
         fail("an addition: %s: %s", strerror(-r), host.why.text);
-    refused += r < 0;
+    refused += r < 0 && !is_off();
+    if (is_off())
+        recover();
 }
 
 /* Until not one block more is taken. */
@@ -271,7 +307,7 @@ static void fill(void)
         return;
     for (uint64_t step = 64, lba = 0; step > 0; step /= 8)
     {
-        while (lba + step <= FAT_BLKS && host_write(&host, name, lba, step, 1, 0) == 0)
+        while (lba + step <= FAT_BLKS && change_data(name, lba, step, true) == 0)
             lba += step;
     }
 }
@@ -281,9 +317,11 @@ static void fill(void)
 static void expect_deleted(const char *what, const char *name, int r)
 {
     say(what, name, r);
-    if (r < 0 && r != -EBUSY && r != -EMSGSIZE)
+    if (r < 0 && r != -EBUSY && !is_off())
         fail("%s '%s': %s: %s", what, name, strerror(-r), host.why.text);
     deleted += r == 0;
+    if (is_off())
+        recover();
 }
 
 /* Not part of a volume's; NULL: none. */
@@ -341,7 +379,9 @@ static void expect_usable(void)
     struct pool_info info;
     int r = pool_checkpoint(host.pool);
     pool_get_info(host.pool, &info);
-    if (r < 0 || info.health > POOL_OUT_OF_SPACE)
+    if (is_off())
+        recover();
+    else if (r < 0 || info.health > POOL_OUT_OF_SPACE)
         fail("the pool is %s: %s", pool_health_name(info.health), strerror(-r));
 }
 
@@ -350,7 +390,9 @@ static void run_jobs(uint64_t steps)
     while (steps-- > 0)
     {
         int r = pool_run_job_step(host.pool);
-        if (r < 0 && r != -ENOSPC)
+        if (is_off())
+            recover();
+        else if (r < 0 && r != -ENOSPC)
             fail("a job: %s", strerror(-r));
         if (r <= 0)
             return;
@@ -365,9 +407,13 @@ static void disturb(void)
     else if (dice < 25)
         expect_usable();
     else if (dice < 28)
-        host_crash_open(&host);
-    else if (dice < 29)
+        recover();
+    else if (dice < 40)
+        simdev_cut_power_at(host.disk, rng_between(&rng, 1, 300));
+    else if (dice < 41)
         fill();
+    if (is_off())
+        recover();
 }
 
 static void expect_empty(void)
@@ -407,7 +453,7 @@ static void run(void)
         .size_bytes = sizes_mib[rng_below(&rng, sizeof(sizes_mib) / sizeof(*sizes_mib))] << 20,
         .group_blks = HOST_GROUP_BLKS,
         .journal_bytes = rng_between(&rng, 1, 3) << 20};
-    refused = deleted = next_name = 0;
+    refused = deleted = cuts = next_name = 0;
     host_start(&host, &options);
     for (unsigned i = 0; i < FILL_OPS && refused < REFUSALS; i++)
     {
@@ -416,6 +462,8 @@ static void run(void)
             disturb();
     }
     fill();
+    if (is_off())
+        recover();
     uint64_t pages = host.pool->used_page_count;
     while (has_objects())
     {
@@ -425,10 +473,11 @@ static void run(void)
         if (deleted < 300 && rng_percent(&rng, 30))
             add_something();
     }
+    recover(); /* and so no cut is to come */
     expect_empty();
     printf("seed %" PRIu64 ": %" PRIu64 " MiB, %" PRIu64 " pages, %" PRIu64 " refusals, %" PRIu64
-           " deleted\n",
-           seed, options.size_bytes >> 20, pages, refused, deleted);
+           " deleted, %" PRIu64 " cuts\n",
+           seed, options.size_bytes >> 20, pages, refused, deleted, cuts);
     host_stop(&host);
 }
 
