@@ -407,6 +407,25 @@ static void pages_note_object(struct pool *pool, const struct object *object,
     pages->changed++;
 }
 
+/* What changes, or goes, with what is deleted. */
+static void pages_note_contents(struct pool *pool, struct object *object,
+                                struct record_pages *pages)
+{
+    if (object && object->kind == DISK_OBJECT_VOLUME)
+    {
+        const struct volume_object *volume = container_of(object, struct volume_object, object);
+        list_for_each (line, &volume->lines, struct line, volume_link)
+            pages_note_object(pool, &line->object, pages);
+    }
+    if (object && object->kind == DISK_OBJECT_VOLUME_SNAPSHOT)
+    {
+        const struct volume_snapshot_object *snapshot =
+            container_of(object, struct volume_snapshot_object, object);
+        list_for_each (qtree, &snapshot->qtrees, struct qtree_object, volume_link)
+            pages_note_object(pool, &qtree->object, pages);
+    }
+}
+
 /* What exists of what the action names, and what goes with that. */
 static void pages_note(struct pool *pool, const struct action *action, struct record_pages *pages)
 {
@@ -428,12 +447,8 @@ static void pages_note(struct pool *pool, const struct action *action, struct re
         list_for_each (child, &line->children, struct line, child_link)
             pages_note_object(pool, &child->object, pages);
     }
-    const struct volume_object *volume =
-        action->kind == ACTION_DELETE ? catalog_find_volume_by_id(pool, action->id) : NULL;
-    if (!volume)
-        return;
-    list_for_each (charged, &volume->lines, struct line, volume_link)
-        pages_note_object(pool, &charged->object, pages);
+    if (action->kind == ACTION_DELETE)
+        pages_note_contents(pool, catalog_find_any(pool, action->id), pages);
 }
 
 /* Where @count new objects will be: pages with an empty slot come first, in this order. */

@@ -143,6 +143,20 @@ static int add_volume(void)
     return r;
 }
 
+/* Snapshots of the volume have copies of them. */
+static int add_qtrees(void)
+{
+    const struct volume_object *volume = pick_volume();
+    char path[64];
+    int r = 0;
+    for (uint64_t i = volume ? rng_between(&rng, 1, 20) : 0; i > 0 && r == 0; i--)
+    {
+        snprintf(path, sizeof(path), "%s/q%" PRIu64, volume->name, next_name++);
+        r = qtree_create(host.pool, path, NULL, &host.why);
+    }
+    return r;
+}
+
 static int add_lun(void)
 {
     char name[256];
@@ -285,9 +299,9 @@ static int unmap_some(void)
 static void add_something(void)
 {
     static int (*const ops[])(void) = {
-        add_volume,          add_lun,          add_clones,     add_clones, add_snapshot,
-        add_volume_snapshot, add_volume_clone, restore_volume, rename_lun, put_setting,
-        write_some,          write_some,       write_some,     unmap_some};
+        add_volume,   add_qtrees,          add_lun,          add_clones,     add_clones,
+        add_snapshot, add_volume_snapshot, add_volume_clone, restore_volume, rename_lun,
+        put_setting,  write_some,          write_some,       write_some,     unmap_some};
     int r = ops[rng_below(&rng, sizeof(ops) / sizeof(ops[0]))]();
     if (r < 0 && r != -ENOSPC && r != -EDQUOT && r != -EMSGSIZE && !is_off())
         fail("an addition: %s: %s", strerror(-r), host.why.text);
