@@ -151,6 +151,7 @@ static void test_large_commands(void)
         make_volume();
         fill();
         CU_ASSERT_EQUAL(commands[i](), -ENOSPC);
+        CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "kept for deleting what there is"));
         expect_usable();
         /* What is there can be deleted, one by one and all at once. */
         for (int number = 0; number < CLONES / 2; number++)
