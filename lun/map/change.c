@@ -131,13 +131,12 @@ static int change_admit_first(struct pool *pool, enum space_use use, uint64_t *n
     return change_admit(pool, *nodes, 0, use);
 }
 
-/* Of @spare, what is needed less. */
-static uint64_t change_spare(uint64_t *needed, uint64_t *spare)
+/* What is there already need not be asked for. */
+static void change_use_spare(uint64_t *needed, uint64_t *spare)
 {
     uint64_t used = min_u64(*needed, *spare);
     *needed -= used;
     *spare -= used;
-    return *needed;
 }
 
 /*
@@ -160,8 +159,8 @@ static int change_admit_pages(struct pool *pool, const void *actions, size_t len
     uint64_t written = catalog_blks_to_write(*count, all + pages.added);
     uint64_t moved = written - min_u64(written, stays);
     uint64_t made = 2 * stays, spare = held - min_u64(held, CHANGE_NODES_FEW);
-    change_spare(&made, &spare);
-    change_spare(&moved, &spare);
+    change_use_spare(&made, &spare);
+    change_use_spare(&moved, &spare);
     if (use == SPACE_FREEING && !pages.has_deletes)
         use = SPACE_SETTINGS;
     int r = space_admit_more(pool->space, made, held, use);
