@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <nbdkit-plugin.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,12 @@
 /* nbdkit -D lunette.engine=1: nbdkit sets the variable that bears this name. */
 extern int lunette_debug_engine;
 NBDKIT_DLL_PUBLIC int lunette_debug_engine = 0;
+
+enum
+{
+    SERVICE_MMAP_BYTES = 512 << 10,
+    SERVICE_TRIM_BYTES = 1 << 20,
+};
 
 static struct pool *service_the_pool;
 static struct target *service_the_target;
@@ -156,8 +163,20 @@ static int service_open_pool(void)
     return 0;
 }
 
+/*
+ * Left alone, malloc() lets the size from which it takes memory of its own for a block grow with
+ * what is freed, and keeps twice as much at the end of each arena: with two processors and 4 MiB
+ * requests that was 16 times 8 to 16 MiB for good, after the clients had gone.
+ */
+static void service_keep_malloc_small(void)
+{
+    mallopt(M_MMAP_THRESHOLD, SERVICE_MMAP_BYTES);
+    mallopt(M_TRIM_THRESHOLD, SERVICE_TRIM_BYTES);
+}
+
 int service_get_ready(void)
 {
+    service_keep_malloc_small();
     service_keep_memory_private();
     clients_raise_limits();
     log_set_sink(service_log);

@@ -9,6 +9,7 @@
 #include "lun/pool/checkpoint.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
+#include "lun/volume/catalog.h"
 #include "lun/volume/ledger.h"
 
 enum
@@ -73,7 +74,12 @@ static int change_try(struct change *change, enum change_mode mode, const struct
         r = ledger_take(pool, lun, change->nodes, &claim);
     if (r < 0)
         return r;
+    uint64_t pages = pool->dirty_page_count;
+    if (mode == CHANGE_MANAGEMENT)
+        ledger_book_begin(pool);
     r = record_apply(change, actions, len);
+    if (mode == CHANGE_MANAGEMENT)
+        ledger_let_go(pool);
     if (r < 0)
     {
         /* Prepared by us for this state, so what it was prepared from contradicts itself. */
@@ -81,6 +87,7 @@ static int change_try(struct change *change, enum change_mode mode, const struct
         return -EBADMSG;
     }
     INVARIANT(change->placements.count <= admitted);
+    DEBUG_INVARIANT(mode == CHANGE_IO || pool->dirty_page_count <= pages + change->pages);
     journal_append(pool->journal, actions, len, change->placements.blks, change->placements.count,
                    mode == CHANGE_MANAGEMENT);
     ledger_give(pool, &claim);
@@ -124,22 +131,38 @@ static int change_admit_first(struct pool *pool, enum space_use use, uint64_t *n
     return change_admit(pool, *nodes, 0, use);
 }
 
+/* What is there already need not be asked for. */
+static void change_use_spare(uint64_t *needed, uint64_t *spare)
+{
+    uint64_t used = min_u64(*needed, *spare);
+    *needed -= used;
+    *spare -= used;
+}
+
 /*
  * Room for the pages of the catalog that the next checkpoint writes for this record, beside @held
- * nodes: each page and a leaf that leads to it, in both copies. What is only moved is free again
- * afterwards, so the reserve is there for it. Records that change pages make few nodes: what else
+ * nodes, in both copies, and for the leaves that lead to them. What is only moved is free again
+ * afterwards, so the reserve is there for it. What is added stays, and the reserve grows with it:
+ * only a delete may take that from the reserve. Records that change pages make few nodes: what else
  * is held does for pages, too. *blks: how many; the caller gives them back once they are owed.
  */
-static int change_admit_pages(struct pool *pool, const void *actions, size_t len, uint64_t freezes,
-                              uint64_t held, enum space_use use, uint64_t *blks)
+static int change_admit_pages(struct pool *pool, const void *actions, size_t len, uint64_t held,
+                              enum space_use use, uint64_t *count, uint64_t *blks)
 {
     struct record_pages pages;
-    record_count_pages(pool, actions, len, freezes, &pages);
+    record_count_pages(pool, actions, len, &pages);
+    *count = pages.changed + pages.added;
     *blks = 0;
-    uint64_t moved = pages.changed * 2 * PAGE_COPIES, made = pages.added * 2 * PAGE_COPIES;
-    uint64_t spare = held - min_u64(held, CHANGE_NODES_FEW);
-    moved -= min_u64(moved, spare - min_u64(made, spare));
-    made -= min_u64(made, spare);
+    uint64_t used = pool->used_page_count, all = pool->page_count;
+    uint64_t stays = catalog_blks_to_write(used + pages.added, all + pages.added) -
+                     catalog_blks_to_write(used, all);
+    uint64_t written = catalog_blks_to_write(*count, all + pages.added);
+    uint64_t moved = written - min_u64(written, stays);
+    uint64_t made = 2 * stays, spare = held - min_u64(held, CHANGE_NODES_FEW);
+    change_use_spare(&made, &spare);
+    change_use_spare(&moved, &spare);
+    if (use == SPACE_FREEING && !pages.has_deletes)
+        use = SPACE_SETTINGS;
     int r = space_admit_more(pool->space, made, held, use);
     if (r < 0)
         return r;
@@ -198,7 +221,7 @@ int change_run(struct pool *pool, enum change_mode mode, struct lun_object *lun,
         change_init(&change, pool);
         change.use = use;
         if (mode == CHANGE_MANAGEMENT)
-            r = change_admit_pages(pool, actions, len, 0, admitted, use, &page_blks);
+            r = change_admit_pages(pool, actions, len, admitted, use, &change.pages, &page_blks);
         if (r == 0)
             r = change_run_admitted(&change, mode, lun, actions, len, use, &admitted);
         change_leave(pool, admitted);
@@ -229,7 +252,7 @@ int change_run_waiting(struct pool *pool, enum change_mode mode, struct lun_obje
 
 /* ---- room beforehand ----------------------------------------------------------------------- */
 
-static int change_room_try(struct change_room *room, const struct writer *actions, uint64_t freezes)
+static int change_room_try(struct change_room *room, const struct writer *actions)
 {
     struct pool *pool = room->pool;
     int r = cache_reserve(pool->cache, 16);
@@ -240,8 +263,8 @@ static int change_room_try(struct change_room *room, const struct writer *action
     r = change_admit_first(pool, room->use, &room->nodes);
     if (r == 0)
     {
-        r = change_admit_pages(pool, actions->bytes, actions->len, freezes, room->nodes, room->use,
-                               &room->page_blks);
+        r = change_admit_pages(pool, actions->bytes, actions->len, room->nodes, room->use,
+                               &room->pages, &room->page_blks);
         if (r < 0)
             change_leave(pool, room->nodes);
     }
@@ -251,12 +274,12 @@ static int change_room_try(struct change_room *room, const struct writer *action
 }
 
 int change_room_take(struct change_room *room, struct pool *pool, const struct writer *actions,
-                     uint64_t freezes, size_t bytes, enum space_use use)
+                     size_t bytes, enum space_use use)
 {
     unsigned tries = CHECKPOINT_TRIES;
     struct change_room taken = {.pool = pool, .bytes = bytes, .use = use};
     int r = checkpoint_throttle(pool);
-    while (r == 0 && (r = change_room_try(&taken, actions, freezes)) < 0)
+    while (r == 0 && (r = change_room_try(&taken, actions)) < 0)
     {
         if (!checkpoint_may_retry(r))
             return r;
@@ -273,6 +296,7 @@ int change_run_in_room(struct change_room *room, const void *actions, size_t len
     INVARIANT(len <= room->bytes);
     AUTO_CHANGE struct change change;
     change_init(&change, room->pool);
+    change.pages = room->pages;
     return change_run_admitted(&change, CHANGE_MANAGEMENT, NULL, actions, len, room->use,
                                &room->nodes);
 }

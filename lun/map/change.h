@@ -29,6 +29,7 @@ struct change
     uint64_t nodes;       /* how many nodes applying may make */
     uint64_t drop_inserts;
     enum space_use use; /* as its blocks were taken */
+    uint64_t pages;     /* of the catalog: so many more may need to be written */
     struct placements placements;
 };
 
@@ -65,15 +66,14 @@ struct change_room
     struct pool *pool; /* NULL: none was taken */
     size_t bytes;
     uint64_t nodes;
-    uint64_t page_blks; /* that the next checkpoint takes for it */
+    uint64_t pages, page_blks; /* that the next checkpoint writes and takes for it */
     enum space_use use;
 };
 
-/* Room for a record of @bytes: @actions, in which ids may still be missing, and @freezes beside
- * them; waits for checkpoints by itself. */
+/* Room for a record of @bytes: @actions, in which ids may still be missing; waits for checkpoints
+ * by itself. */
 MUST_CHECK int change_room_take(struct change_room *room, struct pool *pool,
-                                const struct writer *actions, uint64_t freezes, size_t bytes,
-                                enum space_use use);
+                                const struct writer *actions, size_t bytes, enum space_use use);
 /* As change_run() with CHANGE_MANAGEMENT, but waits for nothing except locks. */
 MUST_CHECK int change_run_in_room(struct change_room *room, const void *actions, size_t len);
 void change_room_leave(struct change_room *room);

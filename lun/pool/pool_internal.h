@@ -99,7 +99,8 @@ struct volume_books
     uint64_t needs_blks;     /* what it is in the sum of promises */
     uint64_t taken_blks;     /* by writes under way */
     uint64_t held_blks;      /* for the command under way */
-    bool is_guaranteed;
+    uint64_t left_max_blks;  /* while its record is applied: what is held is left out */
+    bool is_guaranteed, is_booking;
 };
 
 struct ledger
@@ -107,6 +108,7 @@ struct ledger
     struct lock lock;       /* LOCK_RANK_LEDGER */
     uint64_t needs_blks;    /* of all reserved LUNs and guaranteed volumes */
     uint64_t held_blks;     /* for what the record of the command under way will promise */
+    uint64_t booking_blks;  /* while that is applied: what was promised and held before */
     uint64_t promise_count; /* reserved LUNs, guaranteed volumes */
     uint64_t slack_blks;    /* LEDGER_SLACK_BLKS; tests make it scarce */
     bool is_holding;        /* also under management; held_blks, or some of a volume, are not 0 */
@@ -362,7 +364,9 @@ struct pool
     struct page_image *page_images; /* of the checkpoint being written: cp_lock */
     size_t page_image_count, page_image_capacity;
     uint64_t page_images_cp_id;
-    uint64_t dirty_page_count; /* under dirty_lock */
+    uint64_t dirty_page_count; /* under dirty_lock, as the next */
+    uint64_t pages_owed_blks;  /* of what the next checkpoint takes: for dirty pages */
+    uint64_t used_page_count;  /* with objects; under the gate, exclusive */
     uint64_t page_count_mark;  /* of record_count_pages(), under management */
     bool is_loading;           /* catalog_load() only */
     struct writer encoded;     /* of catalog_object_settle(): under the gate, exclusive */

@@ -407,6 +407,25 @@ static void pages_note_object(struct pool *pool, const struct object *object,
     pages->changed++;
 }
 
+/* What changes, or goes, with what is deleted. */
+static void pages_note_contents(struct pool *pool, struct object *object,
+                                struct record_pages *pages)
+{
+    if (object && object->kind == DISK_OBJECT_VOLUME)
+    {
+        const struct volume_object *volume = container_of(object, struct volume_object, object);
+        list_for_each (line, &volume->lines, struct line, volume_link)
+            pages_note_object(pool, &line->object, pages);
+    }
+    if (object && object->kind == DISK_OBJECT_VOLUME_SNAPSHOT)
+    {
+        const struct volume_snapshot_object *snapshot =
+            container_of(object, struct volume_snapshot_object, object);
+        list_for_each (qtree, &snapshot->qtrees, struct qtree_object, volume_link)
+            pages_note_object(pool, &qtree->object, pages);
+    }
+}
+
 /* What exists of what the action names, and what goes with that. */
 static void pages_note(struct pool *pool, const struct action *action, struct record_pages *pages)
 {
@@ -417,23 +436,44 @@ static void pages_note(struct pool *pool, const struct action *action, struct re
         pages_note_object(pool, catalog_find_any(pool, action->other_id), pages);
     if (line && line->lun)
         pages_note_object(pool, &line->lun->object, pages);
+    if (line && line->predecessor)
+        pages_note_object(pool, &line->predecessor->object, pages);
     if (lun && lun->line)
         pages_note_object(pool, &lun->line->object, pages);
     if (lun && lun->lun)
         pages_note_object(pool, &lun->lun->object, pages);
-    const struct volume_object *volume =
-        action->kind == ACTION_DELETE ? catalog_find_volume_by_id(pool, action->id) : NULL;
-    if (!volume)
-        return;
-    list_for_each (charged, &volume->lines, struct line, volume_link)
-        pages_note_object(pool, &charged->object, pages);
+    if (line && (action->kind == ACTION_SETTLE || action->kind == ACTION_HAND_OVER))
+    {
+        list_for_each (child, &line->children, struct line, child_link)
+            pages_note_object(pool, &child->object, pages);
+    }
+    if (action->kind == ACTION_DELETE)
+        pages_note_contents(pool, catalog_find_any(pool, action->id), pages);
 }
 
-void record_count_pages(struct pool *pool, const void *actions, size_t len, uint64_t freezes,
+/* Where @count new objects will be: pages with an empty slot come first, in this order. */
+static void pages_note_new(struct pool *pool, uint64_t count, bool is_large,
+                           struct record_pages *pages)
+{
+    uint64_t in_page = is_large ? 1 : DISK_PAGE_LARGE / DISK_PAGE_SMALL;
+    list_for_each (page, &pool->pages_free[is_large], struct page, free_link)
+    {
+        if (count == 0)
+            return;
+        count -= min_u64(count, page->slot_count - page->used_count);
+        pages->added += page->used_count == 0;
+        if (page->used_count > 0 && page->count_mark != pool->page_count_mark)
+            pages->changed++;
+        page->count_mark = pool->page_count_mark;
+    }
+    pages->added += div_round_up(count, in_page);
+}
+
+void record_count_pages(struct pool *pool, const void *actions, size_t len,
                         struct record_pages *pages)
 {
     *pages = (struct record_pages){0};
-    uint64_t small = freezes, large = 0;
+    uint64_t small = 0, large = 0;
     struct reader reader = reader_of(actions, len);
     struct action action;
     pool->page_count_mark++;
@@ -447,12 +487,12 @@ void record_count_pages(struct pool *pool, const void *actions, size_t len, uint
                        action.kind == ACTION_HEAD;
         const struct object *object = catalog_find_any(pool, action.id);
         const struct page *page = object ? object->page : NULL;
+        pages->has_deletes |= action.kind == ACTION_DYING || action.kind == ACTION_DELETE;
         if (is_put && reader_left(&action.bytes) + sizeof(struct disk_object) > DISK_PAGE_SMALL)
             large += !page || page->slot_bytes != DISK_PAGE_LARGE;
         else
             small += is_line || (is_put && !page);
     }
-    /* The LUNs and their lines; those that the actions name were counted already, perhaps. */
-    pages->changed = min_u64(pages->changed + 2 * freezes, pool->page_count);
-    pages->added = large + div_round_up(small, DISK_PAGE_LARGE / DISK_PAGE_SMALL);
+    pages_note_new(pool, small, false, pages);
+    pages_note_new(pool, large, true, pages);
 }

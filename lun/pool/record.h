@@ -82,14 +82,15 @@ typedef void record_kind_fn(void *opaque, enum action_kind kind);
 MUST_CHECK int record_each_kind(const void *actions, size_t len, record_kind_fn *each,
                                 void *opaque);
 
-/* Pages of the catalog that applying a record of commands changes and makes, at most: the next
- * checkpoint writes them. @actions may have gaps where ids will be; @freezes: how many are to come
- * beside them. With management held. */
+/* Pages of the catalog that applying a record of commands changes, and those that it puts the first
+ * objects into, at most: the next checkpoint writes them. @actions may have gaps where ids will be.
+ * With management held. */
 struct record_pages
 {
     uint64_t changed, added;
+    bool has_deletes;
 };
-void record_count_pages(struct pool *pool, const void *actions, size_t len, uint64_t freezes,
+void record_count_pages(struct pool *pool, const void *actions, size_t len,
                         struct record_pages *pages);
 
 /* Calls @each for the blocks that the record's writes name. */

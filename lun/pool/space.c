@@ -46,6 +46,13 @@ uint64_t space_reserve_of(uint64_t size_blks)
     return max_u64(SPACE_RESERVE_MIN, min_u64(SPACE_RESERVE_MAX, size_blks / SPACE_RESERVE_SHARE));
 }
 
+/* As much as may be written of a catalog at once, beside what settings, jobs and a checkpoint may
+ * have. */
+static uint64_t space_reserve_with(uint64_t base_blks, uint64_t catalog_blks)
+{
+    return max_u64(base_blks, catalog_blks + max_u64(base_blks / 2, SPACE_SETTINGS_LEAVE_MIN));
+}
+
 /* The node area holds as many blocks as the reserve, from the end of the journal on. */
 static uint64_t space_area_end(const struct space_shape *shape)
 {
@@ -80,9 +87,17 @@ bool space_may_hold(const struct pool *pool, uint64_t blk, uint64_t len)
 void space_set_reserve(struct space *space)
 {
     struct space_shape shape = space_shape_of(space, space->total_blks);
-    space->reserve_blks = space_reserve_of(space->total_blks);
+    space->base_blks = space_reserve_of(space->total_blks);
+    space->reserve_blks = space_reserve_with(space->base_blks, space->catalog_blks);
     space->area_end = space_area_end(&shape);
     space->area_is_full = false;
+}
+
+void space_keep_for_catalog(struct space *space, uint64_t blks)
+{
+    AUTO_LOCK(&space->lock);
+    space->catalog_blks = blks;
+    space->reserve_blks = space_reserve_with(space->base_blks, blks);
 }
 
 int space_allocate_range(struct device *device, uint64_t len, uint64_t offset)
@@ -304,9 +319,10 @@ static uint64_t space_stays_free(const struct space *space, enum space_use use)
     case SPACE_FREEING:
         return SPACE_CHECKPOINT_BLKS;
     case SPACE_SETTINGS:
-        return max_u64(space->reserve_blks / 4 * 3, SPACE_SETTINGS_LEAVE_MIN);
+        return space->reserve_blks -
+               min_u64(space->base_blks / 4, space->base_blks - SPACE_SETTINGS_LEAVE_MIN);
     case SPACE_URGENT:
-        return min_u64(space->reserve_blks / 2, SPACE_URGENT_RESERVE_MAX);
+        return min_u64(space->base_blks / 2, SPACE_URGENT_RESERVE_MAX);
     case SPACE_THIN:
     case SPACE_PROMISED:
         break;
@@ -816,7 +832,7 @@ void space_owe(struct space *space, uint64_t blks)
 
 uint64_t space_dirty_limit(struct space *space)
 {
-    return min_u64(SPACE_DIRTY_MAX, max_u64(space->reserve_blks / 2, 32));
+    return min_u64(SPACE_DIRTY_MAX, max_u64(space->base_blks / 2, 32));
 }
 
 /* ---- growing, figures ---------------------------------------------------------------------- */

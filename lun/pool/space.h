@@ -208,7 +208,11 @@ MUST_CHECK int space_write(struct space *space, struct disk_super *super);
 /* The checkpoint is durable and reads have drained: what was freed before its switch is free. */
 void space_release_deferred(struct space *space, bool discard);
 
-/* What a pool of @size_blks keeps for deletes and checkpoints. */
+/* A checkpoint after one delete may have to write @blks of catalog: so much more than what jobs and
+ * settings may need is kept. From apply(). */
+void space_keep_for_catalog(struct space *space, uint64_t blks);
+
+/* What a pool of @size_blks keeps for deletes and checkpoints, with a small catalog. */
 uint64_t space_reserve_of(uint64_t size_blks);
 /* The pool has grown; the new groups can be used once @usable. */
 MUST_CHECK int space_grow(struct space *space, uint64_t size_blks);

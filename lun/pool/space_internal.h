@@ -89,7 +89,9 @@ struct space
     struct slot *tables1, *tables2;
     uint64_t total_blks, fixed_blks, free_blks, loaded_free_blks;
     uint64_t data_blks, node_blks;
-    _Atomic uint64_t reserve_blks; /* set under lock; space_dirty_limit() only looks */
+    _Atomic uint64_t base_blks; /* set under lock; space_dirty_limit() only looks */
+    uint64_t catalog_blks;      /* that writing all of it may take */
+    uint64_t reserve_blks;      /* what follows from both */
     uint64_t admitted, owed, promised;
     uint64_t taken;          /* by space_take(): neither committed nor given back yet */
     uint64_t held_blks;      /* a repair: free, and not taken before the pool is opened again */

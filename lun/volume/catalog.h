@@ -80,6 +80,9 @@ void lun_object_put(struct pool *pool, struct lun_object *lun);
 /* Before the gate is taken: memory for the pages that are dirty now, which costs more than filling
  * it. Under cp_lock. */
 MUST_CHECK int catalog_make_room(struct pool *pool);
+/* The most blocks that a checkpoint takes for @dirty pages of @pages and what leads to them, beside
+ * the inner nodes of a path to each copy. */
+uint64_t catalog_blks_to_write(uint64_t dirty, uint64_t pages);
 MUST_CHECK int catalog_prepare_switch(struct pool *pool, struct tree_op *op);
 void catalog_switch(struct pool *pool, struct tree_op *op);
 MUST_CHECK int catalog_write(struct pool *pool);

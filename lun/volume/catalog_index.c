@@ -140,10 +140,20 @@ int catalog_index_prepare(struct pool *pool, struct tree_op *op)
 }
 
 /* A leaf has half its entries at least, but for the last: pages are numbered without a gap and
- * never taken out. */
+ * never taken out. That is twice as many as there are, so inner nodes are in it but for a path. */
+static uint64_t index_leaves(uint64_t pages)
+{
+    return pages / (DISK_LEAF_ENTRIES / 4) + 2;
+}
+
+uint64_t catalog_blks_to_write(uint64_t dirty, uint64_t pages)
+{
+    return PAGE_COPIES * (dirty + min_u64(dirty, index_leaves(pages)));
+}
+
 int catalog_index_reserve(struct pool *pool)
 {
-    uint64_t leaves = pool->page_count / (DISK_LEAF_ENTRIES / 4) + 2, nodes = 0;
+    uint64_t leaves = index_leaves(pool->page_count), nodes = 0;
     for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
     {
         bool is_lost = pool->index_losses[copy].is_lost;

@@ -20,6 +20,8 @@ void catalog_object_init(struct pool *pool, struct object *object, enum disk_obj
  * and is written by the next checkpoint. */
 void catalog_object_settle(struct pool *pool, struct object *object);
 void catalog_object_leave_page(struct pool *pool, struct object *object);
+/* The place of @from, which has none any more. */
+void catalog_object_take_slot(struct object *object, struct object *from);
 /* Out of its page and the index of ids: another object may have that. */
 void catalog_object_leave_index(struct pool *pool, struct object *object);
 void catalog_free_pages(struct pool *pool);

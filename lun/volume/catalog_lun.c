@@ -230,9 +230,12 @@ static void lun_set_deleted(struct pool *pool, struct lun_object *lun, bool is_d
 static struct lun_object *lun_replace_deleted(struct pool *pool, struct lun_object *lun)
 {
     uint64_t id = lun->object.id;
+    struct object old = {.page = lun->object.page, .slot = lun->object.slot};
+    lun->object.page = NULL;
     catalog_object_leave_index(pool, &lun->object);
     struct lun_object *heir = lun_alloc(pool, DISK_OBJECT_LUN, id);
-    INVARIANT(heir); /* apply() cannot fail */
+    INVARIANT(heir);                               /* apply() cannot fail */
+    catalog_object_take_slot(&heir->object, &old); /* a delete dirties no other page */
     lun_set_deleted(pool, heir, true);
     list_for_each_safe (snapshot, &lun->snapshots, struct lun_object, lun_link)
     {

@@ -54,7 +54,17 @@ static void page_mark_dirty(struct pool *pool, struct page *page)
     page->is_dirty = true;
     list_add_tail(&pool->dirty_pages, &page->dirty_link);
     pool->dirty_page_count++;
-    space_owe(pool->space, UINT64_C(2) * PAGE_COPIES);
+    uint64_t owed = catalog_blks_to_write(pool->dirty_page_count, pool->page_count);
+    space_owe(pool->space, owed - pool->pages_owed_blks);
+    pool->pages_owed_blks = owed;
+}
+
+/* What a checkpoint takes that writes every page with objects: so much is kept for deletes. */
+static void pages_note_use(struct pool *pool, bool is_used)
+{
+    pool->used_page_count += is_used ? 1 : (uint64_t)-1;
+    space_keep_for_catalog(pool->space,
+                           catalog_blks_to_write(pool->used_page_count, pool->page_count));
 }
 
 void catalog_mark_dirty(struct pool *pool, struct object *object)
@@ -89,10 +99,12 @@ void catalog_write_twice(struct pool *pool)
     }
 }
 
-static void object_place_in(struct object *object, struct page *page, uint32_t slot)
+static void object_place_in(struct pool *pool, struct object *object, struct page *page,
+                            uint32_t slot)
 {
     page->objects[slot] = object;
-    page->used_count++;
+    if (page->used_count++ == 0)
+        pages_note_use(pool, true);
     object->page = page;
     object->slot = slot;
     if (page->used_count == page->slot_count)
@@ -110,7 +122,7 @@ static void object_place(struct pool *pool, struct object *object, size_t len)
     uint32_t slot = 0;
     while (page->objects[slot])
         slot++;
-    object_place_in(object, page, slot);
+    object_place_in(pool, object, page, slot);
 }
 
 void catalog_object_leave_page(struct pool *pool, struct object *object)
@@ -121,10 +133,20 @@ void catalog_object_leave_page(struct pool *pool, struct object *object)
     if (page->used_count == page->slot_count)
         list_add_tail(&pool->pages_free[page->slot_bytes == DISK_PAGE_LARGE], &page->free_link);
     page->objects[object->slot] = NULL;
-    page->used_count--;
+    if (--page->used_count == 0)
+        pages_note_use(pool, false);
     object->page = NULL;
     AUTO_LOCK(&pool->dirty_lock);
     page_mark_dirty(pool, page);
+}
+
+void catalog_object_take_slot(struct object *object, struct object *from)
+{
+    object->page = from->page;
+    object->slot = from->slot;
+    if (object->page)
+        object->page->objects[object->slot] = object;
+    from->page = NULL;
 }
 
 /* apply() asks this of many objects at once, while writes wait: the buffer is kept, and a line is
@@ -277,7 +299,7 @@ void catalog_switch(struct pool *pool, struct tree_op *op)
         page->is_dirty = false;
         list_remove(&page->dirty_link);
     }
-    pool->dirty_page_count = 0;
+    pool->dirty_page_count = pool->pages_owed_blks = 0;
     pool->page_images_cp_id = atomic_load(&pool->cp_id);
 }
 
@@ -331,7 +353,7 @@ static int page_load_kind(struct pool *pool, struct page *page, const struct dis
         }
         if (r < 0)
             return r;
-        object_place_in(catalog_find_any(pool, id), page, i);
+        object_place_in(pool, catalog_find_any(pool, id), page, i);
     }
     return 0;
 }

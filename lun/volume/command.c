@@ -14,6 +14,7 @@
 #include "lun/map/lineage.h"
 #include "lun/pool/grow.h"
 #include "lun/pool/record.h"
+#include "lun/pool/space.h"
 #include "lun/volume/catalog.h"
 #include "lun/volume/command.h"
 #include "lun/volume/info.h"
@@ -66,21 +67,30 @@ static int command_explain_size(struct pool *pool, size_t bytes, struct reason *
                       size_text(pool_bytes).text);
 }
 
+static int command_explain_room(struct pool *pool, size_t bytes, struct reason *why)
+{
+    struct space_stats stats;
+    space_get_stats(pool->space, &stats);
+    uint64_t there = stats.free_blks + stats.deferred_blks;
+    uint64_t kept = stats.reserve_blks + stats.promised_blks + stats.asked_blks;
+    return reason_set(
+        why, -ENOSPC,
+        "pool '%s' is full, no metadata can be added%s: %s are available, and %s are kept for "
+        "deleting what there is; 'lunette df' shows what uses it, %s",
+        pool->name,
+        bytes > COMMAND_SMALL_BYTES ? ", or not as much at once (what is done in several commands, "
+                                      "for fewer LUNs, takes less)"
+                                    : "",
+        size_text((there - min_u64(there, kept)) * BLK_BYTES).text,
+        size_text(stats.reserve_blks * BLK_BYTES).text,
+        grow_advice(pool, COMMAND_PAGES * div_round_up(bytes, BLK_BYTES)).text);
+}
+
 int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why)
 {
     if (r == -EMSGSIZE)
         return command_explain_size(pool, bytes, why);
-    if (r == -ENOSPC)
-        return reason_set(why, r,
-                          "pool '%s' is full, no metadata can be added%s; 'lunette df' shows what "
-                          "uses it, %s",
-                          pool->name,
-                          bytes > COMMAND_SMALL_BYTES ? ", or not as much at once: what is done in "
-                                                        "several commands, for fewer LUNs, takes "
-                                                        "less"
-                                                      : "",
-                          grow_advice(pool, COMMAND_PAGES * div_round_up(bytes, BLK_BYTES)).text);
-    return r;
+    return r == -ENOSPC ? command_explain_room(pool, bytes, why) : r;
 }
 
 int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer, bool is_freeing,
@@ -90,7 +100,7 @@ int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer
     if (r == 0 && !is_dry)
         r = change_run_waiting(pool, CHANGE_MANAGEMENT, lun, writer->bytes, writer->len,
                                is_freeing ? SPACE_FREEING : SPACE_THIN);
-    promise_end(pool); /* what it promises is booked now */
+    promise_end(pool); /* if it was not run */
     return command_explain(pool, r, writer->len, why);
 }
 

@@ -203,6 +203,17 @@ static struct lun_cut group_cut(struct pool *pool, const struct lun_object *lun,
     return cut;
 }
 
+/* The record as it may be at most, without ids that nobody knows yet. */
+static void group_foresee(const struct lun_group *group, struct writer *record)
+{
+    for (size_t i = 0; i < group->count; i++)
+    {
+        if (group->luns[i].is_cut)
+            action_freeze(record, group->luns[i].lun->line->object.id, 0);
+    }
+    writer_bytes(record, group->actions.bytes, group->actions.len);
+}
+
 /* Completes the record, in @record: freezes, then the actions. */
 static int group_complete(struct lun_group *group, struct writer *record)
 {
@@ -246,9 +257,11 @@ int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why)
         return r;
     for (size_t i = 0; r == 0 && !is_freeing && i < group->count; i++)
         r = lun_trim_tail(pool, group->luns[i].lun);
+    group_foresee(group, &record);
     if (r == 0)
-        r = change_room_take(&group->room, pool, &group->actions, group->count, bytes,
+        r = change_room_take(&group->room, pool, &record, bytes,
                              is_freeing ? SPACE_FREEING : SPACE_THIN);
+    record.len = 0;
     if (r < 0)
         return command_explain(pool, r, bytes, why);
     group_drain(group);
@@ -257,7 +270,7 @@ int lun_group_run(struct lun_group *group, bool is_freeing, struct reason *why)
     int refused = r == 0 ? promise_check(pool, group->deltas, group->delta_count, why) : 0;
     if (r == 0 && refused == 0 && !command_is_dry())
         r = change_run_in_room(&group->room, record.bytes, record.len);
-    promise_end(pool); /* what it promises is booked now */
+    promise_end(pool); /* if it was not run */
     group_release(group);
     if (refused < 0)
         return refused;

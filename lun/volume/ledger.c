@@ -82,13 +82,70 @@ static bool volume_is_guaranteed(const struct volume_object *volume)
     return (volume->flags & DISK_VOLUME_GUARANTEED) != 0;
 }
 
+static uint64_t ledger_promised(const struct ledger *ledger)
+{
+    return ledger->needs_blks + ledger->held_blks +
+           (ledger->promise_count > 0 ? ledger->slack_blks : 0);
+}
+
 void ledger_publish(struct pool *pool)
 {
     struct ledger *ledger = &pool->ledger;
-    bool has_promises = ledger->promise_count > 0;
-    atomic_store(&pool->keeps_space, has_promises || ledger->is_holding);
-    space_set_promised(pool->space, ledger->needs_blks + ledger->held_blks +
-                                        (has_promises ? ledger->slack_blks : 0));
+    atomic_store(&pool->keeps_space, ledger->promise_count > 0 || ledger->is_holding);
+    space_set_promised(pool->space, max_u64(ledger_promised(ledger), ledger->booking_blks));
+}
+
+/* Of the volume's bound, but for writes under way. */
+static uint64_t ledger_used(const struct volume_object *volume)
+{
+    const struct volume_books *books = &volume->books;
+    uint64_t used = books->charged_blks + books->lun_needs_blks + books->held_blks;
+    if (!books->is_booking)
+        return used;
+    return max_u64(used, ledger_rest(ledger_volume_blks(volume), books->left_max_blks));
+}
+
+void ledger_book_begin(struct pool *pool)
+{
+    struct ledger *ledger = &pool->ledger;
+    if (!ledger->is_holding)
+        return; /* changes under management alone */
+    AUTO_LOCK(&ledger->lock);
+    ledger->booking_blks = ledger_promised(ledger);
+    ledger->held_blks = 0;
+    list_for_each (volume, &pool->volumes, struct volume_object, all_link)
+    {
+        struct volume_books *books = &volume->books;
+        if (books->held_blks == 0)
+            continue;
+        books->left_max_blks = ledger_rest(ledger_volume_blks(volume), ledger_used(volume));
+        books->is_booking = true;
+        books->held_blks = 0;
+    }
+}
+
+void ledger_let_go(struct pool *pool)
+{
+    struct ledger *ledger = &pool->ledger;
+    if (!ledger->is_holding)
+        return;
+    AUTO_LOCK(&ledger->lock);
+    ledger_let_go_locked(pool);
+}
+
+void ledger_let_go_locked(struct pool *pool)
+{
+    struct ledger *ledger = &pool->ledger;
+    if (!ledger->is_holding)
+        return;
+    ledger->is_holding = false;
+    ledger->held_blks = ledger->booking_blks = 0;
+    list_for_each (volume, &pool->volumes, struct volume_object, all_link)
+    {
+        volume->books.held_blks = 0;
+        volume->books.is_booking = false;
+    }
+    ledger_publish(pool);
 }
 
 static void ledger_book_volume(struct pool *pool, struct volume_object *volume)
@@ -371,8 +428,7 @@ int ledger_take(struct pool *pool, const struct lun_object *lun, uint64_t blks,
     uint64_t bound = ledger_volume_blks(lun->volume);
     if (bound == 0)
         return 0; /* there is none since */
-    if (books->charged_blks + books->taken_blks + books->held_blks + books->lun_needs_blks + blks >
-        bound)
+    if (ledger_used(lun->volume) + books->taken_blks + blks > bound)
     {
         atomic_store(&pool->volume_refused_ms, env_passed_ns(pool->env) / 1000000);
         return -EDQUOT;

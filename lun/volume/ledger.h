@@ -61,6 +61,14 @@ void ledger_forget_volume(struct pool *pool, struct volume_object *volume);
 /* At open, before the replay: books everything. */
 void ledger_load(struct pool *pool);
 
+/*
+ * The record that was promised room is applied now, with the gate exclusive: what it books is no
+ * more beside what was held for it, but in its place. ledger_let_go(): it was, or will not be.
+ */
+void ledger_book_begin(struct pool *pool);
+void ledger_let_go(struct pool *pool);
+void ledger_let_go_locked(struct pool *pool);
+
 /* With the ledger's lock: tells space.c what is promised and held. */
 void ledger_publish(struct pool *pool);
 

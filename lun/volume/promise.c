@@ -373,24 +373,9 @@ static void plan_hold_volumes(const struct plan *plan)
     }
 }
 
-static void promise_end_locked(struct pool *pool)
-{
-    struct ledger *ledger = &pool->ledger;
-    if (!ledger->is_holding)
-        return;
-    ledger->is_holding = false;
-    ledger->held_blks = 0;
-    list_for_each (volume, &pool->volumes, struct volume_object, all_link)
-        volume->books.held_blks = 0;
-    ledger_publish(pool);
-}
-
 void promise_end(struct pool *pool)
 {
-    if (!pool->ledger.is_holding)
-        return; /* changes under management alone */
-    AUTO_LOCK(&pool->ledger.lock);
-    promise_end_locked(pool);
+    ledger_let_go(pool);
 }
 
 static int plan_hold(const struct plan *plan, struct reason *why)
@@ -415,7 +400,7 @@ static int plan_run(struct plan *plan, const struct promise_delta *deltas, size_
                     struct reason *why)
 {
     AUTO_LOCK(&plan->pool->ledger.lock);
-    promise_end_locked(plan->pool);
+    ledger_let_go_locked(plan->pool);
     for (size_t i = 0; i < count; i++)
         plan_delta(plan, &deltas[i]);
     return plan_hold(plan, why);

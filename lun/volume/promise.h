@@ -6,7 +6,7 @@
  * of deltas, and is refused if the promises would no longer be kept. It asks under
  * pool->management, when all that could still change the answer is done: tails are trimmed, and
  * LUNs that freeze, move or are restored are drained. What it is allowed is held for it against
- * writes of others, until command_run() has run its record, which books it (ledger.h).
+ * writes of others, until its record is applied, which books it instead (ledger_book_begin()).
  */
 #ifndef LUN_VOLUME_PROMISE_H
 #define LUN_VOLUME_PROMISE_H
@@ -57,7 +57,7 @@ struct promise_delta
 MUST_CHECK int promise_check(struct pool *pool, const struct promise_delta *deltas, size_t count,
                              struct reason *why);
 
-/* The record was run, or will not be: nothing is held any more. */
+/* The record will not be run: nothing is held any more, as after one that was. */
 void promise_end(struct pool *pool);
 
 /* What the promise of a reserved LUN still needs of the pool; else 0. With catalog_lock held. */

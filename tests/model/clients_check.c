@@ -111,8 +111,6 @@ static void cl_recount(struct cl_client *client, bool is_still, struct space_sta
         cl_fail(client,
                 "%" PRIu64 " blocks free, %" PRIu64 " deferred, %" PRIu64 " taken of %" PRIu64,
                 stats->free_blks, stats->deferred_blks, stats->taken_blks, stats->total_blks);
-    /* What is held for a command counts twice from when its record is applied until it ends. */
-    promised -= ledger->held_blks;
     if (promised > there)
         cl_fail(client,
                 "%" PRIu64 " blocks are promised, %" PRIu64 " are there: %" PRIu64 " free, %" PRIu64

@@ -4,9 +4,11 @@
  * command for whose checkpoint there is no room is refused, not done and then lost with the pool.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "lun/volume/command.h"
 #include "tests/lib/cunit_main.h"
 #include "tests/unit/engine_host.h"
 
@@ -142,25 +144,23 @@ static int clone_again(void)
 
 static void test_large_commands(void)
 {
-    int (*const commands[])(void) = {delete_volume, snapshot_volume, redeploy_clones, clone_again};
+    int (*const commands[])(void) = {snapshot_volume, redeploy_clones, clone_again};
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
     {
         start();
         make_volume();
         fill();
         CU_ASSERT_EQUAL(commands[i](), -ENOSPC);
+        CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "kept for deleting what there is"));
         expect_usable();
-        /* One by one it goes. */
-        for (int number = 0; number < CLONES; number++)
+        /* What is there can be deleted, one by one and all at once. */
+        for (int number = 0; number < CLONES / 2; number++)
         {
             char name[64];
             name_clone(name, number);
             CU_ASSERT_EQUAL_FATAL(lun_delete(host.pool, name, false, 0, &host.why), 0);
         }
         expect_usable();
-        /* The lines of all of them are the volume's until jobs are through with them. */
-        CU_ASSERT_EQUAL(delete_volume(), -ENOSPC);
-        host_settle(&host);
         CU_ASSERT_EQUAL(delete_volume(), 0);
         host_delete(&host, "fat");
         host_settle(&host);
@@ -174,10 +174,75 @@ static void test_large_commands(void)
     }
 }
 
+/* All of the largest that there can be: what a full pool is made of is set aside for deleting it.
+ */
+static void test_delete_at_once(void)
+{
+    for (int with_snapshot = 0; with_snapshot < 2; with_snapshot++)
+    {
+        start();
+        make_volume();
+        if (with_snapshot)
+            CU_ASSERT_EQUAL(snapshot_volume(), 0);
+        fill();
+        if (with_snapshot)
+            CU_ASSERT_EQUAL(volume_snapshot_delete(host.pool, "v", "s", 0, &host.why), 0);
+        expect_usable();
+        CU_ASSERT_EQUAL(delete_volume(), 0);
+        expect_usable();
+        host_delete(&host, "fat");
+        host_settle(&host);
+        expect_usable();
+        CU_ASSERT_EQUAL(host_data_blks(&host), 0);
+        host_stop(&host);
+    }
+}
+
+/*
+ * Clones are refused when there is no room for their pages, and for writing these once more when
+ * they are deleted; not much before.
+ */
+static void test_clone_count(void)
+{
+    start();
+    make_volume();
+    fill();
+    CU_ASSERT_EQUAL_FATAL(host_unmap(&host, "fat", 0, 1024), 0);
+    CU_ASSERT_EQUAL_FATAL(pool_checkpoint(host.pool), 0);
+    struct space_stats before, after;
+    space_get_stats(host.pool->space, &before);
+    uint32_t least = 1, most = 10000; /* done, refused */
+    while (most - least > 1)
+    {
+        uint32_t count = (least + most) / 2;
+        struct lun_clone_args args = {
+            .source = "v/golden", .name = "v/another-%04d", .count = count};
+        command_dry_run(true);
+        int r = lun_clone(host.pool, &args, &host.why);
+        command_dry_run(false);
+        *(r == 0 ? &least : &most) = count;
+    }
+    struct lun_clone_args args = {.source = "v/golden", .name = "v/another-%04d", .count = least};
+    CU_ASSERT_EQUAL_FATAL(lun_clone(host.pool, &args, &host.why), 0);
+    CU_ASSERT_EQUAL_FATAL(pool_checkpoint(host.pool), 0);
+    space_get_stats(host.pool->space, &after);
+    uint64_t had = before.free_blks - before.reserve_blks;
+    uint64_t needed = had - (after.free_blks - after.reserve_blks);
+    printf("%u clones, %" PRIu64 " blocks of %" PRIu64 " ", least, needed, had);
+    CU_ASSERT_TRUE(needed <= had);
+    CU_ASSERT_TRUE(had * 10 <= needed * 12);
+    expect_usable();
+    CU_ASSERT_EQUAL(delete_volume(), 0);
+    expect_usable();
+    host_stop(&host);
+}
+
 static CU_TestInfo full_tests[] = {
     {"settings leave room for deletes", test_settings},
     {"the same beside what is promised", test_settings_beside_promise},
     {"commands whose checkpoint has no room", test_large_commands},
+    {"all of a volume is deleted at once", test_delete_at_once},
+    {"clones are not refused early", test_clone_count},
     CU_TEST_INFO_NULL,
 };
 

@@ -424,6 +424,60 @@ static void test_nothing_stays_held(void)
     stop();
 }
 
+/* What others do when the record has just been run. */
+static void (*meanwhile)(void);
+
+void __wrap_promise_end(struct pool *pool);
+void __real_promise_end(struct pool *pool);
+
+void __wrap_promise_end(struct pool *pool)
+{
+    if (meanwhile)
+        meanwhile();
+    __real_promise_end(pool);
+}
+
+static const char *other;
+static int other_result;
+
+static void write_other(void)
+{
+    other_result = host_write(&host, other, LUN_BLKS, 64, 2, 0);
+}
+
+/* What is promised is in the books or held, never both: what is left beside it can be written. */
+static void check_promised_once(const char *lun, bool in_volume)
+{
+    struct volume_attributes volume = {.size_bytes = in_volume ? UINT64_C(2500) * BLK_BYTES : 0};
+    host_start(&host, NULL);
+    CU_ASSERT_EQUAL(volume_create(host.pool, "v", &volume, &host.why), 0);
+    host_create(&host, lun, LUN_BLKS);
+    host_create(&host, other, 10 * LUN_BLKS);
+    CU_ASSERT_EQUAL(write_all(other, LUN_BLKS, 1), 0);
+    if (!in_volume)
+        host_create(&host, "fat", 10 * LUN_BLKS);
+    uint64_t left = 2 * LUN_BLKS + 400, lba = 0;
+    while (!in_volume && pool_info().available_bytes > left * BLK_BYTES)
+        CU_ASSERT_EQUAL_FATAL(host_write(&host, "fat", lba++, 1, 1, 0), 0);
+    other_result = -EINPROGRESS;
+    meanwhile = write_other;
+    CU_ASSERT_EQUAL(set_reserved(lun, true), 0);
+    meanwhile = NULL;
+    CU_ASSERT_EQUAL(other_result, 0);
+    CU_ASSERT_EQUAL(host.pool->ledger.held_blks, 0);
+    CU_ASSERT_EQUAL(pool_info().promised_bytes, (needed_blks(lun) + LEDGER_SLACK_BLKS) * BLK_BYTES);
+    check_pool_now();
+    stop();
+}
+
+static void test_promised_once(void)
+{
+    other = "other";
+    check_promised_once("r", false);
+    other = "v/other";
+    check_promised_once("v/r", true);
+}
+
 /* The same after a command that something else forbids. */
 static void test_nothing_stays_held_by_a_quota(void)
 {
@@ -554,6 +608,7 @@ static CU_TestInfo keeping_tests[] = {
     {"block by block in need", test_in_need},
     {"zeros with allocation", test_zero_with_allocation},
     {"nothing stays held", test_nothing_stays_held},
+    {"a promise counts once", test_promised_once},
     {"nothing stays held by a quota", test_nothing_stays_held_by_a_quota},
     CU_TEST_INFO_NULL,
 };

@@ -177,7 +177,49 @@ static void test_threads(void)
     host_stop(&host);
 }
 
+/* What is promised at most whenever somebody looks. */
+static void *work_look(void *opaque)
+{
+    struct worker *worker = opaque;
+    while (!atomic_load(worker->stop))
+    {
+        struct space_stats stats;
+        space_get_stats(host.pool->space, &stats);
+        if (stats.promised_blks > worker->refusals)
+            worker->refusals = stats.promised_blks;
+    }
+    return NULL;
+}
+
+/* A promise is held, then booked, and at no moment both; nor is it gone before it is taken back. */
+static void test_counted_once(void)
+{
+    start();
+    struct lun_attributes attributes = {0};
+    struct space_stats stats;
+    _Atomic bool stop = false;
+    struct worker looker = {.stop = &stop}, writer = {.lun = "t0", .seed = 6, .stop = &stop};
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&looker.thread, NULL, work_look, &looker), 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&writer.thread, NULL, work_thin, &writer), 0);
+    uint64_t most = 0;
+    for (unsigned i = 0; i < 20 * COMMANDS; i++)
+    {
+        attributes.is_reserved = i % 2;
+        int r = lun_set_attributes(host.pool, "r0", LUN_SET_RESERVED, &attributes, NULL);
+        CU_ASSERT_TRUE(r == 0 || r == -ENOSPC);
+        space_get_stats(host.pool->space, &stats);
+        most = stats.promised_blks > most ? stats.promised_blks : most;
+    }
+    atomic_store(&stop, true);
+    pthread_join(looker.thread, NULL);
+    pthread_join(writer.thread, NULL);
+    CU_ASSERT_EQUAL(writer.worst, 0);
+    CU_ASSERT_TRUE(looker.refusals <= most);
+    host_stop(&host);
+}
+
 static CU_TestInfo threads_tests[] = {
+    {"a promise counts once", test_counted_once},
     {"reserved and thin writers, clones and snapshots", test_threads},
     CU_TEST_INFO_NULL,
 };
