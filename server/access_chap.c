@@ -22,29 +22,41 @@ static size_t chap_place(const struct access *access, const char *subject, bool 
     return i;
 }
 
-int access_put_chap(struct access *access, const struct access_chap_entry *entry)
+int access_reserve_chap(struct access *access)
+{
+    /* Not realloc(), which would leave a copy of the secrets behind. */
+    struct access_chap_entry *list = calloc(access->chap_count + 1, sizeof(*list));
+    if (!list)
+        return -ENOMEM;
+    if (access->chap_count)
+    {
+        memcpy(list, access->chaps, access->chap_count * sizeof(*list));
+        explicit_bzero(access->chaps, access->chap_count * sizeof(*list));
+    }
+    free(access->chaps);
+    access->chaps = list;
+    return 0;
+}
+
+void access_place_chap(struct access *access, const struct access_chap_entry *entry)
 {
     bool found;
     size_t place = chap_place(access, entry->subject, &found);
     if (!found)
     {
-        /* Not realloc(), which would leave a copy of the secrets behind. */
-        struct access_chap_entry *list = calloc(access->chap_count + 1, sizeof(*list));
-        if (!list)
-            return -ENOMEM;
-        if (access->chap_count)
-        {
-            size_t behind = access->chap_count - place;
-            memcpy(list, access->chaps, place * sizeof(*list));
-            memcpy(list + place + 1, access->chaps + place, behind * sizeof(*list));
-            explicit_bzero(access->chaps, access->chap_count * sizeof(*list));
-        }
-        free(access->chaps);
-        access->chaps = list;
+        memmove(access->chaps + place + 1, access->chaps + place,
+                (access->chap_count - place) * sizeof(*access->chaps));
         access->chap_count++;
     }
     access->chaps[place] = *entry;
-    return 0;
+}
+
+int access_put_chap(struct access *access, const struct access_chap_entry *entry)
+{
+    int r = access_reserve_chap(access);
+    if (r == 0)
+        access_place_chap(access, entry);
+    return r;
 }
 
 void access_drop_chap(struct access *access, const char *subject)
@@ -119,13 +131,18 @@ static int store_chap(struct access *access, const char *subject, const struct a
     int r = access_chap_encode(host_key, subject, chap, value, &change.len);
     if (r < 0)
         r = reason_set(why, r, "the CHAP secret cannot be wrapped: %s", strerror(-r));
-    else
+    if (r == 0)
+    {
+        AUTO_LOCK(&access->lock);
+        r = access_reserve_chap(access);
+    }
+    if (r == 0)
         r = store_apply(access->pool, &change, 1, why);
     explicit_bzero(value, sizeof(value));
     if (r == 0)
     {
         AUTO_LOCK(&access->lock);
-        r = access_put_chap(access, &entry);
+        access_place_chap(access, &entry);
     }
     explicit_bzero(&entry, sizeof(entry));
     return r;

@@ -189,6 +189,11 @@ static int proto_send(struct proto_stream *stream, const char *text, size_t len,
     return 0;
 }
 
+int proto_write_text(struct proto_stream *stream, const char *text, uint64_t timeout_ms)
+{
+    return proto_send(stream, text, strlen(text), timeout_ms);
+}
+
 int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms)
 {
     AUTO_FREE char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);

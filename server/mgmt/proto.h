@@ -53,6 +53,8 @@ MUST_CHECK int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms,
 
 /* Writes @json and a newline, as a whole within @timeout_ms. Errors as above. */
 MUST_CHECK int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms);
+/* The same of JSON that is text already, with its newline. */
+MUST_CHECK int proto_write_text(struct proto_stream *stream, const char *text, uint64_t timeout_ms);
 
 /* -EBADMSG: not a JSON object, too deep, or a key twice; @why says where. *json is the caller's. */
 MUST_CHECK int proto_parse(const char *line, size_t len, size_t depth_max, json_t **json,
