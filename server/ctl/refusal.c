@@ -60,7 +60,7 @@ static void refusal_print_json(const struct refusal *refusal, const char *messag
     refusal_put(error, "command", refusal->command ? json_string(refusal->command) : json_null());
     if (refusal->hint && *refusal->hint)
         refusal_put(error, "try", refusal_string(refusal->hint));
-    AUTO_FREE char *text = json_dumps(whole, JSON_COMPACT);
+    AUTO_FREE char *text = proto_dump(whole, JSON_COMPACT);
     fprintf(stderr, "%s\n", text ? text : "{\"error\":{\"message\":\"no memory\",\"exit\":1}}");
 }
 
@@ -184,7 +184,7 @@ void ctl_note(const char *format, ...)
         return;
     }
     AUTO_JSON json_t *note = json_pack("{s:o}", "note", refusal_string(text));
-    AUTO_FREE char *line = note ? json_dumps(note, JSON_COMPACT) : NULL;
+    AUTO_FREE char *line = note ? proto_dump(note, JSON_COMPACT) : NULL;
     if (line)
         fprintf(stderr, "%s\n", line);
 }

@@ -57,7 +57,7 @@ static char *table_format_array(const json_t *array)
         if (!json_is_string(entry))
         {
             free(joined);
-            return json_dumps(array, JSON_COMPACT);
+            return proto_dump(array, JSON_COMPACT);
         }
         int r = asprintf(&longer, "%s%s%s", joined ? joined : "", joined ? ", " : "",
                          json_string_value(entry));

@@ -189,6 +189,21 @@ static int proto_send(struct proto_stream *stream, const char *text, size_t len,
     return 0;
 }
 
+char *proto_dump(const json_t *json, size_t flags)
+{
+    size_t len = json_dumpb(json, NULL, 0, flags);
+    char *text = len > 0 ? malloc(len + 1) : NULL;
+    if (!text)
+        return NULL;
+    if (json_dumpb(json, text, len, flags) != len)
+    {
+        free(text);
+        return NULL;
+    }
+    text[len] = '\0';
+    return text;
+}
+
 int proto_write_text(struct proto_stream *stream, const char *text, uint64_t timeout_ms)
 {
     return proto_send(stream, text, strlen(text), timeout_ms);
@@ -196,7 +211,7 @@ int proto_write_text(struct proto_stream *stream, const char *text, uint64_t tim
 
 int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms)
 {
-    AUTO_FREE char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+    AUTO_FREE char *text = proto_dump(json, JSON_COMPACT | JSON_ENCODE_ANY);
     if (!text)
         return -ENOMEM;
     size_t len = strlen(text);

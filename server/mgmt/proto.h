@@ -51,6 +51,10 @@ void proto_stream_destroy(struct proto_stream *stream);
 MUST_CHECK int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms, char **line,
                                size_t *len);
 
+/* @json as text, to be freed, or NULL. Where jansson 2.14 lacks memory, json_dumps() leaves bytes out
+ * and does not say so. */
+char *proto_dump(const json_t *json, size_t flags);
+
 /* Writes @json and a newline, as a whole within @timeout_ms. Errors as above. */
 MUST_CHECK int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms);
 /* The same of JSON that is text already, with its newline. */

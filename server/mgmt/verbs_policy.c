@@ -381,16 +381,16 @@ int verb_volume_split_physical(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
     struct volume_info info;
-    int r = policy_split_start(target_policy(request->target), name,
-                               verb_number(request, "rate_bytes", 0), verb_bool(request, "dry_run"),
-                               &request->why);
-    if (r == 0)
-        r = volume_get_info(request->pool, name, &info, &request->why);
+    int r = volume_get_info(request->pool, name, &info, &request->why);
     if (r < 0)
         return r;
     request->result = json_pack("{s:s, s:I, s:b}", "name", info.name, "job", (json_int_t)info.id,
                                 "dry_run", verb_bool(request, "dry_run"));
-    return request->result ? 0 : -ENOMEM;
+    if (!request->result)
+        return -ENOMEM;
+    return policy_split_start(target_policy(request->target), name,
+                              verb_number(request, "rate_bytes", 0), verb_bool(request, "dry_run"),
+                              &request->why);
 }
 
 int verb_volume_split_show(struct verb_request *request)

@@ -181,7 +181,7 @@ static int verb_find_backing(struct verb_request *request, const struct volume_i
 }
 
 /* Now, or with its last dependent. */
-static int verb_delete_backing(struct verb_request *request, struct volume_snapshot_info *backing)
+static int verb_try_backing(struct verb_request *request, struct volume_snapshot_info *backing)
 {
     char *at = strchr(backing->name, '@');
     *at = '\0';
@@ -189,6 +189,21 @@ static int verb_delete_backing(struct verb_request *request, struct volume_snaps
     *at = '@';
     /* Somebody had asked for that already: it went with this clone, its last. */
     return r == -ENOENT ? 0 : r;
+}
+
+/* After @what, which stays done. */
+static int verb_delete_backing(struct verb_request *request, struct volume_snapshot_info *backing,
+                               const char *what)
+{
+    int r = verb_try_backing(request, backing);
+    if (r == 0)
+        return 0;
+    struct reason why = request->why;
+    return reason_set(
+        &request->why, r,
+        "volume '%s' is %s, but its backing snapshot stays: %.600s; 'lunette snapshot "
+        "delete %s --defer' deletes it",
+        verb_string(request, "name"), what, why.text[0] ? why.text : strerror(-r), backing->name);
 }
 
 /* Which one goes with clone @info, if that is asked for, and whether it may; else its id is 0. */
@@ -202,7 +217,7 @@ static int verb_plan_backing(struct verb_request *request, const struct volume_i
     if (r < 0)
         return r;
     command_dry_run(true);
-    r = verb_delete_backing(request, backing);
+    r = verb_try_backing(request, backing);
     command_dry_run(verb_bool(request, "dry_run"));
     return r;
 }
@@ -299,7 +314,7 @@ int verb_volume_delete(struct verb_request *request)
     if (r == 0)
         verb_forget_volume_class(request, info.id);
     if (r == 0 && backing.id != 0)
-        r = verb_delete_backing(request, &backing);
+        r = verb_delete_backing(request, &backing, "deleted");
     if (r < 0)
         return r;
     request->is_done = true;
@@ -431,7 +446,7 @@ int verb_volume_split(struct verb_request *request)
         r = is_physical ? verb_volume_split_physical(request)
                         : volume_clone_split(request->pool, name, &request->why);
     if (r == 0 && backing.id != 0 && !verb_bool(request, "dry_run"))
-        r = verb_delete_backing(request, &backing);
+        r = verb_delete_backing(request, &backing, is_physical ? "being split" : "split");
     request->is_done = r == 0;
     if (r == 0)
         r = is_physical ? verb_say_copied(request, &info) : verb_volume_result(request, name);

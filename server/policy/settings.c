@@ -85,7 +85,7 @@ int policy_load(struct policy *policy, const char *key, json_t **json)
 
 int policy_save(struct policy *policy, const char *key, json_t *value, struct reason *why)
 {
-    AUTO_FREE char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    AUTO_FREE char *text = value ? proto_dump(value, JSON_COMPACT) : NULL;
     bool has_text = !value || text;
     json_decref(value);
     if (!has_text)
@@ -344,7 +344,7 @@ static int settings_prepare(struct policy *policy, enum policy_scope scope, uint
         r = snapshot_policy_get(policy, settings->snapshot_policy, &snapshots, why);
     if (r < 0)
         return r;
-    put->text = json_dumps(json, JSON_COMPACT);
+    put->text = proto_dump(json, JSON_COMPACT);
     if (!put->text)
         return reason_set(why, -ENOMEM, "no memory");
     put->changes[0] =

@@ -182,15 +182,25 @@ static int handle(const struct verb *verb, json_t *args)
     return r;
 }
 
+json_t *__real_json_loadb(const char *text, size_t len, size_t flags, json_error_t *error);
+json_t *__wrap_json_loadb(const char *text, size_t len, size_t flags, json_error_t *error);
+
+/* Without memory jansson 2.14 loses bytes when it parses, and writes behind its buffers. */
+json_t *__wrap_json_loadb(const char *text, size_t len, size_t flags, json_error_t *error)
+{
+    bool was_armed = memory_spare();
+    json_t *json = __real_json_loadb(text, len, flags, error);
+    memory_unspare(was_armed);
+    return json;
+}
+
 /* 1: it is none that can be called. */
 static int request(const char *line)
 {
     struct reason why;
     reason_clear(&why);
     AUTO_JSON json_t *message = NULL;
-    bool was_armed = memory_spare(); /* jansson 2.14 writes behind its buffers without memory */
     int r = proto_parse(line, strlen(line), PROTO_DEPTH_MAX, &message, &why);
-    memory_unspare(was_armed);
     if (r < 0)
         return 1;
     const char *name = json_string_value(json_object_get(message, "verb"));
