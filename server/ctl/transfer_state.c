@@ -14,6 +14,7 @@
 
 #include "lun/base/cleanup.h"
 #include "server/ctl/transfer_internal.h"
+#include "server/mgmt/proto.h"
 
 static const char transfer_state_kind[] = "lunette transfer 1";
 

@@ -31,9 +31,18 @@ static void proto_wiping_free(void *memory)
     free(memory);
 }
 
+static _Thread_local bool proto_starved; /* jansson asked for memory, and there was none */
+
+static void *proto_malloc(size_t size)
+{
+    void *memory = malloc(size);
+    proto_starved |= !memory;
+    return memory;
+}
+
 static void proto_wipe_json_once(void)
 {
-    json_set_alloc_funcs(malloc, proto_wiping_free);
+    json_set_alloc_funcs(proto_malloc, proto_wiping_free);
 }
 
 void proto_wipe_json(void)
@@ -240,13 +249,32 @@ static bool proto_is_too_deep(const char *line, size_t len, size_t depth_max)
     return false;
 }
 
+int proto_load(const char *text, size_t len, json_t **json, json_error_t *error)
+{
+    proto_starved = false;
+    json_t *parsed = json_loadb(text, len, JSON_REJECT_DUPLICATES, error);
+    bool is_starved =
+        proto_starved || (!parsed && json_error_code(error) == json_error_out_of_memory);
+    if (is_starved)
+        json_decref(take_ptr(&parsed));
+    if (is_starved)
+        return -ENOMEM;
+    if (!parsed)
+        return -EBADMSG;
+    *json = parsed;
+    return 0;
+}
+
 int proto_parse(const char *line, size_t len, size_t depth_max, json_t **json, struct reason *why)
 {
     if (proto_is_too_deep(line, len, depth_max))
         return reason_set(why, -EBADMSG, "JSON nested deeper than %zu levels", depth_max);
     json_error_t error;
-    AUTO_JSON json_t *parsed = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
-    if (!parsed)
+    AUTO_JSON json_t *parsed = NULL;
+    int r = proto_load(line, len, &parsed, &error);
+    if (r == -ENOMEM)
+        return reason_set(why, r, "no memory");
+    if (r < 0)
         return reason_set(why, -EBADMSG, "not JSON: %s at byte %d", error.text, error.position);
     if (!json_is_object(parsed))
         return reason_set(why, -EBADMSG, "not a JSON object");

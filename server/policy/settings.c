@@ -50,11 +50,10 @@ static int settings_parse(struct policy *policy, const char *key, const void *va
                           json_t **json)
 {
     json_error_t error;
-    *json = json_loadb(value, len, JSON_REJECT_DUPLICATES, &error);
-    if (json_is_object(*json))
-        return 0;
-    if (!*json && json_error_code(&error) == json_error_out_of_memory)
-        return -ENOMEM;
+    *json = NULL;
+    int r = proto_load(value, len, json, &error);
+    if (json_is_object(*json) || r == -ENOMEM)
+        return r;
     json_decref(*json);
     *json = NULL;
     lock_take(&policy->wake_lock);
