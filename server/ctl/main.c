@@ -5,6 +5,7 @@
  * Online commands ask the server that holds the pool, through its management socket; offline ones
  * (pool create, and those given --pool) open the pool themselves, which a running server prevents.
  */
+#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -91,7 +92,10 @@ static enum ctl_exit main_run(int argc, const char **argv)
                                  .arg_count = (size_t)(argc - 1 - used)};
         return command->run(&in);
     }
-    if (command_parse(argc - 1, argv + 1, &in, &why) < 0)
+    int r = command_parse(argc - 1, argv + 1, &in, &why);
+    if (r == -ENOMEM && in.command)
+        status = ctl_no_memory(&in);
+    else if (r < 0)
         status = ctl_usage(&in, why.text);
     else
         status = main_run_command(&in);

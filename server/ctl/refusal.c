@@ -135,9 +135,28 @@ enum ctl_exit ctl_fail(const struct invocation *in, int err, const char *why, co
     return refusal_of_command(in, CTL_REFUSED, err, why && *why ? why : strerror(-err), hint);
 }
 
+static bool refusal_answered; /* the server has done something that it was asked for */
+
+void ctl_note_answer(void)
+{
+    refusal_answered = true;
+}
+
+static const char *refusal_of_memory(void)
+{
+    return refusal_answered ? "no memory to go on; what the server was asked for until now is done"
+                            : "no memory";
+}
+
 enum ctl_exit ctl_no_memory(const struct invocation *in)
 {
-    return ctl_fail(in, -ENOMEM, "no memory", NULL);
+    return ctl_fail(in, -ENOMEM, refusal_of_memory(), NULL);
+}
+
+void ctl_end_without_memory(void)
+{
+    ctl_note("%s", refusal_answered ? refusal_of_memory() : "no memory, or text that is not UTF-8");
+    exit(CTL_REFUSED);
 }
 
 enum ctl_exit ctl_no_server(const struct invocation *in, int err, const char *why)
@@ -185,8 +204,7 @@ void ctl_note(const char *format, ...)
     }
     AUTO_JSON json_t *note = json_pack("{s:o}", "note", refusal_string(text));
     AUTO_FREE char *line = note ? proto_dump(note, JSON_COMPACT) : NULL;
-    if (line)
-        fprintf(stderr, "%s\n", line);
+    fprintf(stderr, "%s\n", line ? line : "{\"note\":\"no memory\"}");
 }
 
 /* Whether this line was logged before: the engine meets the same damage on each of its ways. */

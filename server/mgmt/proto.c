@@ -17,6 +17,8 @@
 enum
 {
     PROTO_READ_BYTES = 16 << 10, /* room for one read */
+    PROTO_FEED_BYTES = 128,      /* of a text that jansson parses, at a time */
+    PROTO_RESERVE_BYTES = 64 << 10,
 };
 
 void proto_stream_init(struct proto_stream *stream, int fd, int stop_fd, size_t max)
@@ -24,19 +26,44 @@ void proto_stream_init(struct proto_stream *stream, int fd, int stop_fd, size_t 
     *stream = (struct proto_stream){.fd = fd, .stop_fd = stop_fd, .max = max};
 }
 
+/*
+ * Where jansson 2.14 has no memory while it parses, it loses bytes of a text, or fails its own
+ * assertions. So there is a reserve for it then, from which it goes on until it asks for more of
+ * the text, which it does not get; and what it made is thrown away.
+ */
+static _Thread_local struct
+{
+    uint8_t *bytes;
+    size_t len, used;
+    bool is_used;
+} proto_reserve;
+
+static bool proto_is_reserve(const void *memory)
+{
+    return proto_reserve.bytes && (const uint8_t *)memory >= proto_reserve.bytes &&
+           (const uint8_t *)memory < proto_reserve.bytes + proto_reserve.len;
+}
+
 static void proto_wiping_free(void *memory)
 {
+    if (proto_is_reserve(memory))
+        return;
     if (memory)
         explicit_bzero(memory, malloc_usable_size(memory));
     free(memory);
 }
 
-static _Thread_local bool proto_starved; /* jansson asked for memory, and there was none */
-
 static void *proto_malloc(size_t size)
 {
-    void *memory = malloc(size);
-    proto_starved |= !memory;
+    void *memory = proto_reserve.is_used ? NULL : malloc(size);
+    size_t len = (size + 15) & ~(size_t)15;
+    if (memory || !proto_reserve.bytes)
+        return memory;
+    proto_reserve.is_used = true;
+    if (len < size || len > proto_reserve.len - proto_reserve.used)
+        return NULL;
+    memory = proto_reserve.bytes + proto_reserve.used;
+    proto_reserve.used += len;
     return memory;
 }
 
@@ -249,14 +276,59 @@ static bool proto_is_too_deep(const char *line, size_t len, size_t depth_max)
     return false;
 }
 
+struct proto_text
+{
+    const char *at;
+    size_t left;
+};
+
+static size_t proto_feed(void *to, size_t size, void *opaque)
+{
+    struct proto_text *text = opaque;
+    size_t len = min_u64(min_u64(size, text->left), PROTO_FEED_BYTES);
+    if (proto_reserve.is_used)
+        return 0;
+    memcpy(to, text->at, len);
+    text->at += len;
+    text->left -= len;
+    return len;
+}
+
+/* The longest string in it: jansson gathers one in a buffer that it doubles. */
+static size_t proto_longest(const char *text, size_t len)
+{
+    size_t longest = 0, begin = 0;
+    for (size_t i = 0; i < len; i++)
+    {
+        if (text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+        {
+            longest = max_u64(longest, i - begin);
+            begin = i + 1;
+        }
+    }
+    return max_u64(longest, len - min_u64(len, begin));
+}
+
 int proto_load(const char *text, size_t len, json_t **json, json_error_t *error)
 {
-    proto_starved = false;
-    json_t *parsed = json_loadb(text, len, JSON_REJECT_DUPLICATES, error);
+    struct proto_text left = {.at = text, .left = len};
+    proto_reserve.len = PROTO_RESERVE_BYTES + 4 * proto_longest(text, len);
+    proto_reserve.bytes = malloc(proto_reserve.len);
+    proto_reserve.used = 0;
+    proto_reserve.is_used = false;
+    if (!proto_reserve.bytes)
+        return -ENOMEM;
+    json_t *parsed = json_load_callback(proto_feed, &left, JSON_REJECT_DUPLICATES, error);
     bool is_starved =
-        proto_starved || (!parsed && json_error_code(error) == json_error_out_of_memory);
+        proto_reserve.is_used || (!parsed && json_error_code(error) == json_error_out_of_memory);
     if (is_starved)
         json_decref(take_ptr(&parsed));
+    explicit_bzero(proto_reserve.bytes, proto_reserve.used);
+    free(proto_reserve.bytes);
+    proto_reserve.bytes = NULL;
+    proto_reserve.is_used = false;
     if (is_starved)
         return -ENOMEM;
     if (!parsed)
