@@ -6,7 +6,6 @@
  *
  * Whatever calls malloc() is meant, libraries too, but for what the dynamic linker needs to begin.
  */
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,13 +29,13 @@ __attribute__((constructor)) static void shim_begin(void)
     char *end;
     if (!text || !path || strlen(path) >= sizeof(told))
         return;
-    strcpy(told, path);
+    memcpy(told, path, strlen(path) + 1);
     fails_at = strtoull(text, &end, 10);
     is_for_ever = *end == '+';
+    unsetenv("LD_PRELOAD"); /* programs that it starts have all that they need */
     is_armed = true;
 }
 
-/* Children that the program starts are programs of their own. */
 __attribute__((destructor)) static void shim_end(void)
 {
     is_armed = false;
