@@ -333,6 +333,14 @@ static void mgmt_forget(struct mgmt *mgmt, struct mgmt_connection *connection)
     mgmt->looker_count -= !connection->peer.may_change;
 }
 
+static void mgmt_turn_away(struct mgmt_connection *connection, const char *why)
+{
+    AUTO_JSON json_t *message = json_pack("{s:n, s:b, s:{s:s, s:s}}", "id", "ok", 0, "error",
+                                          "errno", "EAGAIN", "text", why);
+    if (message)
+        ignore_error(proto_write(&connection->stream, message, MGMT_REFUSE_MS), "turned away");
+}
+
 /* Takes over @fd. */
 static void mgmt_accept(struct mgmt *mgmt, int fd)
 {
@@ -350,17 +358,15 @@ static void mgmt_accept(struct mgmt *mgmt, int fd)
     int r = mgmt_admit(mgmt, connection) ? 0 : -EAGAIN;
     if (r < 0)
     {
-        AUTO_JSON json_t *message =
-            json_pack("{s:n, s:b, s:{s:s, s:s}}", "id", "ok", 0, "error", "errno", "EAGAIN", "text",
-                      "the server has as many management connections as it takes; try again");
-        if (message)
-            ignore_error(proto_write(&connection->stream, message, MGMT_REFUSE_MS), "turned away");
+        mgmt_turn_away(connection,
+                       "the server has as many management connections as it takes; try again");
         return;
     }
     r = mgmt_start_thread(&thread, true, mgmt_connection_thread, connection);
     if (r < 0)
     {
         log_error("management: cannot start a thread: %s", strerror(-r));
+        mgmt_turn_away(connection, "the server can start no thread for a connection; try again");
         mgmt_forget(mgmt, connection);
         return;
     }
