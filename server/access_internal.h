@@ -90,8 +90,8 @@ MUST_CHECK int access_require_group(struct access *access, const char *name,
                                     struct access_group **group, struct reason *why);
 
 /*
- * Memory only; the caller holds lock. -ENOMEM. What is stored, too, is stored between the two: first
- * room, then it is stored, then it is put there, which cannot fail.
+ * Memory only; the caller holds lock. -ENOMEM. What is stored, too, is stored between the two:
+ * first room, then it is stored, then it is put there, which cannot fail.
  */
 MUST_CHECK int access_group_reserve_initiator(struct access_group *group, const char *initiator,
                                               char **name);

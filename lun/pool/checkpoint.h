@@ -9,8 +9,8 @@
  *   4. free what was freed before the switch, once no read can see it any more.
  *
  * A failed write before the superblock leaves the checkpoint before it in force, and the pool
- * read-only; a failed sync makes it FAILED. All memory is had before the switch: without it there is
- * no checkpoint, and a later one makes up for it.
+ * read-only; a failed sync makes it FAILED. All memory is had before the switch: without it there
+ * is no checkpoint, and a later one makes up for it.
  */
 #ifndef LUN_POOL_CHECKPOINT_H
 #define LUN_POOL_CHECKPOINT_H

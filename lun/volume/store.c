@@ -127,7 +127,7 @@ int store_apply_locked(struct pool *pool, const struct store_change *changes, si
         return 0;
     /* Deletes must have room whatever else there is, and they may have to change what is here. */
     r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
-                               is_growing ? SPACE_SETTINGS : SPACE_FREEING);
+                           is_growing ? SPACE_SETTINGS : SPACE_FREEING);
     if (r < 0)
         reason_set(why, r, "the configuration could not be stored: %s", strerror(-r));
     return r;

@@ -263,11 +263,11 @@ int verb_map_clones(struct verb_request *request, const char *name, uint32_t cou
             r = access_map(access, clone, verb_string(request, "igroup"), ACCESS_LUN_AUTOMATIC,
                            &used, &request->why);
         if (r == 0)
-            ignore_error(json_array_append_new(
-                             mappings, json_pack("{s:s, s:s, s:i}", "lun", clone, "igroup",
-                                                 verb_string(request, "igroup"), "lun_id",
-                                                 (int)used)),
-                         "it is mapped: without memory the answer says less");
+            ignore_error(
+                json_array_append_new(mappings, json_pack("{s:s, s:s, s:i}", "lun", clone, "igroup",
+                                                          verb_string(request, "igroup"), "lun_id",
+                                                          (int)used)),
+                "it is mapped: without memory the answer says less");
     }
     if (r < 0)
     {
