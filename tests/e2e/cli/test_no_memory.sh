@@ -91,4 +91,5 @@ for plus in "" +; do
     starve 41 "$plus" exported_is_whole lun export golden "$work/out"
 done
 echo "$tries tries, $lacking refused"
+[[ $lacking -gt 100 ]] || fail "nothing lacked memory"
 finish
