@@ -187,6 +187,15 @@ uint64_t command_dry_promised_bytes(void);
 /* ---- LUNs ---------------------------------------------------------------------------------- */
 
 /* What a LUN has beside its content; stored with it. Times are nanoseconds since 1970. */
+/* What is stored (store_apply()) in the same record as a change: both are done, or neither. A key
+ * that ends in '/' gets the id of the changed or new object, as 16 hexadecimal digits. */
+struct store_change;
+struct store_also
+{
+    const struct store_change *changes;
+    size_t count; /* 2 at most */
+};
+
 struct lun_attributes
 {
     bool is_reserved;         /* space is promised: its writes never meet -ENOSPC */
@@ -195,6 +204,7 @@ struct lun_attributes
     uint64_t locked_until_ns; /* deleting, shrinking, restoring, redeploying: -EPERM until then */
     const char *owner;        /* whose user quota it counts for; NULL or "": nobody's */
     const char *group;        /* whose group quota it counts for */
+    struct store_also also;   /* lun_set_attributes() only */
 };
 
 struct lun_create_args
@@ -304,6 +314,10 @@ MUST_CHECK int lun_set_comment(struct pool *pool, const char *name, const char *
 /* @snapshot without the "LUN@". */
 MUST_CHECK int snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
                                const char *comment, struct reason *why);
+/* The same, locked until then (0: not). */
+MUST_CHECK int snapshot_create_until(struct pool *pool, const char *lun_name, const char *snapshot,
+                                     const char *comment, uint64_t locked_until_ns,
+                                     struct reason *why);
 /* -EBUSY, as for the next one: it is part of a volume's snapshot; see volume_snapshot_delete(). */
 MUST_CHECK int snapshot_delete(struct pool *pool, const char *lun_name, const char *snapshot,
                                unsigned flags, struct reason *why);
@@ -414,6 +428,7 @@ struct volume_attributes
     uint32_t pause_ms;        /* how long at most; 0: 30000 */
     uint64_t locked_until_ns; /* deleting, shrinking, restoring it or what is in it: -EPERM */
     const char *comment;      /* NULL: none */
+    struct store_also also;
 };
 
 enum volume_attribute_mask

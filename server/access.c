@@ -168,20 +168,33 @@ int access_group_insert(struct access *access, const char *name, struct access_g
     return 0;
 }
 
-int access_group_add_initiator(struct access_group *group, const char *initiator, uint32_t slot)
+int access_group_reserve_initiator(struct access_group *group, const char *initiator, char **name)
 {
-    char *name = strdup(initiator);
     struct access_initiator *list =
         realloc(group->initiators, (group->initiator_count + 1) * sizeof(*list));
-    if (list)
-        group->initiators = list;
-    if (!name || !list)
-    {
-        free(name);
+    if (!list)
         return -ENOMEM;
-    }
-    list[group->initiator_count++] = (struct access_initiator){.name = name, .slot = slot};
+    group->initiators = list;
+    char *copy = strdup(initiator);
+    if (!copy)
+        return -ENOMEM;
+    *name = copy;
     return 0;
+}
+
+void access_group_place_initiator(struct access_group *group, char *name, uint32_t slot)
+{
+    group->initiators[group->initiator_count++] =
+        (struct access_initiator){.name = name, .slot = slot};
+}
+
+int access_group_add_initiator(struct access_group *group, const char *initiator, uint32_t slot)
+{
+    char *name;
+    int r = access_group_reserve_initiator(group, initiator, &name);
+    if (r == 0)
+        access_group_place_initiator(group, name, slot);
+    return r;
 }
 
 /* ---- open and close ------------------------------------------------------------------------ */
@@ -477,11 +490,18 @@ static int add_locked(struct access *access, const char *group_name, const char 
     uint32_t slot = free_slot(group);
     access_key_initiator(group_name, slot, key);
     struct store_change change = {key, initiator, strlen(initiator)};
-    r = store_apply(access->pool, &change, 1, why);
+    AUTO_FREE char *name = NULL;
+    {
+        AUTO_LOCK(&access->lock);
+        r = access_group_reserve_initiator(group, initiator, &name);
+    }
+    if (r == 0)
+        r = store_apply(access->pool, &change, 1, why);
     if (r < 0)
         return r;
     AUTO_LOCK(&access->lock);
-    return access_group_add_initiator(group, initiator, slot);
+    access_group_place_initiator(group, take_ptr(&name), slot);
+    return 0;
 }
 
 int access_igroup_add(struct access *access, const char *group, const char *initiator,

@@ -33,8 +33,8 @@ static int seal_secret(const struct access *access, bool is_mutual, const char *
                          record->sealed[is_mutual]);
 }
 
-static int seal_entry(const struct access *access, const struct access_chap_entry *entry,
-                      struct access_chap_record *record)
+static int access_seal_chap(const struct access *access, const struct access_chap_entry *entry,
+                            struct access_chap_record *record)
 {
     *record = (struct access_chap_record){.stored = entry->stored};
     memcpy(record->subject, entry->subject, sizeof(record->subject));
@@ -80,26 +80,38 @@ void access_tell_swap(struct access *access)
               "pages; LimitMEMLOCK=1M in the unit, or ulimit -l 1024, lets it");
 }
 
-int access_put_chap(struct access *access, const struct access_chap_entry *entry)
+int access_reserve_chap(struct access *access)
+{
+    struct access_chap_record *list =
+        realloc(access->chaps, (access->chap_count + 1) * sizeof(*list));
+    if (!list)
+        return -ENOMEM;
+    access->chaps = list;
+    return 0;
+}
+
+void access_place_chap(struct access *access, const struct access_chap_record *record)
 {
     bool found;
-    struct access_chap_record record;
-    size_t place = chap_place(access, entry->subject, &found);
-    int r = seal_entry(access, entry, &record);
-    if (r < 0)
-        return r;
+    size_t place = chap_place(access, record->subject, &found);
     if (!found)
     {
-        struct access_chap_record *list =
-            realloc(access->chaps, (access->chap_count + 1) * sizeof(*list));
-        if (!list)
-            return -ENOMEM;
-        memmove(list + place + 1, list + place, (access->chap_count - place) * sizeof(*list));
-        access->chaps = list;
+        memmove(access->chaps + place + 1, access->chaps + place,
+                (access->chap_count - place) * sizeof(*access->chaps));
         access->chap_count++;
     }
-    access->chaps[place] = record;
-    return 0;
+    access->chaps[place] = *record;
+}
+
+int access_put_chap(struct access *access, const struct access_chap_entry *entry)
+{
+    struct access_chap_record record;
+    int r = access_seal_chap(access, entry, &record);
+    if (r == 0)
+        r = access_reserve_chap(access);
+    if (r == 0)
+        access_place_chap(access, &record);
+    return r;
 }
 
 void access_drop_chap(struct access *access, const char *subject)
@@ -176,14 +188,22 @@ static int store_chap(struct access *access, const char *subject, const struct a
     int r = access_chap_encode(host_key, subject, chap, value, &change.len);
     if (r < 0)
         r = reason_set(why, r, "the CHAP secret cannot be wrapped: %s", strerror(-r));
-    else
+    struct access_chap_record record;
+    if (r == 0 && (r = access_seal_chap(access, entry, &record)) < 0)
+        r = reason_set(why, r, "the CHAP secret cannot be sealed: %s", strerror(-r));
+    if (r == 0)
+    {
+        AUTO_LOCK(&access->lock);
+        r = access_reserve_chap(access);
+    }
+    if (r == 0)
         r = store_apply(access->pool, &change, 1, why);
     explicit_bzero(value, sizeof(value));
     if (r == 0)
     {
         access_tell_swap(access);
         AUTO_LOCK(&access->lock);
-        r = access_put_chap(access, entry);
+        access_place_chap(access, &record);
     }
     return r;
 }

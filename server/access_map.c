@@ -16,19 +16,32 @@ enum
     ACCESS_VALUE_BYTES = 2 * LUN_NAME_MAX + 32,
 };
 
-int access_group_add_map(struct access_group *group, const struct access_map_entry *entry)
+int access_group_reserve_map(struct access_group *group)
 {
     struct access_map_entry *maps = realloc(group->maps, (group->map_count + 1) * sizeof(*maps));
     if (!maps)
         return -ENOMEM;
     group->maps = maps;
+    return 0;
+}
+
+void access_group_place_map(struct access_group *group, const struct access_map_entry *entry)
+{
+    struct access_map_entry *maps = group->maps;
     size_t place = group->map_count;
     while (place > 0 && maps[place - 1].number > entry->number)
         place--;
     memmove(maps + place + 1, maps + place, (group->map_count - place) * sizeof(*maps));
     maps[place] = *entry;
     group->map_count++;
-    return 0;
+}
+
+int access_group_add_map(struct access_group *group, const struct access_map_entry *entry)
+{
+    int r = access_group_reserve_map(group);
+    if (r == 0)
+        access_group_place_map(group, entry);
+    return r;
 }
 
 static size_t find_map(const struct access_group *group, uint64_t lun_id)
@@ -128,12 +141,19 @@ static int store_map(struct access *access, struct access_group *group,
         {map_key, map_value, (size_t)map_len},
         {group_key, group_value, (size_t)group_len},
     };
-    int r = store_apply(access->pool, changes, 2, why);
+    int r;
+    {
+        AUTO_LOCK(&access->lock);
+        r = access_group_reserve_map(group);
+    }
+    if (r == 0)
+        r = store_apply(access->pool, changes, 2, why);
     if (r < 0)
         return r;
     AUTO_LOCK(&access->lock);
     group->next_number = next_number;
-    return access_group_add_map(group, entry);
+    access_group_place_map(group, entry);
+    return 0;
 }
 
 static int map_locked(struct access *access, const char *lun_name, const char *group_name,
@@ -414,26 +434,32 @@ static size_t find_flags(const struct access *access, uint64_t lun_id)
     return i;
 }
 
-int access_put_flags(struct access *access, uint64_t lun_id, unsigned flags)
+int access_reserve_flags(struct access *access)
+{
+    struct access_flags *list = realloc(access->flags, (access->flags_count + 1) * sizeof(*list));
+    if (!list)
+        return -ENOMEM;
+    access->flags = list;
+    return 0;
+}
+
+void access_place_flags(struct access *access, uint64_t lun_id, unsigned flags)
 {
     size_t at = find_flags(access, lun_id);
+    if (flags == 0 && at < access->flags_count)
+        access->flags[at] = access->flags[--access->flags_count];
     if (flags == 0)
-    {
-        if (at < access->flags_count)
-            access->flags[at] = access->flags[--access->flags_count];
-        return 0;
-    }
-    if (at == access->flags_count)
-    {
-        struct access_flags *list =
-            realloc(access->flags, (access->flags_count + 1) * sizeof(*list));
-        if (!list)
-            return -ENOMEM;
-        access->flags = list;
-        access->flags_count++;
-    }
+        return;
+    access->flags_count += at == access->flags_count;
     access->flags[at] = (struct access_flags){lun_id, flags};
-    return 0;
+}
+
+int access_put_flags(struct access *access, uint64_t lun_id, unsigned flags)
+{
+    int r = access_reserve_flags(access);
+    if (r == 0)
+        access_place_flags(access, lun_id, flags);
+    return r;
 }
 
 static int set_flags_locked(struct access *access, uint64_t lun_id, unsigned flags,
@@ -443,11 +469,18 @@ static int set_flags_locked(struct access *access, uint64_t lun_id, unsigned fla
     access_key_flags(lun_id, key);
     int len = snprintf(value, sizeof(value), "%u", flags);
     struct store_change change = {key, flags ? value : NULL, (size_t)len};
-    int r = store_apply(access->pool, &change, 1, why);
+    int r;
+    {
+        AUTO_LOCK(&access->lock);
+        r = access_reserve_flags(access);
+    }
+    if (r == 0)
+        r = store_apply(access->pool, &change, 1, why);
     if (r < 0)
         return r;
     AUTO_LOCK(&access->lock);
-    return access_put_flags(access, lun_id, flags);
+    access_place_flags(access, lun_id, flags);
+    return 0;
 }
 
 int access_set_lun_flags(struct access *access, const char *lun_name, unsigned flags,

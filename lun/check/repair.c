@@ -430,6 +430,12 @@ static int repair_run(struct env *env, struct device *device, const struct repai
                                      .no_discard = true,
                                      .repair = repair};
     int r = pool_open_device(env, device, &open, &pool, why);
+    if (r == -ENOSPC)
+        reason_set(why, r,
+                   "there is no room for what a repair writes, and nothing was changed: while a "
+                   "tree cannot be read, groups whose bitmaps are lost too count as used as a "
+                   "whole; 'lunette lun salvage --pool PATH' copies what can be read of the LUNs "
+                   "('lunette pool grow' needs a pool that opens)");
     if (r < 0)
     {
         repair_say_unsaid(repair);

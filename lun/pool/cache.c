@@ -341,8 +341,9 @@ static int compare_nodes(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Sorted, neighbours in one write. Nobody changes or frees a WRITING node, so no lock is needed. */
-static int cache_write_sorted(struct cache *cache, struct node **nodes, size_t count)
+/* Neighbours in one write, so best sorted. Nobody changes or frees a WRITING node, so no lock is
+ * needed. */
+static int cache_write_nodes(struct cache *cache, struct node **nodes, size_t count)
 {
     struct pool *pool = cache->pool;
     for (size_t i = 0; i < count;)
@@ -366,13 +367,8 @@ static int cache_write_sorted(struct cache *cache, struct node **nodes, size_t c
     return 0;
 }
 
-int cache_write(struct cache *cache)
+static int cache_write_sorted(struct cache *cache, struct node **nodes)
 {
-    if (cache->writing_count == 0)
-        return 0;
-    AUTO_FREE struct node **nodes = malloc(cache->writing_count * sizeof(struct node *));
-    if (!nodes)
-        return -ENOMEM;
     size_t count = 0;
     {
         AUTO_LOCK(&cache->lock);
@@ -381,7 +377,28 @@ int cache_write(struct cache *cache)
     }
     INVARIANT(count == cache->writing_count);
     qsort(nodes, count, sizeof(struct node *), compare_nodes);
-    int r = cache_write_sorted(cache, nodes, count);
+    return cache_write_nodes(cache, nodes, count);
+}
+
+/* For want of memory: slower. Only checkpoints change the list. */
+static int cache_write_one_by_one(struct cache *cache)
+{
+    int r = 0;
+    list_for_each (node, &cache->writing, struct node, lru_link)
+    {
+        struct node *one = node;
+        if (r == 0)
+            r = cache_write_nodes(cache, &one, 1);
+    }
+    return r;
+}
+
+int cache_write(struct cache *cache)
+{
+    if (cache->writing_count == 0)
+        return 0;
+    AUTO_FREE struct node **nodes = malloc(cache->writing_count * sizeof(struct node *));
+    int r = nodes ? cache_write_sorted(cache, nodes) : cache_write_one_by_one(cache);
     if (r < 0)
         return r;
     AUTO_LOCK(&cache->lock);

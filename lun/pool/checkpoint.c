@@ -58,8 +58,8 @@ static uint64_t checkpoint_inner_nodes(const struct pool *pool)
     return nodes;
 }
 
-/* With the gate held: everything that is dirty becomes the checkpoint's. -EAGAIN with op->missing.
- */
+/* With the gate held: everything that is dirty becomes the checkpoint's. -EAGAIN with op->missing;
+ * -ENOMEM: nothing has become anything, save that memory is there for the next attempt. */
 static int checkpoint_switch(struct pool *pool, struct tree_op *op, struct disk_super *super)
 {
     int r = catalog_prepare_switch(pool, op);
@@ -77,7 +77,7 @@ static int checkpoint_switch(struct pool *pool, struct tree_op *op, struct disk_
         r = pool_may_change(
             pool); /* a bitmap that was read just now may contradict what was freed */
     if (r < 0)
-        return r == -EAGAIN ? -EIO : r;
+        return r == -EAGAIN || r == -ENOMEM ? -EIO : r;
     checkpoint_fill_super(pool, super, cp_id);
     cache_begin_writing(pool->cache);
     journal_switch(pool->journal, super);
@@ -126,7 +126,7 @@ static int checkpoint_write(struct pool *pool, struct disk_super *super)
     return r;
 }
 
-static int checkpoint_run_locked(struct pool *pool)
+int checkpoint_run_locked(struct pool *pool)
 {
     int r = pool_may_change(pool);
     if (r < 0)
@@ -143,8 +143,11 @@ static int checkpoint_run_locked(struct pool *pool)
         return -ENOMEM;
     *super = pool->super;
     r = checkpoint_switch_loading(pool, super);
+    if (r == -ENOMEM)
+        return r;
     if (r == 0)
         r = checkpoint_write(pool, super);
+    INVARIANT(r != -ENOMEM); /* all that it takes was had before the switch */
     if (r < 0)
     {
         pool_degrade(pool, POOL_READ_ONLY, "a checkpoint could not be written", r);
@@ -205,7 +208,7 @@ int checkpoint_wait(struct pool *pool)
     condition_wake_all(&pool->cp_wake);
     while (pool->cp_completed < wanted && pool->cp_error == 0)
         condition_wait(&pool->cp_done, &pool->cp_wait_lock);
-    int r = pool->cp_error;
+    int r = pool->cp_done_well >= wanted ? 0 : keep_first(pool->cp_error, -ENOMEM);
     lock_release(&pool->cp_wait_lock);
     return r;
 }
@@ -258,10 +261,14 @@ void *checkpoint_thread(void *opaque)
         uint64_t last_seq = journal_last_seq(pool->journal);
         int r = checkpoint_run(pool);
         lock_take(&pool->cp_wait_lock);
-        pool->cp_last_seq = last_seq;
         pool->cp_running = false;
         pool->cp_completed++;
-        if (r < 0)
+        if (r == 0)
+        {
+            pool->cp_last_seq = last_seq;
+            pool->cp_done_well = pool->cp_completed;
+        }
+        else if (r != -ENOMEM) /* that has changed nothing, and may be over by the next one */
             pool->cp_error = r;
         condition_wake_all(&pool->cp_done);
     }

@@ -9,7 +9,8 @@
  *   4. free what was freed before the switch, once no read can see it any more.
  *
  * A failed write before the superblock leaves the checkpoint before it in force, and the pool
- * read-only; a failed sync makes it FAILED.
+ * read-only; a failed sync makes it FAILED. All memory is had before the switch: without it there
+ * is no checkpoint, and a later one makes up for it.
  */
 #ifndef LUN_POOL_CHECKPOINT_H
 #define LUN_POOL_CHECKPOINT_H
@@ -22,10 +23,14 @@
 
 struct pool;
 
-/* Makes one, in this thread. Takes pool->cp_lock. */
+/* Makes one, in this thread. Takes pool->cp_lock. -ENOMEM: nothing was begun, and the pool is as it
+ * was; once writing has begun it takes no more memory. */
 MUST_CHECK int checkpoint_run(struct pool *pool);
+/* The same with pool->cp_lock held. */
+MUST_CHECK int checkpoint_run_locked(struct pool *pool);
 
-/* Waits for one that begins after the call; makes it itself when there is no thread for it. */
+/* Waits for one that begins after the call; makes it itself when there is no thread for it. What
+ * made one fail is an error of all that follow, save -ENOMEM. */
 MUST_CHECK int checkpoint_wait(struct pool *pool);
 
 enum

@@ -203,12 +203,36 @@ static int grow_take(struct grow *grow, struct reason *why)
 static int grow_groups(struct grow *grow)
 {
     struct pool *pool = grow->pool;
-    AUTO_LOCK(&pool->cp_lock);
     rwlock_take_exclusive(&pool->cp_gate);
     int r = space_grow(pool->space, grow->new_blks);
     if (r == 0)
         atomic_store(&pool->size_blks, grow->new_blks);
     rwlock_release(&pool->cp_gate);
+    return r;
+}
+
+static void grow_groups_back(struct grow *grow)
+{
+    struct pool *pool = grow->pool;
+    rwlock_take_exclusive(&pool->cp_gate);
+    space_grow_undo(pool->space);
+    atomic_store(&pool->size_blks, grow->old_blks);
+    rwlock_release(&pool->cp_gate);
+}
+
+/* The new groups, and the checkpoint that makes them last. *is_begun: it may be on disk. */
+static int grow_commit(struct grow *grow, bool *is_begun)
+{
+    struct pool *pool = grow->pool;
+    AUTO_LOCK(&pool->cp_lock); /* another checkpoint in between could have the new size */
+    *is_begun = false;
+    int r = grow_groups(grow);
+    if (r < 0)
+        return r;
+    r = checkpoint_run_locked(pool);
+    *is_begun = r != -ENOMEM;
+    if (!*is_begun)
+        grow_groups_back(grow);
     return r;
 }
 
@@ -220,22 +244,18 @@ static int pool_grow_locked(struct pool *pool, uint64_t size_bytes, struct reaso
         r = grow_ask(&grow, why);
     if (r < 0)
         return r;
+    bool is_begun = false;
     r = grow_take(&grow, why);
     if (r == 0)
     {
-        r = grow_groups(&grow);
+        r = grow_commit(&grow, &is_begun);
         if (r < 0)
             r = reason_set(why, r, "pool '%s' could not be grown: %s", pool->path, strerror(-r));
     }
-    if (r < 0)
-    {
+    if (r < 0 && !is_begun)
         room_give_back(&grow.room);
-        return r;
-    }
-    /* From here on the new size may be on disk, whatever comes back. */
-    r = checkpoint_wait(pool);
     if (r < 0)
-        return reason_set(why, r, "pool '%s' could not be grown: %s", pool->path, strerror(-r));
+        return r;
     space_grow_done(pool->space);
     space_prepare_area(pool->space);
     pool_note_space(pool);

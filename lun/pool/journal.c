@@ -27,7 +27,7 @@ struct half
 /* Records in memory, in order, that belong to one half. */
 struct pending
 {
-    struct writer writer;
+    struct writer writer;         /* room for a batch's head, then the records */
     uint64_t first_seq, last_seq; /* first_seq 0: empty */
 };
 
@@ -57,6 +57,7 @@ struct journal
     bool switching;                /* a checkpoint is on its way: the other half still counts */
     bool linked;                   /* ... and its last batch has been written, leading to current */
     struct pending pending[2];     /* by half */
+    struct writer spares[2];       /* what appending goes on in after a take, after a switch */
     struct tracked pending_data;   /* of the records in memory */
     _Atomic bool pending_ordered;  /* they cannot all be verified: their data is synced first */
     struct tracked flying_data;    /* of the batch being written */
@@ -64,6 +65,7 @@ struct journal
     _Atomic uint64_t tracked_count; /* in all three: for a quick look without the lock */
     uint64_t admitted;
     uint64_t last_seq, durable_seq, switch_seq;
+    uint8_t *empty; /* a batch without records, of one sector; the leader's */
 
     struct lock commit_lock; /* LOCK_RANK_COMMIT; guards the group commit */
     struct condition commit_done;
@@ -73,11 +75,22 @@ struct journal
     _Atomic uint64_t commits;
 };
 
+static uint64_t batch_bytes(uint64_t payload_bytes)
+{
+    return round_up(sizeof(struct disk_batch) + payload_bytes, DISK_SECTOR);
+}
+
 int journal_create(struct pool *pool, struct journal **out)
 {
     struct journal *journal = calloc(1, sizeof(*journal));
     if (!journal)
         return -ENOMEM;
+    journal->empty = malloc(batch_bytes(0));
+    if (!journal->empty)
+    {
+        free(journal);
+        return -ENOMEM;
+    }
     const struct disk_super *super = &pool->super;
     journal->pool = pool;
     journal->first_blk = le64_get(super->journal_blk);
@@ -98,10 +111,73 @@ void journal_destroy(struct journal *journal)
         return;
     writer_destroy(&journal->pending[0].writer);
     writer_destroy(&journal->pending[1].writer);
+    writer_destroy(&journal->spares[0]);
+    writer_destroy(&journal->spares[1]);
+    free(journal->empty);
     condition_destroy(&journal->commit_done);
     lock_destroy(&journal->commit_lock);
     lock_destroy(&journal->lock);
     free(journal);
+}
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+/*
+ * A batch is written from the buffer that its records were appended to, so it takes no memory of
+ * its own: that was had when the records were admitted. While a batch is written, and after a
+ * switch, records are appended to other buffers, which have room for all that is admitted, too. So
+ * a command that has no memory is refused, with nothing changed, and no commit is.
+ */
+
+enum
+{
+    SPARE_MAX_BYTES = 1 << 20 /* larger ones are kept only while records need them */
+};
+
+static size_t pending_bytes(const struct pending *pending)
+{
+    return pending->writer.len - min_u64(pending->writer.len, sizeof(struct disk_batch));
+}
+
+/* Room for @more behind what is there, and for what a batch is filled up with. */
+static bool writer_keep_room(struct writer *writer, size_t more)
+{
+    size_t len = writer->len;
+    size_t head = len == 0 ? sizeof(struct disk_batch) : 0;
+    bool has_room = writer_room(writer, head + more + DISK_SECTOR) != NULL;
+    writer->len = len;
+    writer->failed = false;
+    return has_room;
+}
+
+static bool journal_keep_room_locked(struct journal *journal, uint64_t admitted)
+{
+    return writer_keep_room(&journal->pending[journal->current].writer, admitted) &&
+           writer_keep_room(&journal->spares[0], admitted) &&
+           writer_keep_room(&journal->spares[1], admitted);
+}
+
+/* Appending goes on in a buffer without records. */
+static void journal_begin_locked(struct journal *journal)
+{
+    unsigned larger = journal->spares[1].capacity > journal->spares[0].capacity;
+    journal->pending[journal->current] = (struct pending){.writer = journal->spares[larger]};
+    journal->spares[larger] = (struct writer){0};
+}
+
+/* What is in the buffer is written, or nobody needs it. */
+static void journal_give_back_locked(struct journal *journal, struct writer *writer)
+{
+    unsigned larger = journal->spares[1].capacity > journal->spares[0].capacity;
+    struct writer *spare = &journal->spares[larger ^ 1];
+    if (writer->capacity > spare->capacity &&
+        writer->capacity <= max_u64(SPARE_MAX_BYTES, 4 * journal->admitted))
+    {
+        struct writer old = *spare;
+        *spare = (struct writer){.bytes = writer->bytes, .capacity = writer->capacity};
+        *writer = old;
+    }
+    writer_destroy(writer);
 }
 
 /* ---- appending ----------------------------------------------------------------------------- */
@@ -109,7 +185,7 @@ void journal_destroy(struct journal *journal)
 static uint64_t journal_filled_locked(const struct journal *journal)
 {
     unsigned half = journal->current;
-    return journal->halves[half].used_bytes + journal->pending[half].writer.len;
+    return journal->halves[half].used_bytes + pending_bytes(&journal->pending[half]);
 }
 
 uint64_t journal_record_max(const struct journal *journal)
@@ -126,6 +202,8 @@ int journal_admit(struct journal *journal, size_t len)
     if (journal_filled_locked(journal) + journal->admitted + need + JOURNAL_SLACK_BYTES >
         journal->half_bytes)
         return -ERESTART;
+    if (!journal_keep_room_locked(journal, journal->admitted + need))
+        return -ENOMEM;
     journal->admitted += need;
     return 0;
 }
@@ -227,11 +305,14 @@ uint64_t journal_append(struct journal *journal, const void *actions, size_t len
     uint64_t seq = ++journal->last_seq;
     struct disk_record record = {
         .len = le32_put(len), .node_count = le32_put(node_count), .seq = le64_put(seq)};
+    if (pending->writer.len == 0)
+        ignore_error(!writer_room(&pending->writer, sizeof(struct disk_batch)), "looked at below");
     writer_bytes(&pending->writer, &record, sizeof(record));
     writer_bytes(&pending->writer, actions, len);
     for (unsigned i = 0; i < node_count; i++)
         writer_le64(&pending->writer, nodes[i]);
-    INVARIANT(!pending->writer.failed); /* applied, so it must get there */
+    /* It is applied, so it must get there, in whatever buffer it was not admitted for. */
+    INVARIANT(!pending->writer.failed && writer_keep_room(&pending->writer, 0));
     if (pending->first_seq == 0)
         pending->first_seq = seq;
     pending->last_seq = seq;
@@ -246,12 +327,6 @@ uint64_t journal_last_seq(struct journal *journal)
 
 /* ---- committing ---------------------------------------------------------------------------- */
 
-static uint64_t batch_bytes(uint64_t payload_bytes)
-{
-    return round_up(sizeof(struct disk_batch) + payload_bytes, DISK_SECTOR);
-}
-
-/* Writes one batch to @half; -EMSGSIZE if it does not fit. Only the leader calls this. */
 struct batch_args
 {
     uint64_t prev_seq;   /* of the record before the first */
@@ -261,16 +336,16 @@ struct batch_args
     bool is_durable; /* nothing else is waited for: it is made durable by itself */
 };
 
+/* Writes one batch to @half; -EMSGSIZE if it does not fit. Only the leader calls this. */
 static int journal_write_batch(struct journal *journal, unsigned index,
                                const struct pending *pending, const struct batch_args *args)
 {
     struct half *half = &journal->halves[index];
-    uint64_t bytes = batch_bytes(pending->writer.len);
+    size_t payload = pending_bytes(pending);
+    uint64_t bytes = batch_bytes(payload);
     if (half->has_gap || half->used_bytes + bytes > journal->half_bytes)
         return -EMSGSIZE;
-    AUTO_FREE uint8_t *buf = calloc(1, bytes);
-    if (!buf)
-        return -ENOMEM;
+    uint8_t *buf = payload > 0 ? pending->writer.bytes : journal->empty;
     bool is_empty = pending->first_seq == 0;
     struct disk_batch batch = {
         .magic = le32_put(DISK_MAGIC_BATCH),
@@ -279,14 +354,13 @@ static int journal_write_batch(struct journal *journal, unsigned index,
         .last_seq = le64_put(is_empty ? args->prev_seq : pending->last_seq),
         .synced_seq = le64_put(args->synced_seq),
         .chain = le32_put(half->chain),
-        .payload_bytes = le32_put(pending->writer.len),
+        .payload_bytes = le32_put(payload),
         .flags = le32_put(args->flags),
         .next_journal_id = le64_put(args->next_id),
     };
     memcpy(buf, &batch, sizeof(batch));
-    if (pending->writer.len > 0)
-        memcpy(buf + sizeof(batch), pending->writer.bytes, pending->writer.len);
-    uint32_t crc = crc32c(0, buf, sizeof(batch) + pending->writer.len);
+    memset(buf + sizeof(batch) + payload, 0, bytes - sizeof(batch) - payload);
+    uint32_t crc = crc32c(0, buf, sizeof(batch) + payload);
     ((struct disk_batch *)buf)->crc32c = le32_put(crc);
     uint64_t offset =
         journal->first_blk * BLK_BYTES + index * journal->half_bytes + half->used_bytes;
@@ -322,6 +396,7 @@ static void journal_take(struct journal *journal, struct commit *commit)
     commit->new = journal->pending[journal->current];
     commit->old = journal->pending[journal->current ^ 1];
     memset(journal->pending, 0, sizeof(journal->pending));
+    journal_begin_locked(journal);
     commit->with_old = journal->switching && !journal->linked;
     /* Two batches before one sync: the second would not prove the first. */
     commit->is_ordered = atomic_load(&journal->pending_ordered) || commit->with_old;
@@ -339,7 +414,7 @@ static void journal_take(struct journal *journal, struct commit *commit)
 }
 
 /* What was taken is durable, or (@is_durable false) will only be by a checkpoint. */
-static void journal_conclude(struct journal *journal, const struct commit *commit, bool is_durable)
+static void journal_conclude(struct journal *journal, struct commit *commit, bool is_durable)
 {
     AUTO_LOCK(&journal->lock);
     bool wrote_batch = commit->has_records || commit->is_claim;
@@ -349,6 +424,8 @@ static void journal_conclude(struct journal *journal, const struct commit *commi
     journal_count_tracked(journal);
     if (is_durable)
         journal->durable_seq = max_u64(journal->durable_seq, commit->last_seq);
+    journal_give_back_locked(journal, &commit->old.writer);
+    journal_give_back_locked(journal, &commit->new.writer);
 }
 
 /* Writes what was taken. -EMSGSIZE: only a checkpoint can make it durable. */
@@ -446,8 +523,6 @@ static int journal_commit_once(struct journal *journal)
     journal_take(journal, &commit);
     r = journal_commit_taken(journal, &commit);
     journal_conclude(journal, &commit, r == 0);
-    writer_destroy(&commit.old.writer);
-    writer_destroy(&commit.new.writer);
     return r;
 }
 
@@ -495,6 +570,7 @@ void journal_switch(struct journal *journal, struct disk_super *super)
     journal->current = next;
     journal->switching = true;
     journal->linked = false;
+    journal_begin_locked(journal);
     struct half *half = &journal->halves[next];
     *half = (struct half){0};
     pool->env->random_bytes(pool->env, &half->journal_id, sizeof(half->journal_id));
@@ -513,7 +589,7 @@ void journal_switch_done(struct journal *journal)
     journal_count_tracked(journal);
     journal->durable_seq = max_u64(journal->durable_seq, journal->switch_seq);
     struct pending *old = &journal->pending[journal->current ^ 1];
-    writer_destroy(&old->writer);
+    journal_give_back_locked(journal, &old->writer);
     *old = (struct pending){0};
 }
 

@@ -37,7 +37,8 @@ void journal_destroy(struct journal *journal);
 
 /*
  * Asks for @len bytes of room for a record, JOURNAL_RECORD_BYTES included, before the gate is
- * taken. -ERESTART: after a checkpoint. -EMSGSIZE: it would not fit into an empty half.
+ * taken. -ERESTART: after a checkpoint. -EMSGSIZE: it would not fit into an empty half. -ENOMEM:
+ * nothing that follows takes memory, neither the append nor the commit.
  * journal_leave() gives it back, also after the record was appended.
  */
 MUST_CHECK int journal_admit(struct journal *journal, size_t len);

@@ -393,9 +393,10 @@ struct pool
     struct lock cp_wait_lock; /* LOCK_RANK_LEAF: requests for and ends of checkpoints */
     struct condition cp_wake, cp_done;
     uint64_t cp_requested, cp_completed; /* counts of checkpoints */
-    uint64_t cp_last_seq;                /* when the last one began */
+    uint64_t cp_done_well;               /* cp_completed of the last that did not fail */
+    uint64_t cp_last_seq;                /* when that one began */
     bool cp_running;
-    int cp_error;
+    int cp_error; /* of the first that failed; -ENOMEM is none */
     _Atomic bool threads_running;
     bool threads_stop; /* under cp_wait_lock */
     pthread_t cp_thread, job_thread;

@@ -165,7 +165,8 @@ int space_create(struct pool *pool, uint64_t size_blks, struct space **out)
     int r = space_add_segments(space, space->group_count);
     space->tables1 = calloc(tables1, sizeof(*space->tables1));
     space->tables2 = calloc(DISK_SUPER_TABLES, sizeof(*space->tables2));
-    if (r < 0 || !space->tables1 || !space->tables2 || tables2 > DISK_SUPER_TABLES)
+    space->table = aligned_alloc(BLK_BYTES, BLK_BYTES);
+    if (r < 0 || !space->tables1 || !space->tables2 || !space->table || tables2 > DISK_SUPER_TABLES)
     {
         space_destroy(space);
         return -ENOMEM;
@@ -202,6 +203,7 @@ void space_destroy(struct space *space)
         free(space->segments[i]);
     free(space->tables1);
     free(space->tables2);
+    free(space->table);
     free(space->deferred[0].items);
     free(space->deferred[1].items);
     lock_destroy(&space->lock);
@@ -858,6 +860,12 @@ int space_grow(struct space *space, uint64_t size_blks)
     space_init_groups(space, space->group_total, count);
     space->group_total = count;
     return 0;
+}
+
+void space_grow_undo(struct space *space)
+{
+    AUTO_LOCK(&space->lock);
+    space->group_total = space->group_count;
 }
 
 void space_grow_done(struct space *space)

@@ -214,8 +214,9 @@ void space_keep_for_catalog(struct space *space, uint64_t blks);
 
 /* What a pool of @size_blks keeps for deletes and checkpoints, with a small catalog. */
 uint64_t space_reserve_of(uint64_t size_blks);
-/* The pool has grown; the new groups can be used once @usable. */
+/* The pool has grown; the new groups can be used once it is done. Until then it can be undone. */
 MUST_CHECK int space_grow(struct space *space, uint64_t size_blks);
+void space_grow_undo(struct space *space);
 void space_grow_done(struct space *space);
 
 struct space_stats

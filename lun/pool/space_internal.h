@@ -87,6 +87,7 @@ struct space
     /* In segments that never move: whoever reads a bitmap holds no lock while it does. */
     struct group *segments[SPACE_SEGMENTS];
     struct slot *tables1, *tables2;
+    struct disk_table *table; /* the one being written, by checkpoints */
     uint64_t total_blks, fixed_blks, free_blks, loaded_free_blks;
     uint64_t data_blks, node_blks;
     _Atomic uint64_t base_blks; /* set under lock; space_dirty_limit() only looks */

@@ -45,7 +45,10 @@ int space_prepare_switch(struct space *space)
             }
         }
         if (load == UINT64_MAX)
-            return space_reserve_images(space, dirty + 16);
+        {
+            int r = space_reserve_images(space, dirty + 16);
+            return r == -ENOMEM && dirty <= space->image_capacity ? 0 : r;
+        }
         int r = space_load_group(space, load);
         if (r < 0)
             return r;
@@ -124,9 +127,7 @@ static void space_fill_table1(struct space *space, uint64_t index, struct disk_t
 
 static int space_write_tables(struct space *space)
 {
-    AUTO_FREE struct disk_table *table = aligned_alloc(BLK_BYTES, BLK_BYTES);
-    if (!table)
-        return -ENOMEM;
+    struct disk_table *table = space->table;
     size_t image = 0;
     while (image < space->image_count)
     {

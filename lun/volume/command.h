@@ -35,6 +35,10 @@ MUST_CHECK int command_run(struct pool *pool, struct lun_object *lun, struct wri
 MUST_CHECK int store_apply_locked(struct pool *pool, const struct store_change *changes,
                                   size_t count, struct reason *why);
 
+/* Adds what is stored in the same record, under the id of what the record is about. */
+MUST_CHECK int store_also_add(struct pool *pool, const struct store_also *also, uint64_t id,
+                              struct writer *writer, struct reason *why);
+
 MUST_CHECK int comment_check(const char *comment, struct reason *why);
 /* An owner's or a group's name; NULL is one. */
 MUST_CHECK int owner_check(const char *owner, struct reason *why);

@@ -460,7 +460,13 @@ int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
             return r;
         struct lun_draft draft = lun_draft_of(lun);
         lun_draft_set_attributes(&draft, attributes, mask);
-        r = lun_put_draft(pool, lun, &draft, why);
+        AUTO_WRITER struct writer writer = {0};
+        lun_draft_put(&draft, &writer);
+        r = store_also_add(pool, &attributes->also, lun->object.id, &writer, why);
+        if (r == 0)
+            r = command_run(pool, lun, &writer, true, why);
+        else
+            promise_end(pool);
         if (r == 0)
             quota_note(pool, quotas, 2);
     }

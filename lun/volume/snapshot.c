@@ -13,7 +13,8 @@
 #include "lun/volume/place.h"
 
 static int snapshot_create_locked(struct pool *pool, const char *lun_name, const char *snapshot,
-                                  const char *full, const char *comment, struct reason *why)
+                                  const char *full, const char *comment, uint64_t locked_until_ns,
+                                  struct reason *why)
 {
     struct lun_object *lun;
     int r = lun_find_kind(pool, lun_name, DISK_OBJECT_LUN, &lun, why);
@@ -28,12 +29,19 @@ static int snapshot_create_locked(struct pool *pool, const char *lun_name, const
     draft.size_bytes = atomic_load(&lun->size_bytes);
     draft.sector_bytes = lun->sector_bytes;
     draft.comment = comment;
+    draft.locked_until_ns = locked_until_ns;
     lun_group_snapshot(&group, &draft, lun);
     return lun_group_run(&group, false, why);
 }
 
 int snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
                     const char *comment, struct reason *why)
+{
+    return snapshot_create_until(pool, lun_name, snapshot, comment, 0, why);
+}
+
+int snapshot_create_until(struct pool *pool, const char *lun_name, const char *snapshot,
+                          const char *comment, uint64_t locked_until_ns, struct reason *why)
 {
     lun_name = name_strip(lun_name);
     char full[2 * LUN_NAME_MAX + 2];
@@ -46,7 +54,7 @@ int snapshot_create(struct pool *pool, const char *lun_name, const char *snapsho
         return r;
     {
         AUTO_LOCK(&pool->management);
-        r = snapshot_create_locked(pool, lun_name, snapshot, full, comment, why);
+        r = snapshot_create_locked(pool, lun_name, snapshot, full, comment, locked_until_ns, why);
     }
     if (r == 0)
         r = journal_commit(pool->journal);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The configuration store: small named values, changed together, durable on return. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/invariant.h"
 #include "lun/map/change.h"
 #include "lun/pool/pool_internal.h"
 #include "lun/pool/record.h"
@@ -57,11 +60,11 @@ static void store_put_action(struct writer *writer, uint64_t id, const struct st
     writer_destroy(&bytes);
 }
 
-int store_apply_locked(struct pool *pool, const struct store_change *changes, size_t count,
-                       struct reason *why)
+/* The actions of @changes. *is_growing: they take room. */
+static int store_add(struct pool *pool, const struct store_change *changes, size_t count,
+                     struct writer *writer, bool *is_growing)
 {
-    AUTO_WRITER struct writer writer = {0};
-    bool is_growing = false;
+    *is_growing = false;
     AUTO_FREE uint64_t *id_array = calloc(count ? count : 1, sizeof(*id_array));
     if (!id_array)
         return -ENOMEM;
@@ -72,21 +75,59 @@ int store_apply_locked(struct pool *pool, const struct store_change *changes, si
         if (!changes[i].value)
         {
             if (id)
-                action_delete(&writer, id);
+                action_delete(writer, id);
             continue;
         }
         const struct store_object *present = catalog_find_store(pool, changes[i].key);
-        is_growing |= !present || present->value_len < changes[i].len;
+        *is_growing |= !present || present->value_len < changes[i].len;
         ids.ids[i] = id ? id : pool->next_id++;
-        store_put_action(&writer, ids.ids[i], &changes[i]);
+        store_put_action(writer, ids.ids[i], &changes[i]);
     }
-    if (writer.failed)
-        return -ENOMEM;
+    return writer->failed ? -ENOMEM : 0;
+}
+
+int store_also_add(struct pool *pool, const struct store_also *also, uint64_t id,
+                   struct writer *writer, struct reason *why)
+{
+    enum
+    {
+        ALSO_MAX = 2
+    };
+    char keys[ALSO_MAX][STORE_KEY_MAX + 1];
+    struct store_change changes[ALSO_MAX];
+    bool is_growing;
+    INVARIANT(also->count <= ALSO_MAX);
+    for (size_t i = 0; i < also->count; i++)
+    {
+        const char *key = also->changes[i].key;
+        changes[i] = also->changes[i];
+        if (!*key || key[strlen(key) - 1] != '/')
+            continue;
+        snprintf(keys[i], sizeof(keys[i]), "%s%016" PRIx64, key, id);
+        changes[i].key = keys[i];
+    }
+    for (size_t i = 0; i < also->count; i++)
+    {
+        int r = store_check(&changes[i], why);
+        if (r < 0)
+            return r;
+    }
+    return store_add(pool, changes, also->count, writer, &is_growing);
+}
+
+int store_apply_locked(struct pool *pool, const struct store_change *changes, size_t count,
+                       struct reason *why)
+{
+    AUTO_WRITER struct writer writer = {0};
+    bool is_growing;
+    int r = store_add(pool, changes, count, &writer, &is_growing);
+    if (r < 0)
+        return r;
     if (writer.len == 0 || command_is_dry())
         return 0;
     /* Deletes must have room whatever else there is, and they may have to change what is here. */
-    int r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
-                               is_growing ? SPACE_SETTINGS : SPACE_FREEING);
+    r = change_run_waiting(pool, CHANGE_MANAGEMENT, NULL, writer.bytes, writer.len,
+                           is_growing ? SPACE_SETTINGS : SPACE_FREEING);
     if (r < 0)
         reason_set(why, r, "the configuration could not be stored: %s", strerror(-r));
     return r;

@@ -70,11 +70,17 @@ static int draft_check(struct pool *pool, const struct volume_draft *draft,
     return promise_check(pool, &delta, 1, why);
 }
 
-static int draft_run(struct pool *pool, const struct volume_draft *draft, bool is_freeing,
-                     struct reason *why)
+static int draft_run(struct pool *pool, const struct volume_draft *draft,
+                     const struct store_also *also, bool is_freeing, struct reason *why)
 {
     AUTO_WRITER struct writer writer = {0};
     volume_draft_put(draft, &writer);
+    int r = store_also_add(pool, also, draft->id, &writer, why);
+    if (r < 0)
+    {
+        promise_end(pool);
+        return r;
+    }
     return command_run(pool, NULL, &writer, is_freeing, why);
 }
 
@@ -98,7 +104,7 @@ int volume_create(struct pool *pool, const char *name, const struct volume_attri
         draft_set_attributes(&draft, attributes, ~0u);
         r = draft_check(pool, &draft, NULL, why);
         if (r == 0)
-            r = draft_run(pool, &draft, false, why);
+            r = draft_run(pool, &draft, &attributes->also, false, why);
     }
     if (r == 0)
         r = journal_commit(pool->journal);
@@ -121,7 +127,7 @@ static int volume_modify_locked(struct pool *pool, const char *name, unsigned ma
     draft_set_attributes(&draft, attributes, mask);
     if (mask & (VOLUME_SET_SIZE | VOLUME_SET_GUARANTEE))
         r = draft_check(pool, &draft, volume, why);
-    return r < 0 ? r : draft_run(pool, &draft, true, why);
+    return r < 0 ? r : draft_run(pool, &draft, &attributes->also, true, why);
 }
 
 int volume_modify(struct pool *pool, const char *name, unsigned mask,
@@ -201,7 +207,7 @@ static int volume_rename_locked(struct pool *pool, const char *name, const char 
         return r;
     struct volume_draft draft = volume_draft_of(volume);
     draft.name = new_name;
-    r = draft_run(pool, &draft, true, why);
+    r = draft_run(pool, &draft, &(struct store_also){0}, true, why);
     if (r < 0)
         return r;
     list_for_each (lun, &volume->luns, struct lun_object, volume_link)

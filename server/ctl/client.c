@@ -81,6 +81,14 @@ static int client_read_refusal(const json_t *error, struct client_refusal *refus
                       text ? text : "the server gave no reason");
 }
 
+/* The request was sent. */
+static int client_is_deaf(struct client_refusal *refusal)
+{
+    return reason_set(&refusal->why, -ENOMEM,
+                      "no memory for the server's answer: what was asked for may be done or not, "
+                      "which 'show' tells");
+}
+
 /* 1: a progress line was handed on; 0: *result; else the error. */
 static int client_read_answer(struct client *client, client_progress_fn *progress, void *opaque,
                               json_t **result, struct client_refusal *refusal)
@@ -88,12 +96,16 @@ static int client_read_answer(struct client *client, client_progress_fn *progres
     char *line;
     size_t len;
     int r = proto_read_line(&client->stream, 0, &line, &len);
+    if (r == -ENOMEM)
+        return client_is_deaf(refusal);
     if (r < 0)
         return reason_set(&refusal->why, r,
                           r == -ENOTCONN ? "the server closed the connection unasked"
                                          : "cannot read the server's answer");
     AUTO_JSON json_t *answer = NULL;
     r = proto_parse(line, len, 64, &answer, &refusal->why);
+    if (r == -ENOMEM)
+        return client_is_deaf(refusal);
     if (r < 0)
         return r;
     const json_t *step = json_object_get(answer, "progress");

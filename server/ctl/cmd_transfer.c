@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "server/ctl/apart.h"
 #include "server/ctl/ctl.h"
 #include "server/ctl/transfer_module.h"
 #include "server/ctl/uri.h"
@@ -138,6 +139,60 @@ static enum ctl_exit transfer_refuse_pipe(const struct invocation *in, const cha
                      "URI that \"lunette lun attach NAME\" shows (a file of that name is ./-)");
 }
 
+/* ---- in a process of its own --------------------------------------------------------------- */
+
+struct transfer_measure
+{
+    const char *source, *format;
+};
+
+static int transfer_size_cb(void *opaque, void *result, struct reason *why)
+{
+    const struct transfer_measure *measure = opaque;
+    return transfer->size(measure->source, measure->format, result, why);
+}
+
+static int transfer_size_apart(const char *source, const char *format, uint64_t *size_bytes,
+                               struct reason *why)
+{
+    struct transfer_measure measure = {.source = source, .format = format};
+    return apart_run(transfer_size_cb, &measure, size_bytes, sizeof(*size_bytes),
+                     &transfer_cancelled, why);
+}
+
+static int transfer_run_cb(void *opaque, void *result, struct reason *why)
+{
+    return transfer->run(opaque, result, why);
+}
+
+/* What a process that was ended can have left of a file that it made anew. */
+static void transfer_undo_file(const struct transfer_options *options, const struct stat *before)
+{
+    struct stat now;
+    bool is_resumable = options->resume_file && access(options->resume_file, F_OK) == 0;
+    if (is_resumable || strstr(options->destination, "://") ||
+        stat(options->destination, &now) < 0 || !S_ISREG(now.st_mode))
+        return;
+    bool was_there = before->st_ino != 0;
+    bool is_changed = before->st_ino != now.st_ino || before->st_size != now.st_size ||
+                      before->st_mtim.tv_sec != now.st_mtim.tv_sec ||
+                      before->st_mtim.tv_nsec != now.st_mtim.tv_nsec;
+    if (!was_there || (options->overwrite && is_changed))
+        unlink(options->destination);
+}
+
+static int transfer_run_apart(struct transfer_options *options, struct transfer_result *result,
+                              struct reason *why)
+{
+    struct stat before;
+    if (stat(options->destination, &before) < 0)
+        before = (struct stat){.st_ino = 0};
+    int r = apart_run(transfer_run_cb, options, result, sizeof(*result), &transfer_cancelled, why);
+    if (r == -EFAULT)
+        transfer_undo_file(options, &before);
+    return r;
+}
+
 /* Fills in what both directions share and copies. */
 static int transfer_copy(const struct invocation *in, struct transfer_options *options,
                          uint64_t connections, struct transfer_result *result, struct reason *why)
@@ -151,7 +206,7 @@ static int transfer_copy(const struct invocation *in, struct transfer_options *o
         options->progress = transfer_progress_cb;
     options->progress_opaque = &on_terminal;
     options->progress_ms = on_terminal ? 0 : TRANSFER_LINE_MS;
-    int r = transfer->run(options, result, why);
+    int r = transfer_run_apart(options, result, why);
     options->progress_opaque = NULL;
     if (on_terminal)
         fputs("\r\033[K", stderr);
@@ -182,7 +237,7 @@ static enum ctl_exit import_measure(struct import *import)
         status = ctl_size(in, option_text(in, "size"), UINT64_MAX, &import->size_bytes);
     if (status != CTL_DONE)
         return status;
-    int r = transfer->size(import->source, option_text(in, "format"), &source_bytes, &why);
+    int r = transfer_size_apart(import->source, option_text(in, "format"), &source_bytes, &why);
     if (r < 0)
         return ctl_fail(in, r, why.text, NULL);
     if (import->size_bytes == 0)
@@ -360,7 +415,7 @@ static enum ctl_exit export_plan(const struct invocation *in, const char *uri,
     struct stat there;
     bool exists = !strstr(in->args[1], "://") && stat(in->args[1], &there) == 0;
     bool destroys = exists && option_flag(in, "overwrite") && !option_text(in, "resume");
-    int r = transfer->size(uri, NULL, &size_bytes, &why);
+    int r = transfer_size_apart(uri, NULL, &size_bytes, &why);
     if (r < 0)
         return ctl_fail(in, r, why.text, NULL);
     if (exists && !option_flag(in, "overwrite") && !option_text(in, "resume"))

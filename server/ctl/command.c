@@ -123,10 +123,24 @@ static int command_add_value(struct invocation *in, size_t i, char *value, struc
     return 0;
 }
 
-static int command_take_args(struct invocation *in, poptContext context, struct reason *why)
+/* Whether more words are there than options can have had as values. */
+static bool command_has_args(const struct invocation *in, int argc, const char *const *argv)
+{
+    size_t words = 0, values = 0;
+    for (int i = 1; i < argc; i++)
+        words += argv[i][0] != '-';
+    for (size_t i = 0; i < in->option_count; i++)
+        values += in->options[i]->value ? in->value_counts[i] : 0;
+    return words > values;
+}
+
+static int command_take_args(struct invocation *in, poptContext context, int argc,
+                             const char *const *argv, struct reason *why)
 {
     const char **rest = poptGetArgs(context);
     size_t count = 0;
+    if (!rest && command_has_args(in, argc, argv))
+        return reason_set(why, -ENOMEM, "no memory"); /* popt 1.19 drops them without a word */
     while (rest && rest[count])
         count++;
     in->args = calloc(count + 1, sizeof(*in->args));
@@ -195,7 +209,7 @@ static int command_parse_options(int argc, const char **argv, struct invocation 
     if (r == 0 && found < -1)
         r = command_bad_option(in, found, poptBadOption(context, POPT_BADOPTION_NOALIAS), why);
     if (r == 0)
-        r = command_take_args(in, context, why);
+        r = command_take_args(in, context, argc, argv, why);
     return r == 0 ? command_check_args(in, why) : r;
 }
 

@@ -39,6 +39,7 @@ static enum ctl_exit ctl_call_progress(const struct invocation *in, struct clien
         return ctl_no_server(in, r, refusal.why.text);
     if (r < 0)
         return ctl_fail(in, r, refusal.why.text, refusal.hint);
+    ctl_note_answer();
     return CTL_DONE;
 }
 
@@ -276,8 +277,7 @@ void ctl_put(json_t *object, const char *key, json_t *value)
     if (json_object_set_new(object, key, value) != 0)
     {
         /* A request that lacks an argument could do something else than was asked. */
-        ctl_note("no memory, or text that is not UTF-8");
-        exit(CTL_REFUSED);
+        ctl_end_without_memory();
     }
 }
 

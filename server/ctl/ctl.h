@@ -63,6 +63,10 @@ enum ctl_exit ctl_refuse(const struct invocation *in, const char *why, const cha
 /* The same with an error number; @why may be empty. */
 enum ctl_exit ctl_fail(const struct invocation *in, int err, const char *why, const char *hint);
 enum ctl_exit ctl_no_memory(const struct invocation *in);
+/* The server has answered that something is done: lack of memory is told otherwise from now on. */
+void ctl_note_answer(void);
+/* Where there is no way back: says so and ends the program. */
+_Noreturn void ctl_end_without_memory(void);
 /* CTL_NO_SERVER. */
 enum ctl_exit ctl_no_server(const struct invocation *in, int err, const char *why);
 /* CTL_USAGE; says where to read on. */

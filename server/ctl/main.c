@@ -5,6 +5,7 @@
  * Online commands ask the server that holds the pool, through its management socket; offline ones
  * (pool create, and those given --pool) open the pool themselves, which a running server prevents.
  */
+#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -110,7 +111,9 @@ static enum ctl_exit main_run(int argc, const char **argv)
         return command->run(&in);
     }
     int r = command_parse(argc - 1, argv + 1, &in, &why);
-    if (r == 0)
+    if (r == -ENOMEM && in.command)
+        status = ctl_no_memory(&in);
+    else if (r == 0)
         status = main_run_command(&in);
     else if (in.command || !main_helps_family(argc, argv, &status))
         status = ctl_usage(&in, why.text);

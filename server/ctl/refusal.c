@@ -78,7 +78,7 @@ static void refusal_print_json(const struct refusal *refusal, const char *messag
         refusal_put(error, "try", refusal_string(refusal->hint));
     else if (named)
         refusal_put(error, "try", refusal_string(named));
-    AUTO_FREE char *text = json_dumps(whole, JSON_COMPACT);
+    AUTO_FREE char *text = proto_dump(whole, JSON_COMPACT);
     fprintf(stderr, "%s\n", text ? text : "{\"error\":{\"message\":\"no memory\",\"exit\":1}}");
 }
 
@@ -153,9 +153,28 @@ enum ctl_exit ctl_fail(const struct invocation *in, int err, const char *why, co
     return refusal_of_command(in, CTL_REFUSED, err, why && *why ? why : strerror(-err), hint);
 }
 
+static bool refusal_answered; /* the server has done something that it was asked for */
+
+void ctl_note_answer(void)
+{
+    refusal_answered = true;
+}
+
+static const char *refusal_of_memory(void)
+{
+    return refusal_answered ? "no memory to go on; what the server was asked for until now is done"
+                            : "no memory";
+}
+
 enum ctl_exit ctl_no_memory(const struct invocation *in)
 {
-    return ctl_fail(in, -ENOMEM, "no memory", NULL);
+    return ctl_fail(in, -ENOMEM, refusal_of_memory(), NULL);
+}
+
+void ctl_end_without_memory(void)
+{
+    ctl_note("%s", refusal_answered ? refusal_of_memory() : "no memory, or text that is not UTF-8");
+    exit(CTL_REFUSED);
 }
 
 enum ctl_exit ctl_no_server(const struct invocation *in, int err, const char *why)
@@ -210,9 +229,8 @@ void ctl_note(const char *format, ...)
         return;
     }
     AUTO_JSON json_t *note = json_pack("{s:o}", "note", refusal_string(text));
-    AUTO_FREE char *line = note ? json_dumps(note, JSON_COMPACT) : NULL;
-    if (line)
-        fprintf(stderr, "%s\n", line);
+    AUTO_FREE char *line = note ? proto_dump(note, JSON_COMPACT) : NULL;
+    fprintf(stderr, "%s\n", line ? line : "{\"note\":\"no memory\"}");
 }
 
 /* Whether this line was logged before: the engine meets the same damage on each of its ways. */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "lun/base/cleanup.h"
+#include "server/ctl/ctl.h"
 #include "server/ctl/hint.h"
 #include "server/mgmt/proto.h"
 #include "server/units.h"
@@ -20,8 +21,10 @@ enum
 
 void table_print_json(FILE *file, const json_t *json)
 {
-    ignore_error(json_dumpf(json, file, JSON_INDENT(2) | JSON_REAL_PRECISION(15)),
-                 "main() asks the stream in the end");
+    AUTO_FREE char *text = proto_dump(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    if (!text)
+        ctl_end_without_memory();
+    fputs(text, file);
     fputc('\n', file);
 }
 
@@ -57,7 +60,7 @@ static char *table_format_array(const json_t *array)
         if (!json_is_string(entry))
         {
             free(joined);
-            return json_dumps(array, JSON_COMPACT);
+            return proto_dump(array, JSON_COMPACT);
         }
         int r = asprintf(&longer, "%s%s%s", joined ? joined : "", joined ? ", " : "",
                          json_string_value(entry));

@@ -18,4 +18,4 @@ add_library(transfer STATIC
     transfer_state.c
 )
 target_link_libraries(transfer PUBLIC lunbase
-    PRIVATE PkgConfig::NBD PkgConfig::ISCSI PkgConfig::JANSSON)
+    PRIVATE mgmtproto PkgConfig::NBD PkgConfig::ISCSI PkgConfig::JANSSON)

@@ -14,6 +14,7 @@
 
 #include "lun/base/cleanup.h"
 #include "server/ctl/transfer_internal.h"
+#include "server/mgmt/proto.h"
 
 static const char transfer_state_kind[] = "lunette transfer 1";
 
@@ -115,7 +116,7 @@ int transfer_state_save(const char *path, const struct transfer_state *state, st
         return -ENOMEM;
     }
     json_t *root = transfer_state_json(state);
-    AUTO_FREE char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    AUTO_FREE char *text = root ? proto_dump(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text) /* a path that is no UTF-8 cannot be written as JSON */
         return reason_set(why, -EINVAL, "cannot note the progress in %s: a name is not UTF-8",

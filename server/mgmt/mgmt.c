@@ -126,6 +126,22 @@ static int mgmt_send(struct mgmt_connection *connection, const char *key, json_t
     return proto_write(&connection->stream, message, connection->mgmt->limits.reply_ms);
 }
 
+/* What can be said without memory: whether it is done. */
+static int mgmt_send_short(struct mgmt_connection *connection, bool is_ok, int err)
+{
+    char text[256], id[32] = "null";
+    if (json_is_integer(connection->id))
+        snprintf(id, sizeof(id), "%" JSON_INTEGER_FORMAT, json_integer_value(connection->id));
+    if (is_ok)
+        snprintf(text, sizeof(text), "{\"id\":%s,\"ok\":true,\"result\":{}}\n", id);
+    else
+        snprintf(text, sizeof(text),
+                 "{\"id\":%s,\"ok\":false,\"error\":{\"errno\":\"%s\",\"text\":\"the server has no "
+                 "memory for this\"}}\n",
+                 id, proto_error_name(err));
+    return proto_write_text(&connection->stream, text, connection->mgmt->limits.reply_ms);
+}
+
 static int mgmt_send_error(struct mgmt_connection *connection, int err, const char *text,
                            const char *hint)
 {
@@ -135,7 +151,8 @@ static int mgmt_send_error(struct mgmt_connection *connection, int err, const ch
     if (error && *hint)
         ignore_error(json_object_set_new(error, "hint", json_string(hint)),
                      "without memory the hint is left out");
-    return error ? mgmt_send(connection, "error", error) : -ENOMEM;
+    int r = error ? mgmt_send(connection, "error", error) : -ENOMEM;
+    return r == -ENOMEM ? mgmt_send_short(connection, false, err) : r;
 }
 
 /* A verb's request and the connection behind it. */
@@ -172,11 +189,7 @@ static int mgmt_call(struct mgmt_connection *connection, const struct verb *verb
     lock_take(&mgmt->lock);
     call.request.connections = mgmt->connection_count;
     lock_release(&mgmt->lock);
-    command_dry_run(verb_bool(&call.request, "dry_run"));
-    int r = verb->handler(&call.request);
-    command_dry_run(false);
-    if (r >= 0)
-        verb_complete_result(verb, &call.request);
+    int r = verb_run(verb, &call.request);
     AUTO_JSON json_t *result = call.request.result;
     if (r < 0)
     {
@@ -185,6 +198,8 @@ static int mgmt_call(struct mgmt_connection *connection, const struct verb *verb
         return mgmt_send_error(connection, r, call.request.why.text, hint);
     }
     r = mgmt_send(connection, "result", take_ptr(&result));
+    if (r == -ENOMEM)
+        r = mgmt_send_short(connection, call.request.is_done, -ENOMEM);
     if (call.request.stop_server)
     {
         log_info("stopping: asked by uid %u, pid %d", connection->peer.uid, connection->peer.pid);
@@ -318,6 +333,14 @@ static void mgmt_forget(struct mgmt *mgmt, struct mgmt_connection *connection)
     mgmt->looker_count -= !connection->peer.may_change;
 }
 
+static void mgmt_turn_away(struct mgmt_connection *connection, const char *why)
+{
+    AUTO_JSON json_t *message = json_pack("{s:n, s:b, s:{s:s, s:s}}", "id", "ok", 0, "error",
+                                          "errno", "EAGAIN", "text", why);
+    if (message)
+        ignore_error(proto_write(&connection->stream, message, MGMT_REFUSE_MS), "turned away");
+}
+
 /* Takes over @fd. */
 static void mgmt_accept(struct mgmt *mgmt, int fd)
 {
@@ -335,17 +358,15 @@ static void mgmt_accept(struct mgmt *mgmt, int fd)
     int r = mgmt_admit(mgmt, connection) ? 0 : -EAGAIN;
     if (r < 0)
     {
-        AUTO_JSON json_t *message =
-            json_pack("{s:n, s:b, s:{s:s, s:s}}", "id", "ok", 0, "error", "errno", "EAGAIN", "text",
-                      "the server has as many management connections as it takes; try again");
-        if (message)
-            ignore_error(proto_write(&connection->stream, message, MGMT_REFUSE_MS), "turned away");
+        mgmt_turn_away(connection,
+                       "the server has as many management connections as it takes; try again");
         return;
     }
     r = mgmt_start_thread(&thread, true, mgmt_connection_thread, connection);
     if (r < 0)
     {
         log_error("management: cannot start a thread: %s", strerror(-r));
+        mgmt_turn_away(connection, "the server can start no thread for a connection; try again");
         mgmt_forget(mgmt, connection);
         return;
     }

@@ -17,6 +17,8 @@
 enum
 {
     PROTO_READ_BYTES = 16 << 10, /* room for one read */
+    PROTO_FEED_BYTES = 128,      /* of a text that jansson parses, at a time */
+    PROTO_RESERVE_BYTES = 64 << 10,
 };
 
 void proto_stream_init(struct proto_stream *stream, int fd, int stop_fd, size_t max)
@@ -24,16 +26,50 @@ void proto_stream_init(struct proto_stream *stream, int fd, int stop_fd, size_t 
     *stream = (struct proto_stream){.fd = fd, .stop_fd = stop_fd, .max = max};
 }
 
+/*
+ * Where jansson 2.14 has no memory while it parses, it loses bytes of a text, or fails its own
+ * assertions. So there is a reserve for it then, from which it goes on until it asks for more of
+ * the text, which it does not get; and what it made is thrown away.
+ */
+static _Thread_local struct
+{
+    uint8_t *bytes;
+    size_t len, used;
+    bool is_used;
+} proto_reserve;
+
+static bool proto_is_reserve(const void *memory)
+{
+    return proto_reserve.bytes && (const uint8_t *)memory >= proto_reserve.bytes &&
+           (const uint8_t *)memory < proto_reserve.bytes + proto_reserve.len;
+}
+
 static void proto_wiping_free(void *memory)
 {
+    if (proto_is_reserve(memory))
+        return;
     if (memory)
         explicit_bzero(memory, malloc_usable_size(memory));
     free(memory);
 }
 
+static void *proto_malloc(size_t size)
+{
+    void *memory = proto_reserve.is_used ? NULL : malloc(size);
+    size_t len = (size + 15) & ~(size_t)15;
+    if (memory || !proto_reserve.bytes)
+        return memory;
+    proto_reserve.is_used = true;
+    if (len < size || len > proto_reserve.len - proto_reserve.used)
+        return NULL;
+    memory = proto_reserve.bytes + proto_reserve.used;
+    proto_reserve.used += len;
+    return memory;
+}
+
 static void proto_wipe_json_once(void)
 {
-    json_set_alloc_funcs(malloc, proto_wiping_free);
+    json_set_alloc_funcs(proto_malloc, proto_wiping_free);
 }
 
 void proto_wipe_json(void)
@@ -189,9 +225,29 @@ static int proto_send(struct proto_stream *stream, const char *text, size_t len,
     return 0;
 }
 
+char *proto_dump(const json_t *json, size_t flags)
+{
+    size_t len = json_dumpb(json, NULL, 0, flags);
+    char *text = len > 0 ? malloc(len + 1) : NULL;
+    if (!text)
+        return NULL;
+    if (json_dumpb(json, text, len, flags) != len)
+    {
+        free(text);
+        return NULL;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+int proto_write_text(struct proto_stream *stream, const char *text, uint64_t timeout_ms)
+{
+    return proto_send(stream, text, strlen(text), timeout_ms);
+}
+
 int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms)
 {
-    AUTO_FREE char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+    AUTO_FREE char *text = proto_dump(json, JSON_COMPACT | JSON_ENCODE_ANY);
     if (!text)
         return -ENOMEM;
     size_t len = strlen(text);
@@ -220,13 +276,77 @@ static bool proto_is_too_deep(const char *line, size_t len, size_t depth_max)
     return false;
 }
 
+struct proto_text
+{
+    const char *at;
+    size_t left;
+};
+
+static size_t proto_feed(void *to, size_t size, void *opaque)
+{
+    struct proto_text *text = opaque;
+    size_t len = min_u64(min_u64(size, text->left), PROTO_FEED_BYTES);
+    if (proto_reserve.is_used)
+        return 0;
+    memcpy(to, text->at, len);
+    text->at += len;
+    text->left -= len;
+    return len;
+}
+
+/* The longest string in it: jansson gathers one in a buffer that it doubles. */
+static size_t proto_longest(const char *text, size_t len)
+{
+    size_t longest = 0, begin = 0;
+    for (size_t i = 0; i < len; i++)
+    {
+        if (text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+        {
+            longest = max_u64(longest, i - begin);
+            begin = i + 1;
+        }
+    }
+    return max_u64(longest, len - min_u64(len, begin));
+}
+
+int proto_load(const char *text, size_t len, json_t **json, json_error_t *error)
+{
+    struct proto_text left = {.at = text, .left = len};
+    proto_reserve.len = PROTO_RESERVE_BYTES + 4 * proto_longest(text, len);
+    proto_reserve.bytes = malloc(proto_reserve.len);
+    proto_reserve.used = 0;
+    proto_reserve.is_used = false;
+    if (!proto_reserve.bytes)
+        return -ENOMEM;
+    json_t *parsed = json_load_callback(proto_feed, &left, JSON_REJECT_DUPLICATES, error);
+    bool is_starved =
+        proto_reserve.is_used || (!parsed && json_error_code(error) == json_error_out_of_memory);
+    if (is_starved)
+        json_decref(take_ptr(&parsed));
+    explicit_bzero(proto_reserve.bytes, proto_reserve.used);
+    free(proto_reserve.bytes);
+    proto_reserve.bytes = NULL;
+    proto_reserve.is_used = false;
+    if (is_starved)
+        return -ENOMEM;
+    if (!parsed)
+        return -EBADMSG;
+    *json = parsed;
+    return 0;
+}
+
 int proto_parse(const char *line, size_t len, size_t depth_max, json_t **json, struct reason *why)
 {
     if (proto_is_too_deep(line, len, depth_max))
         return reason_set(why, -EBADMSG, "JSON nested deeper than %zu levels", depth_max);
     json_error_t error;
-    AUTO_JSON json_t *parsed = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
-    if (!parsed)
+    AUTO_JSON json_t *parsed = NULL;
+    int r = proto_load(line, len, &parsed, &error);
+    if (r == -ENOMEM)
+        return reason_set(why, r, "no memory");
+    if (r < 0)
         return reason_set(why, -EBADMSG, "not JSON: %s at byte %d", error.text, error.position);
     if (!json_is_object(parsed))
         return reason_set(why, -EBADMSG, "not a JSON object");

@@ -51,10 +51,22 @@ void proto_stream_destroy(struct proto_stream *stream);
 MUST_CHECK int proto_read_line(struct proto_stream *stream, uint64_t timeout_ms, char **line,
                                size_t *len);
 
+/* @json as text, to be freed, or NULL. Where jansson 2.14 lacks memory, json_dumps() leaves bytes
+ * out and does not say so. */
+char *proto_dump(const json_t *json, size_t flags);
+
 /* Writes @json and a newline, as a whole within @timeout_ms. Errors as above. */
 MUST_CHECK int proto_write(struct proto_stream *stream, json_t *json, uint64_t timeout_ms);
+/* The same of JSON that is text already, with its newline. */
+MUST_CHECK int proto_write_text(struct proto_stream *stream, const char *text, uint64_t timeout_ms);
 
-/* -EBADMSG: not a JSON object, too deep, or a key twice; @why says where. *json is the caller's. */
+/* Any JSON, without keys that come twice. -EBADMSG: see @error. -ENOMEM, also where jansson 2.14
+ * makes something of a text of which it had no memory for a part (once proto_wipe_json() was
+ * called). */
+MUST_CHECK int proto_load(const char *text, size_t len, json_t **json, json_error_t *error);
+
+/* -ENOMEM; -EBADMSG: not a JSON object, too deep, or a key twice; @why says where. *json is the
+ * caller's. */
 MUST_CHECK int proto_parse(const char *line, size_t len, size_t depth_max, json_t **json,
                            struct reason *why);
 

@@ -438,7 +438,8 @@ static bool verb_is_secret(const char *name)
            strcmp(name, "old_key") == 0;
 }
 
-void verb_complete_result(const struct verb *verb, struct verb_request *request)
+/* Says of what it is the result, so that none is empty. */
+static void verb_complete_result(const struct verb *verb, struct verb_request *request)
 {
     if (!request->result)
         request->result = json_object();
@@ -456,6 +457,20 @@ void verb_complete_result(const struct verb *verb, struct verb_request *request)
                                          value ? json_incref(value) : json_false()),
                      "the handler's own part is there");
     }
+}
+
+int verb_run(const struct verb *verb, struct verb_request *request)
+{
+    command_dry_run(verb_bool(request, "dry_run"));
+    int r = verb->handler(request);
+    command_dry_run(false);
+    if (r == -ENOMEM && request->is_done && !verb_bool(request, "dry_run"))
+        r = 0;
+    if (r < 0)
+        return r;
+    request->is_done |= verb->access == VERB_CHANGES && !request->result; /* no more to say */
+    verb_complete_result(verb, request);
+    return r;
 }
 
 /* ---- hints --------------------------------------------------------------------------------- */

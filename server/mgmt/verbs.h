@@ -60,6 +60,9 @@ struct verb_request
     json_t *args;       /* an object, checked */
     json_t *result;     /* the handler's to set; of a change the arguments are added to it */
     struct reason why;  /* the handler's, on failure */
+    /* The handler's: all that was asked for is done, and what follows only says so. Without memory
+     * for that the answer says less; it is no refusal. */
+    bool is_done;
     /* Sends a progress line; takes @progress over. -ENOTCONN: the client is gone, so stop. */
     int (*send_progress)(struct verb_request *request, json_t *progress);
     /* Whether to give up: the client hung up, or the server stops. Long verbs ask often. */
@@ -85,8 +88,11 @@ const struct verb *verb_at(size_t i);
 /* Whether @args (an object) is what @verb takes. -EINVAL: @why names the argument. */
 MUST_CHECK int verb_check_args(const struct verb *verb, const json_t *args, struct reason *why);
 
-/* After @verb was done: its result, never empty, says of what. */
-void verb_complete_result(const struct verb *verb, struct verb_request *request);
+/*
+ * Serves the request. 0: it is done, and its result, which is not empty, says of what; or less, or
+ * nothing (NULL), for want of memory. Else nothing was done, unless the reason says what was.
+ */
+MUST_CHECK int verb_run(const struct verb *verb, struct verb_request *request);
 
 /* A command that helps after @verb failed with @err, in @hint, or "". */
 void verb_hint(const struct verb *verb, int err, const json_t *args, const char *why, char *hint,

@@ -37,6 +37,7 @@ static int verb_took_memory(struct verb_request *request)
 
 static int verb_say_igroup(struct verb_request *request)
 {
+    request->is_done = true;
     request->result = json_pack("{s:s}", "igroup", verb_string(request, "name"));
     return verb_took_memory(request);
 }
@@ -223,6 +224,7 @@ int verb_lun_map(struct verb_request *request)
                    &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result =
         json_pack("{s:s, s:s, s:i}", "lun", name, "igroup", group, "lun_id", (int)used);
     return verb_took_memory(request);
@@ -261,17 +263,18 @@ int verb_map_clones(struct verb_request *request, const char *name, uint32_t cou
         if (r == 0)
             r = access_map(access, clone, verb_string(request, "igroup"), ACCESS_LUN_AUTOMATIC,
                            &used, &request->why);
-        if (r == 0 &&
-            json_array_append_new(mappings, json_pack("{s:s, s:s, s:i}", "lun", clone, "igroup",
-                                                      verb_string(request, "igroup"), "lun_id",
-                                                      (int)used)) != 0)
-            r = -ENOMEM;
+        if (r == 0)
+            ignore_error(
+                json_array_append_new(mappings, json_pack("{s:s, s:s, s:i}", "lun", clone, "igroup",
+                                                          verb_string(request, "igroup"), "lun_id",
+                                                          (int)used)),
+                "it is mapped: without memory the answer says less");
     }
-    if (r < 0 && request->why.text[0])
+    if (r < 0)
     {
         struct reason why = request->why;
         reason_set(&request->why, r, "the clones are made, but not all are mapped: %.900s",
-                   why.text);
+                   why.text[0] ? why.text : strerror(-r));
     }
     return r;
 }
@@ -309,6 +312,7 @@ int verb_lun_unmap(struct verb_request *request)
         r = access_unmap(access, name, group, &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result = json_pack("{s:s, s:s}", "lun", name, "igroup", group);
     return verb_took_memory(request);
 }
@@ -400,6 +404,7 @@ int verb_lun_modify(struct verb_request *request)
                           verb_string(request, "name"), sector_bytes);
     if (!verb_bool(request, "dry_run"))
         r = access_set_lun_flags(access, verb_string(request, "name"), flags, &request->why);
+    request->is_done = r == 0;
     return r < 0 ? r : verb_say_attributes(request, flags);
 }
 
@@ -474,6 +479,7 @@ int verb_chap_set(struct verb_request *request)
         r = verb_take_chap(request, chap);
     if (r == 0)
         r = access_chap_set(access, verb_string(request, "subject"), chap, &request->why);
+    request->is_done = r == 0;
     if (r == 0)
         r = verb_say_subject(request, false);
     bool is_wrapped = r == 0 && access_key_id(access);
@@ -530,5 +536,6 @@ int verb_chap_delete(struct verb_request *request)
         return verb_plan_chap_delete(request, access);
     if (r == 0)
         r = access_chap_delete(access, verb_string(request, "subject"), &request->why);
+    request->is_done = r == 0;
     return r < 0 ? r : verb_say_subject(request, false);
 }

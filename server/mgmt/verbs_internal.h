@@ -22,7 +22,7 @@ MUST_CHECK int verb_space_result(struct verb_request *request);
 /* What the request says of an object's settings (server/policy), and which: *mask. */
 MUST_CHECK int verb_policy_args(struct verb_request *request, enum policy_scope scope,
                                 struct policy_settings *settings, unsigned *mask);
-/* Changes them; nothing with a @mask of 0. */
+/* Changes them. */
 MUST_CHECK int verb_policy_set(struct verb_request *request, enum policy_scope scope, uint64_t id,
                                unsigned mask, const struct policy_settings *settings);
 /* Adds them to the @view of an object, which has its "id". */
@@ -67,7 +67,7 @@ MUST_CHECK int verb_show_freed(struct verb_request *request, const char *const *
 /* The same before they are deleted; no result if it cannot be told. */
 void verb_note_freed(struct verb_request *request, const char *const *names, size_t count);
 
-/* Result {"deleted":[names]}, beside what was noted to be freed. */
+/* It is done. Result {"deleted":[names]}, beside what was noted to be freed. */
 MUST_CHECK int verb_say_deleted(struct verb_request *request, const struct lun_info *list,
                                 size_t count);
 

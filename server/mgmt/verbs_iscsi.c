@@ -123,6 +123,7 @@ int verb_session_terminate(struct verb_request *request)
                                     &ended, &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result = json_pack("{s:I, s:b}", "ended", (json_int_t)ended, "dry_run", 0);
     return request->result ? 0 : -ENOMEM;
 }

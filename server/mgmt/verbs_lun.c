@@ -124,6 +124,7 @@ int verb_lun_create(struct verb_request *request)
     int r = lun_create(request->pool, &args, &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result = json_pack(
         "{s:s, s:I, s:b, s:b}", "name", args.name, "size_bytes", (json_int_t)args.size_bytes,
         "reserved", args.attributes.is_reserved, "dry_run", verb_bool(request, "dry_run"));
@@ -135,7 +136,7 @@ int verb_lun_create(struct verb_request *request)
 
 int verb_lun_attributes(struct verb_request *request)
 {
-    const struct lun_attributes attributes = verb_attributes(request);
+    struct lun_attributes attributes = verb_attributes(request);
     const char *name = verb_string(request, "name");
     unsigned mask = (verb_has(request, "reserve") ? LUN_SET_RESERVED : 0u) |
                     (verb_has(request, "autodelete") ? LUN_SET_AUTODELETE : 0u) |
@@ -146,22 +147,28 @@ int verb_lun_attributes(struct verb_request *request)
     struct policy_settings settings;
     unsigned policy_mask;
     struct lun_info info;
+    CLEANUP(policy_put_end) struct policy_put put = {0};
     int r = verb_policy_args(request, POLICY_OF_LUN, &settings, &policy_mask);
     if (r < 0)
         return r;
     if (mask == 0 && policy_mask == 0)
         return reason_set(&request->why, -EINVAL, "nothing of LUN '%s' is to be changed", name);
-    if (mask != 0)
-        r = lun_set_attributes(request->pool, name, mask, &attributes, &request->why);
-    if (r == 0)
-        r = lun_get_info(request->pool, name, &info, &request->why);
+    r = lun_get_info(request->pool, name, &info, &request->why);
     if (r == 0 && policy_mask != 0 && info.kind != OBJECT_LUN)
         r = reason_set(&request->why, -EINVAL, "'%s' is a snapshot, which does nothing by itself",
                        name);
     if (r == 0)
-        r = verb_policy_set(request, POLICY_OF_LUN, info.id, policy_mask, &settings);
+        r = policy_put_begin(target_policy(request->target), POLICY_OF_LUN, info.id, policy_mask,
+                             &settings, &put, &request->why);
+    attributes.also = put.also;
+    if (r == 0)
+        r = mask != 0 ? lun_set_attributes(request->pool, name, mask, &attributes, &request->why)
+                      : store_apply(request->pool, put.changes, put.also.count, &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
+    ignore_error(lun_get_info(request->pool, name, &info, NULL), "deleted just now: what it was");
+    policy_put_end(&put);
     struct pool_info pool;
     pool_get_info(request->pool, &pool);
     request->result = view_lun(&info);
@@ -268,6 +275,7 @@ int verb_lun_clone(struct verb_request *request)
         r = verb_map_clones(request, args.name, args.count, args.first_number, mappings);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result = json_pack("{s:s, s:s, s:O}", "source", args.source, "name", args.name,
                                 "mappings", mappings);
     if (!request->result)
@@ -351,6 +359,7 @@ int verb_lun_clone_group(struct verb_request *request)
         r = verb_classify_clones(request, names[i], 1, 0);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = verb_map_clones(request, names[i], 1, 0, mappings);
+    request->is_done = r == 0;
     if (r == 0)
         r = verb_view_pairs(request, pairs, count, clones);
     if (r < 0)
@@ -381,6 +390,7 @@ int verb_lun_redeploy(struct verb_request *request)
                          verb_string(request, "undo"), verb_force_flag(request), &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result =
         json_pack("{s:s, s:I, s:s, s:I, s:I, s:O}", "source", verb_string(request, "source"),
                   "count", (json_int_t)count, "undo", verb_string(request, "undo"), "size_bytes",
@@ -431,6 +441,7 @@ int verb_lun_resize(struct verb_request *request)
         r = lun_resize(request->pool, name, size_bytes, verb_force_flag(request), &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result = json_pack("{s:s, s:I, s:I, s:b}", "name", name, "old_size_bytes",
                                 (json_int_t)info.size_bytes, "size_bytes", (json_int_t)size_bytes,
                                 "dry_run", dry_run);
@@ -646,6 +657,7 @@ void verb_await_close_volume(struct verb_request *request, const char *volume)
 
 int verb_say_deleted(struct verb_request *request, const struct lun_info *list, size_t count)
 {
+    request->is_done = true;
     json_t *deleted = json_array();
     for (size_t i = 0; i < count; i++)
         if (json_array_append_new(deleted, json_string(list[i].name)) != 0)

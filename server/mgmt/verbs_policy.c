@@ -105,7 +105,7 @@ int verb_policy_set(struct verb_request *request, enum policy_scope scope, uint6
                     unsigned mask, const struct policy_settings *settings)
 {
     struct policy *policy = target_policy(request->target);
-    return mask == 0 ? 0 : policy_set(policy, scope, id, mask, settings, &request->why);
+    return policy_set(policy, scope, id, mask, settings, &request->why);
 }
 
 void verb_policy_view(struct verb_request *request, enum policy_scope scope, json_t *view)
@@ -137,6 +137,7 @@ int verb_pool_modify(struct verb_request *request)
         r = reason_set(&request->why, -EINVAL, "nothing of the pool is to be changed");
     if (r == 0)
         r = verb_policy_set(request, POLICY_OF_POOL, 0, mask, &settings);
+    request->is_done = r == 0;
     return r < 0 ? r : verb_pool_settings_show(request);
 }
 
@@ -211,6 +212,7 @@ static int verb_snapshot_policy_put(struct verb_request *request, bool is_new)
         r = snapshot_policy_put(policy, &snapshots, is_new, &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result = verb_view_snapshot_policy(&snapshots);
     return request->result ? 0 : -ENOMEM;
 }
@@ -360,6 +362,7 @@ int verb_autodelete_modify(struct verb_request *request)
     r = verb_autodelete_args(request, scope, &settings.autodelete);
     if (r == 0)
         r = verb_policy_set(request, scope, id, POLICY_SET_AUTODELETE, &settings);
+    request->is_done = r == 0;
     return r < 0 ? r : verb_autodelete_result(request, scope, &settings.autodelete);
 }
 
@@ -378,16 +381,16 @@ int verb_volume_split_physical(struct verb_request *request)
 {
     const char *name = verb_string(request, "name");
     struct volume_info info;
-    int r = policy_split_start(target_policy(request->target), name,
-                               verb_number(request, "rate_bytes", 0), verb_bool(request, "dry_run"),
-                               &request->why);
-    if (r == 0)
-        r = volume_get_info(request->pool, name, &info, &request->why);
+    int r = volume_get_info(request->pool, name, &info, &request->why);
     if (r < 0)
         return r;
     request->result = json_pack("{s:s, s:I, s:b}", "name", info.name, "job", (json_int_t)info.id,
                                 "dry_run", verb_bool(request, "dry_run"));
-    return request->result ? 0 : -ENOMEM;
+    if (!request->result)
+        return -ENOMEM;
+    return policy_split_start(target_policy(request->target), name,
+                              verb_number(request, "rate_bytes", 0), verb_bool(request, "dry_run"),
+                              &request->why);
 }
 
 int verb_volume_split_show(struct verb_request *request)

@@ -34,6 +34,7 @@ int verb_pool_grow(struct verb_request *request)
                 : pool_grow(request->pool, size_bytes, &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     if (!verb_bool(request, "dry_run"))
         pool_get_info(request->pool, &info);
     request->result =

@@ -100,6 +100,7 @@ int verb_qos_class_create(struct verb_request *request)
     const char *name = verb_string(request, "name");
     verb_qos_change(request, &change);
     int r = qos_class_create(verb_qos(request), name, &change, &request->why);
+    request->is_done = r == 0;
     return r < 0 ? r : verb_qos_show_classes(request, name);
 }
 
@@ -111,6 +112,7 @@ int verb_qos_class_modify(struct verb_request *request)
     if (!change.has_iops && !change.has_bps && !change.has_burst && !change.has_weight)
         return reason_set(&request->why, -EINVAL, "nothing is said that is to be modified");
     int r = qos_class_modify(verb_qos(request), name, &change, &request->why);
+    request->is_done = r == 0;
     return r < 0 ? r : verb_qos_show_classes(request, name);
 }
 
@@ -121,6 +123,7 @@ int verb_qos_class_delete(struct verb_request *request)
     int r = qos_class_delete(verb_qos(request), name, dry_run, &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result = json_pack("{s:s, s:b}", "name", name, "dry_run", (int)dry_run);
     return request->result ? 0 : -ENOMEM;
 }
@@ -196,11 +199,11 @@ int verb_classify_clones(struct verb_request *request, const char *name, uint32_
     if (r == 0)
         r = qos_set(verb_qos(request), QOS_LUN, ids, clones, verb_string(request, "qos"),
                     &request->why);
-    if (r < 0 && request->why.text[0])
+    if (r < 0)
     {
         struct reason why = request->why;
         reason_set(&request->why, r, "the clones are made, but not all are in the class: %.900s",
-                   why.text);
+                   why.text[0] ? why.text : strerror(-r));
     }
     return r;
 }
@@ -252,6 +255,7 @@ int verb_qos_set(struct verb_request *request)
                 : verb_qos_set_names(request, names, count, class_name);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result =
         json_pack("{s:s, s:I}", "class", class_name, "count", (json_int_t)(is_pool ? 1 : count));
     return request->result ? 0 : -ENOMEM;

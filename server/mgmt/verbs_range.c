@@ -381,5 +381,6 @@ int verb_lun_clone_ranges(struct verb_request *request)
         r = range_work(&copy);
         range_close(&copy);
     }
+    request->is_done = r == 0;
     return r < 0 ? r : range_result(&copy, dry_run);
 }

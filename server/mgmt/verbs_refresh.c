@@ -59,6 +59,7 @@ static int verb_refresh_put(struct verb_request *request, bool is_new)
         r = refresh_put(policy, names, count, &args, is_new, &request->why);
     if (r < 0 || verb_bool(request, "dry_run"))
         return r;
+    request->is_done = true;
     r = refresh_list(policy, names, count, &list, &list_count, &request->why);
     return r < 0 ? r : verb_refresh_result(request, list, list_count);
 }
@@ -104,5 +105,6 @@ int verb_refresh_run(struct verb_request *request)
     if (r == 0)
         r = refresh_now(target_policy(request->target), names, count, verb_bool(request, "dry_run"),
                         &list, &list_count, &request->why);
+    request->is_done = r == 0;
     return r < 0 ? r : verb_refresh_result(request, list, list_count);
 }

@@ -124,6 +124,7 @@ int verb_reservation_clear(struct verb_request *request)
         r = scsi_reservation_clear(target_scsi(request->target), info.id, initiator, &cleared);
     if (r < 0)
         return r;
+    request->is_done = true;
     if (!dry_run)
         event_add(request->pool, "warning", "lun.reservation.cleared", info.name,
                   "the administrator cleared the persistent reservations of %s: registrations "

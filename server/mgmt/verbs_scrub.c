@@ -19,6 +19,7 @@ int verb_pool_scrub(struct verb_request *request)
     int r = pool_scrub_start(request->pool, &options, &id, &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     request->result = json_pack("{s:I}", "id", (json_int_t)id);
     return request->result ? 0 : -ENOMEM;
 }

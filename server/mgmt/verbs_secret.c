@@ -103,5 +103,6 @@ int verb_chap_rewrap(struct verb_request *request)
     host_key_wipe(&old_key);
     if (r == 0 && !dry_run)
         r = rewrap_wipe(request, &wiped);
+    request->is_done = r == 0;
     return r < 0 ? r : rewrap_say(request, &done, &wiped, access);
 }

@@ -64,7 +64,7 @@ int verb_server_status(struct verb_request *request)
 
 int verb_server_stop(struct verb_request *request)
 {
-    request->stop_server = true;
+    request->stop_server = request->is_done = true;
     request->result = json_pack("{s:i}", "pid", (int)getpid());
     return request->result ? 0 : -ENOMEM;
 }

@@ -117,12 +117,11 @@ int verb_snapshot_create(struct verb_request *request)
     {
         r = verb_has(request, "quiesce")
                 ? verb_snapshot_quiesced(request, &lun, 1, true)
-                : snapshot_create(request->pool, lun, snapshot, verb_string(request, "comment"),
-                                  &request->why);
-        /* There is nothing yet that a dry run could lock. */
-        if (r == 0 && verb_has(request, "locked_until") && !verb_bool(request, "dry_run"))
-            r = verb_snapshot_lock(request);
+                : snapshot_create_until(request->pool, lun, snapshot,
+                                        verb_string(request, "comment"),
+                                        verb_time(request, "locked_until"), &request->why);
     }
+    request->is_done = r == 0;
     return r < 0 ? r : verb_say_kept(request);
 }
 
@@ -331,6 +330,7 @@ static int verb_volume_snapshot_delete(struct verb_request *request)
         r = volume_snapshot_delete(request->pool, volume, snapshot, flags, &request->why);
     if (r < 0)
         return r;
+    request->is_done = true;
     if (clones > 0)
     {
         request->result = json_pack("{s:b, s:I}", "deferred", 1, "clones", (json_int_t)clones);

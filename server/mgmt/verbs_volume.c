@@ -55,17 +55,12 @@ static int verb_volume_result(struct verb_request *request, const char *name)
     return request->result ? 0 : -ENOMEM;
 }
 
-/* What the server does by itself for the volume. */
-static int verb_volume_set_policy(struct verb_request *request, const char *name, unsigned mask,
-                                  const struct policy_settings *settings)
+/* What the server does by itself for the volume; @id 0: for the one that is made. */
+static int verb_volume_put_policy(struct verb_request *request, uint64_t id, unsigned mask,
+                                  const struct policy_settings *settings, struct policy_put *put)
 {
-    struct volume_info info;
-    if (mask == 0)
-        return 0;
-    int r = volume_get_info(request->pool, name, &info, &request->why);
-    if (r == -ENOENT && verb_bool(request, "dry_run"))
-        return 0;
-    return r < 0 ? r : verb_policy_set(request, POLICY_OF_VOLUME, info.id, mask, settings);
+    return policy_put_begin(target_policy(request->target), POLICY_OF_VOLUME, id, mask, settings,
+                            put, &request->why);
 }
 
 int verb_volume_create(struct verb_request *request)
@@ -73,36 +68,44 @@ int verb_volume_create(struct verb_request *request)
     struct volume_attributes attributes;
     struct policy_settings settings;
     unsigned mask, policy_mask;
+    CLEANUP(policy_put_end) struct policy_put put = {0};
     const char *name = verb_string(request, "name");
     int r = verb_volume_attributes(request, &attributes, &mask);
     if (r == 0)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
     if (r == 0)
-        r = volume_create(request->pool, name, &attributes, &request->why);
-    if (r < 0)
-        return r;
-    r = verb_volume_set_policy(request, name, policy_mask, &settings);
+        r = verb_volume_put_policy(request, 0, policy_mask, &settings, &put);
+    attributes.also = put.also;
     if (r == 0)
-        return verb_volume_result(request, name);
-    ignore_error(volume_delete(request->pool, name, false, 0, NULL), "it is empty");
-    return r;
+        r = volume_create(request->pool, name, &attributes, &request->why);
+    policy_put_end(&put);
+    request->is_done = r == 0;
+    return r < 0 ? r : verb_volume_result(request, name);
 }
 
 int verb_volume_modify(struct verb_request *request)
 {
     struct volume_attributes attributes;
     struct policy_settings settings;
+    struct volume_info info;
     unsigned mask, policy_mask = 0;
+    CLEANUP(policy_put_end) struct policy_put put = {0};
     const char *name = verb_string(request, "name");
     int r = verb_volume_attributes(request, &attributes, &mask);
     if (r == 0)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
     if (r == 0 && mask == 0 && policy_mask == 0)
         r = reason_set(&request->why, -EINVAL, "nothing of volume '%s' is to be changed", name);
-    if (r == 0 && mask != 0)
-        r = volume_modify(request->pool, name, mask, &attributes, &request->why);
     if (r == 0)
-        r = verb_volume_set_policy(request, name, policy_mask, &settings);
+        r = volume_get_info(request->pool, name, &info, &request->why);
+    if (r == 0)
+        r = verb_volume_put_policy(request, info.id, policy_mask, &settings, &put);
+    attributes.also = put.also;
+    if (r == 0)
+        r = mask != 0 ? volume_modify(request->pool, name, mask, &attributes, &request->why)
+                      : store_apply(request->pool, put.changes, put.also.count, &request->why);
+    policy_put_end(&put);
+    request->is_done = r == 0;
     return r < 0 ? r : verb_volume_result(request, name);
 }
 
@@ -178,7 +181,7 @@ static int verb_find_backing(struct verb_request *request, const struct volume_i
 }
 
 /* Now, or with its last dependent. */
-static int verb_delete_backing(struct verb_request *request, struct volume_snapshot_info *backing)
+static int verb_try_backing(struct verb_request *request, struct volume_snapshot_info *backing)
 {
     char *at = strchr(backing->name, '@');
     *at = '\0';
@@ -186,6 +189,21 @@ static int verb_delete_backing(struct verb_request *request, struct volume_snaps
     *at = '@';
     /* Somebody had asked for that already: it went with this clone, its last. */
     return r == -ENOENT ? 0 : r;
+}
+
+/* After @what, which stays done. */
+static int verb_delete_backing(struct verb_request *request, struct volume_snapshot_info *backing,
+                               const char *what)
+{
+    int r = verb_try_backing(request, backing);
+    if (r == 0)
+        return 0;
+    struct reason why = request->why;
+    return reason_set(
+        &request->why, r,
+        "volume '%s' is %s, but its backing snapshot stays: %.600s; 'lunette snapshot "
+        "delete %s --defer' deletes it",
+        verb_string(request, "name"), what, why.text[0] ? why.text : strerror(-r), backing->name);
 }
 
 /* Which one goes with clone @info, if that is asked for, and whether it may; else its id is 0. */
@@ -199,7 +217,7 @@ static int verb_plan_backing(struct verb_request *request, const struct volume_i
     if (r < 0)
         return r;
     command_dry_run(true);
-    r = verb_delete_backing(request, backing);
+    r = verb_try_backing(request, backing);
     command_dry_run(verb_bool(request, "dry_run"));
     return r;
 }
@@ -342,9 +360,10 @@ int verb_volume_delete(struct verb_request *request)
     if (r == 0)
         verb_forget_volume_class(request, info.id);
     if (r == 0 && backing.id != 0)
-        r = verb_delete_backing(request, &backing);
+        r = verb_delete_backing(request, &backing, "deleted");
     if (r < 0)
         return r;
+    request->is_done = true;
     if (!request->result)
         request->result = json_object();
     ignore_error(json_object_del(request->result, "goes"), "it went");
@@ -369,6 +388,7 @@ int verb_volume_clone(struct verb_request *request)
     int r = volume_get_info(request->pool, args.volume, &parent, &request->why);
     if (r == 0)
         r = volume_clone(request->pool, &args, &request->why);
+    request->is_done = r == 0;
     if (r == 0)
         r = verb_volume_result(request, args.name);
     if (r < 0)
@@ -472,7 +492,8 @@ int verb_volume_split(struct verb_request *request)
         r = is_physical ? verb_volume_split_physical(request)
                         : volume_clone_split(request->pool, name, &request->why);
     if (r == 0 && backing.id != 0 && !verb_bool(request, "dry_run"))
-        r = verb_delete_backing(request, &backing);
+        r = verb_delete_backing(request, &backing, is_physical ? "being split" : "split");
+    request->is_done = r == 0;
     if (r == 0)
         r = is_physical ? verb_say_copied(request, &info) : verb_volume_result(request, name);
     return r < 0 ? r : verb_say_split_backing(request, &backing);

@@ -36,7 +36,7 @@ int policy_severity(const char *name)
 static int events_exec(struct policy *policy, const struct event *event, struct reason *why)
 {
     AUTO_JSON json_t *view = view_event(event);
-    AUTO_FREE char *text = view ? json_dumps(view, JSON_COMPACT) : NULL;
+    AUTO_FREE char *text = view ? proto_dump(view, JSON_COMPACT) : NULL;
     if (!text)
         return reason_set(why, -ENOMEM, "no memory");
     const struct policy_program program = {

@@ -25,6 +25,7 @@ struct policy;
 
 enum
 {
+    POLICY_KEY_MAX = 128,     /* of the store */
     POLICY_LEVELS_MAX = 8,    /* thresholds of one object */
     POLICY_NAME_MAX = 63,     /* bytes of the name of a snapshot policy or of a program */
     POLICY_PREFIX_MAX = 32,   /* bytes of what names of snapshots begin with */
@@ -164,6 +165,25 @@ void policy_get(struct policy *policy, enum policy_scope scope, uint64_t id,
 MUST_CHECK int policy_set(struct policy *policy, enum policy_scope scope, uint64_t id,
                           unsigned mask, const struct policy_settings *settings,
                           struct reason *why);
+
+/*
+ * The same in two steps, for who changes the object, too: in between @put->also is stored in the
+ * same record (lun.h). @id 0: of an object that is made by it. @mask 0: there is nothing to store.
+ * policy_put_end() also after a failure; until then nobody else changes settings.
+ */
+struct policy_put
+{
+    struct policy *policy;
+    struct store_also also;
+    struct store_change changes[2];
+    char keys[2][POLICY_KEY_MAX];
+    char *text;
+};
+MUST_CHECK int policy_put_begin(struct policy *policy, enum policy_scope scope, uint64_t id,
+                                unsigned mask, const struct policy_settings *settings,
+                                struct policy_put *put, struct reason *why);
+void policy_put_end(struct policy_put *put);
+
 /* Adds what is set for the object to its @view; nothing for a LUN without settings. Without memory
  * less is shown. */
 void policy_view(struct policy *policy, enum policy_scope scope, uint64_t id, json_t *view);

@@ -13,7 +13,6 @@
 
 enum
 {
-    POLICY_KEY_MAX = 128,
     POLICY_IDLE_MS = 600000, /* until somebody pokes */
 };
 

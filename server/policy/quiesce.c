@@ -159,7 +159,8 @@ static int quiesce_create(struct policy *policy, const struct policy_snapshot_ar
     const struct volume_snapshot_args of_volumes = {
         .name = args->name, .comment = comment, .locked_until_ns = args->locked_until_ns};
     if (args->is_lun)
-        return snapshot_create(policy->pool, args->objects[0], args->name, comment, why);
+        return snapshot_create_until(policy->pool, args->objects[0], args->name, comment,
+                                     args->locked_until_ns, why);
     return volume_snapshot_create(policy->pool, args->objects, args->count, &of_volumes, why);
 }
 

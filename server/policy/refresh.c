@@ -124,7 +124,7 @@ static int batch_add(struct refresh_batch *batch, uint64_t lun_id, json_t *json)
 {
     size_t i = batch->count++;
     policy_key(batch->keys[i], "refresh", POLICY_OF_LUN, lun_id);
-    batch->texts[i] = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    batch->texts[i] = json ? proto_dump(json, JSON_COMPACT) : NULL;
     bool has_text = !json || batch->texts[i];
     json_decref(json);
     batch->changes[i] = (struct store_change){.key = batch->keys[i],

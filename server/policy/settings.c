@@ -50,11 +50,10 @@ static int settings_parse(struct policy *policy, const char *key, const void *va
                           json_t **json)
 {
     json_error_t error;
-    *json = json_loadb(value, len, JSON_REJECT_DUPLICATES, &error);
-    if (json_is_object(*json))
-        return 0;
-    if (!*json && json_error_code(&error) == json_error_out_of_memory)
-        return -ENOMEM;
+    *json = NULL;
+    int r = proto_load(value, len, json, &error);
+    if (json_is_object(*json) || r == -ENOMEM)
+        return r;
     json_decref(*json);
     *json = NULL;
     lock_take(&policy->wake_lock);
@@ -85,7 +84,7 @@ int policy_load(struct policy *policy, const char *key, json_t **json)
 
 int policy_save(struct policy *policy, const char *key, json_t *value, struct reason *why)
 {
-    AUTO_FREE char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    AUTO_FREE char *text = value ? proto_dump(value, JSON_COMPACT) : NULL;
     bool has_text = !value || text;
     json_decref(value);
     if (!has_text)
@@ -310,25 +309,25 @@ static int settings_put_all(json_t *json, unsigned mask, const struct policy_set
     return r;
 }
 
-/* The snapshot policy is there, and begins anew: what another one missed is not made up for. */
-static int settings_begin_snapshots(struct policy *policy, enum policy_scope scope, uint64_t id,
-                                    const char *name, struct reason *why)
+/* The key of an object, or (@id 0) the part before the id of one that is going to be. */
+static void settings_key(char key[POLICY_KEY_MAX], const char *kind, enum policy_scope scope,
+                         uint64_t id)
 {
-    struct snapshot_policy snapshots;
-    char key[POLICY_KEY_MAX];
-    policy_key(key, "last", scope, id);
-    int r = name[0] ? snapshot_policy_get(policy, name, &snapshots, why) : 0;
-    return r < 0 ? r : policy_save(policy, key, NULL, why);
+    policy_key(key, kind, scope, id);
+    if (scope != POLICY_OF_POOL && id == 0)
+        strrchr(key, '/')[1] = '\0';
 }
 
-int policy_set(struct policy *policy, enum policy_scope scope, uint64_t id, unsigned mask,
-               const struct policy_settings *settings, struct reason *why)
+/* What is to be stored, into @put. */
+static int settings_prepare(struct policy *policy, enum policy_scope scope, uint64_t id,
+                            unsigned mask, const struct policy_settings *settings,
+                            struct policy_put *put, struct reason *why)
 {
-    char key[POLICY_KEY_MAX];
-    policy_key(key, "set", scope, id);
-    AUTO_LOCK(&policy->settings_lock);
+    struct snapshot_policy snapshots;
+    settings_key(put->keys[0], "set", scope, id);
+    settings_key(put->keys[1], "last", scope, id);
     AUTO_JSON json_t *json = NULL;
-    int r = policy_load(policy, key, &json);
+    int r = id || scope == POLICY_OF_POOL ? policy_load(policy, put->keys[0], &json) : 0;
     if (r == 0 && !json)
         json = json_object();
     if (!json || settings_put_all(json, mask, settings) < 0)
@@ -339,12 +338,51 @@ int policy_set(struct policy *policy, enum policy_scope scope, uint64_t id, unsi
                        "it aims at, %u %%, which is 99 at most",
                        settings->autodelete.trigger_free_percent,
                        settings->autodelete.target_free_percent);
-    if (r == 0 && (mask & POLICY_SET_SNAPSHOT_POLICY))
-        r = settings_begin_snapshots(policy, scope, id, settings->snapshot_policy, why);
-    if (r == 0)
-        r = policy_save(policy, key, take_ptr(&json), why);
-    policy_poke(policy, POLICY_SPACE);
-    policy_poke(policy, POLICY_SCHEDULE);
+    bool begins = mask & POLICY_SET_SNAPSHOT_POLICY;
+    if (r == 0 && begins && settings->snapshot_policy[0])
+        r = snapshot_policy_get(policy, settings->snapshot_policy, &snapshots, why);
+    if (r < 0)
+        return r;
+    put->text = proto_dump(json, JSON_COMPACT);
+    if (!put->text)
+        return reason_set(why, -ENOMEM, "no memory");
+    put->changes[0] =
+        (struct store_change){.key = put->keys[0], .value = put->text, .len = strlen(put->text)};
+    /* What another snapshot policy missed is not made up for. */
+    put->changes[1] = (struct store_change){.key = put->keys[1]};
+    put->also = (struct store_also){.changes = put->changes, .count = begins ? 2 : 1};
+    return 0;
+}
+
+int policy_put_begin(struct policy *policy, enum policy_scope scope, uint64_t id, unsigned mask,
+                     const struct policy_settings *settings, struct policy_put *put,
+                     struct reason *why)
+{
+    *put = (struct policy_put){.policy = mask ? policy : NULL};
+    if (mask == 0)
+        return 0;
+    lock_take(&policy->settings_lock);
+    return settings_prepare(policy, scope, id, mask, settings, put, why);
+}
+
+void policy_put_end(struct policy_put *put)
+{
+    if (!put->policy)
+        return;
+    lock_release(&put->policy->settings_lock);
+    policy_poke(put->policy, POLICY_SPACE);
+    policy_poke(put->policy, POLICY_SCHEDULE);
+    free(put->text);
+    *put = (struct policy_put){0};
+}
+
+int policy_set(struct policy *policy, enum policy_scope scope, uint64_t id, unsigned mask,
+               const struct policy_settings *settings, struct reason *why)
+{
+    CLEANUP(policy_put_end) struct policy_put put;
+    int r = policy_put_begin(policy, scope, id, mask, settings, &put, why);
+    if (r == 0 && put.also.count > 0)
+        r = store_apply(policy->pool, put.changes, put.also.count, why);
     return r;
 }
 

@@ -34,20 +34,32 @@ struct qos_class *qos_find_class_locked(struct qos *qos, const char *name)
     return NULL;
 }
 
-struct qos_class *qos_add_class_locked(struct qos *qos, const char *name,
-                                       const struct qos_limits *limits)
+static struct qos_class *class_new(const char *name, const struct qos_limits *limits)
 {
     struct qos_class *class = calloc(1, sizeof(*class));
     if (!class)
         return NULL;
     memcpy(class->name, name, strnlen(name, QOS_NAME_MAX));
     class->limits = *limits;
+    return class;
+}
+
+static void class_link_locked(struct qos *qos, struct qos_class *class)
+{
     struct list *before = qos->classes.next;
     while (before != &qos->classes &&
-           strcmp(container_of(before, struct qos_class, link)->name, name) < 0)
+           strcmp(container_of(before, struct qos_class, link)->name, class->name) < 0)
         before = before->next;
     list_add_tail(before, &class->link);
     qos->class_count++;
+}
+
+struct qos_class *qos_add_class_locked(struct qos *qos, const char *name,
+                                       const struct qos_limits *limits)
+{
+    struct qos_class *class = class_new(name, limits);
+    if (class)
+        class_link_locked(qos, class);
     return class;
 }
 
@@ -132,11 +144,15 @@ int qos_class_create(struct qos *qos, const char *name, const struct qos_class_c
     if (is_full)
         return reason_set(why, -EINVAL, "there are %d QoS classes, the most there can be",
                           QOS_CLASSES_MAX);
+    AUTO_FREE struct qos_class *class = class_new(name, &limits);
+    if (!class)
+        return reason_set(why, -ENOMEM, "no memory");
     r = class_store(qos, name, &limits, why);
     if (r < 0)
         return r;
     AUTO_LOCK(&qos->lock);
-    return qos_add_class_locked(qos, name, &limits) ? 0 : reason_set(why, -ENOMEM, "no memory");
+    class_link_locked(qos, take_ptr(&class));
+    return 0;
 }
 
 /* Everything in @class gets its limits anew. */
@@ -226,23 +242,29 @@ static int subject_store(struct qos *qos, enum qos_kind kind, const uint64_t *id
     return store_apply(qos->pool, changes, count, why);
 }
 
-static int subject_put_locked(struct qos *qos, enum qos_kind kind, uint64_t id,
-                              struct qos_class *class)
+/* What there is in memory of subjects, before anything is stored of them. */
+static int subjects_prepare(struct qos *qos, enum qos_kind kind, const uint64_t *ids, size_t count)
+{
+    bool ok = true;
+    AUTO_LOCK(&qos->lock);
+    for (size_t i = 0; ok && kind != QOS_POOL && i < count; i++)
+        ok = kind == QOS_LUN ? qos_get_lun_locked(qos, ids[i]) != NULL
+                             : qos_get_volume_locked(qos, ids[i]) != NULL;
+    return ok ? 0 : -ENOMEM;
+}
+
+/* A prepared one: under `change` they stay. */
+static void subject_put_locked(struct qos *qos, enum qos_kind kind, uint64_t id,
+                               struct qos_class *class)
 {
     if (kind == QOS_LUN)
     {
-        struct qos_lun *lun = qos_get_lun_locked(qos, id);
-        if (!lun)
-            return -ENOMEM;
-        qos_lun_set_class_locked(lun, class);
-        return 0;
+        qos_lun_set_class_locked(qos_get_lun_locked(qos, id), class);
+        return;
     }
     struct qos_group *group = kind == QOS_POOL ? &qos->root : qos_get_volume_locked(qos, id);
-    if (!group)
-        return -ENOMEM;
     /* "default" is for LUNs: it would be no limit of a volume's or the pool's. */
     qos_group_set_class_locked(group, class == qos->standard ? NULL : class);
-    return 0;
 }
 
 int qos_set(struct qos *qos, enum qos_kind kind, const uint64_t *ids, size_t count,
@@ -251,16 +273,26 @@ int qos_set(struct qos *qos, enum qos_kind kind, const uint64_t *ids, size_t cou
     struct qos_class *class;
     AUTO_LOCK(&qos->change);
     int r = class_find(qos, class_name, &class, why);
-    for (size_t at = 0; r == 0 && at < count; at += CLASS_CHANGES_AT_ONCE)
-        r = subject_store(qos, kind, ids + at, min_u64(count - at, CLASS_CHANGES_AT_ONCE), class,
-                          why);
-    if (r < 0)
+    if (r == 0 && subjects_prepare(qos, kind, ids, count) < 0)
+        r = reason_set(why, -ENOMEM, "no memory");
+    size_t stored = 0;
+    while (r == 0 && stored < count)
+    {
+        size_t part = min_u64(count - stored, CLASS_CHANGES_AT_ONCE);
+        r = subject_store(qos, kind, ids + stored, part, class, why);
+        stored += r == 0 ? part : 0;
+    }
+    if (stored == 0)
         return r;
-    AUTO_LOCK(&qos->lock);
-    for (size_t i = 0; r == 0 && i < count; i++)
-        r = subject_put_locked(qos, kind, ids[i], class);
-    qos_changed_locked(qos);
-    return r < 0 ? reason_set(why, r, "no memory") : 0;
+    {
+        AUTO_LOCK(&qos->lock);
+        for (size_t i = 0; i < stored; i++)
+            subject_put_locked(qos, kind, ids[i], class);
+        qos_changed_locked(qos);
+    }
+    return r == 0 ? 0
+                  : reason_set(why, r, "only %zu of %zu are in the class \"%s\" now: %s", stored,
+                               count, class->name, strerror(-r));
 }
 
 void qos_forget_lun(struct qos *qos, uint64_t lun_id)

@@ -519,7 +519,7 @@ static int nv_check_new_snapshot(struct pool *pool, struct nv_object *lun, const
 }
 
 static int nv_snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
-                              const char *comment, struct reason *why)
+                              const char *comment, uint64_t locked_until_ns, struct reason *why)
 {
     AUTO_LOCK(&pool->lock);
     struct nv_object *lun = NULL;
@@ -539,6 +539,7 @@ static int nv_snapshot_create(struct pool *pool, const char *lun_name, const cha
     if (!object)
         return -ENOMEM;
     object->lun = lun;
+    object->locked_until_ns = locked_until_ns;
     list_add_tail(&lun->snapshots, &object->node);
     return 0;
 }
@@ -554,8 +555,14 @@ static void nv_tell_snapshot(struct pool *pool, const char *event, const char *l
 int snapshot_create(struct pool *pool, const char *lun_name, const char *snapshot,
                     const char *comment, struct reason *why)
 {
+    return snapshot_create_until(pool, lun_name, snapshot, comment, 0, why);
+}
+
+int snapshot_create_until(struct pool *pool, const char *lun_name, const char *snapshot,
+                          const char *comment, uint64_t locked_until_ns, struct reason *why)
+{
     reason_clear(why);
-    int r = nv_snapshot_create(pool, lun_name, snapshot, comment, why);
+    int r = nv_snapshot_create(pool, lun_name, snapshot, comment, locked_until_ns, why);
     if (r == 0)
         nv_tell_snapshot(pool, "snapshot.created", lun_name, snapshot);
     return r;

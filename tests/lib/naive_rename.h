@@ -145,6 +145,7 @@
 #define salvage_read naive_salvage_read
 #define salvage_way naive_salvage_way
 #define snapshot_create naive_snapshot_create
+#define snapshot_create_until naive_snapshot_create_until
 #define snapshot_delete naive_snapshot_delete
 #define snapshot_rename naive_snapshot_rename
 #define snapshot_restore naive_snapshot_restore

@@ -2,6 +2,7 @@
 /* Stands before libc's allocator by the linker's --wrap. */
 #include "tests/lib/no_memory.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,10 @@ static _Thread_local struct
     bool is_for_ever; /* else only one fails */
     uint64_t left;    /* until one fails */
     uint64_t failed;
+    bool is_fed; /* while others starve */
+    unsigned spared;
 } memory;
+static _Atomic bool others_starve;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -27,7 +31,7 @@ char *__wrap_strndup(const char *text, size_t max);
 static bool memory_fails(void)
 {
     if (!memory.is_armed)
-        return false;
+        return atomic_load(&others_starve) && !memory.is_fed && memory.spared == 0;
     if (memory.left > 0)
     {
         memory.left--;
@@ -92,10 +96,18 @@ bool memory_spare(void)
 {
     bool was_armed = memory.is_armed;
     memory.is_armed = false;
+    memory.spared++;
     return was_armed;
 }
 
 void memory_unspare(bool was_armed)
 {
     memory.is_armed = was_armed;
+    memory.spared -= memory.spared > 0;
+}
+
+void memory_starve_others(bool is_on)
+{
+    memory.is_fed = is_on;
+    atomic_store(&others_starve, is_on);
 }

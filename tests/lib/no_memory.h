@@ -4,7 +4,7 @@
  *
  * What libraries allocate for themselves never fails, unless they are told to use the program's
  * malloc(). Of the engine's, what is spared is what cannot fail by its contract: the application of
- * a record, and its place in the journal. A pool that cannot do these ends.
+ * a record. A pool that cannot do that ends.
  */
 #ifndef TESTS_LIB_NO_MEMORY_H
 #define TESTS_LIB_NO_MEMORY_H
@@ -16,6 +16,9 @@
 void memory_arm(uint64_t n, bool is_for_ever);
 /* No more; returns how many have failed. */
 uint64_t memory_disarm(void);
+
+/* While it is on, all allocations of all threads but the caller fail. */
+void memory_starve_others(bool is_on);
 
 /* For what is the test's own: between the two none fails. They nest. */
 bool memory_spare(void);

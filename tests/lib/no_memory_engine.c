@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What is spared of the engine, see no_memory.h. */
 #include "lun/pool/device.h"
-#include "lun/pool/journal.h"
 #include "lun/pool/record.h"
 #include "tests/lib/no_memory.h"
 
@@ -14,20 +13,6 @@ int __wrap_record_apply(struct change *change, const void *actions, size_t len)
     int r = __real_record_apply(change, actions, len);
     memory_unspare(was_armed);
     return r;
-}
-
-uint64_t __real_journal_append(struct journal *journal, const void *actions, size_t len,
-                               const uint64_t *nodes, unsigned node_count, bool is_ordered);
-uint64_t __wrap_journal_append(struct journal *journal, const void *actions, size_t len,
-                               const uint64_t *nodes, unsigned node_count, bool is_ordered);
-
-uint64_t __wrap_journal_append(struct journal *journal, const void *actions, size_t len,
-                               const uint64_t *nodes, unsigned node_count, bool is_ordered)
-{
-    bool was_armed = memory_spare();
-    uint64_t seq = __real_journal_append(journal, actions, len, nodes, node_count, is_ordered);
-    memory_unspare(was_armed);
-    return seq;
 }
 
 static const struct device_ops *disk_ops;

@@ -3,8 +3,7 @@
  * The n-th allocation of a command fails, n = 1, 2, ... until none is asked for any more.
  *
  * What is refused has changed nothing, in memory or on the disk, and is done when it is asked for
- * again. A record that fails while it is applied takes the pool out of use until it is opened
- * again, as nothing else may; what was acknowledged is there then.
+ * again. The pool stays in use.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,6 +12,7 @@
 #include <string.h>
 
 #include "lun/base/checked.h"
+#include "lun/pool/checkpoint.h"
 #include "tests/lib/cunit_main.h"
 #include "tests/lib/no_memory.h"
 #include "tests/unit/engine_host.h"
@@ -94,7 +94,7 @@ struct command
     int (*undo)(void); /* NULL: it may be run again as it is */
 };
 
-static uint64_t tries, refusals, out_of_use;
+static uint64_t tries, refusals;
 
 static void complain(const struct command *command, uint64_t n, const char *what)
 {
@@ -102,36 +102,21 @@ static void complain(const struct command *command, uint64_t n, const char *what
     CU_FAIL("see above");
 }
 
-/*
- * @before: the state before it, @after: once it is done. Returns whether it was done.
- *
- * A commit that has no memory takes the pool out of use, as one that cannot write does. It may have
- * been written then, so a command that was not acknowledged is done or not done, whole.
- */
-static bool judge_refusal(const struct command *command, uint64_t n, int r, const char *before,
-                          const char *after)
+/* @before: the state before it. */
+static void judge_refusal(const struct command *command, uint64_t n, int r, const char *before)
 {
     struct pool_info info;
     pool_get_info(host.pool, &info);
     refusals++;
-    bool is_out_of_use = info.health != POOL_HEALTHY;
-    if (is_out_of_use)
-    {
-        out_of_use++;
-        host_crash_open(&host);
-        memory_spare_disk(host.pool->device);
-    }
+    if (info.health != POOL_HEALTHY)
+        complain(command, n, "the pool is out of use");
     if (r != -ENOMEM)
         complain(command, n, strerror(-r));
     AUTO_FREE char *now = state();
-    bool is_done = strcmp(now, before) != 0;
-    if (is_done && !is_out_of_use)
+    if (strcmp(now, before) != 0)
         complain(command, n, "it was refused and something was done");
-    if (is_done && strcmp(now, after) != 0)
-        complain(command, n, "a part of it was done");
     if (host_check(&host) != 0)
         complain(command, n, "the pool is wrong");
-    return is_done;
 }
 
 static void try_command(const struct command *command, const char *before, const char *after,
@@ -143,8 +128,9 @@ static void try_command(const struct command *command, const char *before, const
         int r = command->run();
         uint64_t failed = memory_disarm();
         tries++;
-        if (r < 0 && !judge_refusal(command, n, r, before, after))
+        if (r < 0)
         {
+            judge_refusal(command, n, r, before);
             r = command->run();
             if (r < 0)
                 complain(command, n, "it is refused for ever");
@@ -182,8 +168,7 @@ static void try_commands(const struct command *commands, size_t count)
     host_crash_open(&host);
     CU_ASSERT_EQUAL(host_check(&host), 0);
     host_stop(&host);
-    printf("(%" PRIu64 " tries, %" PRIu64 " refused, of these %" PRIu64 " out of use) ", tries,
-           refusals, out_of_use);
+    printf("(%" PRIu64 " tries, %" PRIu64 " refused) ", tries, refusals);
 }
 
 /* ---- LUNs ----------------------------------------------------------------------------------- */
@@ -618,37 +603,75 @@ static void test_open(void)
     host_stop(&host);
 }
 
-/* A flush that has no memory is refused; the next one makes durable what that one did not. */
+/* A flush takes no memory: all that it needs was had by the writes. */
 static void test_flush(void)
 {
     static uint8_t bytes[BLK_BYTES];
     memset(bytes, 9, sizeof(bytes));
     uint64_t failed = 1;
-    unsigned refused = 0;
     for (unsigned mode = 0; mode < 2; mode++, failed = 1)
         for (uint64_t n = 0; failed > 0; n++)
         {
             struct lun *lun = NULL;
-            struct pool_info info;
             start();
             CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, "c", 0, &lun, &host.why), 0);
             CU_ASSERT_EQUAL(lun_write(lun, bytes, sizeof(bytes), 0, 0), 0);
             memory_arm(n, mode == 1);
             int r = lun_flush(lun);
             failed = memory_disarm();
-            CU_ASSERT_TRUE(r == 0 || (r == -ENOMEM && failed > 0));
-            refused += r < 0;
-            if (r < 0)
-                r = lun_flush(lun);
-            pool_get_info(host.pool, &info);
-            CU_ASSERT_TRUE(r == 0 || info.health != POOL_HEALTHY);
+            CU_ASSERT_EQUAL(r, 0);
             lun_close(lun);
             host_crash_open(&host);
-            CU_ASSERT_TRUE(r < 0 || host_holds(&host, "c", 0, 1, 9));
+            CU_ASSERT_TRUE(host_holds(&host, "c", 0, 1, 9));
             CU_ASSERT_EQUAL(host_check(&host), 0);
             host_stop(&host);
         }
-    printf("(%u refused) ", refused);
+}
+
+/* The thread that makes checkpoints has no memory for one: the next one makes up for it. */
+static void test_checkpoint_thread(void)
+{
+    struct pool_info info;
+    start();
+    host_start_threads(&host);
+    CU_ASSERT_EQUAL(host_write(&host, "c", 0, BLKS, 9, 0), 0);
+    memory_starve_others(true);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), -ENOMEM);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), -ENOMEM);
+    memory_starve_others(false);
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.health, POOL_HEALTHY);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), 0);
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_crash_open(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "c", 0, BLKS, 9));
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
+}
+
+/* A sync that failed is not forgotten, whatever works afterwards. */
+static void test_checkpoint_thread_sync(void)
+{
+    const struct simdev_fault fault = {
+        .op = SIMDEV_SYNC, .kind = SIMDEV_FAIL, .error = -EIO, .nth = 1};
+    struct pool_info info;
+    start();
+    host_start_threads(&host);
+    memory_starve_others(true);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), -ENOMEM);
+    memory_starve_others(false);
+    CU_ASSERT_EQUAL(host_write(&host, "c", 0, BLKS, 9, 0), 0);
+    simdev_arm(host.disk, &fault);
+    CU_ASSERT_TRUE(pool_checkpoint(host.pool) < 0);
+    simdev_arm(host.disk, NULL);
+    CU_ASSERT_TRUE(pool_checkpoint(host.pool) < 0);
+    CU_ASSERT_TRUE(checkpoint_wait(host.pool) < 0);
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.health, POOL_FAILED);
+    host_crash_open(&host);
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+    host_stop(&host);
 }
 
 static CU_TestInfo no_memory_tests[] = {
@@ -658,6 +681,8 @@ static CU_TestInfo no_memory_tests[] = {
     {"data, background work, listings", test_rest},
     {"opening", test_open},
     {"a flush", test_flush},
+    {"the checkpoints' thread", test_checkpoint_thread},
+    {"the same, and a sync that fails", test_checkpoint_thread_sync},
     CU_TEST_INFO_NULL,
 };
 

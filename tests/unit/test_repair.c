@@ -646,6 +646,30 @@ static void test_lost_map(void)
     }
 }
 
+/* All bitmaps are lost, and a tree: nobody knows of any block that it is free. What is there stays,
+ * for the day on which the tree can be read again, and the way out is named. */
+static void test_no_room(void)
+{
+    unsigned unreadable;
+    start(false);
+    uint64_t blk = find_blk("map");
+    uint8_t sound[BLK_BYTES];
+    simdev_peek(host.disk, sound, sizeof(sound), blk * BLK_BYTES);
+    do_harm(blk, HARM_ZERO);
+    for (uint64_t g = 0; g < POOL_BLKS / HOST_GROUP_BLKS; g++)
+        for (uint64_t head = DISK_HEAD_BITMAP; head < DISK_GROUP_HEAD_BLKS; head++)
+            do_harm(g * HOST_GROUP_BLKS + head, HARM_ZERO);
+    CU_ASSERT_EQUAL(repair(&wet), -ENOSPC);
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "'lunette lun salvage"));
+    CU_ASSERT_EQUAL(repair(&wet), -ENOSPC);
+    simdev_poke(host.disk, sound, sizeof(sound), blk * BLK_BYTES);
+    CU_ASSERT_EQUAL(repair(&wet), 0);
+    CU_ASSERT_EQUAL(result.left, 0);
+    CU_ASSERT_EQUAL(examine(&unreadable), 0);
+    CU_ASSERT_EQUAL(unreadable, 0);
+    host_stop(&host);
+}
+
 static void test_counters(void)
 {
     unsigned unreadable;
@@ -769,6 +793,7 @@ static CU_TestInfo repair_tests[] = {
     {"all fixed metadata at once", test_all_fixed},
     {"free space, both slots", test_free_space},
     {"a map that is lost", test_lost_map},
+    {"a lost map, and nothing that says what is free", test_no_room},
     {"counters and leaks", test_counters},
     {"the journal", test_journal},
     {"cut off at each write", test_cut_off},
