@@ -2,7 +2,8 @@
 /*
  * Finding a command and parsing its options, with popt.
  *
- * Long options are accepted with one dash too ("-source-path"), as ONTAP's are written.
+ * Long options are accepted with one dash too ("-source-path"), as ONTAP's are written:
+ * vocabulary.c puts them so that popt understands.
  */
 #include "server/ctl/command.h"
 
@@ -15,6 +16,7 @@
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
+#include "server/ctl/vocabulary.h"
 
 /* How many of @argv's words are @words, all of them; 0: they are not. */
 static int command_match(const char *words, int argc, const char *const *argv)
@@ -99,8 +101,7 @@ static int command_fill_popt(const struct command_option *const *options, size_t
         table[i] = (struct poptOption){
             .longName = options[i]->name,
             .shortName = options[i]->letter,
-            .argInfo = (options[i]->value ? POPT_ARG_STRING : POPT_ARG_NONE) |
-                       (options[i]->letter ? 0U : POPT_ARGFLAG_ONEDASH),
+            .argInfo = options[i]->value ? POPT_ARG_STRING : POPT_ARG_NONE,
             .val = (int)i + 1,
         };
     table[count] = (struct poptOption)POPT_TABLEEND;
@@ -215,6 +216,16 @@ static int command_unknown(int argc, const char **argv, struct invocation *in, s
     return reason_set(why, -EINVAL, "\"%s\" is no command", first);
 }
 
+/* @argv as popt is to read it. */
+static int command_translate(int argc, const char **argv, const char *typed, struct invocation *in,
+                             struct reason *why)
+{
+    CLEANUP(vocabulary_destroy)
+    struct vocabulary_line line = {NULL, 0};
+    int r = vocabulary_translate(in->command, typed, argc, argv, &line, why);
+    return r < 0 ? r : command_parse_options((int)line.count, (const char **)line.words, in, why);
+}
+
 int command_parse(int argc, const char **argv, struct invocation *in, struct reason *why)
 {
     *in = (struct invocation){0};
@@ -236,7 +247,11 @@ int command_parse(int argc, const char **argv, struct invocation *in, struct rea
         all[count++] = argv[i];
     for (int i = globals + used; i < argc; i++)
         all[count++] = argv[i];
-    return command_parse_options(count, all, in, why);
+    char typed[COMMAND_TYPED_MAX] = "";
+    for (int i = globals; i < globals + used; i++)
+        snprintf(typed + strlen(typed), sizeof(typed) - strlen(typed), "%s%s",
+                 i > globals ? " " : "", argv[i]);
+    return command_translate(count, all, typed, in, why);
 }
 
 void invocation_destroy(struct invocation *in)

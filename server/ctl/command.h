@@ -34,6 +34,7 @@ enum
 {
     COMMAND_OPTIONS_MAX = 32, /* of one command, common ones included */
     COMMAND_VALUES_MAX = 16,  /* of an option that may be repeated */
+    COMMAND_TYPED_MAX = 64,   /* bytes of the words of a command or an alias */
 };
 
 struct command_option
@@ -85,11 +86,15 @@ extern const struct command_option command_chap_set_options[];
 extern const struct command_option command_chap_rewrap_options[];
 extern const struct command_option command_lun_clone_options[];
 extern const struct command_option command_clone_create_options[];
+extern const struct command_option command_df_options[];
+extern const struct command_option command_clone_show_options[];
+extern const struct command_option command_maxsize_options[];
 /* And of whole commands (commands_refresh.c): options, details, examples. */
 extern const struct command_option command_refresh_create_options[];
 extern const struct command_option command_refresh_modify_options[];
 extern const char command_refresh_create_details[], command_refresh_create_example[];
 extern const char command_refresh_run_details[];
+extern const char command_maxsize_details[], command_lun_state_details[];
 
 /* A command line once it is understood. */
 struct invocation

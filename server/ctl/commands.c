@@ -550,6 +550,16 @@ const struct command command_table[] = {
      "lunette lun unmap vm1 --igroup web\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, mapping_options, ctl_lun_unmap},
 
+    {"lun maxsize", "[VOLUME[/QTREE]]", "tell how large a new LUN may be", "tell the largest size",
+     command_maxsize_details, "lunette lun maxsize db\n", COMMAND_LISTS, 0, 1,
+     command_maxsize_options, ctl_lun_maxsize},
+    {"lun offline", "NAME", "refused: LUNs are always online", "take {0} offline",
+     command_lun_state_details, "lunette lun offline vm1\n", COMMAND_HIDDEN, 1, 1, NULL,
+     ctl_lun_state},
+    {"lun online", "NAME", "refused: LUNs are always online", "bring {0} online",
+     command_lun_state_details, "lunette lun online vm1\n", COMMAND_HIDDEN, 1, 1, NULL,
+     ctl_lun_state},
+
     {"lun reservation show", "LUN", "list who is registered or holds a reservation",
      "show reservations of {0}",
      "Persistent reservations of iSCSI initiators (clusters use them), also of those that are not "
@@ -572,18 +582,19 @@ const struct command command_table[] = {
      "lunette clone create db-data=test-data db-log=test-log --expire 8h --owner ci\n",
      COMMAND_DRY_RUN, 1, -1, command_clone_create_options, ctl_clone_create},
 
-    {"snapshot create", "LUN@SNAPSHOT", "keep the present state of a LUN or a volume",
+    {"snapshot create", "LUN@SNAPSHOT...", "keep the present state of a LUN or a volume",
      "create snapshot {0}",
-     "Takes no space until the LUN changes. Of a volume: all its LUNs at one instant. With "
+     "Takes no space until the LUN changes. Of a volume: all its LUNs at one instant; several "
+     "volumes: with snapshots of one name, of one instant too. With "
      "--quiesce the server calls a program of its quiesce folder (see its conf file) with freeze "
      "before and thaw after it; $LUNETTE_OBJECTS says what of. Whether that made it "
      "application-consistent stands in its comment.",
      "lunette snapshot create vm1@monday\n"
      "lunette snapshot create vm1@before-upgrade --comment 'release 6'\n"
-     "lunette snapshot create db@nightly --with logs --lock-until 30d\n"
+     "lunette snapshot create db@nightly logs@nightly --lock-until 30d\n"
      "lunette snapshot create db@clean --quiesce postgres --quiesce-required\n",
-     COMMAND_DRY_RUN, 1, 2, snapshot_create_options, ctl_snapshot_create},
-    {"snapshot show", "[LUN|VOLUME]", "list snapshots", "show snapshots",
+     COMMAND_DRY_RUN, 1, -1, snapshot_create_options, ctl_snapshot_create},
+    {"snapshot show", "[LUN|VOLUME][@SNAPSHOT]", "list snapshots", "show snapshots",
      "Owners are the volume clones that depend on it. Without an argument, snapshots of LUNs that "
      "are part of a volume's are left out.",
      "lunette snapshot show\n"
@@ -698,8 +709,11 @@ const struct command command_table[] = {
      "lunette volume clone create db test-db\n"
      "lunette volume clone create db@nightly test-db --no-guarantee\n",
      COMMAND_DRY_RUN, 0, 2, command_volume_clone_options, ctl_volume_clone_create},
-    {"volume clone show", "", "list volume clones that depend on a snapshot", "show volume clones",
-     NULL, "lunette volume clone show\n", COMMAND_LISTS, 0, 0, NULL, ctl_volume_clone_show},
+    {"volume clone show", "[NAME]", "list volume clones that depend on a snapshot",
+     "show volume clones", NULL,
+     "lunette volume clone show\n"
+     "lunette volume clone show --estimate\n",
+     COMMAND_LISTS, 0, 1, command_clone_show_options, ctl_volume_clone_show},
     {"volume clone split estimate", "NAME", "tell what splitting a volume clone would take",
      "estimate the split of {0}", NULL, "lunette volume clone split estimate test-db\n", 0, 1, 1,
      NULL, ctl_volume_split_estimate},
@@ -902,7 +916,8 @@ const struct command command_table[] = {
      "lunette tree\n"
      "lunette tree --dot | dot -Tsvg >tree.svg\n",
      0, 0, 0, tree_options, ctl_tree},
-    {"df", "", "show the space of the pool, of each volume and each LUN", "show space",
+    {"df", "[NAME|PATTERN...]", "show the space of the pool, of each volume and each LUN",
+     "show space",
      "Available is what a write finds that was promised nothing: in the volume, else in the pool. "
      "Used is the rest of the size, promises and what is kept for deletes and checkpoints "
      "included, "
@@ -911,10 +926,12 @@ const struct command command_table[] = {
      "shared; "
      "Savings is how much is mapped for each byte of data that is held: all, for a clone that "
      "holds "
-     "none of its own.",
+     "none of its own. NAME is a volume, with its LUNs, or a LUN. -s without a path behind it is "
+     "--savings, as ONTAP has it: df -s db.",
      "lunette df\n"
-     "lunette df --units G\n",
-     COMMAND_LISTS, 0, 0, NULL, ctl_df},
+     "lunette df db --units G\n"
+     "lunette df --savings\n",
+     COMMAND_LISTS, 0, -1, command_df_options, ctl_df},
     {"freed", "NAME...", "tell what deleting LUNs and snapshots together would give back",
      "tell what would be freed",
      "Exact, and for the whole set: what two clones share with each other alone counts only when "

@@ -94,7 +94,9 @@ enum ctl_exit ctl_table_options(const struct invocation *in, const struct field 
     struct reason why;
     bool lists = in->command->flags & COMMAND_LISTS;
     const char *units = lists ? option_text(in, "units") : NULL;
-    *options = (struct table_options){.unit = 'h', .json = option_flag(in, "json")};
+    *options = (struct table_options){.unit = 'h',
+                                      .json = option_flag(in, "json"),
+                                      .instance = lists && option_flag(in, "instance")};
     if (units && (strlen(units) != 1 || !strchr("hBKMGTP", *units)))
         return ctl_usage(in, "--units is one of h (human), B, K, M, G, T, P");
     if (units)

@@ -4,6 +4,7 @@
 
 #include "lun/base/checked.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/vocabulary.h"
 
 enum
 {
@@ -65,6 +66,7 @@ void command_print_help(FILE *file, const struct command *command)
     fprintf(file, "\noptions:\n");
     for (size_t i = 0; i < count; i++)
         help_print_option(file, options[i]);
+    vocabulary_print_help(file, command);
     for (const struct command_alias *alias = command_aliases; alias->words; alias++)
         if (strcmp(alias->target, command->words) == 0)
             fprintf(file, "\nalso written: lunette %s", alias->words);
@@ -349,6 +351,7 @@ void command_print_manual(FILE *file)
     for (const struct command *command = command_table; command->words; command++)
         if (help_is_shown(command))
             manual_command(file, command);
+    vocabulary_print_manual(file, manual_text);
     fputs(manual_tail, file);
 }
 
