@@ -223,6 +223,8 @@ enum ctl_exit ctl_lun_clone(struct invocation *in)
         return ctl_lun_clone_range(in, source, name);
     if (status == CTL_DONE && option_flag(in, "force"))
         return ctl_usage(in, "--force is for --range: a clone disturbs nobody");
+    if (status == CTL_DONE && option_flag(in, "if-not-exists") && option_flag(in, "count"))
+        return ctl_usage(in, "--if-not-exists is for one clone, not for --count");
     if (status == CTL_DONE)
         status = ctl_number(in, "count", 1, LUN_CLONES_AT_ONCE_MAX, &count);
     if (status == CTL_DONE)

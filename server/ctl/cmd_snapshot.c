@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* snapshot create, show, delete, rename, restore. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -156,7 +155,6 @@ static enum ctl_exit snapshot_choose(const struct invocation *in, json_t *result
                                      const char *snapshot)
 {
     AUTO_JSON json_t *chosen = json_array();
-    char text[2 * LUN_NAME_MAX + 64];
     size_t i;
     json_t *entry;
     json_array_foreach(json_object_get(result, "snapshots"), i, entry)
@@ -165,11 +163,6 @@ static enum ctl_exit snapshot_choose(const struct invocation *in, json_t *result
         const char *at = name ? strchr(name, '@') : NULL;
         if (at && strcmp(at + 1, snapshot) == 0 && json_array_append(chosen, entry) != 0)
             return ctl_no_memory(in);
-    }
-    if (json_array_size(chosen) == 0)
-    {
-        snprintf(text, sizeof(text), "there is no snapshot '%.*s'", 2 * LUN_NAME_MAX, in->args[0]);
-        return ctl_fail(in, -ENOENT, text, "lunette snapshot show");
     }
     ctl_put(result, "count", proto_json_uint(json_array_size(chosen)));
     ctl_put(result, "snapshots", take_ptr(&chosen));
@@ -194,6 +187,13 @@ enum ctl_exit ctl_snapshot_show(struct invocation *in)
     status = ctl_ask(in, "snapshot.show", args, &result);
     if (status == CTL_DONE && at)
         status = snapshot_choose(in, result, at + 1);
+    if (status == CTL_DONE && at && ctl_get(result, "count") == 0)
+    {
+        /* The server says best what there is not. */
+        json_decref(result);
+        result = NULL;
+        status = ctl_ask(in, "snapshot.show", json_pack("{s:s}", "lun", in->args[0]), &result);
+    }
     return status == CTL_DONE ? ctl_list(in, result, "snapshots", snapshot_fields) : status;
 }
 

@@ -85,6 +85,8 @@ size_t command_all_options(const struct command *command,
         count = command_add_options(command_offline_options, options, count);
     if (command->flags & COMMAND_DRY_RUN)
         count = command_add_options(command_dry_run_options, options, count);
+    if (command->flags & COMMAND_CREATES)
+        count = command_add_options(command_create_options, options, count);
     if (command->flags & COMMAND_CONFIRMS)
         count = command_add_options(command_confirm_options, options, count);
     if (command->flags & COMMAND_LISTS)

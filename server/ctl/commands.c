@@ -188,6 +188,7 @@ static const struct command_option lun_import_options[] = {
     {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
     {"verify", 0, NULL, "read both again afterwards and compare", false},
+    {"require-reference", 0, NULL, "refuse what has to copy data: an import always does", false},
     {"keep", 0, NULL, "do not delete the LUN when the import fails", false},
     {"resume", 0, "FILE", "note progress in FILE; go on from there if it exists (implies --keep)",
      false},
@@ -197,6 +198,7 @@ static const struct command_option lun_import_options[] = {
 
 static const struct command_option lun_export_options[] = {
     {"format", 0, "FORMAT", "of a file: raw, qcow2, ... (default: by its suffix, else raw)", false},
+    {"require-reference", 0, NULL, "refuse what has to copy data: an export always does", false},
     {"overwrite", 0, NULL, "although the file exists or is a block device", false},
     {"verify", 0, NULL, "read both again afterwards and compare", false},
     {"resume", 0, "FILE", "note progress in FILE; go on from there if it exists", false},
@@ -443,7 +445,7 @@ const struct command command_table[] = {
      "takes room for the whole file of the pool from the file system below, for good.",
      "lunette lun create vm1 20G\n"
      "lunette lun create db-log 8G --sector 4096 --comment 'log of the sales database'\n",
-     COMMAND_DRY_RUN, 1, 2, lun_create_options, ctl_lun_create},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 1, 2, lun_create_options, ctl_lun_create},
     {"lun show", "[NAME|PATTERN...]", "list LUNs and the space they use", "show LUNs",
      "Size is what a host sees; Mapped what holds data, shared or not; Own what only this LUN's "
      "line "
@@ -466,7 +468,7 @@ const struct command command_table[] = {
      "lunette lun clone golden@monday vm2\n"
      "lunette lun clone db-data db-log --range 0:8192:2048,4096:16384:512 --dry-run\n"
      "lunette lun clone golden@monday golden --range 0:0:2048\n",
-     COMMAND_DRY_RUN, 0, 2, command_lun_clone_options, ctl_lun_clone},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 0, 2, command_lun_clone_options, ctl_lun_clone},
     {"lun redeploy", "SOURCE NAME...", "put a new golden image into existing LUNs", "redeploy {0}",
      "The LUNs get content and size of SOURCE and keep name, serial, mappings and reservations. "
      "What "
@@ -580,7 +582,7 @@ const struct command command_table[] = {
      "All or none, and no write is in one clone that depends on a write missing in another: for "
      "data and log LUNs of one database, for example.",
      "lunette clone create db-data=test-data db-log=test-log --expire 8h --owner ci\n",
-     COMMAND_DRY_RUN, 1, -1, command_clone_create_options, ctl_clone_create},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 1, -1, command_clone_create_options, ctl_clone_create},
 
     {"snapshot create", "LUN@SNAPSHOT...", "keep the present state of a LUN or a volume",
      "create snapshot {0}",
@@ -593,7 +595,7 @@ const struct command command_table[] = {
      "lunette snapshot create vm1@before-upgrade --comment 'release 6'\n"
      "lunette snapshot create db@nightly logs@nightly --lock-until 30d\n"
      "lunette snapshot create db@clean --quiesce postgres --quiesce-required\n",
-     COMMAND_DRY_RUN, 1, -1, snapshot_create_options, ctl_snapshot_create},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 1, -1, snapshot_create_options, ctl_snapshot_create},
     {"snapshot show", "[LUN|VOLUME][@SNAPSHOT]", "list snapshots", "show snapshots",
      "Owners are the volume clones that depend on it. Without an argument, snapshots of LUNs that "
      "are part of a volume's are left out.",
@@ -669,7 +671,7 @@ const struct command command_table[] = {
      "are put into it by their names: lunette lun create db/data 50G.",
      "lunette volume create db 200G --space-guarantee volume\n"
      "lunette volume create scratch\n",
-     COMMAND_DRY_RUN, 1, 2, volume_create_options, ctl_volume_create},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 1, 2, volume_create_options, ctl_volume_create},
     {"volume show", "[NAME]", "list volumes and the space they use", "show volumes",
      "Used is what the pool holds for the volume: data and metadata that its LUNs and snapshots "
      "were the first to allocate. What a clone shares is charged to where it came from. "
@@ -708,7 +710,8 @@ const struct command command_table[] = {
      "-parent-volume VOLUME -flexclone NAME.",
      "lunette volume clone create db test-db\n"
      "lunette volume clone create db@nightly test-db --no-guarantee\n",
-     COMMAND_DRY_RUN, 0, 2, command_volume_clone_options, ctl_volume_clone_create},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 0, 2, command_volume_clone_options,
+     ctl_volume_clone_create},
     {"volume clone show", "[NAME]", "list volume clones that depend on a snapshot",
      "show volume clones", NULL,
      "lunette volume clone show\n"
@@ -739,8 +742,8 @@ const struct command command_table[] = {
      ctl_volume_split_stop},
 
     {"qtree create", "VOLUME/QTREE", "make a qtree, the subject of a tree quota",
-     "create qtree {0}", NULL, "lunette qtree create db/team-a --comment 'the A team'\n", 0, 1, 1,
-     comment_options, ctl_qtree_create},
+     "create qtree {0}", NULL, "lunette qtree create db/team-a --comment 'the A team'\n",
+     COMMAND_CREATES, 1, 1, comment_options, ctl_qtree_create},
     {"qtree show", "[VOLUME]", "list qtrees", "show qtrees", NULL, "lunette qtree show db\n",
      COMMAND_LISTS, 0, 1, NULL, ctl_qtree_show},
     {"qtree rename", "VOLUME/QTREE NEW-NAME", "give a qtree another name", "rename qtree {0}", NULL,
@@ -788,8 +791,8 @@ const struct command command_table[] = {
      "create igroup {0}",
      "INITIATOR is the name of a host's iSCSI initiator: iqn., eui. or naa. On Linux it is in "
      "/etc/iscsi/initiatorname.iscsi.",
-     "lunette igroup create web iqn.1993-08.org.debian:01:web1 iqn.1993-08.org.debian:01:web2\n", 0,
-     1, -1, NULL, ctl_igroup_create},
+     "lunette igroup create web iqn.1993-08.org.debian:01:web1 iqn.1993-08.org.debian:01:web2\n",
+     COMMAND_CREATES, 1, -1, NULL, ctl_igroup_create},
     {"igroup add", "IGROUP INITIATOR", "put an initiator into an igroup", "add {1} to igroup {0}",
      "It sees the igroup's LUNs at once.",
      "lunette igroup add web iqn.1993-08.org.debian:01:web3\n", 0, 2, 2, NULL, ctl_igroup_add},

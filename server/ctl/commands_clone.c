@@ -7,6 +7,8 @@
         {"autodelete", 0, "yes|no", "may be deleted when space runs out (default: no)", false},    \
         {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, or at a date", false},          \
         {"owner", 0, "USER", "whose it is, for user quotas (default: the source's)", false},       \
+        {"require-reference", 0, NULL, "refuse rather than copy data; clones of LUNs never copy",  \
+         false},                                                                                   \
         {"qos", 0, "CLASS", "its QoS class (default: the one called default)", false},             \
     {                                                                                              \
         "igroup", 'g', "IGROUP", "map it to this igroup", false                                    \

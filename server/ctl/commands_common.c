@@ -23,6 +23,12 @@ const struct command_option command_dry_run_options[] = {
     {0},
 };
 
+const struct command_option command_create_options[] = {
+    {"if-not-exists", 0, NULL, "if it is there already, as it was to be made, that is no error",
+     false},
+    {0},
+};
+
 const struct command_option command_confirm_options[] = {
     {"yes", 'y', NULL, "do not ask on a terminal", false},
     {0},

@@ -34,7 +34,11 @@ static enum ctl_exit ctl_call_progress(const struct invocation *in, struct clien
                                        void *opaque, json_t **result)
 {
     struct client_refusal refusal;
+    bool may_exist = (in->command->flags & COMMAND_CREATES) && option_flag(in, "if-not-exists");
+    AUTO_JSON json_t *asked = may_exist ? json_deep_copy(args) : NULL;
     int r = client_call(client, verb, args, progress, opaque, result, &refusal);
+    if (r == -EEXIST && asked)
+        return ctl_check_existing(in, client, verb, asked, &refusal);
     if (r == -ENOTCONN)
         return ctl_no_server(in, r, refusal.why.text);
     if (r < 0)

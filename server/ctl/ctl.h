@@ -87,6 +87,11 @@ enum ctl_exit ctl_ask_progress(const struct invocation *in, const char *verb, js
 enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args, const char *said,
                      ...) PRINTF_LIKE(4, 5);
 
+/* --if-not-exists: @verb refused because of what is there. CTL_EXISTS if it is what @args want. */
+enum ctl_exit ctl_check_existing(const struct invocation *in, struct client *client,
+                                 const char *verb, const json_t *args,
+                                 const struct client_refusal *refusal);
+
 /* A connection for several requests; on failure all has been said. */
 enum ctl_exit ctl_connect(const struct invocation *in, struct client *client);
 enum ctl_exit ctl_call(const struct invocation *in, struct client *client, const char *verb,

@@ -63,7 +63,7 @@ ok snapshot create db@o --with logs
 ok snapshot show logs@o
 refused 2 'snapshots of one name: write "logs@p"' snapshot create db@p logs
 refused 2 "snapshots of one name" snapshot create db@p logs@q
-refused 1 "there is no snapshot 'db@p'" snapshot show db@p
+refused 1 "'db@p'" snapshot show db@p
 refused 1 "" snapshot create db@p db/b@p
 ok snapshot create db/b solo
 ok volume clone create db@n dbn
@@ -192,5 +192,76 @@ refused 1 "it is no clone" volume clone show v
 ok volume clone split estimate -vserver svm1 -flexclone vc
 ok volume clone split start -vserver svm1 -flexclone vc -foreground true
 refused 1 "it is no clone" volume clone show -flexclone vc
+
+# ---- what is there already ----
+
+ok lun create i 1M --if-not-exists
+says "Created LUN i"
+ok lun create i 1M --if-not-exists
+says "There is LUN i already; nothing was changed."
+ok lun create i 1M --if-not-exists --dry-run
+says "There is LUN i already"
+json existed true lun create i 1M --if-not-exists
+refused 1 "is another: its size is 1 MiB, not 2 MiB" lun create i 2M --if-not-exists
+refused 1 "is another: its sector size is 512 B, not 4 KiB" lun create i 1M --sector 4096 --if-not-exists
+refused 1 "is there already" lun create i 1M
+ok lun clone i j --if-not-exists
+ok lun clone i j --if-not-exists
+says "There is LUN j already"
+ok lun clone /vol/db/b db/j --if-not-exists
+ok lun clone /vol/db/b /vol/db/j --if-not-exists
+says "already"
+refused 1 "is another: its source is i, not db/b" lun clone db/b j --if-not-exists
+refused 1 "is another: its source is none" lun clone j i --if-not-exists
+refused 2 "not for --count" lun clone i --count 2 --name x%d --if-not-exists
+ok clone create i=j2 j=k2 --if-not-exists
+ok clone create i=j2 j=k2 --if-not-exists
+says "There are these 2 LUNs already"
+refused 1 "is another: its source is j, not i" clone create i=j2 i=k2 --if-not-exists
+refused 1 "" clone create i=j2 j=k3 --if-not-exists
+refused 1 "" lun show k3
+ok volume create w 10M --if-not-exists
+ok volume create w 10M --if-not-exists
+says "There is volume w already"
+refused 1 "is another: its size is 10 MiB, not none" volume create w --if-not-exists
+ok volume clone create db@n w2 --if-not-exists
+ok volume clone create db@n w2 --if-not-exists
+says "There is volume w2 already"
+ok volume clone create db w2 --if-not-exists
+refused 1 "its parent is db@n" volume clone create db@o w2 --if-not-exists
+refused 1 "its parent is db, not v" volume clone create v w2 --if-not-exists
+ok snapshot create i@s --if-not-exists
+ok snapshot create i@s --if-not-exists
+says "There is snapshot i@s already"
+ok snapshot create db@n logs@n --if-not-exists
+says "already"
+ok snapshot create db@alone
+refused 1 "" snapshot create db@alone logs@alone --if-not-exists
+ok qtree create db/q1 --if-not-exists
+ok qtree create db/q1 --if-not-exists
+says "There is qtree db/q1 already"
+ok igroup create one iqn.2000-01.x:e iqn.2000-01.x:f --if-not-exists
+ok igroup create one iqn.2000-01.x:f iqn.2000-01.x:e --if-not-exists
+says "There is igroup one already"
+refused 1 "its initiators" igroup create one iqn.2000-01.x:e --if-not-exists
+json existed true igroup create one iqn.2000-01.x:f iqn.2000-01.x:e --if-not-exists
+
+# ---- by reference or not at all ----
+
+ok lun create full 1M
+printf 'x%.0s' {1..4096} >"$work/image"
+ok lun import "$work/image" data
+ok lun clone data data2 --require-reference
+refused 1 "4 KiB of data would be copied" lun clone data full --range 0:0:8 --require-reference
+refused 1 "4 KiB of data would be copied" lun clone data full --range 0:0:8 --require-reference --dry-run
+json luns.0.mapped_bytes 0 lun show full
+ok lun clone full i --range 0:0:8 --require-reference
+says "0 B of data"
+refused 1 "all its data would be copied" lun import "$work/image" data3 --require-reference
+refused 1 "all its data would be copied" lun export data "$work/image2" --require-reference
+refused 1 "" lun show data3
+[[ ! -e $work/image2 ]] || fail "an export that was refused left a file"
+ok volume clone create db@n w3 --require-reference
+ok clone create data=data4 --require-reference
 
 finish
