@@ -410,6 +410,8 @@ void command_print_completions(FILE *file, int argc, const char *const *argv)
         complete_words(file, typed, argv, prefix);
     if (!command || *prefix != '-')
         return;
+    if (prefix[1] != '-' && prefix[1] != '\0')
+        vocabulary_print_completions(file, command, prefix);
     size_t count = command_all_options(command, options);
     for (size_t i = 0; i < count; i++)
         if (strncmp(prefix, "--", strlen(prefix) < 2 ? strlen(prefix) : 2) == 0 &&

@@ -122,12 +122,35 @@ static bool table_field_is(const struct field *field, const char *name, size_t l
     return true;
 }
 
-static const struct field *table_find_field(const char *name, size_t len,
-                                            const struct field *fields)
+static const struct field *table_find_own(const char *name, size_t len, const struct field *fields)
 {
     while (fields->key && !table_field_is(fields, name, len))
         fields++;
     return fields->key ? fields : NULL;
+}
+
+/* By its name here, else by ONTAP's. */
+static const struct field *table_find_field(const char *name, size_t len,
+                                            const struct field *fields)
+{
+    static const struct
+    {
+        const char *name, *is;
+    } others[] = {{"path", "name"},
+                  {"volume", "name"},
+                  {"flexclone", "name"},
+                  {"used", "charged"},
+                  {"physical-used", "charged"},
+                  {"size-used", "mapped"},
+                  {"percent-used", "used_percent"},
+                  {"space-guarantee", "guarantee"},
+                  {"space-reserve", "reserved"},
+                  {"parent-snapshot", "parent"}};
+    const struct field *found = table_find_own(name, len, fields);
+    for (size_t i = 0; !found && i < sizeof(others) / sizeof(others[0]); i++)
+        if (strlen(others[i].name) == len && strncmp(others[i].name, name, len) == 0)
+            found = table_find_own(others[i].is, strlen(others[i].is), fields);
+    return found;
 }
 
 /* Names all of @names that are none of @fields. */

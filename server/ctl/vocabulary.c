@@ -442,11 +442,27 @@ void vocabulary_print_help(FILE *file, const struct command *command)
     }
 }
 
+void vocabulary_print_completions(FILE *file, const struct command *command, const char *prefix)
+{
+    const struct command_option *options[COMMAND_OPTIONS_MAX];
+    size_t count = command_all_options(command, options), len = strlen(prefix + 1);
+    for (const struct vocabulary_row *row = vocabulary_rows; row->commands; row++)
+        if (vocabulary_is_of(row->commands, command) && strncmp(row->name, prefix + 1, len) == 0)
+            fprintf(file, "-%s\n", row->name);
+    for (size_t i = 0; i < count; i++)
+        if (!vocabulary_find(command, options[i]->name, strlen(options[i]->name)) &&
+            strncmp(options[i]->name, prefix + 1, len) == 0)
+            fprintf(file, "-%s\n", options[i]->name);
+}
+
 void vocabulary_print_manual(FILE *file, void (*print_text)(FILE *file, const char *text))
 {
     fputs(".SH OPTIONS OF ONTAP\n", file);
     print_text(file, "These are understood too, with one dash or two, where commands have the "
-                     "names that ONTAP gives them or those of this page.\n");
+                     "names that ONTAP gives them or those of this page. Of fields too: path, "
+                     "volume, flexclone, used, size-used, physical-used, percent-used, "
+                     "space-guarantee, space-reserve and parent-snapshot are what is called "
+                     "otherwise here.\n");
     for (const struct vocabulary_row *row = vocabulary_rows; row->commands; row++)
     {
         fputs(".TP\n\\fB\\-", file);

@@ -53,6 +53,8 @@ MUST_CHECK int vocabulary_translate(const struct command *command, const char *t
                                     struct reason *why);
 void vocabulary_destroy(struct vocabulary_line *line);
 
+/* Options that begin with @prefix, which has one dash. */
+void vocabulary_print_completions(FILE *file, const struct command *command, const char *prefix);
 /* For --help of @command, and the man page. */
 void vocabulary_print_help(FILE *file, const struct command *command);
 void vocabulary_print_manual(FILE *file, void (*print_text)(FILE *file, const char *text));

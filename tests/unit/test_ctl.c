@@ -436,6 +436,8 @@ static void test_completion(void)
     complete("lun clone --d", "--destination-path=\n--dry-run\n");
     complete("tree --", "--dot\n--json\n--socket=\n--help\n");
     complete("tree --j", "--json\n");
+    complete("lun create x -spa", "-space-allocation\n-space-reserve\n");
+    complete("volume snapshot create -vo", "-volume\n");
 }
 
 /* ---- listings ------------------------------------------------------------------------------ */

@@ -109,6 +109,12 @@ says "2 entries were displayed."
 refused 2 'no fields "sise", "vserver"; there are: name,' lun show -fields name,sise,vserver,size
 refused 2 'no field "sise"; there are' lun show -fields sise,size
 
+ok lun show -fields path,size-used,space-reserve
+says "Name"
+ok volume show -fields volume,used,available,space-guarantee,clone-volume
+says "Guarantee"
+refused 2 'no field "physical_used_percent"' volume show -fields physical_used_percent
+
 ok igroup create hosts iqn.2000-01.x:a
 ok lun igroup create -igroup more -protocol iscsi -ostype linux -initiator iqn.2000-01.x:b,iqn.2000-01.x:c
 json igroups.0.initiator_count 2 igroup show more
