@@ -186,6 +186,16 @@ static int command_parse_options(int argc, const char **argv, struct invocation 
     return r == 0 ? command_check_args(in, why) : r;
 }
 
+/* @argv as popt is to read it. */
+static int command_translate(int argc, const char **argv, const char *typed, struct invocation *in,
+                             struct reason *why)
+{
+    CLEANUP(vocabulary_destroy)
+    struct vocabulary_line line = {NULL, 0};
+    int r = vocabulary_translate(in->command, typed, argc, argv, &line, why);
+    return r < 0 ? r : command_parse_options((int)line.count, (const char **)line.words, in, why);
+}
+
 /* "-" and words that begin with it are options; those before the command are common ones. */
 static int command_skip_globals(int argc, const char *const *argv)
 {
@@ -218,16 +228,6 @@ static int command_unknown(int argc, const char **argv, struct invocation *in, s
     return reason_set(why, -EINVAL, "\"%s\" is no command", first);
 }
 
-/* @argv as popt is to read it. */
-static int command_translate(int argc, const char **argv, const char *typed, struct invocation *in,
-                             struct reason *why)
-{
-    CLEANUP(vocabulary_destroy)
-    struct vocabulary_line line = {NULL, 0};
-    int r = vocabulary_translate(in->command, typed, argc, argv, &line, why);
-    return r < 0 ? r : command_parse_options((int)line.count, (const char **)line.words, in, why);
-}
-
 int command_parse(int argc, const char **argv, struct invocation *in, struct reason *why)
 {
     *in = (struct invocation){0};
@@ -249,7 +249,7 @@ int command_parse(int argc, const char **argv, struct invocation *in, struct rea
         all[count++] = argv[i];
     for (int i = globals + used; i < argc; i++)
         all[count++] = argv[i];
-    char typed[COMMAND_TYPED_MAX] = "";
+    char typed[COMMAND_WORDS_MAX] = "";
     for (int i = globals; i < globals + used; i++)
         snprintf(typed + strlen(typed), sizeof(typed) - strlen(typed), "%s%s",
                  i > globals ? " " : "", argv[i]);

@@ -36,7 +36,7 @@ enum
 {
     COMMAND_OPTIONS_MAX = 32, /* of one command, common ones included */
     COMMAND_VALUES_MAX = 16,  /* of an option that may be repeated */
-    COMMAND_TYPED_MAX = 64,   /* bytes of the words of a command or an alias */
+    COMMAND_WORDS_MAX = 64,   /* bytes of a command's words, with the NUL */
 };
 
 struct command_option
