@@ -86,18 +86,18 @@ extern const struct command_option command_autodelete_options[];
 extern const struct command_option command_volume_clone_options[];
 extern const struct command_option command_volume_resize_options[];
 extern const struct command_option command_chap_set_options[];
-extern const struct command_option command_chap_rewrap_options[];
-extern const struct command_option command_lun_clone_options[];
-extern const struct command_option command_clone_create_options[];
 extern const struct command_option command_df_options[];
 extern const struct command_option command_clone_show_options[];
 extern const struct command_option command_maxsize_options[];
+extern const char command_maxsize_details[], command_lun_state_details[];
+extern const struct command_option command_chap_rewrap_options[];
+extern const struct command_option command_lun_clone_options[];
+extern const struct command_option command_clone_create_options[];
 /* And of whole commands (commands_refresh.c): options, details, examples. */
 extern const struct command_option command_refresh_create_options[];
 extern const struct command_option command_refresh_modify_options[];
 extern const char command_refresh_create_details[], command_refresh_create_example[];
 extern const char command_refresh_run_details[];
-extern const char command_maxsize_details[], command_lun_state_details[];
 
 /* A command line once it is understood. */
 struct invocation
