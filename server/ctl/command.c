@@ -171,7 +171,7 @@ static int command_parse_options(int argc, const char **argv, struct invocation 
     poptContext context = poptGetContext("lunette", argc, argv, table, 0);
     if (!context)
         return reason_set(why, -ENOMEM, "no memory");
-    int found;
+    int found = 0;
     while (r == 0 && (found = poptGetNextOpt(context)) > 0)
         r = command_add_value(in, (size_t)found - 1, poptGetOptArg(context), why);
     const char *bad = found < -1 ? poptBadOption(context, POPT_BADOPTION_NOALIAS) : "";

@@ -326,24 +326,32 @@ static int table_print_lines(FILE *file, const json_t *object, const struct fiel
     return 0;
 }
 
-/* Each entry by itself, with what it has of all @fields or of those that were @chosen. */
+/* @object with what it has of all @fields or, with --fields, of those that were @chosen. */
+static int table_print_instance(FILE *file, const json_t *object, const struct field *fields,
+                                const struct field *const *chosen, size_t count,
+                                const struct table_options *options)
+{
+    const struct field *shown[TABLE_FIELDS_MAX];
+    size_t shown_count = 0;
+    if (options->fields)
+        return table_print_lines(file, object, chosen, count, options->unit);
+    for (const struct field *field = fields; field->key; field++)
+        if (shown_count < TABLE_FIELDS_MAX && json_object_get(object, field->key))
+            shown[shown_count++] = field;
+    return table_print_lines(file, object, shown, shown_count, options->unit);
+}
+
 static int table_print_instances(FILE *file, const json_t *array, const struct field *fields,
                                  const struct field *const *chosen, size_t count,
                                  const struct table_options *options)
 {
-    const struct field *shown[TABLE_FIELDS_MAX];
     size_t i;
     int r = 0;
     const json_t *entry;
     json_array_foreach(array, i, entry)
     {
-        size_t shown_count = 0;
-        for (const struct field *field = fields; !options->fields && field->key; field++)
-            if (shown_count < TABLE_FIELDS_MAX && json_object_get(entry, field->key))
-                shown[shown_count++] = field;
         if (r == 0)
-            r = table_print_lines(file, entry, options->fields ? chosen : shown,
-                                  options->fields ? count : shown_count, options->unit);
+            r = table_print_instance(file, entry, fields, chosen, count, options);
         fputc('\n', file);
     }
     return r;
@@ -391,5 +399,6 @@ int table_print_object(FILE *file, json_t *object, const struct field *fields,
         table_print_json(file, reduced);
         return reduced ? 0 : -ENOMEM;
     }
-    return table_print_lines(file, object, chosen, count, options->unit);
+    return options->instance ? table_print_instance(file, object, fields, chosen, count, options)
+                             : table_print_lines(file, object, chosen, count, options->unit);
 }

@@ -27,6 +27,7 @@ enum
 struct translation
 {
     const struct command *command;
+    const char *typed; /* how its words were written */
     const struct command_option *options[COMMAND_OPTIONS_MAX];
     size_t option_count;
     struct
@@ -322,10 +323,22 @@ static int translation_add_dashed(struct translation *to, const char *const *arg
     return translation_add(to, argv[1]);
 }
 
-/* "df -s VOLUME" shows savings in ONTAP; a path behind -s is the socket, as everywhere. */
-static int translation_add_savings(struct translation *to, const char *const *argv, int *used)
+/*
+ * -s in ONTAP: "df -s VOLUME" shows savings, "volume file clone create -s SNAPSHOT" clones that. A
+ * path behind -s is the socket, as everywhere.
+ */
+static bool translation_is_other_s(const struct translation *to, const char *const *argv)
 {
-    int r = translation_add(to, "--savings");
+    if (strcmp(argv[0], "-s") != 0 || (argv[1] && strchr(argv[1], '/')))
+        return false;
+    return strcmp(to->command->words, "df") == 0 ||
+           (argv[1] && strstr(to->typed, "file clone create"));
+}
+
+static int translation_add_other_s(struct translation *to, const char *const *argv, int *used)
+{
+    bool is_df = strcmp(to->command->words, "df") == 0;
+    int r = translation_add(to, is_df ? "--savings" : "--from-snapshot");
     if (r < 0 || !argv[1] || *argv[1] == '-')
         return r;
     (*used)++;
@@ -351,9 +364,8 @@ static int translation_add_word(struct translation *to, const char *const *argv,
     const char *word = argv[0];
     if (word[0] != '-' || word[1] == '\0' || isdigit((unsigned char)word[1]))
         return translation_add(to, word);
-    if (strcmp(to->command->words, "df") == 0 && strcmp(word, "-s") == 0 &&
-        (!argv[1] || !strchr(argv[1], '/')))
-        return translation_add_savings(to, argv, used);
+    if (translation_is_other_s(to, argv))
+        return translation_add_other_s(to, argv, used);
     size_t len = strcspn(word, "=");
     const char *name = word + strspn(word, "-");
     if (strcmp(to->command->words, "clone create") == 0 && len - (size_t)(name - word) == 5 &&
@@ -363,7 +375,7 @@ static int translation_add_word(struct translation *to, const char *const *argv,
 }
 
 /* What a way to write the command adds to it, unless it is given. */
-static int translation_add_implied(struct translation *to, const char *typed)
+static int translation_add_implied(struct translation *to)
 {
     static const struct
     {
@@ -372,7 +384,7 @@ static int translation_add_implied(struct translation *to, const char *typed)
     for (size_t i = 0; i < ARRAY_SIZE(implied); i++)
     {
         size_t len = strcspn(implied[i].option, "=");
-        bool is_given = strcmp(implied[i].typed, typed) != 0;
+        bool is_given = strcmp(implied[i].typed, to->typed) != 0;
         for (size_t j = 0; j < to->line->count; j++)
             is_given |= strncmp(to->line->words[j], implied[i].option, len) == 0;
         if (!is_given)
@@ -385,7 +397,7 @@ int vocabulary_translate(const struct command *command, const char *typed, int a
                          const char *const *argv, struct vocabulary_line *line, struct reason *why)
 {
     struct vocabulary_line rest = {NULL, 0};
-    struct translation to = {.command = command, .line = &rest, .why = why};
+    struct translation to = {.command = command, .typed = typed, .line = &rest, .why = why};
     to.option_count = command_all_options(command, to.options);
     *line = (struct vocabulary_line){NULL, 0};
     int r = 0, i = 1;
@@ -396,7 +408,7 @@ int vocabulary_translate(const struct command *command, const char *typed, int a
         i += used;
     }
     if (r == 0)
-        r = translation_add_implied(&to, typed);
+        r = translation_add_implied(&to);
     for (; r == 0 && i < argc; i++)
         r = translation_add(&to, argv[i]);
     /* The arguments that options made are the first ones. */

@@ -283,6 +283,9 @@ static void test_vocabulary(void)
                 "-snapshot-name s -no-reserve true -qos-policy-group c -autodelete true",
                 "lun clone --source-path v/a --destination-path v/b --from-snapshot s --no-reserve "
                 "--qos c --autodelete true");
+    expect_same("volume file clone create -source-path a -destination-path b -s s",
+                "lun clone --source-path a --destination-path b --from-snapshot s");
+    expect_same("lun clone a b -s s", "lun clone a b --socket s");
     expect_same("lun clone -no-reserve false a b", "lun clone a b");
     expect_same("volume file clone autodelete -clone-path l -enable true",
                 "lun modify l --autodelete true");

@@ -199,6 +199,11 @@ ok volume clone split estimate -vserver svm1 -flexclone vc
 ok volume clone split start -vserver svm1 -flexclone vc -foreground true
 refused 1 "it is no clone" volume clone show -flexclone vc
 
+ok pool show -instance
+says "UUID: "
+ok pool show -instance -fields name
+[[ $out != *UUID* ]] || fail "pool show -instance -fields name: $out"
+
 # ---- what is there already ----
 
 ok lun create i 1M --if-not-exists
