@@ -127,11 +127,12 @@ static int translation_apply(struct translation *to, const struct vocabulary_row
                    : translation_add_option(to, row->becomes, value);
 }
 
-/* The row's value behind '=' or in @next, which *used says. */
+/* The row's value behind '=' or in @next, which *used says; true and false only with one dash. */
 static int translation_take_row(struct translation *to, const struct vocabulary_row *row,
-                                const char *inlined, const char *next, int *used)
+                                size_t dashes, const char *inlined, const char *next, int *used)
 {
-    bool is_bool = next && (strcasecmp(next, "true") == 0 || strcasecmp(next, "false") == 0);
+    bool is_bool =
+        dashes == 1 && next && (strcasecmp(next, "true") == 0 || strcasecmp(next, "false") == 0);
     if (!inlined && !row->value && !is_bool)
         return translation_apply(to, row, "true");
     if (!inlined && (!next || *next == '-'))
@@ -308,7 +309,8 @@ static int translation_add_dashed(struct translation *to, const char *const *arg
     const struct command_option *option = len > 1 ? translation_option(to, name, len) : NULL;
     int r;
     if (row)
-        return translation_take_row(to, row, name[len] ? name + len + 1 : NULL, argv[1], used);
+        return translation_take_row(to, row, dashes, name[len] ? name + len + 1 : NULL, argv[1],
+                                    used);
     if (option || dashes == 2 || !translation_is_letters(to, word, &needs_next))
     {
         char *whole;

@@ -44,6 +44,9 @@ const struct vocabulary_row vocabulary_rows[] = {
     {"lun modify", "enable", "true|false", "--autodelete", "true|false", "--autodelete"},
     {"lun modify", "force", NULL, "", NULL, "without effect"},
 
+    {"lun resize|lun delete|snapshot delete|snapshot restore|volume delete|igroup delete", "force",
+     NULL, "--force", NULL, "--force"},
+
     {"lun clone", "volume", "VOLUME", "volume", NULL, "the volume of both paths"},
     {"lun clone", "source-path", "PATH", "source-path", NULL, "SOURCE"},
     {"lun clone", "destination-path", "PATH", "destination-path", NULL, "NAME"},

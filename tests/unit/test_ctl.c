@@ -286,6 +286,9 @@ static void test_vocabulary(void)
     expect_same("volume file clone create -source-path a -destination-path b -s s",
                 "lun clone --source-path a --destination-path b --from-snapshot s");
     expect_same("lun clone a b -s s", "lun clone a b --socket s");
+    expect_same("lun delete -path /vol/v/l -force true", "lun delete /vol/v/l --force");
+    expect_same("lun delete a -force false", "lun delete a");
+    expect_same("lun delete --force true", "lun delete true --force");
     expect_same("lun clone -no-reserve false a b", "lun clone a b");
     expect_same("volume file clone autodelete -clone-path l -enable true",
                 "lun modify l --autodelete true");
@@ -321,9 +324,10 @@ static void test_vocabulary_rows(void)
             CU_ASSERT_PTR_NOT_NULL_FATAL(command);
             const struct command_option *options[COMMAND_OPTIONS_MAX];
             size_t count = command_all_options(command, options);
-            while (i < count && strcmp(options[i]->name, row->becomes + 2) != 0)
+            bool is_option = strncmp(row->becomes, "--", 2) == 0;
+            while (is_option && i < count && strcmp(options[i]->name, row->becomes + 2) != 0)
                 i++;
-            if (strncmp(row->becomes, "--", 2) == 0)
+            if (is_option)
                 CU_ASSERT_TRUE(i < count && (options[i]->value != NULL) == (row->value != NULL));
             const struct vocabulary_arguments *to = vocabulary_arguments;
             while (isalpha((unsigned char)*row->becomes) && to->commands &&
