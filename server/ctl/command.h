@@ -76,9 +76,9 @@ extern const struct command command_table[];
 extern const struct command_alias command_aliases[];
 /* What every command takes, and what flags add. */
 extern const struct command_option command_common_options[];
+extern const struct command_option command_create_options[];
 extern const struct command_option command_list_options[];
 extern const struct command_option command_dry_run_options[];
-extern const struct command_option command_create_options[];
 extern const struct command_option command_confirm_options[];
 extern const struct command_option command_offline_options[];
 /* Of single commands (commands_chap.c, commands_clone.c, commands_volume.c). */

@@ -59,6 +59,18 @@ static bool vocabulary_is_of(const char *commands, const struct command *command
            vocabulary_lists(commands, command->words, strlen(command->words));
 }
 
+/* Whether @command has an option of that name itself, which stands for another one here. */
+static bool vocabulary_is_overruled(const struct vocabulary_row *row, const struct command *command)
+{
+    const struct command_option *options[COMMAND_OPTIONS_MAX];
+    size_t count = command_all_options(command, options);
+    bool is_other = strncmp(row->becomes, "--", 2) == 0 && strcmp(row->becomes + 2, row->name) != 0;
+    for (size_t i = 0; is_other && i < count; i++)
+        if (strcmp(options[i]->name, row->name) == 0)
+            return true;
+    return false;
+}
+
 /* Takes @word over; NULL: no memory. */
 static int translation_take(struct translation *to, char *word)
 {
@@ -93,7 +105,7 @@ static const struct vocabulary_row *vocabulary_find(const struct command *comman
 {
     for (const struct vocabulary_row *row = vocabulary_rows; row->commands; row++)
         if (strlen(row->name) == len && strncmp(row->name, name, len) == 0 &&
-            vocabulary_is_of(row->commands, command))
+            vocabulary_is_of(row->commands, command) && !vocabulary_is_overruled(row, command))
             return row;
     return NULL;
 }
@@ -437,7 +449,8 @@ void vocabulary_destroy(struct vocabulary_line *line)
 
 static bool vocabulary_is_told(const struct vocabulary_row *row, const struct command *command)
 {
-    return strcmp(row->commands, "*") != 0 && vocabulary_is_of(row->commands, command);
+    return strcmp(row->commands, "*") != 0 && vocabulary_is_of(row->commands, command) &&
+           !vocabulary_is_overruled(row, command);
 }
 
 void vocabulary_print_help(FILE *file, const struct command *command)

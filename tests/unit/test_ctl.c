@@ -280,9 +280,9 @@ static void test_vocabulary(void)
                 "-target q -qtree '' -disk-limit 1g",
                 "quota rule create v --type tree --target q --disk-limit 1g");
     expect_same("volume file clone create -volume v -source-path a -destination-path b "
-                "-snapshot-name s -no-reserve true -qos-policy-group c -autodelete true",
+                "-snapshot-name s -no-reserve true -autodelete true",
                 "lun clone --source-path v/a --destination-path v/b --from-snapshot s --no-reserve "
-                "--qos c --autodelete true");
+                "--autodelete true");
     expect_same("volume file clone create -source-path a -destination-path b -s s",
                 "lun clone --source-path a --destination-path b --from-snapshot s");
     expect_same("lun clone a b -s s", "lun clone a b --socket s");

@@ -156,6 +156,10 @@ refused 2 "lunette lun clone" volume snapshot restore-file -volume v -snapshot s
 
 ok volume file clone create -vserver svm1 -volume v -source-path r -destination-path r1 -snapshot-name s2 -no-reserve true -autodelete true
 json luns.0.reserved false lun show v/r1
+ok qos class create silver --max-iops 1000
+ok volume file clone create -volume v -source-path r -destination-path r2 -no-reserve true -qos-policy-group silver
+ok qos show v/r2
+says "silver"
 json luns.0.origin "v/r@s2" lun show v/r1
 ok lun clone v/l v/l2 --from-snapshot s2
 json luns.0.origin "v/l@s2" lun show v/l2
