@@ -114,8 +114,8 @@ int units_parse_ms(const char *text, uint64_t *ms, struct reason *why)
 
 int units_parse_bool(const char *text, bool *value, struct reason *why)
 {
-    static const char *const yes[] = {"yes", "on", "true", "1"};
-    static const char *const no[] = {"no", "off", "false", "0"};
+    static const char *const yes[] = {"yes", "on", "true", "1", "enabled"};
+    static const char *const no[] = {"no", "off", "false", "0", "disabled"};
     for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
     {
         bool is_yes = strcasecmp(text, yes[i]) == 0;

@@ -10,7 +10,24 @@
 #include "server/ctl/hint.h"
 #include "server/units.h"
 
+#define OVERWRITE_UNDO "undo"
+
 /* ---- attributes ---------------------------------------------------------------------------- */
+
+/* --@option as the group that is charged. What has a '=' was meant as SOURCE=NAME. */
+static enum ctl_exit clone_put_group(const struct invocation *in, json_t *args, const char *option)
+{
+    char text[160];
+    const char *group = option_text(in, option);
+    if (group && strchr(group, '='))
+    {
+        snprintf(text, sizeof(text), "--%s: \"%.60s\" is no name of a group: it has a \"=\"",
+                 option, group);
+        return ctl_usage(in, text);
+    }
+    ctl_put_text(args, "group", group);
+    return CTL_DONE;
+}
 
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args)
 {
@@ -22,17 +39,18 @@ enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args)
     if (status == CTL_DONE)
         status = ctl_put_moment(in, args, "locked_until", "lock-until");
     ctl_put_text(args, "owner", option_text(in, "owner"));
-    ctl_put_text(args, "group", option_text(in, "group"));
-    return status;
+    return status == CTL_DONE ? clone_put_group(in, args, "group") : status;
 }
 
-enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args)
+enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args,
+                                       const char *group_option)
 {
     enum ctl_exit status = ctl_put_bool(in, args, "autodelete", "autodelete");
     if (status == CTL_DONE)
         status = ctl_put_moment(in, args, "expire", "expire");
     ctl_put_text(args, "owner", option_text(in, "owner"));
-    ctl_put_text(args, "group", option_text(in, "group"));
+    if (status == CTL_DONE)
+        status = clone_put_group(in, args, group_option);
     ctl_put_text(args, "igroup", option_text(in, "igroup"));
     ctl_put_text(args, "qos", option_text(in, "qos"));
     if (option_flag(in, "no-reserve"))
@@ -111,7 +129,7 @@ enum ctl_exit ctl_clone_create(struct invocation *in)
     for (size_t i = 0; status == CTL_DONE && i < in->arg_count; i++)
         status = clone_put_pair(in, in->args[i], sources, names);
     if (status == CTL_DONE)
-        status = ctl_put_clone_attributes(in, args);
+        status = ctl_put_clone_attributes(in, args, "quota-group");
     if (status != CTL_DONE)
         return status;
     ctl_put(args, "sources", take_ptr(&sources));
@@ -209,4 +227,65 @@ enum ctl_exit ctl_lun_redeploy(struct invocation *in)
         return status;
     status = ctl_confirm(in);
     return status == CTL_DONE ? redeploy_now(in, undo) : status;
+}
+
+/* ---- lun clone --overwrite-destination ------------------------------------------------------ */
+
+static json_t *overwrite_args(const char *source, const char *name, bool dry_run)
+{
+    json_t *args =
+        json_pack("{s:s, s:[s], s:s}", "source", source, "names", name, "undo", OVERWRITE_UNDO);
+    if (dry_run)
+        ctl_put(args, "dry_run", json_true());
+    return args;
+}
+
+/* What only a new clone can get. */
+static enum ctl_exit overwrite_check_options(const struct invocation *in)
+{
+    static const char *const others[] = {"count", "name",       "first",  "range",
+                                         "group", "no-reserve", "expire", "autodelete",
+                                         "owner", "qos",        "igroup", "comment"};
+    char text[160];
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+    {
+        if (!option_flag(in, others[i]))
+            continue;
+        snprintf(text, sizeof(text),
+                 "--%s is for a new clone; the one that is there keeps what it has", others[i]);
+        return ctl_usage(in, text);
+    }
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_lun_overwrite(const struct invocation *in, const char *source, const char *name,
+                                bool *is_there)
+{
+    struct client client;
+    struct client_refusal refusal;
+    AUTO_JSON json_t *now = NULL;
+    AUTO_JSON json_t *result = NULL;
+    bool dry_run = option_flag(in, "dry-run");
+    *is_there = false;
+    enum ctl_exit status = ctl_connect(in, &client);
+    if (status != CTL_DONE)
+        return status;
+    int r = client_call(&client, "lun.show", json_pack("{s:s}", "name", name), NULL, NULL, &now,
+                        &refusal);
+    *is_there = r == 0;
+    if (*is_there)
+        status = overwrite_check_options(in);
+    if (*is_there && status == CTL_DONE)
+        status =
+            ctl_call(in, &client, "lun.redeploy", overwrite_args(source, name, dry_run), &result);
+    client_close(&client);
+    if (!*is_there || status != CTL_DONE)
+        return status;
+    if (option_flag(in, "json"))
+        table_print_json(stdout, result);
+    else
+        printf("%s the content of %s into %s; what it %s its snapshot %s@%s.\n",
+               dry_run ? "Would put" : "Put", source, name,
+               dry_run ? "holds now would stay as" : "held stays as", name, OVERWRITE_UNDO);
+    return CTL_DONE;
 }

@@ -99,11 +99,13 @@ static bool lun_is_wanted(const struct invocation *in, const char *name)
 {
     for (size_t i = 0; i < in->arg_count; i++)
     {
-        if (fnmatch(in->args[i], name, 0) == 0)
+        const char *wanted = in->args[i];
+        wanted += strncmp(wanted, "/vol/", 5) == 0 ? 5 : 0;
+        if (fnmatch(wanted, name, 0) == 0)
             return true;
         /* A LUN's snapshots go with it. */
-        size_t len = strlen(in->args[i]);
-        if (strncmp(name, in->args[i], len) == 0 && name[len] == '@')
+        size_t len = strlen(wanted);
+        if (strncmp(name, wanted, len) == 0 && name[len] == '@')
             return true;
     }
     return in->arg_count == 0;
@@ -199,16 +201,44 @@ static void lun_print_clone(const struct invocation *in, const json_t *result)
     ctl_print_mappings(result);
 }
 
+/* @source with --from-snapshot, in *text, which is to be freed. */
+static enum ctl_exit lun_clone_snapshot(const struct invocation *in, const char **source,
+                                        char **text)
+{
+    const char *snapshot = option_text(in, "from-snapshot");
+    if (!snapshot)
+        return CTL_DONE;
+    if (strchr(*source, '@'))
+        return ctl_usage(in, "the source's snapshot is given twice");
+    if (asprintf(text, "%s@%s", *source, snapshot) < 0)
+    {
+        *text = NULL;
+        return ctl_no_memory(in);
+    }
+    *source = *text;
+    return CTL_DONE;
+}
+
 enum ctl_exit ctl_lun_clone(struct invocation *in)
 {
     AUTO_JSON json_t *result = NULL;
+    AUTO_FREE char *text = NULL;
     const char *source, *name = NULL;
     uint64_t count = 1, first = 0;
+    bool is_there = false;
     enum ctl_exit status = lun_clone_names(in, &source, &name);
+    if (status == CTL_DONE)
+        status = lun_clone_snapshot(in, &source, &text);
+    if (status == CTL_DONE && option_flag(in, "overwrite-destination"))
+        status = ctl_lun_overwrite(in, source, name, &is_there);
+    if (is_there)
+        return status;
     if (status == CTL_DONE && option_flag(in, "range"))
         return ctl_lun_clone_range(in, source, name);
     if (status == CTL_DONE && option_flag(in, "force"))
         return ctl_usage(in, "--force is for --range: a clone disturbs nobody");
+    if (status == CTL_DONE && option_flag(in, "if-not-exists") && option_flag(in, "count"))
+        return ctl_usage(in, "--if-not-exists is for one clone, not for --count");
     if (status == CTL_DONE)
         status = ctl_number(in, "count", 1, LUN_CLONES_AT_ONCE_MAX, &count);
     if (status == CTL_DONE)
@@ -224,7 +254,7 @@ enum ctl_exit ctl_lun_clone(struct invocation *in)
     ctl_put_text(args, "source", source);
     ctl_put_text(args, "name", name);
     ctl_put_text(args, "comment", option_text(in, "comment"));
-    status = ctl_put_clone_attributes(in, args);
+    status = ctl_put_clone_attributes(in, args, "group");
     if (option_text(in, "count"))
     {
         ctl_put(args, "count", proto_json_uint(count));

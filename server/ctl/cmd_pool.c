@@ -2,6 +2,7 @@
 /* pool create, show, check, grow, dump; df; tree. With --pool the pool is opened here. */
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,6 +66,7 @@ static const struct field df_fields[] = {
     {"mapped_bytes", "Mapped", FIELD_BYTES, false},
     {"saved_bytes", "Saved", FIELD_BYTES, false},
     {"savings_ratio", "Savings", FIELD_RATIO, false},
+    {"saved_percent", "%Saved", FIELD_PERCENT, true},
     {0},
 };
 
@@ -187,14 +189,66 @@ enum ctl_exit ctl_pool_show(struct invocation *in)
     return status;
 }
 
+/* Whether @name is @wanted, is in it, or matches it. */
+static bool df_is_wanted(const char *name, const char *wanted)
+{
+    size_t skip = strncmp(wanted, "/vol/", 5) == 0 ? 5 : 0;
+    size_t len = strlen(wanted + skip);
+    return fnmatch(wanted + skip, name, 0) == 0 ||
+           (strncmp(name, wanted + skip, len) == 0 && name[len] == '/');
+}
+
+/* Leaves of result["entries"] what the arguments name, and works out what is saved of it. */
+static enum ctl_exit df_choose(const struct invocation *in, json_t *result)
+{
+    AUTO_JSON json_t *chosen = json_array();
+    AUTO_FREE bool *is_found = calloc(in->arg_count + 1, sizeof(*is_found));
+    size_t i;
+    json_t *entry;
+    char text[LUN_NAME_MAX + 64];
+    json_array_foreach(json_object_get(result, "entries"), i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        uint64_t mapped_bytes = ctl_get(entry, "mapped_bytes");
+        bool is_wanted = in->arg_count == 0;
+        for (size_t j = 0; is_found && name && j < in->arg_count; j++)
+            if (df_is_wanted(name, in->args[j]))
+                is_wanted = is_found[j] = true;
+        if (json_object_get(entry, "mapped_bytes"))
+            ctl_put(entry, "saved_percent",
+                    json_real(100.0 * (double)ctl_get(entry, "saved_bytes") /
+                              (double)max_u64(mapped_bytes, 1)));
+        if (!is_found || (is_wanted && json_array_append(chosen, entry) != 0))
+            return ctl_no_memory(in);
+    }
+    for (size_t j = 0; j < in->arg_count; j++)
+        if (!is_found || !is_found[j])
+        {
+            snprintf(text, sizeof(text), "there is no LUN or volume named '%.*s'", LUN_NAME_MAX,
+                     in->args[j]);
+            return ctl_fail(in, -ENOENT, text, "lunette df");
+        }
+    ctl_put(result, "count", proto_json_uint(json_array_size(chosen)));
+    ctl_put(result, "entries", take_ptr(&chosen));
+    return CTL_DONE;
+}
+
 enum ctl_exit ctl_df(struct invocation *in)
 {
     AUTO_JSON json_t *result = NULL;
     struct table_options options;
+    struct reason why = {.text = ""};
     enum ctl_exit status = ctl_table_options(in, df_fields, &options);
     if (status == CTL_DONE)
         status = ctl_ask(in, "df", NULL, &result);
-    return status == CTL_DONE ? ctl_list(in, result, "entries", df_fields) : status;
+    if (status == CTL_DONE)
+        status = df_choose(in, result);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "savings") && !options.fields && !options.json)
+        options.fields = "kind,name,used,saved,saved_percent,savings_ratio";
+    return table_print(stdout, result, "entries", df_fields, &options, &why) < 0 ? ctl_no_memory(in)
+                                                                                 : CTL_DONE;
 }
 
 /* ---- pool check ---------------------------------------------------------------------------- */

@@ -80,6 +80,21 @@ static void range_print(const json_t *result, bool dry_run)
     printf("The data is copied, not shared: only clones of whole LUNs share blocks.\n");
 }
 
+/* Takes @args over. With --require-reference what would be copied is refused. */
+static enum ctl_exit range_check_reference(const struct invocation *in, json_t *args)
+{
+    AUTO_JSON json_t *plan = NULL;
+    char text[160], data[UNITS_TEXT_MAX];
+    ctl_put(args, "dry_run", json_true());
+    enum ctl_exit status = ctl_ask(in, "lun.clone_ranges", args, &plan);
+    if (status != CTL_DONE || ctl_get(plan, "copied_bytes") == 0)
+        return status;
+    snprintf(text, sizeof(text),
+             "%s of data would be copied: blocks are shared by clones of whole LUNs only",
+             units_format_bytes(ctl_get(plan, "copied_bytes"), 'h', data));
+    return ctl_refuse(in, text, "lunette lun clone --help");
+}
+
 enum ctl_exit ctl_lun_clone_range(struct invocation *in, const char *source, const char *name)
 {
     AUTO_JSON json_t *result = NULL;
@@ -96,6 +111,13 @@ enum ctl_exit ctl_lun_clone_range(struct invocation *in, const char *source, con
     ctl_put(args, "ranges", take_ptr(&ranges));
     ctl_put(args, "force", json_boolean(option_flag(in, "force")));
     ctl_put(args, "dry_run", json_boolean(dry_run));
+    if (option_flag(in, "require-reference"))
+        status = range_check_reference(in, json_deep_copy(args));
+    if (status != CTL_DONE)
+    {
+        json_decref(args);
+        return status;
+    }
     status = ctl_ask_progress(in, "lun.clone_ranges", args, range_progress_cb, in, &result);
     if (range_shows_progress(in))
         fputs("\r\033[K", stderr);

@@ -14,10 +14,10 @@ static const struct field snapshot_fields[] = {
     {"own_bytes", "Own", FIELD_BYTES, true},
     {"created", "Created", FIELD_TIME, false},
     {"open", "Open", FIELD_COUNT, false},
+    {"busy", "Busy", FIELD_TEXT, false},
     {"owners", "Owners", FIELD_TEXT, false},
     {"comment", "Comment", FIELD_TEXT, false},
     {"consistency", "Consistency", FIELD_TEXT, true},
-    {"busy", "Busy", FIELD_TEXT, true},
     {"kind", "Kind", FIELD_TEXT, true},
     {"lun_deleted", "LUN deleted", FIELD_TEXT, true},
     {"luns", "LUNs", FIELD_COUNT, true},
@@ -71,31 +71,63 @@ static void snapshot_print_create(const struct invocation *in, const json_t *res
     char mapped[UNITS_TEXT_MAX];
     uint64_t luns = ctl_get(result, "luns");
     bool dry_run = option_flag(in, "dry-run");
-    printf("%s snapshot ", dry_run ? "Would create" : "Created");
-    snapshot_print_name(in);
-    printf(".\n");
+    bool several = in->arg_count > 1 && strchr(in->args[0], '@');
+    printf("%s snapshot%s ", dry_run ? "Would create" : "Created", several ? "s" : "");
+    if (!several)
+        snapshot_print_name(in);
+    for (size_t i = 0; several && i < in->arg_count; i++)
+        printf("%s%s", i > 0 ? ", " : "", in->args[i]);
+    printf(several ? ", all of one instant.\n" : ".\n");
     if (dry_run)
         printf("It would keep the %s that %" PRIu64 " LUN%s hold%s now; no data is copied.\n",
                units_format_bytes(ctl_get(result, "mapped_bytes"), 'h', mapped), luns,
                luns == 1 ? "" : "s", luns == 1 ? "s" : "");
 }
 
+/* "a@x b@x": the first in @args, the volumes of the others, and of --with, as "with". */
+static enum ctl_exit snapshot_create_args(const struct invocation *in, json_t **args)
+{
+    size_t used, count;
+    char text[256];
+    enum ctl_exit status = snapshot_args(in, args, &used);
+    if (status != CTL_DONE)
+        return status;
+    json_t *volumes = json_array();
+    char *const *with = option_texts(in, "with", &count);
+    const char *snapshot = json_string_value(json_object_get(*args, "snapshot"));
+    for (size_t i = 0; i < count; i++)
+        ignore_error(json_array_append_new(volumes, json_string(with[i])),
+                     "the server misses it then, and refuses");
+    for (size_t i = used; status == CTL_DONE && i < in->arg_count; i++)
+    {
+        const char *at = strchr(in->args[i], '@');
+        if (at && strcmp(at + 1, snapshot) == 0)
+        {
+            ignore_error(json_array_append_new(
+                             volumes, json_stringn(in->args[i], (size_t)(at - in->args[i]))),
+                         "the server misses it then, and refuses");
+            continue;
+        }
+        snprintf(text, sizeof(text),
+                 "of one instant are snapshots of one name: write \"%.60s@%.60s\", or make two "
+                 "of them one after the other",
+                 in->args[i], snapshot);
+        status = ctl_usage(in, at ? "of one instant are snapshots of one name" : text);
+    }
+    if (status == CTL_DONE && json_array_size(volumes) > 0)
+        ctl_put(*args, "with", json_incref(volumes));
+    json_decref(volumes);
+    if (status != CTL_DONE)
+        json_decref(*args);
+    return status;
+}
+
 enum ctl_exit ctl_snapshot_create(struct invocation *in)
 {
     json_t *args;
-    enum ctl_exit status = snapshot_only_args(in, &args);
+    enum ctl_exit status = snapshot_create_args(in, &args);
     if (status != CTL_DONE)
         return status;
-    size_t count;
-    char *const *with = option_texts(in, "with", &count);
-    if (count > 0)
-    {
-        json_t *volumes = json_array();
-        for (size_t i = 0; i < count; i++)
-            ignore_error(json_array_append_new(volumes, json_string(with[i])),
-                         "the server misses it then, and refuses");
-        ctl_put(args, "with", volumes);
-    }
     ctl_put_text(args, "comment", option_text(in, "comment"));
     if (option_flag(in, "dry-run"))
         ctl_put(args, "dry_run", json_true());
@@ -118,19 +150,50 @@ enum ctl_exit ctl_snapshot_create(struct invocation *in)
     return status;
 }
 
+/* Leaves of result["snapshots"] those that are called @snapshot. */
+static enum ctl_exit snapshot_choose(const struct invocation *in, json_t *result,
+                                     const char *snapshot)
+{
+    AUTO_JSON json_t *chosen = json_array();
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(result, "snapshots"), i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        const char *at = name ? strchr(name, '@') : NULL;
+        if (at && strcmp(at + 1, snapshot) == 0 && json_array_append(chosen, entry) != 0)
+            return ctl_no_memory(in);
+    }
+    ctl_put(result, "count", proto_json_uint(json_array_size(chosen)));
+    ctl_put(result, "snapshots", take_ptr(&chosen));
+    return CTL_DONE;
+}
+
 enum ctl_exit ctl_snapshot_show(struct invocation *in)
 {
     AUTO_JSON json_t *result = NULL;
+    AUTO_FREE char *lun = in->arg_count > 0 ? strdup(in->args[0]) : NULL;
     struct table_options options;
     enum ctl_exit status = ctl_table_options(in, snapshot_fields, &options);
     if (status != CTL_DONE)
         return status;
     json_t *args = json_object();
-    if (in->arg_count > 0)
-        ctl_put_text(args, "lun", in->args[0]);
+    char *at = lun ? strchr(lun, '@') : NULL;
+    if (at)
+        *at = '\0';
+    ctl_put_text(args, "lun", lun);
     if (option_flag(in, "orphaned"))
         ctl_put(args, "orphaned", json_true());
     status = ctl_ask(in, "snapshot.show", args, &result);
+    if (status == CTL_DONE && at)
+        status = snapshot_choose(in, result, at + 1);
+    if (status == CTL_DONE && at && ctl_get(result, "count") == 0)
+    {
+        /* The server says best what there is not. */
+        json_decref(result);
+        result = NULL;
+        status = ctl_ask(in, "snapshot.show", json_pack("{s:s}", "lun", in->args[0]), &result);
+    }
     return status == CTL_DONE ? ctl_list(in, result, "snapshots", snapshot_fields) : status;
 }
 

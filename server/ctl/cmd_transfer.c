@@ -375,11 +375,22 @@ static enum ctl_exit import_run(struct import *import)
     return CTL_DONE;
 }
 
+/* Bytes come from elsewhere, or go there. */
+static enum ctl_exit transfer_check_reference(const struct invocation *in)
+{
+    return option_flag(in, "require-reference")
+               ? ctl_refuse(in, "all its data would be copied: only clones share blocks",
+                            "lunette lun clone --help")
+               : CTL_DONE;
+}
+
 enum ctl_exit ctl_lun_import(struct invocation *in)
 {
     struct import import = {
         .in = in, .source = in->args[0], .name = in->args[1], .sector_bytes = 512};
-    enum ctl_exit status = transfer_refuse_pipe(in, in->args[0]);
+    enum ctl_exit status = transfer_check_reference(in);
+    if (status == CTL_DONE)
+        status = transfer_refuse_pipe(in, in->args[0]);
     if (status == CTL_DONE)
         status = transfer_begin(in);
     return status == CTL_DONE ? import_run(&import) : status;
@@ -447,6 +458,8 @@ enum ctl_exit ctl_lun_export(struct invocation *in)
     AUTO_FREE char *destination = NULL;
     uint64_t connections = 0;
     enum ctl_exit status = ctl_number(in, "connections", 1, TRANSFER_CONNECTIONS_MAX, &connections);
+    if (status == CTL_DONE)
+        status = transfer_check_reference(in);
     if (status == CTL_DONE)
         status = transfer_refuse_pipe(in, in->args[1]);
     if (status == CTL_DONE)

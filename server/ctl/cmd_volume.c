@@ -381,6 +381,33 @@ static void volume_print_clone(const struct invocation *in, const char *volume, 
                units_format_bytes(ctl_get(result, "mapped_bytes"), 'h', mapped));
 }
 
+/* --space-guarantee, which a clone has from its parent or not at all. */
+static enum ctl_exit volume_check_guarantee(const struct invocation *in, const char *parent,
+                                            bool *is_without)
+{
+    AUTO_JSON json_t *result = NULL;
+    const char *guarantee = option_text(in, "space-guarantee");
+    *is_without = option_flag(in, "no-guarantee");
+    if (!guarantee)
+        return CTL_DONE;
+    if (strcmp(guarantee, "volume") != 0 && strcmp(guarantee, "none") != 0)
+        return ctl_usage(in, "--space-guarantee is volume or none");
+    if (strcmp(guarantee, "volume") == 0 && *is_without)
+        return ctl_usage(in, "--space-guarantee volume and --no-guarantee contradict each other");
+    *is_without |= strcmp(guarantee, "none") == 0;
+    if (*is_without)
+        return CTL_DONE;
+    enum ctl_exit status = ctl_ask(in, "volume.show", json_pack("{s:s}", "name", parent), &result);
+    const json_t *volume = json_array_get(json_object_get(result, "volumes"), 0);
+    const char *has = json_string_value(json_object_get(volume, "guarantee"));
+    if (status == CTL_DONE && (!has || strcmp(has, "volume") != 0))
+        return ctl_refuse(in,
+                          "its parent has no guarantee that the clone could have; give the clone "
+                          "one with 'lunette volume modify NAME --space-guarantee volume'",
+                          NULL);
+    return status;
+}
+
 enum ctl_exit ctl_volume_clone_create(struct invocation *in)
 {
     enum ctl_exit status;
@@ -399,7 +426,11 @@ enum ctl_exit ctl_volume_clone_create(struct invocation *in)
     ctl_put_text(args, "snapshot", at ? at + 1 : option_text(in, "parent-snapshot"));
     ctl_put_text(args, "name", name);
     ctl_put_text(args, "comment", option_text(in, "comment"));
-    ctl_put(args, "no_guarantee", json_boolean(option_flag(in, "no-guarantee")));
+    bool is_without;
+    status = volume_check_guarantee(in, parent, &is_without);
+    if (status != CTL_DONE)
+        return status;
+    ctl_put(args, "no_guarantee", json_boolean(is_without));
     ctl_put(args, "no_reserve", json_boolean(option_flag(in, "no-reserve")));
     ctl_put(args, "unlocked", json_boolean(option_flag(in, "unlocked")));
     volume_put_dry_run(in, args);
@@ -414,6 +445,28 @@ enum ctl_exit ctl_volume_clone_create(struct invocation *in)
     return CTL_DONE;
 }
 
+/* What a physical split of each of @clones would take, beside what it is. */
+static enum ctl_exit volume_estimate(const struct invocation *in, json_t *clones)
+{
+    size_t i;
+    json_t *clone;
+    enum ctl_exit status = CTL_DONE;
+    json_array_foreach(clones, i, clone)
+    {
+        AUTO_JSON json_t *estimate = NULL;
+        if (status == CTL_DONE)
+            status = ctl_ask(in, "volume.split_estimate",
+                             json_pack("{s:O}", "name", json_object_get(clone, "name")), &estimate);
+        if (status == CTL_DONE)
+        {
+            ctl_put(clone, "split_bytes", proto_json_uint(ctl_get(estimate, "shared_bytes")));
+            ctl_put(clone, "available_bytes",
+                    proto_json_uint(ctl_get(estimate, "available_bytes")));
+        }
+    }
+    return status;
+}
+
 enum ctl_exit ctl_volume_clone_show(struct invocation *in)
 {
     static const struct field fields[] = {
@@ -422,13 +475,21 @@ enum ctl_exit ctl_volume_clone_show(struct invocation *in)
         {"luns", "LUNs", FIELD_COUNT, false},
         {"mapped_bytes", "Mapped", FIELD_BYTES, false},
         {"charged_bytes", "Own", FIELD_BYTES, false},
+        {"split_bytes", "Split takes", FIELD_BYTES, true},
+        {"available_bytes", "Available", FIELD_BYTES, true},
         {0},
     };
     AUTO_JSON json_t *result = NULL;
     AUTO_JSON json_t *clones = json_array();
+    struct table_options options;
+    struct reason why = {.text = ""};
     size_t i;
     json_t *volume;
-    enum ctl_exit status = ctl_ask(in, "volume.show", NULL, &result);
+    enum ctl_exit status = ctl_table_options(in, fields, &options);
+    if (status == CTL_DONE)
+        status =
+            ctl_ask(in, "volume.show",
+                    in->arg_count > 0 ? json_pack("{s:s}", "name", in->args[0]) : NULL, &result);
     if (status != CTL_DONE)
         return status;
     json_array_foreach(json_object_get(result, "volumes"), i, volume)
@@ -437,9 +498,18 @@ enum ctl_exit ctl_volume_clone_show(struct invocation *in)
             json_array_append(clones, volume) != 0)
             return ctl_no_memory(in);
     }
+    if (in->arg_count > 0 && json_array_size(clones) == 0)
+        return ctl_refuse(in, "it is no clone, or was split", "lunette volume clone show");
+    if (option_flag(in, "estimate") || (options.fields && strstr(options.fields, "split")))
+        status = volume_estimate(in, clones);
+    if (status != CTL_DONE)
+        return status;
+    if (option_flag(in, "estimate") && !options.fields && !options.json)
+        options.fields = "name,parent,split_bytes,available_bytes";
     ctl_put(result, "count", proto_json_uint(json_array_size(clones)));
     ctl_put(result, "volumes", take_ptr(&clones));
-    return ctl_list(in, result, "volumes", fields);
+    return table_print(stdout, result, "volumes", fields, &options, &why) < 0 ? ctl_no_memory(in)
+                                                                              : CTL_DONE;
 }
 
 enum ctl_exit ctl_volume_split_estimate(struct invocation *in)

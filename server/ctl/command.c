@@ -2,7 +2,8 @@
 /*
  * Finding a command and parsing its options, with popt.
  *
- * Long options are accepted with one dash too ("-source-path"), as ONTAP's are written.
+ * Long options are accepted with one dash too ("-source-path"), as ONTAP's are written:
+ * vocabulary.c puts them so that popt understands.
  */
 #include "server/ctl/command.h"
 
@@ -16,6 +17,7 @@
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
 #include "server/ctl/suggest.h"
+#include "server/ctl/vocabulary.h"
 
 /* How many of @argv's words are @words, all of them; 0: they are not. */
 static int command_match(const char *words, int argc, const char *const *argv)
@@ -84,6 +86,8 @@ size_t command_all_options(const struct command *command,
         count = command_add_options(command_offline_options, options, count);
     if (command->flags & COMMAND_DRY_RUN)
         count = command_add_options(command_dry_run_options, options, count);
+    if (command->flags & COMMAND_CREATES)
+        count = command_add_options(command_create_options, options, count);
     if (command->flags & COMMAND_CONFIRMS)
         count = command_add_options(command_confirm_options, options, count);
     if (command->flags & COMMAND_LISTS)
@@ -100,8 +104,7 @@ static int command_fill_popt(const struct command_option *const *options, size_t
         table[i] = (struct poptOption){
             .longName = options[i]->name,
             .shortName = options[i]->letter,
-            .argInfo = (options[i]->value ? POPT_ARG_STRING : POPT_ARG_NONE) |
-                       (options[i]->letter ? 0U : POPT_ARGFLAG_ONEDASH),
+            .argInfo = options[i]->value ? POPT_ARG_STRING : POPT_ARG_NONE,
             .val = (int)i + 1,
         };
     table[count] = (struct poptOption)POPT_TABLEEND;
@@ -203,7 +206,7 @@ static int command_parse_options(int argc, const char **argv, struct invocation 
     poptContext context = poptGetContext("lunette", argc, argv, table, 0);
     if (!context)
         return reason_set(why, -ENOMEM, "no memory");
-    int found;
+    int found = 0;
     while (r == 0 && (found = poptGetNextOpt(context)) > 0)
         r = command_add_value(in, (size_t)found - 1, poptGetOptArg(context), why);
     if (r == 0 && found < -1)
@@ -211,6 +214,16 @@ static int command_parse_options(int argc, const char **argv, struct invocation 
     if (r == 0)
         r = command_take_args(in, context, argc, argv, why);
     return r == 0 ? command_check_args(in, why) : r;
+}
+
+/* @argv as popt is to read it. */
+static int command_translate(int argc, const char **argv, const char *typed, struct invocation *in,
+                             struct reason *why)
+{
+    CLEANUP(vocabulary_destroy)
+    struct vocabulary_line line = {NULL, 0};
+    int r = vocabulary_translate(in->command, typed, argc, argv, &line, why);
+    return r < 0 ? r : command_parse_options((int)line.count, (const char **)line.words, in, why);
 }
 
 /* "-" and words that begin with it are options; those before the command are common ones. */
@@ -338,7 +351,11 @@ int command_parse(int argc, const char **argv, struct invocation *in, struct rea
         all[count++] = argv[i];
     for (int i = globals + used; i < argc; i++)
         all[count++] = argv[i];
-    return command_parse_options(count, all, in, why);
+    char typed[COMMAND_WORDS_MAX] = "";
+    for (int i = globals; i < globals + used; i++)
+        snprintf(typed + strlen(typed), sizeof(typed) - strlen(typed), "%s%s",
+                 i > globals ? " " : "", argv[i]);
+    return command_translate(count, all, typed, in, why);
 }
 
 void invocation_destroy(struct invocation *in)

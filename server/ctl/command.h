@@ -19,6 +19,7 @@ enum ctl_exit
     CTL_REFUSED = 1,   /* the command was understood and could not be done */
     CTL_USAGE = 2,     /* it was not understood */
     CTL_NO_SERVER = 3, /* no server answers on the management socket */
+    CTL_EXISTS = 4,    /* --if-not-exists: it was there, and that was said; ends as CTL_DONE */
 };
 
 enum command_flags
@@ -28,6 +29,7 @@ enum command_flags
     COMMAND_CONFIRMS = 4, /* takes --yes; asks on a terminal without it */
     COMMAND_HIDDEN = 8,   /* not in help, completion and man page */
     COMMAND_OFFLINE = 16, /* takes --pool PATH, to look without a server */
+    COMMAND_CREATES = 32, /* takes --if-not-exists */
 };
 
 enum
@@ -74,6 +76,7 @@ extern const struct command command_table[];
 extern const struct command_alias command_aliases[];
 /* What every command takes, and what flags add. */
 extern const struct command_option command_common_options[];
+extern const struct command_option command_create_options[];
 extern const struct command_option command_list_options[];
 extern const struct command_option command_dry_run_options[];
 extern const struct command_option command_confirm_options[];
@@ -84,6 +87,10 @@ extern const struct command_option command_volume_clone_options[];
 extern const struct command_option command_volume_resize_options[];
 extern const struct command_option command_explain_options[];
 extern const struct command_option command_chap_set_options[];
+extern const struct command_option command_df_options[];
+extern const struct command_option command_clone_show_options[];
+extern const struct command_option command_maxsize_options[];
+extern const char command_maxsize_details[], command_lun_state_details[];
 extern const struct command_option command_chap_rewrap_options[];
 extern const struct command_option command_lun_clone_options[];
 extern const struct command_option command_clone_create_options[];

@@ -190,6 +190,7 @@ static const struct command_option lun_import_options[] = {
     {"sector", 0, "BYTES", "logical sector size, 512 (default) or 4096", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
     {"verify", 0, NULL, "read both again afterwards and compare", false},
+    {"require-reference", 0, NULL, "refuse what has to copy data: an import always does", false},
     {"keep", 0, NULL, "do not delete the LUN when the import fails", false},
     {"resume", 0, "FILE", "note progress in FILE; go on from there if it exists (implies --keep)",
      false},
@@ -199,6 +200,7 @@ static const struct command_option lun_import_options[] = {
 
 static const struct command_option lun_export_options[] = {
     {"format", 0, "FORMAT", "of a file: raw, qcow2, ... (default: by its suffix, else raw)", false},
+    {"require-reference", 0, NULL, "refuse what has to copy data: an export always does", false},
     {"overwrite", 0, NULL, "although the file exists or is a block device", false},
     {"verify", 0, NULL, "read both again afterwards and compare", false},
     {"resume", 0, "FILE", "note progress in FILE; go on from there if it exists", false},
@@ -404,7 +406,7 @@ const struct command command_table[] = {
      "takes room for the whole file of the pool from the file system below, for good.",
      "lunette lun create vm1 20G\n"
      "lunette lun create db-log 8G --sector 4096 --comment 'log of the sales database'\n",
-     COMMAND_DRY_RUN, 1, 2, lun_create_options, ctl_lun_create},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 1, 2, lun_create_options, ctl_lun_create},
     {"lun show", "[NAME|PATTERN...]", "list LUNs and the space they use", "show LUNs",
      "Size is what a host sees; Mapped what holds data, shared or not; Own what only this LUN's "
      "line "
@@ -427,7 +429,7 @@ const struct command command_table[] = {
      "lunette lun clone golden@monday vm2\n"
      "lunette lun clone db-data db-log --range 0:8192:2048,4096:16384:512 --dry-run\n"
      "lunette lun clone golden@monday golden --range 0:0:2048\n",
-     COMMAND_DRY_RUN, 0, 2, command_lun_clone_options, ctl_lun_clone},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 0, 2, command_lun_clone_options, ctl_lun_clone},
     {"lun redeploy", "SOURCE NAME...", "put a new golden image into existing LUNs", "redeploy {0}",
      "The LUNs get content and size of SOURCE and keep name, serial, mappings and reservations. "
      "What they held stays as one snapshot of each, from which they can be restored; an older one "
@@ -511,6 +513,16 @@ const struct command command_table[] = {
      "lunette lun unmap vm1 --igroup web\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, mapping_options, ctl_lun_unmap},
 
+    {"lun maxsize", "[VOLUME[/QTREE]]", "tell how large a new LUN may be", "tell the largest size",
+     command_maxsize_details, "lunette lun maxsize db\n", COMMAND_LISTS, 0, 1,
+     command_maxsize_options, ctl_lun_maxsize},
+    {"lun offline", "NAME", "refused: LUNs are always online", "take {0} offline",
+     command_lun_state_details, "lunette lun offline vm1\n", COMMAND_HIDDEN, 1, 1, NULL,
+     ctl_lun_state},
+    {"lun online", "NAME", "refused: LUNs are always online", "bring {0} online",
+     command_lun_state_details, "lunette lun online vm1\n", COMMAND_HIDDEN, 1, 1, NULL,
+     ctl_lun_state},
+
     {"lun reservation show", "LUN", "list who is registered or holds a reservation",
      "show reservations of {0}",
      "Persistent reservations of iSCSI initiators (clusters use them), also of those that are not "
@@ -531,20 +543,21 @@ const struct command command_table[] = {
      "All or none, and no write is in one clone that depends on a write missing in another: for "
      "data and log LUNs of one database, for example.",
      "lunette clone create db-data=test-data db-log=test-log --expire 8h --owner ci\n",
-     COMMAND_DRY_RUN, 1, -1, command_clone_create_options, ctl_clone_create},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 1, -1, command_clone_create_options, ctl_clone_create},
 
-    {"snapshot create", "LUN@SNAPSHOT", "keep the present state of a LUN or a volume",
+    {"snapshot create", "LUN@SNAPSHOT...", "keep the present state of a LUN or a volume",
      "create snapshot {0}",
-     "Takes no space until the LUN changes. Of a volume: all its LUNs at one instant. With "
+     "Takes no space until the LUN changes. Of a volume: all its LUNs at one instant; several "
+     "volumes: with snapshots of one name, of one instant too. With "
      "--quiesce the server calls a program of its quiesce folder (see its conf file) with freeze "
      "before and thaw after it; $LUNETTE_OBJECTS says what of. Whether that made it "
      "application-consistent stands in its comment.",
      "lunette snapshot create vm1@monday\n"
      "lunette snapshot create vm1@before-upgrade --comment 'release 6'\n"
-     "lunette snapshot create db@nightly --with logs --lock-until 30d\n"
+     "lunette snapshot create db@nightly logs@nightly --lock-until 30d\n"
      "lunette snapshot create db@clean --quiesce postgres --quiesce-required\n",
-     COMMAND_DRY_RUN, 1, 2, snapshot_create_options, ctl_snapshot_create},
-    {"snapshot show", "[LUN|VOLUME]", "list snapshots", "show snapshots",
+     COMMAND_DRY_RUN | COMMAND_CREATES, 1, -1, snapshot_create_options, ctl_snapshot_create},
+    {"snapshot show", "[LUN|VOLUME][@SNAPSHOT]", "list snapshots", "show snapshots",
      "Owners are the volume clones that depend on it. Without an argument, snapshots of LUNs that "
      "are part of a volume's are left out.",
      "lunette snapshot show\n"
@@ -619,7 +632,7 @@ const struct command command_table[] = {
      "are put into it by their names: lunette lun create db/data 50G.",
      "lunette volume create db 200G --space-guarantee volume\n"
      "lunette volume create scratch\n",
-     COMMAND_DRY_RUN, 1, 2, volume_create_options, ctl_volume_create},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 1, 2, volume_create_options, ctl_volume_create},
     {"volume show", "[NAME]", "list volumes and the space they use", "show volumes",
      "Used is what the pool holds for the volume: data and metadata that its LUNs and snapshots "
      "were the first to allocate. What a clone shares is charged to where it came from. "
@@ -658,9 +671,13 @@ const struct command command_table[] = {
      "-parent-volume VOLUME -flexclone NAME.",
      "lunette volume clone create db test-db\n"
      "lunette volume clone create db@nightly test-db --no-guarantee\n",
-     COMMAND_DRY_RUN, 0, 2, command_volume_clone_options, ctl_volume_clone_create},
-    {"volume clone show", "", "list volume clones that depend on a snapshot", "show volume clones",
-     NULL, "lunette volume clone show\n", COMMAND_LISTS, 0, 0, NULL, ctl_volume_clone_show},
+     COMMAND_DRY_RUN | COMMAND_CREATES, 0, 2, command_volume_clone_options,
+     ctl_volume_clone_create},
+    {"volume clone show", "[NAME]", "list volume clones that depend on a snapshot",
+     "show volume clones", NULL,
+     "lunette volume clone show\n"
+     "lunette volume clone show --estimate\n",
+     COMMAND_LISTS, 0, 1, command_clone_show_options, ctl_volume_clone_show},
     {"volume clone split estimate", "NAME", "tell what splitting a volume clone would take",
      "estimate the split of {0}", NULL, "lunette volume clone split estimate test-db\n", 0, 1, 1,
      NULL, ctl_volume_split_estimate},
@@ -686,8 +703,8 @@ const struct command command_table[] = {
      ctl_volume_split_stop},
 
     {"qtree create", "VOLUME/QTREE", "make a qtree, the subject of a tree quota",
-     "create qtree {0}", NULL, "lunette qtree create db/team-a --comment 'the A team'\n", 0, 1, 1,
-     comment_options, ctl_qtree_create},
+     "create qtree {0}", NULL, "lunette qtree create db/team-a --comment 'the A team'\n",
+     COMMAND_CREATES, 1, 1, comment_options, ctl_qtree_create},
     {"qtree show", "[VOLUME]", "list qtrees", "show qtrees", NULL, "lunette qtree show db\n",
      COMMAND_LISTS, 0, 1, NULL, ctl_qtree_show},
     {"qtree rename", "VOLUME/QTREE NEW-NAME", "give a qtree another name", "rename qtree {0}", NULL,
@@ -736,8 +753,8 @@ const struct command command_table[] = {
      "create igroup {0}",
      "INITIATOR is the name of a host's iSCSI initiator: iqn., eui. or naa. On Linux it is in "
      "/etc/iscsi/initiatorname.iscsi.",
-     "lunette igroup create web iqn.1993-08.org.debian:01:web1 iqn.1993-08.org.debian:01:web2\n", 0,
-     1, -1, NULL, ctl_igroup_create},
+     "lunette igroup create web iqn.1993-08.org.debian:01:web1 iqn.1993-08.org.debian:01:web2\n",
+     COMMAND_CREATES, 1, -1, NULL, ctl_igroup_create},
     {"igroup add", "IGROUP INITIATOR", "put an initiator into an igroup", "add {1} to igroup {0}",
      "It sees the igroup's LUNs at once.",
      "lunette igroup add web iqn.1993-08.org.debian:01:web3\n", 0, 2, 2, NULL, ctl_igroup_add},
@@ -865,7 +882,8 @@ const struct command command_table[] = {
      "lunette tree\n"
      "lunette tree --dot | dot -Tsvg >tree.svg\n",
      0, 0, 0, tree_options, ctl_tree},
-    {"df", "", "show the space of the pool, of each volume and each LUN", "show space",
+    {"df", "[NAME|PATTERN...]", "show the space of the pool, of each volume and each LUN",
+     "show space",
      "Available is what a write finds that was promised nothing: in the volume, else in the pool. "
      "Used is the rest of the size, promises and what is kept for deletes and checkpoints "
      "included, "
@@ -874,10 +892,12 @@ const struct command command_table[] = {
      "shared; "
      "Savings is how much is mapped for each byte of data that is held: all, for a clone that "
      "holds "
-     "none of its own.",
+     "none of its own. NAME is a volume, with its LUNs, or a LUN. -s without a path behind it is "
+     "--savings, as ONTAP has it: df -s db.",
      "lunette df\n"
-     "lunette df --units G\n",
-     COMMAND_LISTS, 0, 0, NULL, ctl_df},
+     "lunette df db --units G\n"
+     "lunette df --savings\n",
+     COMMAND_LISTS, 0, -1, command_df_options, ctl_df},
     {"freed", "NAME...", "tell what deleting LUNs and snapshots together would give back",
      "tell what would be freed",
      "Exact, and for the whole set: what two clones share with each other alone counts only when "

@@ -13,12 +13,19 @@ const struct command_option command_common_options[] = {
 
 const struct command_option command_list_options[] = {
     {"fields", 0, "A,B,C", "print these fields; a wrong one lists all there are", false},
+    {"instance", 0, NULL, "every field, one on a line, instead of a table", false},
     {"units", 0, "U", "sizes in h (human), B, K, M, G, T or P", false},
     {0},
 };
 
 const struct command_option command_dry_run_options[] = {
     {"dry-run", 'n', NULL, "change nothing; print what would be done", false},
+    {0},
+};
+
+const struct command_option command_create_options[] = {
+    {"if-not-exists", 0, NULL, "if it is there already, as it was to be made, that is no error",
+     false},
     {0},
 };
 
@@ -36,6 +43,21 @@ const struct command_option command_offline_options[] = {
 const struct command_alias command_aliases[] = {
     {"volume file clone create", "lun clone"},
     {"file clone create", "lun clone"},
+    {"volume file clone autodelete", "lun modify"},
+    {"volume file clone show-autodelete", "lun show"},
+    {"consistency-group clone create", "volume clone create"},
+    {"lun mapping create", "lun map"},
+    {"lun mapping delete", "lun unmap"},
+    {"lun mapping show", "mapping show"},
+    {"lun igroup create", "igroup create"},
+    {"lun igroup add", "igroup add"},
+    {"lun igroup remove", "igroup remove"},
+    {"lun igroup show", "igroup show"},
+    {"lun igroup delete", "igroup delete"},
+    {"volume qtree create", "qtree create"},
+    {"volume qtree show", "qtree show"},
+    {"volume qtree rename", "qtree rename"},
+    {"volume qtree delete", "qtree delete"},
     {"lun clone create", "lun clone"},
     {"clone", "lun clone"},
     {"volume snapshot create", "snapshot create"},
@@ -43,6 +65,7 @@ const struct command_alias command_aliases[] = {
     {"volume snapshot delete", "snapshot delete"},
     {"volume snapshot rename", "snapshot rename"},
     {"volume snapshot restore", "snapshot restore"},
+    {"volume snapshot restore-file", "snapshot restore"},
     {"volume snapshot policy create", "snapshot policy create"},
     {"volume snapshot policy modify", "snapshot policy modify"},
     {"volume snapshot policy delete", "snapshot policy delete"},

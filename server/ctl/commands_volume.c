@@ -20,11 +20,25 @@ const struct command_option command_autodelete_options[] = {
 const struct command_option command_volume_clone_options[] = {
     {"parent-volume", 0, "VOLUME", "as ONTAP writes VOLUME", false},
     {"flexclone", 0, "NAME", "as ONTAP writes NAME", false},
+    {"require-reference", 0, NULL, "refuse rather than copy data; clones of volumes never copy",
+     false},
     {"parent-snapshot", 0, "SNAPSHOT", "clone this state (default: the present one)", false},
     {"no-guarantee", 0, NULL, "although the parent's size is guaranteed", false},
+    {"space-guarantee", 0, "volume|none", "volume: as the parent has it; none: --no-guarantee",
+     false},
     {"no-reserve", 0, NULL, "clones of reserved LUNs get no reservation", false},
     {"unlocked", 0, NULL, "clone a locked volume or snapshot; the clone is not locked", false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
+    {0},
+};
+
+const struct command_option command_clone_show_options[] = {
+    {"estimate", 0, NULL, "what a physical split of each would take, and what is available", false},
+    {0},
+};
+
+const struct command_option command_df_options[] = {
+    {"savings", 0, NULL, "what is used, what sharing saves, and how much of all that is", false},
     {0},
 };
 

@@ -34,7 +34,11 @@ static enum ctl_exit ctl_call_progress(const struct invocation *in, struct clien
                                        void *opaque, json_t **result)
 {
     struct client_refusal refusal;
+    bool may_exist = (in->command->flags & COMMAND_CREATES) && option_flag(in, "if-not-exists");
+    AUTO_JSON json_t *asked = may_exist ? json_deep_copy(args) : NULL;
     int r = client_call(client, verb, args, progress, opaque, result, &refusal);
+    if (r == -EEXIST && asked)
+        return ctl_check_existing(in, client, verb, asked, &refusal);
     if (r == -ENOTCONN)
         return ctl_no_server(in, r, refusal.why.text);
     if (r < 0)
@@ -95,7 +99,9 @@ enum ctl_exit ctl_table_options(const struct invocation *in, const struct field 
     struct reason why;
     bool lists = in->command->flags & COMMAND_LISTS;
     const char *units = lists ? option_text(in, "units") : NULL;
-    *options = (struct table_options){.unit = 'h', .json = option_flag(in, "json")};
+    *options = (struct table_options){.unit = 'h',
+                                      .json = option_flag(in, "json"),
+                                      .instance = lists && option_flag(in, "instance")};
     if (units && (strlen(units) != 1 || !strchr("hBKMGTP", *units)))
         return ctl_usage(in, "--units is one of h (human), B, K, M, G, T, P");
     if (units)

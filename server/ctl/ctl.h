@@ -25,6 +25,7 @@ ctl_run_fn ctl_lun_create, ctl_lun_show, ctl_lun_clone, ctl_lun_resize, ctl_lun_
     ctl_lun_delete, ctl_lun_comment, ctl_lun_import, ctl_lun_export, ctl_lun_attach;
 ctl_run_fn ctl_snapshot_create, ctl_snapshot_show, ctl_snapshot_delete, ctl_snapshot_rename,
     ctl_snapshot_restore;
+ctl_run_fn ctl_lun_maxsize, ctl_lun_state;
 ctl_run_fn ctl_snapshot_lock, ctl_lun_redeploy, ctl_clone_create;
 ctl_run_fn ctl_refresh_create, ctl_refresh_modify, ctl_refresh_delete, ctl_refresh_show,
     ctl_refresh_run;
@@ -93,6 +94,11 @@ enum ctl_exit ctl_ask_progress(const struct invocation *in, const char *verb, js
 enum ctl_exit ctl_do(const struct invocation *in, const char *verb, json_t *args, const char *said,
                      ...) PRINTF_LIKE(4, 5);
 
+/* --if-not-exists: @verb refused because of what is there. CTL_EXISTS if it is what @args want. */
+enum ctl_exit ctl_check_existing(const struct invocation *in, struct client *client,
+                                 const char *verb, const json_t *args,
+                                 const struct client_refusal *refusal);
+
 /* A connection for several requests; on failure all has been said. */
 enum ctl_exit ctl_connect(const struct invocation *in, struct client *client);
 enum ctl_exit ctl_call(const struct invocation *in, struct client *client, const char *verb,
@@ -132,9 +138,13 @@ enum ctl_exit ctl_put_bool(const struct invocation *in, json_t *args, const char
 enum ctl_exit ctl_put_quiesce(const struct invocation *in, json_t *args);
 /* What a LUN has beside its content, from the options of that; for a clone. */
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args);
-enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args);
+enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args,
+                                       const char *group_option);
 /* lun clone --range. */
 enum ctl_exit ctl_lun_clone_range(struct invocation *in, const char *source, const char *name);
+/* lun clone --overwrite-destination, if LUN @name is there. */
+enum ctl_exit ctl_lun_overwrite(const struct invocation *in, const char *source, const char *name,
+                                bool *is_there);
 /* As which LUNs of an igroup the clones in @result are there, if they are. */
 void ctl_print_mappings(const json_t *result);
 /* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb. */

@@ -4,6 +4,7 @@
 
 #include "lun/base/checked.h"
 #include "server/ctl/ctl.h"
+#include "server/ctl/vocabulary.h"
 
 enum
 {
@@ -65,6 +66,7 @@ void command_print_help(FILE *file, const struct command *command)
     fprintf(file, "\noptions:\n");
     for (size_t i = 0; i < count; i++)
         help_print_option(file, options[i]);
+    vocabulary_print_help(file, command);
     for (const struct command_alias *alias = command_aliases; alias->words; alias++)
         if (strcmp(alias->target, command->words) == 0)
             fprintf(file, "\nalso written: lunette %s", alias->words);
@@ -366,6 +368,7 @@ void command_print_manual(FILE *file)
     for (const struct command *command = command_table; command->words; command++)
         if (help_is_shown(command))
             manual_command(file, command);
+    vocabulary_print_manual(file, manual_text);
     fputs(manual_tail, file);
 }
 
@@ -424,6 +427,8 @@ void command_print_completions(FILE *file, int argc, const char *const *argv)
         complete_words(file, typed, argv, prefix);
     if (!command || *prefix != '-')
         return;
+    if (prefix[1] != '-' && prefix[1] != '\0')
+        vocabulary_print_completions(file, command, prefix);
     size_t count = command_all_options(command, options);
     for (size_t i = 0; i < count; i++)
         if (strncmp(prefix, "--", strlen(prefix) < 2 ? strlen(prefix) : 2) == 0 &&

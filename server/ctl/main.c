@@ -66,7 +66,10 @@ static enum ctl_exit main_run_command(struct invocation *in)
     if (option_flag(in, "json"))
         ctl_errors_as_json();
     if (!option_flag(in, "help"))
-        return in->command->run(in);
+    {
+        enum ctl_exit status = in->command->run(in);
+        return status == CTL_EXISTS ? CTL_DONE : status;
+    }
     if (!option_flag(in, "json"))
         command_print_help(stdout, in->command);
     else

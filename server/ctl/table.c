@@ -110,20 +110,70 @@ char *table_format(const json_t *object, const struct field *field, char unit)
 
 /* ---- choosing columns ---------------------------------------------------------------------- */
 
+/* "_" may be "-", as ONTAP writes fields. */
 static bool table_field_is(const struct field *field, const char *name, size_t len)
 {
     static const char suffix[] = "_bytes";
     size_t key_len = strlen(field->key), short_len = key_len;
     if (key_len > strlen(suffix) && strcmp(field->key + key_len - strlen(suffix), suffix) == 0)
         short_len -= strlen(suffix);
-    return strncmp(field->key, name, len) == 0 && (len == key_len || len == short_len);
+    if (len != key_len && len != short_len)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (field->key[i] != (name[i] == '-' ? '_' : name[i]))
+            return false;
+    return true;
 }
 
-static int table_unknown_field(const char *name, size_t len, const struct field *fields,
-                               struct reason *why)
+static const struct field *table_find_own(const char *name, size_t len, const struct field *fields)
 {
-    char known[sizeof(why->text) - 128] = "";
-    size_t at = 0;
+    while (fields->key && !table_field_is(fields, name, len))
+        fields++;
+    return fields->key ? fields : NULL;
+}
+
+/* By its name here, else by ONTAP's. */
+static const struct field *table_find_field(const char *name, size_t len,
+                                            const struct field *fields)
+{
+    static const struct
+    {
+        const char *name, *is;
+    } others[] = {{"path", "name"},
+                  {"volume", "name"},
+                  {"flexclone", "name"},
+                  {"used", "charged"},
+                  {"physical-used", "charged"},
+                  {"size-used", "mapped"},
+                  {"percent-used", "used_percent"},
+                  {"space-guarantee", "guarantee"},
+                  {"space-reserve", "reserved"},
+                  {"parent-snapshot", "parent"}};
+    const struct field *found = table_find_own(name, len, fields);
+    for (size_t i = 0; !found && i < sizeof(others) / sizeof(others[0]); i++)
+        if (strlen(others[i].name) == len && strncmp(others[i].name, name, len) == 0)
+            found = table_find_own(others[i].is, strlen(others[i].is), fields);
+    return found;
+}
+
+/* Names all of @names that are none of @fields. */
+static int table_unknown_fields(const char *names, const struct field *fields, struct reason *why)
+{
+    char unknown[160] = "", known[sizeof(why->text) - sizeof(unknown) - 64] = "";
+    size_t at = 0, count = 0;
+    for (size_t len; *names; names += len + (names[len] == ','))
+    {
+        len = strcspn(names, ",");
+        if (table_find_field(names, len, fields))
+            continue;
+        int n = snprintf(unknown + at, sizeof(unknown) - at, "%s\"%.*s\"", at ? ", " : "",
+                         (int)(len < 60 ? len : 60), names);
+        count++;
+        if (n < 0 || (size_t)n >= sizeof(unknown) - at)
+            break;
+        at += (size_t)n;
+    }
+    at = 0;
     for (; fields->key; fields++)
     {
         int n = snprintf(known + at, sizeof(known) - at, "%s%s", at ? "," : "", fields->key);
@@ -131,8 +181,8 @@ static int table_unknown_field(const char *name, size_t len, const struct field 
             break;
         at += (size_t)n;
     }
-    return reason_set(why, -EINVAL, "no field \"%.*s\"; there are: %s", (int)(len < 60 ? len : 60),
-                      name, known);
+    return reason_set(why, -EINVAL, "no field%s %s; there are: %s", count == 1 ? "" : "s", unknown,
+                      known);
 }
 
 /* *count of @chosen: those that @names lists, in its order; NULL: those that are not extra. */
@@ -140,6 +190,7 @@ static int table_choose(const char *names, const struct field *fields,
                         const struct field *chosen[TABLE_FIELDS_MAX], size_t *count,
                         struct reason *why)
 {
+    const char *all = names;
     *count = 0;
     for (const struct field *field = fields; !names && field->key; field++)
         if (!field->extra)
@@ -147,11 +198,9 @@ static int table_choose(const char *names, const struct field *fields,
     while (names && *names)
     {
         size_t len = strcspn(names, ",");
-        const struct field *field = fields;
-        while (field->key && !table_field_is(field, names, len))
-            field++;
-        if (!field->key)
-            return table_unknown_field(names, len, fields, why);
+        const struct field *field = table_find_field(names, len, fields);
+        if (!field)
+            return table_unknown_fields(all, fields, why);
         if (*count == TABLE_FIELDS_MAX)
             return reason_set(why, -EINVAL, "more than %d fields", TABLE_FIELDS_MAX);
         chosen[(*count)++] = field;
@@ -262,6 +311,55 @@ static int table_print_rows(FILE *file, const json_t *array, const struct field 
     return complete ? 0 : -ENOMEM;
 }
 
+/* Lines "Title: value" of @object. */
+static int table_print_lines(FILE *file, const json_t *object, const struct field *const *chosen,
+                             size_t count, char unit)
+{
+    int width = 0;
+    for (size_t i = 0; i < count; i++)
+        if (table_width(chosen[i]->title) > width)
+            width = table_width(chosen[i]->title);
+    for (size_t i = 0; i < count; i++)
+    {
+        AUTO_FREE char *text = table_format(object, chosen[i], unit);
+        if (!text)
+            return -ENOMEM;
+        fprintf(file, "%*s: %s\n", width, chosen[i]->title, text);
+    }
+    return 0;
+}
+
+/* @object with what it has of all @fields or, with --fields, of those that were @chosen. */
+static int table_print_instance(FILE *file, const json_t *object, const struct field *fields,
+                                const struct field *const *chosen, size_t count,
+                                const struct table_options *options)
+{
+    const struct field *shown[TABLE_FIELDS_MAX];
+    size_t shown_count = 0;
+    if (options->fields)
+        return table_print_lines(file, object, chosen, count, options->unit);
+    for (const struct field *field = fields; field->key; field++)
+        if (shown_count < TABLE_FIELDS_MAX && json_object_get(object, field->key))
+            shown[shown_count++] = field;
+    return table_print_lines(file, object, shown, shown_count, options->unit);
+}
+
+static int table_print_instances(FILE *file, const json_t *array, const struct field *fields,
+                                 const struct field *const *chosen, size_t count,
+                                 const struct table_options *options)
+{
+    size_t i;
+    int r = 0;
+    const json_t *entry;
+    json_array_foreach(array, i, entry)
+    {
+        if (r == 0)
+            r = table_print_instance(file, entry, fields, chosen, count, options);
+        fputc('\n', file);
+    }
+    return r;
+}
+
 int table_print(FILE *file, json_t *result, const char *key, const struct field *fields,
                 const struct table_options *options, struct reason *why)
 {
@@ -279,7 +377,9 @@ int table_print(FILE *file, json_t *result, const char *key, const struct field 
     }
     const json_t *array = json_object_get(result, key);
     size_t rows = json_array_size(array);
-    if (rows > 0)
+    if (options->instance)
+        r = table_print_instances(file, array, fields, chosen, count, options);
+    else if (rows > 0)
         r = table_print_rows(file, array, chosen, count, options->unit);
     if (r == 0)
         fprintf(file, rows == 1 ? "1 entry was displayed.\n" : "%zu entries were displayed.\n",
@@ -292,7 +392,6 @@ int table_print_object(FILE *file, json_t *object, const struct field *fields,
 {
     const struct field *chosen[TABLE_FIELDS_MAX];
     size_t count;
-    int width = 0;
     int r = table_choose(options->fields, fields, chosen, &count, why);
     if (r < 0)
         return r;
@@ -303,15 +402,6 @@ int table_print_object(FILE *file, json_t *object, const struct field *fields,
         table_print_json(file, reduced);
         return reduced ? 0 : -ENOMEM;
     }
-    for (size_t i = 0; i < count; i++)
-        if (table_width(chosen[i]->title) > width)
-            width = table_width(chosen[i]->title);
-    for (size_t i = 0; i < count; i++)
-    {
-        AUTO_FREE char *text = table_format(object, chosen[i], options->unit);
-        if (!text)
-            return -ENOMEM;
-        fprintf(file, "%*s: %s\n", width, chosen[i]->title, text);
-    }
-    return 0;
+    return options->instance ? table_print_instance(file, object, fields, chosen, count, options)
+                             : table_print_lines(file, object, chosen, count, options->unit);
 }

@@ -36,6 +36,7 @@ struct table_options
     const char *fields; /* of --fields; NULL: the columns that are not extra */
     char unit;          /* for units_format_bytes() */
     bool json;
+    bool instance; /* each entry as lines "Title: value", of all fields without --fields */
 };
 
 /* Whether --fields names known ones; -EINVAL says which not, and which there are. */

@@ -3,6 +3,7 @@
  * The command line without a server: the table of commands is sound, command lines are understood
  * or refused, listings look right, the manual page and the completion say what the table says.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "server/ctl/suggest.h"
 #include "server/ctl/table.h"
 #include "server/ctl/uri.h"
+#include "server/ctl/vocabulary.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/view.h"
 #include "tests/lib/cunit_main.h"
@@ -57,8 +59,8 @@ static const struct command *find_words(const char *words)
 static const char *const without_dry_run[] = {
     /* They look. */
     "pool show", "pool check", "pool autodelete show", "pool dump", "lun show", "lun attach",
-    "lun reservation show", "snapshot show", "snapshot policy show", "refresh show", "volume show",
-    "volume autodelete show", "volume clone show", "volume clone split estimate",
+    "lun reservation show", "lun maxsize", "snapshot show", "snapshot policy show", "refresh show",
+    "volume show", "volume autodelete show", "volume clone show", "volume clone split estimate",
     "volume clone split show", "qtree show", "quota rule show", "quota report", "explain space",
     "explain quota", "igroup show", "mapping show", "iscsi portal show", "iscsi session show",
     "iscsi chap show", "key show", "qos class show", "qos show", "top", "metrics", "tree", "df",
@@ -225,6 +227,16 @@ static void test_usage(void)
         {"lun create a --json=1 --size 1G", "--json=1"},
         {"lun create a --size 1 --size 2", "--size is given twice"},
         {"tree x", "no use for \"x\""},
+        {"volume create db -space-guarante none", "--space-guarante: no such option"},
+        {"lun show -sdb", "--sdb: no such option"},
+        {"lun show -x", "-x: no such option"},
+        {"snapshot create -volume v", "needs -snapshot"},
+        {"lun clone a b -volume v", "-volume v says nothing without a path"},
+        {"lun create -path a -path b", "-path is given twice"},
+        {"lun create -path -size 1", "-path needs PATH behind it"},
+        {"lun create -path a -ostype dos", "no \"dos\" here, only aix|"},
+        {"volume clone create -type DP", "only RW"},
+        {"snapshot restore -restore-path x", "lun clone LUN@SNAPSHOT NAME"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
     {
@@ -392,6 +404,113 @@ static void test_completion(void)
     complete("lun clone --d", "--destination-path=\n--dry-run\n");
     complete("tree --", "--dot\n--json\n--socket=\n--help\n");
     complete("tree --j", "--json\n");
+    complete("lun create x -spa", "-space-allocation\n-space-reserve\n");
+    complete("volume snapshot create -vo", "-volume\n");
+}
+
+/* ---- what ONTAP writes ---------------------------------------------------------------------- */
+
+/* What @line is with options of the table: both are parsed, and have to be the same. */
+static void expect_same(const char *line, const char *plain)
+{
+    struct invocation in, wanted;
+    struct reason why = {.text = ""}, why_plain = {.text = ""};
+    int r = parse(line, &in, &why), r_plain = parse(plain, &wanted, &why_plain);
+    bool same =
+        r == 0 && r_plain == 0 && in.command == wanted.command && in.arg_count == wanted.arg_count;
+    for (size_t i = 0; same && i < in.arg_count; i++)
+        same = strcmp(in.args[i], wanted.args[i]) == 0;
+    for (size_t i = 0; same && i < in.option_count; i++)
+    {
+        same = in.value_counts[i] == wanted.value_counts[i];
+        for (size_t j = 0; same && j < in.value_counts[i]; j++)
+            same = strcmp(in.values[i][j], wanted.values[i][j]) == 0;
+    }
+    if (!same)
+        printf("\n%s is not %s: %d %d %s %s\n", line, plain, r, r_plain, why.text, why_plain.text);
+    CU_ASSERT_TRUE(same);
+    invocation_destroy(&in);
+    invocation_destroy(&wanted);
+}
+
+static void test_vocabulary(void)
+{
+    expect_same("lun create -vserver v -path /vol/v/l -size 10g -ostype linux",
+                "lun create /vol/v/l --size 10g");
+    expect_same("lun create -volume v -qtree q -lun l -size 1g", "lun create v/q/l --size 1g");
+    expect_same("lun show -volume v", "lun show v/*");
+    expect_same("lun mapping create -path l -igroup g -lun-id 3",
+                "lun map l --igroup g --lun-id 3");
+    expect_same("lun mapping show -path l", "mapping show l");
+    expect_same("volume snapshot create -volume v -snapshot s", "snapshot create v@s");
+    expect_same("volume snapshot show -volume v", "snapshot show v");
+    expect_same("volume snapshot rename -volume v -snapshot s -new-name t",
+                "snapshot rename v@s t");
+    expect_same("volume snapshot restore-file -volume v -snapshot s -path /l",
+                "snapshot restore v/l@s");
+    expect_same("volume snapshot restore-file -volume v -snapshot s -path /vol/v/l",
+                "snapshot restore /vol/v/l@s");
+    expect_same("volume quota report -path /vol/v/q", "quota report /vol/v/q");
+    expect_same("volume quota policy rule create -vserver x -policy-name d -volume v -type tree "
+                "-target q -qtree '' -disk-limit 1g",
+                "quota rule create v --type tree --target q --disk-limit 1g");
+    expect_same("volume file clone create -volume v -source-path a -destination-path b "
+                "-snapshot-name s -no-reserve true -autodelete true",
+                "lun clone --source-path v/a --destination-path v/b --from-snapshot s --no-reserve "
+                "--autodelete true");
+    expect_same("volume file clone create -source-path a -destination-path b -s s",
+                "lun clone --source-path a --destination-path b --from-snapshot s");
+    expect_same("lun clone a b -s s", "lun clone a b --socket s");
+    expect_same("lun delete -path /vol/v/l -force true", "lun delete /vol/v/l --force");
+    expect_same("lun delete a -force false", "lun delete a");
+    expect_same("lun delete --force true", "lun delete true --force");
+    expect_same("lun clone -no-reserve false a b", "lun clone a b");
+    expect_same("volume file clone autodelete -clone-path l -enable true",
+                "lun modify l --autodelete true");
+    expect_same("volume file clone show-autodelete -clone-path l",
+                "lun show l --fields name,autodelete");
+    expect_same("volume file clone show-autodelete -fields name", "lun show --fields name");
+    expect_same("volume clone split start -flexclone c", "volume clone split start c");
+    expect_same("consistency-group clone create -clone-consistency-group c "
+                "-source-parent-consistency-group v -source-snapshot-name s",
+                "volume clone create --flexclone c --parent-volume v --parent-snapshot s");
+    expect_same("lun igroup create -igroup g -protocol iscsi -ostype linux -initiator iqn.a,iqn.b",
+                "igroup create g iqn.a iqn.b");
+    expect_same("clone create --group a=b c=d", "clone create --group -- a=b c=d");
+    expect_same("clone create a=b --group x", "clone create a=b --quota-group x");
+    expect_same("df -s db", "df --savings db");
+    expect_same("df -s /run/x", "df --socket /run/x");
+    /* What is a value of another option is no word of these. */
+    expect_same("lun create a --size 1g --comment -path", "lun create a --size=1g --comment=-path");
+}
+
+/* Rows that commands have, and arguments for all parts. */
+static void test_vocabulary_rows(void)
+{
+    for (const struct vocabulary_row *row = vocabulary_rows; row->commands; row++)
+        for (const char *at = row->commands; *at && *at != '*';)
+        {
+            char words[64];
+            size_t len = strcspn(at, "|"), i = 0;
+            snprintf(words, sizeof(words), "%.*s", (int)len, at);
+            const struct command *command = find_words(words);
+            if (!command)
+                printf("\nno command %s\n", words);
+            CU_ASSERT_PTR_NOT_NULL_FATAL(command);
+            const struct command_option *options[COMMAND_OPTIONS_MAX];
+            size_t count = command_all_options(command, options);
+            bool is_option = strncmp(row->becomes, "--", 2) == 0;
+            while (is_option && i < count && strcmp(options[i]->name, row->becomes + 2) != 0)
+                i++;
+            if (is_option)
+                CU_ASSERT_TRUE(i < count && (options[i]->value != NULL) == (row->value != NULL));
+            const struct vocabulary_arguments *to = vocabulary_arguments;
+            while (isalpha((unsigned char)*row->becomes) && to->commands &&
+                   !strstr(to->commands, words))
+                to++;
+            CU_ASSERT_PTR_NOT_NULL(to->commands);
+            at += len + (at[len] == '|');
+        }
 }
 
 /* ---- listings ------------------------------------------------------------------------------ */
@@ -583,6 +702,8 @@ static CU_TestInfo ctl_tests[] = {
     {"the manual page is current", test_manual_is_current},
     {"the manual page is complete", test_manual_is_complete},
     {"completion", test_completion},
+    {"what ONTAP writes", test_vocabulary},
+    {"rows of what ONTAP writes", test_vocabulary_rows},
     {"tables", test_table},
     {"fields", test_fields},
     {"savings", test_savings},

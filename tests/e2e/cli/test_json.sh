@@ -119,6 +119,8 @@ is name=a size_bytes=67108864 dry_run=false id='*' uuid='*' -- lun create a 64M
 no 1 EEXIST "a LUN named 'a' is there already" lun create a 64M
 no 1 ENOENT "'none'" lun show none
 is luns.0.name=a -- lun show a
+is sizes.0.reserved=false sizes.1.size_bytes='*' -- lun maxsize
+is name=a size_bytes=67108864 existed=true -- lun create a 64M --if-not-exists
 is source=a name=b dry_run=false id='*' shared_bytes=0 -- lun clone a b
 is count=3 name=c%d -- lun clone a --count 3 --name c%d
 is source=a name=b blocks=8 block_bytes=512 copied_bytes=0 hole_bytes=4096 taken_bytes=0 dry_run=false -- lun clone a b --range 0:8:8
