@@ -182,6 +182,13 @@ uint64_t pool_lock_clock_ns(struct pool *pool);
  */
 void command_dry_run(bool on);
 
+/*
+ * By how much what the pool keeps for promises grew with this thread's last command, or would grow
+ * if it was a dry run: what it was let through by. Negative: that much is promised no more. 0 of
+ * commands that make, move and raise no promise, as a deletion.
+ */
+int64_t command_promised_bytes(void);
+
 /* ---- LUNs ---------------------------------------------------------------------------------- */
 
 /* What a LUN has beside its content; stored with it. Times are nanoseconds since 1970. */

@@ -26,6 +26,7 @@ enum
 };
 
 static _Thread_local bool is_dry;
+static _Thread_local int64_t promised_bytes;
 
 void command_dry_run(bool on)
 {
@@ -35,6 +36,16 @@ void command_dry_run(bool on)
 bool command_is_dry(void)
 {
     return is_dry;
+}
+
+void command_note_promised(int64_t bytes)
+{
+    promised_bytes = bytes;
+}
+
+int64_t command_promised_bytes(void)
+{
+    return promised_bytes;
 }
 
 /* A record is one batch of one half of the journal, which is as large as the pool was made for. */
@@ -83,6 +94,7 @@ int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer
 int command_begin(struct pool *pool, struct reason *why)
 {
     reason_clear(why);
+    promised_bytes = 0;
     int r = pool_may_change(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' takes no changes: it is %s", pool->name,

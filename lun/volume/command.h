@@ -20,6 +20,8 @@ MUST_CHECK int command_begin(struct pool *pool, struct reason *why);
 
 /* Whether this thread's commands change nothing (command_dry_run()). */
 bool command_is_dry(void);
+/* For command_promised_bytes(): what the command is let through with. */
+void command_note_promised(int64_t bytes);
 
 /* An error of running a record of @bytes bytes, in words; 0 stays 0. */
 MUST_CHECK int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why);

@@ -54,6 +54,17 @@ static enum ctl_exit clone_put_pair(const struct invocation *in, const char *pai
     return CTL_DONE;
 }
 
+void ctl_print_promised(const struct invocation *in, const json_t *result)
+{
+    char text[UNITS_TEXT_MAX];
+    json_int_t bytes = json_integer_value(json_object_get(result, "promised_bytes"));
+    if (bytes != 0)
+        printf("The pool %s %s %s for promises than %s.\n",
+               option_flag(in, "dry-run") ? "would keep" : "keeps",
+               units_format_bytes((uint64_t)(bytes > 0 ? bytes : -bytes), 'h', text),
+               bytes > 0 ? "more" : "less", option_flag(in, "dry-run") ? "now" : "before");
+}
+
 void ctl_print_mappings(const json_t *result)
 {
     const json_t *mappings = json_object_get(result, "mappings");
@@ -86,6 +97,7 @@ static void clone_print(const struct invocation *in, const json_t *result)
     {
         printf("Cloned %zu LUN%s, all of one instant.\n", in->arg_count,
                in->arg_count == 1 ? "" : "s");
+        ctl_print_promised(in, result);
         ctl_print_mappings(result);
         return;
     }
@@ -99,6 +111,7 @@ static void clone_print(const struct invocation *in, const json_t *result)
         printf("Would map %s to igroup %s.\n", in->arg_count == 1 ? "it" : "each",
                option_text(in, "igroup"));
     printf("All of one instant; no data is copied.\n");
+    ctl_print_promised(in, result);
 }
 
 enum ctl_exit ctl_clone_create(struct invocation *in)
@@ -162,6 +175,7 @@ static void redeploy_print_plan(const struct invocation *in, const json_t *plan,
                units_format_bytes(ctl_get(lun, "old_size_bytes"), 'h', size),
                units_format_bytes(ctl_get(lun, "kept_bytes"), 'h', shared),
                json_string_value(json_object_get(lun, "name")), undo);
+    ctl_print_promised(in, plan);
 }
 
 enum ctl_exit ctl_lun_redeploy(struct invocation *in)

@@ -81,10 +81,14 @@ enum ctl_exit ctl_lun_create(struct invocation *in)
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else if (json_is_true(json_object_get(result, "reserved")))
-        printf("%s LUN %s of %s; that space is reserved for it (%s available to others).\n",
+    {
+        printf("%s LUN %s of %s; that space is reserved for it (%s available to others%s).\n",
                lun_would(in, "Would create", "Created"), in->args[0],
                units_format_bytes(size_bytes, 'h', text),
-               units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+               units_format_bytes(ctl_get(result, "available_bytes"), 'h', available),
+               lun_would(in, " now", ""));
+        ctl_print_promised(in, result);
+    }
     else
         printf("%s LUN %s of %s; it takes no space until it is written (%s available).\n",
                lun_would(in, "Would create", "Created"), in->args[0],
@@ -179,6 +183,7 @@ static void lun_print_clone(const struct invocation *in, const json_t *result)
         printf("Each has %s, of which %s is shared; no data is copied.\n",
                units_format_bytes(ctl_get(result, "size_bytes"), 'h', size),
                units_format_bytes(ctl_get(result, "shared_bytes"), 'h', shared));
+    ctl_print_promised(in, result);
     if (option_flag(in, "dry-run") && option_text(in, "igroup"))
         printf("Would map %s to igroup %s.\n", count == 1 ? "it" : "each",
                option_text(in, "igroup"));
@@ -241,7 +246,7 @@ static json_t *lun_resize_args(const struct invocation *in, uint64_t size_bytes,
     return args;
 }
 
-static void lun_print_resize(const json_t *result, bool dry_run)
+static void lun_print_resize(const struct invocation *in, const json_t *result, bool dry_run)
 {
     char before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX], cut[UNITS_TEXT_MAX];
     uint64_t old_bytes = ctl_get(result, "old_size_bytes"),
@@ -252,6 +257,7 @@ static void lun_print_resize(const json_t *result, bool dry_run)
     if (dry_run && new_bytes < old_bytes)
         printf("That cuts off %s of data.\n",
                units_format_bytes(ctl_get(result, "cut_bytes"), 'h', cut));
+    ctl_print_promised(in, result);
 }
 
 /* Shows on a terminal what a shrink cuts off, and asks. */
@@ -265,7 +271,7 @@ static enum ctl_exit lun_confirm_shrink(const struct invocation *in, struct clie
         ctl_call(in, client, "lun.resize", lun_resize_args(in, size_bytes, true), &plan);
     if (status != CTL_DONE)
         return status;
-    lun_print_resize(plan, true);
+    lun_print_resize(in, plan, true);
     return ctl_confirm(in);
 }
 
@@ -292,7 +298,7 @@ static enum ctl_exit lun_resize_with(const struct invocation *in, struct client 
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else
-        lun_print_resize(result, dry_run);
+        lun_print_resize(in, result, dry_run);
     return CTL_DONE;
 }
 

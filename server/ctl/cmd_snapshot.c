@@ -78,6 +78,7 @@ static void snapshot_print_create(const struct invocation *in, const json_t *res
         printf("It would keep the %s that %" PRIu64 " LUN%s hold%s now; no data is copied.\n",
                units_format_bytes(ctl_get(result, "mapped_bytes"), 'h', mapped), luns,
                luns == 1 ? "" : "s", luns == 1 ? "s" : "");
+    ctl_print_promised(in, result);
 }
 
 enum ctl_exit ctl_snapshot_create(struct invocation *in)

@@ -123,7 +123,7 @@ static void volume_print_need(const json_t *args, const json_t *now)
 }
 
 /* What the options in @args would make of the volume as it is. */
-static void volume_print_changes(const json_t *args, const json_t *now)
+static void volume_print_changes(const struct invocation *in, const json_t *args, const json_t *now)
 {
     char before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX];
     const json_t *guarantee = json_object_get(args, "guarantee");
@@ -145,6 +145,7 @@ static void volume_print_changes(const json_t *args, const json_t *now)
         printf("pause: %" PRIu64 " ms -> %" PRIu64 " ms\n", ctl_get(now, "pause_ms"),
                ctl_get(args, "pause_ms"));
     volume_print_need(args, now);
+    ctl_print_promised(in, now);
 }
 
 static void volume_print_dry_run(const struct invocation *in, const char *would, const json_t *args,
@@ -155,7 +156,7 @@ static void volume_print_dry_run(const struct invocation *in, const char *would,
     if (json_object_get(result, "id"))
     {
         printf("; nothing was changed.\n");
-        volume_print_changes(args, result);
+        volume_print_changes(in, args, result);
         return;
     }
     if (ctl_get(args, "size_bytes"))
@@ -164,6 +165,7 @@ static void volume_print_dry_run(const struct invocation *in, const char *would,
                                                                 : "");
     printf("; the pool has %s available now.\n",
            units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+    ctl_print_promised(in, result);
 }
 
 static void volume_print(const struct invocation *in, const char *did, const json_t *result)
@@ -176,6 +178,7 @@ static void volume_print(const struct invocation *in, const char *did, const jso
                units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
     else
         printf("%s volume %s, without a size of its own.\n", did, in->args[0]);
+    ctl_print_promised(in, result);
 }
 
 /* Asks @verb with @args, which it takes over, and says what was done. */
@@ -371,6 +374,7 @@ static void volume_print_clone(const struct invocation *in, const char *volume, 
     if (option_flag(in, "dry-run"))
         printf("%" PRIu64 " LUN%s would share %s with it.\n", luns, plural_s(luns),
                units_format_bytes(ctl_get(result, "mapped_bytes"), 'h', mapped));
+    ctl_print_promised(in, result);
 }
 
 enum ctl_exit ctl_volume_clone_create(struct invocation *in)

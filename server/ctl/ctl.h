@@ -130,6 +130,8 @@ enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args
 enum ctl_exit ctl_lun_clone_range(struct invocation *in, const char *source, const char *name);
 /* As which LUNs of an igroup the clones in @result are there, if they are. */
 void ctl_print_mappings(const json_t *result);
+/* By how much the pool's promises grow or shrink with the command, if they do. */
+void ctl_print_promised(const struct invocation *in, const json_t *result);
 /* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb. */
 void ctl_print_freed(const json_t *plan, const char *verb);
 /* "LUN@SNAPSHOT" or "LUN SNAPSHOT" from argument @i on, in two strings to be freed; *used of them.

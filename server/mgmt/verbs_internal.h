@@ -16,8 +16,8 @@ unsigned verb_force_flag(const struct verb_request *request);
 /* An argument in seconds since 1970, in nanoseconds; 0: absent. */
 uint64_t verb_time(const struct verb_request *request, const char *name);
 
-/* Result {"available_bytes":...,"promised_bytes":...}: what of the pool is left. */
-MUST_CHECK int verb_space_result(struct verb_request *request);
+/* Adds "promised_bytes" to the result: command_promised_bytes(), so directly after the command. */
+MUST_CHECK int verb_put_promised(struct verb_request *request, int64_t promised_bytes);
 
 /* What the request says of an object's settings (server/policy), and which: *mask. */
 MUST_CHECK int verb_policy_args(struct verb_request *request, enum policy_scope scope,

@@ -74,32 +74,22 @@ static int verb_say_ids(struct verb_request *request, const char *name)
     return bad ? -ENOMEM : 0;
 }
 
-/* What is taken of the pool's free space by a promise, beside what was before. */
-static int verb_say_space(struct verb_request *request, const struct pool_info *before,
-                          const char *name)
+int verb_put_promised(struct verb_request *request, int64_t promised_bytes)
 {
-    struct pool_info after;
-    pool_get_info(request->pool, &after);
-    uint64_t promised_bytes = after.promised_bytes > before->promised_bytes
-                                  ? after.promised_bytes - before->promised_bytes
-                                  : 0;
-    return json_object_update_new(
-               request->result,
-               json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
-                         (json_int_t)promised_bytes, "available_bytes",
-                         (json_int_t)verb_available_bytes(request, name, &after))) == 0
+    return json_object_set_new(request->result, "promised_bytes", json_integer(promised_bytes)) == 0
                ? 0
                : -ENOMEM;
 }
 
-int verb_space_result(struct verb_request *request)
+/* What is taken of the pool's free space, by a promise, and what is there now for LUN @name. */
+static int verb_say_space(struct verb_request *request, int64_t promised_bytes, const char *name)
 {
-    struct pool_info info;
-    pool_get_info(request->pool, &info);
-    request->result = json_pack(
-        "{s:I, s:I, s:b}", "promised_bytes", (json_int_t)info.promised_bytes, "available_bytes",
-        (json_int_t)info.available_bytes, "dry_run", verb_bool(request, "dry_run"));
-    return request->result ? 0 : -ENOMEM;
+    struct pool_info now;
+    pool_get_info(request->pool, &now);
+    int r = json_object_update_new(
+        request->result, json_pack("{s:i, s:I}", "taken_bytes", 0, "available_bytes",
+                                   (json_int_t)verb_available_bytes(request, name, &now)));
+    return r == 0 ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 int verb_lun_create(struct verb_request *request)
@@ -111,11 +101,10 @@ int verb_lun_create(struct verb_request *request)
         .comment = verb_string(request, "comment"),
         .attributes = verb_attributes(request),
     };
-    struct pool_info before;
     if (verb_number(request, "sector_bytes", 0) > 4096)
         return reason_set(&request->why, -EINVAL, "a sector has 512 or 4096 bytes");
-    pool_get_info(request->pool, &before);
     int r = lun_create(request->pool, &args, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     if (r < 0)
         return r;
     request->result = json_pack(
@@ -124,7 +113,7 @@ int verb_lun_create(struct verb_request *request)
     if (!request->result)
         return -ENOMEM;
     r = verb_say_ids(request, args.name);
-    return r < 0 ? r : verb_say_space(request, &before, args.name);
+    return r < 0 ? r : verb_say_space(request, promised_bytes, args.name);
 }
 
 int verb_lun_attributes(struct verb_request *request)
@@ -147,6 +136,7 @@ int verb_lun_attributes(struct verb_request *request)
         return reason_set(&request->why, -EINVAL, "nothing of LUN '%s' is to be changed", name);
     if (mask != 0)
         r = lun_set_attributes(request->pool, name, mask, &attributes, &request->why);
+    int64_t promised_bytes = mask != 0 ? command_promised_bytes() : 0;
     if (r == 0)
         r = lun_get_info(request->pool, name, &info, &request->why);
     if (r == 0 && policy_mask != 0 && info.kind != OBJECT_LUN)
@@ -163,7 +153,7 @@ int verb_lun_attributes(struct verb_request *request)
     uint64_t available_bytes = verb_available_bytes(request, name, &pool);
     return json_object_set_new(request->result, "available_bytes",
                                proto_json_uint(available_bytes)) == 0
-               ? 0
+               ? verb_put_promised(request, promised_bytes)
                : -ENOMEM;
 }
 
@@ -241,9 +231,7 @@ int verb_lun_clone(struct verb_request *request)
                           "%" PRIu64 " clones at once; 1 to %d are possible", count,
                           LUN_CLONES_AT_ONCE_MAX);
     struct lun_info source;
-    struct pool_info before;
     AUTO_JSON json_t *mappings = json_array();
-    pool_get_info(request->pool, &before);
     int r = lun_get_info(request->pool, args.source, &source, &request->why);
     if (r == 0)
         r = verb_check_igroup(request);
@@ -251,6 +239,7 @@ int verb_lun_clone(struct verb_request *request)
         r = verb_check_class(request);
     if (r == 0)
         r = lun_clone(request->pool, &args, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     if (r == 0)
         r = verb_classify_clones(request, args.name, args.count, args.first_number);
     if (r == 0)
@@ -261,7 +250,7 @@ int verb_lun_clone(struct verb_request *request)
                                 "mappings", mappings);
     if (!request->result)
         return -ENOMEM;
-    r = verb_say_space(request, &before, args.name);
+    r = verb_say_space(request, promised_bytes, args.name);
     if (r == 0 && !verb_has(request, "count"))
         r = verb_say_ids(request, args.name);
     return r < 0 ? r : verb_say_clone(request, &source, count);
@@ -332,6 +321,7 @@ int verb_lun_clone_group(struct verb_request *request)
         r = verb_check_class(request);
     if (r == 0)
         r = lun_clone_group(request->pool, pairs, count, &common, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     for (size_t i = 0; r == 0 && i < count; i++)
         r = verb_classify_clones(request, names[i], 1, 0);
     for (size_t i = 0; r == 0 && i < count; i++)
@@ -342,7 +332,7 @@ int verb_lun_clone_group(struct verb_request *request)
         return r;
     request->result = json_pack("{s:I, s:O, s:O, s:i}", "count", (json_int_t)count, "clones",
                                 clones, "mappings", mappings, "taken_data_bytes", 0);
-    return request->result ? 0 : -ENOMEM;
+    return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 int verb_lun_redeploy(struct verb_request *request)
@@ -364,6 +354,7 @@ int verb_lun_redeploy(struct verb_request *request)
     if (r == 0)
         r = lun_redeploy(request->pool, verb_string(request, "source"), names, count,
                          verb_string(request, "undo"), verb_force_flag(request), &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     if (r < 0)
         return r;
     request->result =
@@ -371,7 +362,7 @@ int verb_lun_redeploy(struct verb_request *request)
                   "count", (json_int_t)count, "undo", verb_string(request, "undo"), "size_bytes",
                   (json_int_t)source.size_bytes, "shared_bytes", (json_int_t)source.mapped_bytes,
                   "luns", luns);
-    return request->result ? 0 : -ENOMEM;
+    return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,
@@ -412,8 +403,9 @@ int verb_lun_resize(struct verb_request *request)
     int r = lun_get_info(request->pool, name, &info, &request->why);
     if (r == 0 && dry_run && size_bytes < info.size_bytes)
         r = verb_count_mapped(request, name, size_bytes, &cut_bytes);
-    else if (r == 0 && !dry_run)
+    if (r == 0)
         r = lun_resize(request->pool, name, size_bytes, verb_force_flag(request), &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     if (r < 0)
         return r;
     request->result = json_pack("{s:s, s:I, s:I, s:b}", "name", name, "old_size_bytes",
@@ -422,7 +414,7 @@ int verb_lun_resize(struct verb_request *request)
     if (request->result && dry_run)
         ignore_error(json_object_set_new(request->result, "cut_bytes", proto_json_uint(cut_bytes)),
                      "a figure of a dry run");
-    return request->result ? 0 : -ENOMEM;
+    return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 int verb_lun_rename(struct verb_request *request)

@@ -110,20 +110,27 @@ static int verb_say_kept(struct verb_request *request)
 int verb_snapshot_create(struct verb_request *request)
 {
     const char *lun = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    int64_t promised_bytes = 0;
     int r;
     if (verb_has(request, "with") || verb_is_volume(request, lun))
+    {
         r = verb_snapshot_volumes(request);
+        promised_bytes = command_promised_bytes();
+    }
     else
     {
         r = verb_has(request, "quiesce")
                 ? verb_snapshot_quiesced(request, &lun, 1, true)
                 : snapshot_create(request->pool, lun, snapshot, verb_string(request, "comment"),
                                   &request->why);
+        promised_bytes = command_promised_bytes();
         /* There is nothing yet that a dry run could lock. */
         if (r == 0 && verb_has(request, "locked_until") && !verb_bool(request, "dry_run"))
             r = verb_snapshot_lock(request);
     }
-    return r < 0 ? r : verb_say_kept(request);
+    if (r == 0)
+        r = verb_say_kept(request);
+    return r < 0 ? r : verb_put_promised(request, promised_bytes);
 }
 
 int verb_snapshot_lock(struct verb_request *request)

@@ -39,20 +39,25 @@ static int verb_volume_attributes(struct verb_request *request,
     return 0;
 }
 
-static int verb_volume_result(struct verb_request *request, const char *name)
+/* The volume as it is, or that a dry run would make, and what was promised by the command. */
+static int verb_volume_result(struct verb_request *request, const char *name,
+                              int64_t promised_bytes)
 {
     struct volume_info info;
+    struct pool_info pool;
     int r = volume_get_info(request->pool, name, &info, NULL);
     if (r == -ENOENT && verb_bool(request, "dry_run"))
     {
-        r = verb_space_result(request);
-        return r < 0 ? r : json_object_set_new(request->result, "name", json_string(name));
+        pool_get_info(request->pool, &pool);
+        request->result = json_pack("{s:s, s:I, s:b}", "name", name, "available_bytes",
+                                    (json_int_t)pool.available_bytes, "dry_run", 1);
+        return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
     }
     if (r < 0)
         return r;
     request->result = view_volume(&info);
     verb_policy_view(request, POLICY_OF_VOLUME, request->result);
-    return request->result ? 0 : -ENOMEM;
+    return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 /* What the server does by itself for the volume. */
@@ -79,11 +84,12 @@ int verb_volume_create(struct verb_request *request)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
     if (r == 0)
         r = volume_create(request->pool, name, &attributes, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     if (r < 0)
         return r;
     r = verb_volume_set_policy(request, name, policy_mask, &settings);
     if (r == 0)
-        return verb_volume_result(request, name);
+        return verb_volume_result(request, name, promised_bytes);
     ignore_error(volume_delete(request->pool, name, false, 0, NULL), "it is empty");
     return r;
 }
@@ -101,9 +107,10 @@ int verb_volume_modify(struct verb_request *request)
         r = reason_set(&request->why, -EINVAL, "nothing of volume '%s' is to be changed", name);
     if (r == 0 && mask != 0)
         r = volume_modify(request->pool, name, mask, &attributes, &request->why);
+    int64_t promised_bytes = mask != 0 ? command_promised_bytes() : 0;
     if (r == 0)
         r = verb_volume_set_policy(request, name, policy_mask, &settings);
-    return r < 0 ? r : verb_volume_result(request, name);
+    return r < 0 ? r : verb_volume_result(request, name, promised_bytes);
 }
 
 int verb_volume_show(struct verb_request *request)
@@ -324,7 +331,7 @@ int verb_volume_clone(struct verb_request *request)
     if (r == 0)
         r = volume_clone(request->pool, &args, &request->why);
     if (r == 0)
-        r = verb_volume_result(request, args.name);
+        r = verb_volume_result(request, args.name, command_promised_bytes());
     if (r < 0)
         return r;
     return json_object_update_new(request->result,
@@ -428,7 +435,7 @@ int verb_volume_split(struct verb_request *request)
     if (r == 0 && backing.id != 0 && !verb_bool(request, "dry_run"))
         r = verb_delete_backing(request, &backing);
     if (r == 0)
-        r = is_physical ? verb_say_copied(request, &info) : verb_volume_result(request, name);
+        r = is_physical ? verb_say_copied(request, &info) : verb_volume_result(request, name, 0);
     return r < 0 ? r : verb_say_split_backing(request, &backing);
 }
 

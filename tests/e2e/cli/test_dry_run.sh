@@ -121,6 +121,42 @@ would "0 of the old key; 1 had it already" iscsi chap rewrap
 would "Would delete class silver" qos class delete silver
 seen["lun reservation clear"]=1 # e2e_cli_access has one to clear
 seen["iscsi session terminate"]=1
+# figures ARGUMENT...: what the pool keeps for promises changes by something, by what the dry run says in figures
+# and in words, by what the command says, and by what the pool says before and after.
+figures()
+{
+    local said_dry said_real before text
+    ok "$@" --dry-run --json
+    said_dry=$("$probe" json promised_bytes <<<"$out")
+    ok "$@" --dry-run
+    text=$(grep -o 'would keep .* for promises' <<<"$out") || fail "lunette $* --dry-run: no figure: $out"
+    before=$("$lunette" pool show --json | "$probe" json promised_bytes)
+    ok "$@" --json
+    said_real=$("$probe" json promised_bytes <<<"$out")
+    [[ $said_dry != 0 && $said_dry == "$said_real" ]] || fail "lunette $*: a dry run says $said_dry, it itself $said_real"
+    same "$(($("$lunette" pool show --json | "$probe" json promised_bytes) - before))" "$said_dry"
+    last_figure=${text#would keep }
+}
+figures lun create res 16M --space-reserve yes
+qemu-io -f raw -c 'write -P 1 0 8M' "$("$lunette" lun attach res --json | "$probe" json uri)" >/dev/null || fail "qemu-io"
+figures snapshot create res@1
+[[ $last_figure == "8"*" more for promises" ]] || fail "a snapshot of 8 MiB: $last_figure"
+figures lun clone res res2
+figures lun clone res res%d --count 2 --first 3
+figures clone create res=res5 a=a5
+ok lun clone res thin --no-reserve --dry-run --json
+same "$("$probe" json promised_bytes <<<"$out")" 0
+figures lun resize res +16M
+figures lun modify b --space-reserve yes
+figures lun modify b --space-reserve no
+[[ $last_figure == *" less for promises" ]] || fail "a promise that ends: $last_figure"
+figures lun redeploy a res2 --force
+figures volume create guaranteed 32M --space-guarantee volume
+ok lun create guaranteed/l 8M --space-reserve yes
+figures volume clone create guaranteed guaranteed2
+figures volume modify guaranteed2 --space-guarantee none
+figures volume resize guaranteed +16M
+figures volume modify empty --space-guarantee volume
 # A split that goes on, to be paused and stopped.
 ok lun clone db/l db/m
 qemu-io -f raw -c 'write -P 1 0 8M' "$("$lunette" lun attach db/l --json | "$probe" json uri)" >/dev/null
