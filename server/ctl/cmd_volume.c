@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/size_text.h"
@@ -98,6 +99,17 @@ static const char *volume_size_text(uint64_t size_bytes, char *text)
     return size_bytes ? units_format_bytes(size_bytes, 'h', text) : "none";
 }
 
+/* "none" for no moment. */
+static const char *volume_time_text(const json_t *seconds, char text[UNITS_TEXT_MAX])
+{
+    time_t at = (time_t)json_number_value(seconds);
+    struct tm tm;
+    snprintf(text, UNITS_TEXT_MAX, "none");
+    if (at > 0 && localtime_r(&at, &tm))
+        strftime(text, UNITS_TEXT_MAX, "%Y-%m-%d %H:%M:%S", &tm);
+    return text;
+}
+
 static void volume_print_change(const char *what, const char *before, const char *after)
 {
     printf("%s: %s -> %s\n", what, before ? before : "-", after ? after : "-");
@@ -133,14 +145,21 @@ static void volume_print_changes(const struct invocation *in, const json_t *args
     if (guarantee)
         volume_print_change("guarantee", json_string_value(json_object_get(now, "guarantee")),
                             json_is_true(guarantee) ? "volume" : "none");
-    static const char *const texts[] = {"full_policy", "comment"};
+    static const char *const texts[][2] = {{"full_policy", "when full"},
+                                           {"comment", "comment"},
+                                           {"thresholds", "thresholds"},
+                                           {"snapshot_policy", "snapshot policy"}};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
     {
-        const char *text = json_string_value(json_object_get(args, texts[i]));
+        const char *text = json_string_value(json_object_get(args, texts[i][0]));
         if (text)
-            volume_print_change(i == 0 ? "when full" : "comment",
-                                json_string_value(json_object_get(now, texts[i])), text);
+            volume_print_change(texts[i][1], json_string_value(json_object_get(now, texts[i][0])),
+                                text);
     }
+    if (json_object_get(args, "locked_until"))
+        volume_print_change("locked until",
+                            volume_time_text(json_object_get(now, "locked_until"), before),
+                            volume_time_text(json_object_get(args, "locked_until"), after));
     if (json_object_get(args, "pause_ms"))
         printf("pause: %" PRIu64 " ms -> %" PRIu64 " ms\n", ctl_get(now, "pause_ms"),
                ctl_get(args, "pause_ms"));

@@ -28,6 +28,10 @@ MUST_CHECK int verb_policy_set(struct verb_request *request, enum policy_scope s
 /* Adds them to the @view of an object, which has its "id". */
 void verb_policy_view(struct verb_request *request, enum policy_scope scope, json_t *view);
 
+/* In a dry run the result shows what is there now: what has no value gets null, and not the value
+ * of the argument that would set it. */
+void verb_view_unset(struct verb_request *request);
+
 /* What the request says of freezing applications; what it does not stays. */
 MUST_CHECK int verb_quiesce_args(struct verb_request *request, struct policy_quiesce *quiesce);
 

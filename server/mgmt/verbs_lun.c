@@ -150,6 +150,7 @@ int verb_lun_attributes(struct verb_request *request)
     pool_get_info(request->pool, &pool);
     request->result = view_lun(&info);
     verb_policy_view(request, POLICY_OF_LUN, request->result);
+    verb_view_unset(request);
     uint64_t available_bytes = verb_available_bytes(request, name, &pool);
     return json_object_set_new(request->result, "available_bytes",
                                proto_json_uint(available_bytes)) == 0

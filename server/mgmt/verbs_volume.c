@@ -57,6 +57,7 @@ static int verb_volume_result(struct verb_request *request, const char *name,
         return r;
     request->result = view_volume(&info);
     verb_policy_view(request, POLICY_OF_VOLUME, request->result);
+    verb_view_unset(request);
     return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 

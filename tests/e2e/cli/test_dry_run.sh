@@ -106,6 +106,22 @@ would "Would put the content of a into LUN r" refresh run r
 would "Would delete the refresh of r" refresh delete r
 would "of 64 MiB, promised to it by the pool" volume create n 64M --space-guarantee volume
 would "its guarantee needs 0 B of the pool; afterwards 128 MiB" volume modify db --space-guarantee volume
+for what in "--threshold 50,60=none -> 50,60" "--expire 2d=none -> 2" "--lock-until 2d=none -> 2" "--snapshot-policy p=none -> p"; do
+    # shellcheck disable=SC2086
+    would "${what#*=}" lun modify a ${what%=*}
+    [[ $what != *"--exp"* ]] || continue
+    # shellcheck disable=SC2086
+    would "${what#*=}" volume modify db ${what%=*}
+done
+ok lun modify a --threshold 50,60 --expire 2d --dry-run --json
+same "$("$probe" json changes.thresholds.before <<<"$out") $("$probe" json changes.expire.before <<<"$out")" "null null"
+ok lun modify a --threshold 70
+would "threshold: 70 -> 50,60" lun modify a --threshold 50,60
+ok lun modify a --threshold none
+ok volume modify db --threshold 70 --snapshot-policy p
+would "thresholds: 70 -> 50,60" volume modify db --threshold 50,60
+would "snapshot policy: p -> none" volume modify db --snapshot-policy none
+ok volume modify db --threshold none --snapshot-policy none
 would "size: 128 MiB -> 256 MiB" volume resize db 256M
 would "Would delete volume empty" volume delete empty
 would "Trigger free space (%): 5 -> 7" volume autodelete modify db -trigger-free-space 7
