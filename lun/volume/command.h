@@ -76,6 +76,13 @@ MUST_CHECK int lock_check(struct pool *pool, uint64_t until_ns, const char *name
 /* -EPERM: a lock that is still on would end earlier. */
 MUST_CHECK int lock_check_change(struct pool *pool, uint64_t until_ns, uint64_t new_until_ns,
                                  const char *name, struct reason *why);
+/* -EPERM: @source (a LUN or snapshot), or what it is part of, is locked, and a clone would not be.
+ */
+MUST_CHECK int lun_check_clonable(struct pool *pool, const struct lun_object *source,
+                                  struct reason *why);
+/* The same of a volume or of one that was found out: @until_ns and @name. */
+MUST_CHECK int lock_check_clone(struct pool *pool, uint64_t until_ns, const char *name,
+                                struct reason *why);
 /* lock_check() of a LUN or snapshot and of all that it is part of: whether it may be deleted. */
 MUST_CHECK int lun_check_unlocked(struct pool *pool, const struct lun_object *lun,
                                   struct reason *why);

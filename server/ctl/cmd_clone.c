@@ -36,6 +36,8 @@ enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args
     ctl_put_text(args, "qos", option_text(in, "qos"));
     if (option_flag(in, "no-reserve"))
         ctl_put(args, "no_reserve", json_true());
+    if (option_flag(in, "unlocked"))
+        ctl_put(args, "unlocked", json_true());
     return status;
 }
 

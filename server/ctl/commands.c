@@ -469,8 +469,8 @@ const struct command command_table[] = {
      COMMAND_DRY_RUN, 0, 2, command_lun_clone_options, ctl_lun_clone},
     {"lun redeploy", "SOURCE NAME...", "put a new golden image into existing LUNs", "redeploy {0}",
      "The LUNs get content and size of SOURCE and keep name, serial, mappings and reservations. "
-     "What "
-     "they held stays as one snapshot of each, from which they can be restored.",
+     "What they held stays as one snapshot of each, from which they can be restored. SOURCE may be "
+     "locked: what a lock keeps is there afterwards as before, and no LUN is made.",
      "lunette lun redeploy golden-v2 vm1 vm2 --dry-run\n"
      "lunette lun redeploy golden-v2 vm1 vm2 --undo before-v2\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 2, -1, lun_redeploy_options, ctl_lun_redeploy},

@@ -4,6 +4,7 @@
 
 #define CLONE_OPTIONS                                                                              \
     {"no-reserve", 0, NULL, "the clone of a reserved LUN gets no reservation", false},             \
+        {"unlocked", 0, NULL, "clone what is locked; the clone is not locked", false},             \
         {"autodelete", 0, "yes|no", "may be deleted when space runs out (default: no)", false},    \
         {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, or at a date", false},          \
         {"owner", 0, "USER", "whose it is, for user quotas (default: the source's)", false},       \

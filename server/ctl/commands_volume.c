@@ -22,7 +22,8 @@ const struct command_option command_volume_clone_options[] = {
     {"parent-snapshot", 0, "SNAPSHOT", "clone this state (default: the present one)", false},
     {"no-guarantee", 0, NULL, "although the parent's size is guaranteed", false},
     {"no-reserve", 0, NULL, "clones of reserved LUNs get no reservation", false},
-    {"unlocked", 0, NULL, "clone a locked volume or snapshot; the clone is not locked", false},
+    {"unlocked", 0, NULL, "clone a locked volume, snapshot or LUNs; the clone is not locked",
+     false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
     {0},
 };

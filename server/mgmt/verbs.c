@@ -31,8 +31,8 @@
     FLAG("reserve"), FLAG("autodelete"), NUMBER("expire", false), NUMBER("locked_until", false),   \
         TEXT("owner", false), TEXT("group", false)
 #define CLONE_ATTRIBUTES                                                                           \
-    FLAG("no_reserve"), FLAG("autodelete"), NUMBER("expire", false), TEXT("owner", false),         \
-        TEXT("group", false), TEXT("igroup", false), TEXT("qos", false)
+    FLAG("no_reserve"), FLAG("unlocked"), FLAG("autodelete"), NUMBER("expire", false),             \
+        TEXT("owner", false), TEXT("group", false), TEXT("igroup", false), TEXT("qos", false)
 #define VOLUME_ATTRIBUTES                                                                          \
     FLAG("guarantee"), TEXT("full_policy", false), NUMBER("pause_ms", false),                      \
         NUMBER("locked_until", false), TEXT("comment", false), TEXT("thresholds", false),          \

@@ -199,6 +199,7 @@ static struct lun_clone_args verb_clone_args(const struct verb_request *request)
 {
     return (struct lun_clone_args){.comment = verb_string(request, "comment"),
                                    .no_reserve = verb_bool(request, "no_reserve"),
+                                   .unlocked = verb_bool(request, "unlocked"),
                                    .autodelete = verb_bool(request, "autodelete"),
                                    .expire_ns = verb_time(request, "expire"),
                                    .owner = verb_string(request, "owner"),
@@ -404,8 +405,10 @@ int verb_lun_resize(struct verb_request *request)
     int r = lun_get_info(request->pool, name, &info, &request->why);
     if (r == 0 && dry_run && size_bytes < info.size_bytes)
         r = verb_count_mapped(request, name, size_bytes, &cut_bytes);
+    /* A dry run shows what is cut off before it is to be forced. */
     if (r == 0)
-        r = lun_resize(request->pool, name, size_bytes, verb_force_flag(request), &request->why);
+        r = lun_resize(request->pool, name, size_bytes,
+                       dry_run ? LUN_FORCE : verb_force_flag(request), &request->why);
     int64_t promised_bytes = command_promised_bytes();
     if (r < 0)
         return r;

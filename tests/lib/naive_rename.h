@@ -50,6 +50,7 @@
 #define lun_write naive_lun_write
 #define lun_write_atomic naive_lun_write_atomic
 #define lun_zero naive_lun_zero
+#define nv_check_clonable naive_nv_check_clonable
 #define nv_check_clone_args naive_nv_check_clone_args
 #define nv_check_comment naive_nv_check_comment
 #define nv_check_free naive_nv_check_free

@@ -170,6 +170,21 @@ json luns.0.owner ci lun show db/log
 refused 2 "is no time" lun modify db/log --expire soon
 ok lun modify db/log --expire none
 ok lun create keep 1M --lock-until 30d
+ok snapshot create keep@s
+for source in keep keep@s; do
+    refused 1 "'keep' is locked until 20" lun clone $source copy
+    [[ $err == *"--unlocked makes one"* ]] || fail "no way out: $err"
+    refused 1 "'keep' is locked until 20" lun clone $source copy --dry-run
+    refused 1 "'keep' is locked until 20" lun clone $source copy%d --count 3
+    refused 1 "'keep' is locked until 20" clone create $source=copy
+    ok lun clone $source copy --unlocked
+    ok lun clone $source copy%d --count 3 --unlocked
+    ok clone create $source=copy4 --unlocked
+    ok lun show copy copy0 copy4 --json
+    [[ $out != *locked_until* ]] || fail "a clone of what is locked is locked: $out"
+    ok lun delete copy copy0 copy1 copy2 copy4
+done
+ok snapshot delete keep@s
 refused 1 "locked" lun delete keep
 ok clone create db/team-a/data=c-data db/log=c-log --expire 1h
 json count 2 lun show 'c-*'
