@@ -268,7 +268,34 @@ ok top --interval 100ms --fields name,write_iops --json
 
 # ---- metrics ----
 ok lun create 'quote' 4M
+ok volume create bound 32M --space-guarantee volume
+ok volume create unbound
+ok qtree create bound/q
+ok lun create bound/q/l 8M --owner ann --space-reserve yes
+ok quota on bound
+ok quota rule create bound --target q --disk-limit 16M --threshold 12M
+ok quota rule create bound --type user --target '*' --soft-disk-limit 20M
 ok metrics
+quota='volume="bound",type="tree",target="q",qtree=""'
+says "lunette_pool_promised_bytes $("$lunette" pool show --json | "$probe" json promised_bytes)"
+[[ $out != *$'\n'"lunette_pool_promised_bytes 0"* ]] || fail "nothing is promised"
+says 'lunette_volume_size_bytes{volume="bound"} 33554432'
+[[ $out != *'lunette_volume_size_bytes{volume="unbound"}'* ]] || fail "a size of what has none"
+for field in charged:charged_bytes available:available_bytes promised:needed_bytes reserved:reserved_bytes; do
+    says "lunette_volume_${field%:*}_bytes{volume=\"bound\"} $("$lunette" volume show bound --json | "$probe" json "volumes.0.${field#*:}")"
+done
+says 'lunette_volume_promised_bytes{volume="unbound"} 0'
+says "lunette_lun_reserved_bytes{lun=\"bound/q/l\"} $("$lunette" lun show bound/q/l --json | "$probe" json luns.0.needed_bytes)"
+says "lunette_lun_shared_bytes{lun=\"fast\"} 0"
+says "lunette_quota_used_bytes{$quota} 8388608"
+says "lunette_quota_hard_limit_bytes{$quota} 16777216"
+says "lunette_quota_threshold_bytes{$quota} 12582912"
+[[ $out != *"lunette_quota_soft_limit_bytes{$quota}"* ]] || fail "a limit that there is not"
+says 'lunette_quota_soft_limit_bytes{volume="bound",type="user",target="ann",qtree=""} 20971520'
+# What help says of how many series there are.
+for subject in volume=bound:7 lun=quote:8 volume=unbound:6; do
+    same "$(grep -c "{${subject%%=*}=\"$(cut -d= -f2 <<<"${subject%:*}")\"}" <<<"$out")" "${subject#*:}"
+done
 echo "$out" >"$work/metrics"
 says 'lunette_build_info{version='
 says "lunette_lun_operations_total{lun=\"fast\",kind=\"read\"} 2000"
