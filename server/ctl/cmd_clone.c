@@ -11,6 +11,15 @@
 
 /* ---- attributes ---------------------------------------------------------------------------- */
 
+enum ctl_exit ctl_put_class(const struct invocation *in, json_t *args)
+{
+    const char *name = option_text(in, "qos"), *other = option_text(in, "qos-policy-group");
+    if (name && other)
+        return ctl_usage(in, "--qos and --qos-policy-group are the same: not both");
+    ctl_put_text(args, "qos", name ? name : other);
+    return CTL_DONE;
+}
+
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args)
 {
     enum ctl_exit status = ctl_put_bool(in, args, "reserve", "space-reserve");
@@ -20,6 +29,8 @@ enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args)
         status = ctl_put_moment(in, args, "expire", "expire");
     if (status == CTL_DONE)
         status = ctl_put_moment(in, args, "locked_until", "lock-until");
+    if (status == CTL_DONE)
+        status = ctl_put_class(in, args);
     ctl_put_text(args, "owner", option_text(in, "owner"));
     ctl_put_text(args, "group", option_text(in, "group"));
     return status;
@@ -33,7 +44,8 @@ enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args
     ctl_put_text(args, "owner", option_text(in, "owner"));
     ctl_put_text(args, "group", option_text(in, "group"));
     ctl_put_text(args, "igroup", option_text(in, "igroup"));
-    ctl_put_text(args, "qos", option_text(in, "qos"));
+    if (status == CTL_DONE)
+        status = ctl_put_class(in, args);
     if (option_flag(in, "no-reserve"))
         ctl_put(args, "no_reserve", json_true());
     if (option_flag(in, "unlocked"))

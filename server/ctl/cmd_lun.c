@@ -26,6 +26,7 @@ static const struct field lun_fields[] = {
     {"locked_until", "Locked until", FIELD_TIME, true},
     {"thresholds", "Thresholds", FIELD_TEXT, true},
     {"snapshot_policy", "Snapshot policy", FIELD_TEXT, true},
+    {"qos", "QoS class", FIELD_TEXT, true},
     {"owner", "Owner", FIELD_TEXT, true},
     {"group", "Group", FIELD_TEXT, true},
     {"kind", "Kind", FIELD_TEXT, true},

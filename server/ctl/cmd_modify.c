@@ -28,6 +28,7 @@ static const struct modify_attribute
     {"lock-until", "locked_until", "locked_until", NULL, MODIFY_MOMENT},
     {"owner", "owner", "owner", NULL, MODIFY_TEXT},
     {"group", "group", "group", NULL, MODIFY_TEXT},
+    {"qos", "qos", "qos", NULL, MODIFY_TEXT},
     {"threshold", "thresholds", "thresholds", NULL, MODIFY_TEXT},
     {"snapshot-policy", "snapshot_policy", "snapshot_policy", NULL, MODIFY_TEXT},
     {"read-only", "read_only", "read_only", "read-only", MODIFY_BOOL},

@@ -35,6 +35,7 @@ static const struct field volume_fields[] = {
     {"locked_until", "Locked until", FIELD_TIME, true},
     {"thresholds", "Thresholds", FIELD_TEXT, true},
     {"snapshot_policy", "Snapshot policy", FIELD_TEXT, true},
+    {"qos", "QoS class", FIELD_TEXT, true},
     {"created", "Created", FIELD_TIME, true},
     {"comment", "Comment", FIELD_TEXT, true},
     {"uuid", "UUID", FIELD_TEXT, true},
@@ -81,6 +82,8 @@ static enum ctl_exit volume_put_options(const struct invocation *in, json_t *arg
         status = ctl_put_moment(in, args, "locked_until", "lock-until");
     if (status == CTL_DONE)
         status = ctl_duration(in, "pause", &pause_ms);
+    if (status == CTL_DONE)
+        status = ctl_put_class(in, args);
     if (status != CTL_DONE)
         return status;
     if (option_text(in, "pause"))
@@ -148,7 +151,8 @@ static void volume_print_changes(const struct invocation *in, const json_t *args
     static const char *const texts[][2] = {{"full_policy", "when full"},
                                            {"comment", "comment"},
                                            {"thresholds", "thresholds"},
-                                           {"snapshot_policy", "snapshot policy"}};
+                                           {"snapshot_policy", "snapshot policy"},
+                                           {"qos", "QoS class"}};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
     {
         const char *text = json_string_value(json_object_get(args, texts[i][0]));
@@ -417,6 +421,9 @@ enum ctl_exit ctl_volume_clone_create(struct invocation *in)
     ctl_put(args, "no_guarantee", json_boolean(option_flag(in, "no-guarantee")));
     ctl_put(args, "no_reserve", json_boolean(option_flag(in, "no-reserve")));
     ctl_put(args, "unlocked", json_boolean(option_flag(in, "unlocked")));
+    status = ctl_put_class(in, args);
+    if (status != CTL_DONE)
+        return status;
     volume_put_dry_run(in, args);
     AUTO_JSON json_t *result = NULL;
     status = ctl_ask(in, "volume.clone", take_ptr(&args), &result);

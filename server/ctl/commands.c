@@ -18,9 +18,8 @@ static const struct command_option pool_create_options[] = {
         {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, at a date, or none", false},    \
         {"lock-until", 0, "TIME", "refuse to delete, shrink or restore it until then", false},     \
         {"owner", 0, "USER", "whose it is, for user quotas", false},                               \
-    {                                                                                              \
-        "group", 0, "GROUP", "which group's, for group quotas", false                              \
-    }
+        {"group", 0, "GROUP", "which group's, for group quotas", false},                           \
+        COMMAND_QOS_OPTIONS(" (of a new one: the one called default)")
 
 #define THRESHOLD_OPTION                                                                           \
     {                                                                                              \
@@ -128,6 +127,7 @@ static const struct command_option volume_create_options[] = {
     {"comment", 0, "TEXT", "a note to show in listings", false},
     THRESHOLD_OPTION,
     SNAPSHOT_POLICY_OPTION,
+    COMMAND_QOS_OPTIONS(", for all in it together; default takes it out of one"),
     {0},
 };
 

@@ -9,7 +9,7 @@
         {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, or at a date", false},          \
         {"owner", 0, "USER", "whose it is, for user quotas (default: the source's)", false},       \
         {"group", 0, "GROUP", "which group's, for group quotas (default: the source's)", false},   \
-        {"qos", 0, "CLASS", "its QoS class (default: the one called default)", false},             \
+        COMMAND_QOS_OPTIONS(" (default: the one called default)"),                                 \
     {                                                                                              \
         "igroup", 'g', "IGROUP", "map it to this igroup", false                                    \
     }

@@ -25,6 +25,7 @@ const struct command_option command_volume_clone_options[] = {
     {"unlocked", 0, NULL, "clone a locked volume, snapshot or LUNs; the clone is not locked",
      false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
+    COMMAND_QOS_OPTIONS(", for all in it together (default: none)"),
     {0},
 };
 

@@ -126,6 +126,8 @@ enum ctl_exit ctl_put_quiesce(const struct invocation *in, json_t *args);
 /* What a LUN has beside its content, from the options of that; for a clone. */
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args);
 enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args);
+/* --qos, or as ONTAP writes it --qos-policy-group, as "qos". */
+enum ctl_exit ctl_put_class(const struct invocation *in, json_t *args);
 /* lun clone --range. */
 enum ctl_exit ctl_lun_clone_range(struct invocation *in, const char *source, const char *name);
 /* As which LUNs of an igroup the clones in @result are there, if they are. */

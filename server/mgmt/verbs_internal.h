@@ -6,6 +6,8 @@
 #include "server/mgmt/verbs.h"
 
 struct access;
+struct qos_group_info;
+struct qos_lun_info;
 
 /* What the pool stores of access; -EIO if it could not be read at the start. */
 MUST_CHECK int verb_access(struct verb_request *request, struct access **access);
@@ -85,6 +87,21 @@ MUST_CHECK int verb_check_class(struct verb_request *request);
  * run. */
 MUST_CHECK int verb_classify_clones(struct verb_request *request, const char *name, uint32_t count,
                                     uint32_t first_number);
+/* Puts a LUN or volume into the class "qos", if it is given; not in a dry run. */
+MUST_CHECK int verb_classify(struct verb_request *request, bool is_volume, uint64_t id);
+/* Who is in which class, to be shown. */
+struct verb_classes
+{
+    struct qos_lun_info *luns;
+    struct qos_group_info *groups;
+    size_t lun_count, group_count;
+};
+MUST_CHECK int verb_classes_load(struct verb_request *request, struct verb_classes *classes);
+void verb_classes_free(struct verb_classes *classes);
+/* Adds "qos" to the @view of a LUN or volume, which has its "id". */
+void verb_classes_view(const struct verb_classes *classes, bool is_volume, json_t *view);
+/* The same of one. */
+MUST_CHECK int verb_view_class(struct verb_request *request, bool is_volume, json_t *view);
 /* What is stored of a volume goes with it. */
 void verb_forget_volume_class(struct verb_request *request, uint64_t volume_id);
 

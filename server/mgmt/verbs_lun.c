@@ -103,8 +103,12 @@ int verb_lun_create(struct verb_request *request)
     };
     if (verb_number(request, "sector_bytes", 0) > 4096)
         return reason_set(&request->why, -EINVAL, "a sector has 512 or 4096 bytes");
-    int r = lun_create(request->pool, &args, &request->why);
+    int r = verb_check_class(request);
+    if (r == 0)
+        r = lun_create(request->pool, &args, &request->why);
     int64_t promised_bytes = command_promised_bytes();
+    if (r == 0)
+        r = verb_classify_clones(request, args.name, 1, 0);
     if (r < 0)
         return r;
     request->result = json_pack(
@@ -132,18 +136,21 @@ int verb_lun_attributes(struct verb_request *request)
     int r = verb_policy_args(request, POLICY_OF_LUN, &settings, &policy_mask);
     if (r < 0)
         return r;
-    if (mask == 0 && policy_mask == 0)
+    if (mask == 0 && policy_mask == 0 && !verb_has(request, "qos"))
         return reason_set(&request->why, -EINVAL, "nothing of LUN '%s' is to be changed", name);
-    if (mask != 0)
+    r = verb_check_class(request);
+    if (r == 0 && mask != 0)
         r = lun_set_attributes(request->pool, name, mask, &attributes, &request->why);
     int64_t promised_bytes = mask != 0 ? command_promised_bytes() : 0;
     if (r == 0)
         r = lun_get_info(request->pool, name, &info, &request->why);
-    if (r == 0 && policy_mask != 0 && info.kind != OBJECT_LUN)
+    if (r == 0 && (policy_mask != 0 || verb_has(request, "qos")) && info.kind != OBJECT_LUN)
         r = reason_set(&request->why, -EINVAL, "'%s' is a snapshot, which does nothing by itself",
                        name);
     if (r == 0)
         r = verb_policy_set(request, POLICY_OF_LUN, info.id, policy_mask, &settings);
+    if (r == 0)
+        r = verb_classify(request, false, info.id);
     if (r < 0)
         return r;
     struct pool_info pool;
@@ -151,7 +158,11 @@ int verb_lun_attributes(struct verb_request *request)
     request->result = view_lun(&info);
     verb_policy_view(request, POLICY_OF_LUN, request->result);
     verb_view_unset(request);
+    if (info.kind == OBJECT_LUN)
+        r = verb_view_class(request, false, request->result);
     uint64_t available_bytes = verb_available_bytes(request, name, &pool);
+    if (r < 0)
+        return r;
     return json_object_set_new(request->result, "available_bytes",
                                proto_json_uint(available_bytes)) == 0
                ? verb_put_promised(request, promised_bytes)
@@ -161,6 +172,7 @@ int verb_lun_attributes(struct verb_request *request)
 int verb_lun_show(struct verb_request *request)
 {
     AUTO_FREE struct lun_info *list = NULL;
+    CLEANUP(verb_classes_free) struct verb_classes classes = {0};
     size_t count;
     const char *name = verb_string(request, "name");
     struct lun_info one;
@@ -177,6 +189,8 @@ int verb_lun_show(struct verb_request *request)
     if (r == 0 && name && list[0].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
         r = lun_get_info(request->pool, name, &one,
                          &request->why); /* which says what became of it */
+    if (r == 0)
+        r = verb_classes_load(request, &classes);
     if (r < 0)
         return r;
     json_t *array = json_array();
@@ -186,7 +200,10 @@ int verb_lun_show(struct verb_request *request)
             continue;
         json_t *view = view_lun(&list[i]);
         if (list[i].kind == OBJECT_LUN)
+        {
             verb_policy_view(request, POLICY_OF_LUN, view);
+            verb_classes_view(&classes, false, view);
+        }
         if (json_array_append_new(array, view) != 0)
             r = -ENOMEM;
     }

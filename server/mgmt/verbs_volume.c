@@ -58,20 +58,23 @@ static int verb_volume_result(struct verb_request *request, const char *name,
     request->result = view_volume(&info);
     verb_policy_view(request, POLICY_OF_VOLUME, request->result);
     verb_view_unset(request);
-    return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
+    r = request->result ? verb_view_class(request, true, request->result) : -ENOMEM;
+    return r < 0 ? r : verb_put_promised(request, promised_bytes);
 }
 
-/* What the server does by itself for the volume. */
+/* What the server does by itself for the volume, and its QoS class. */
 static int verb_volume_set_policy(struct verb_request *request, const char *name, unsigned mask,
                                   const struct policy_settings *settings)
 {
     struct volume_info info;
-    if (mask == 0)
+    if (mask == 0 && !verb_has(request, "qos"))
         return 0;
     int r = volume_get_info(request->pool, name, &info, &request->why);
     if (r == -ENOENT && verb_bool(request, "dry_run"))
         return 0;
-    return r < 0 ? r : verb_policy_set(request, POLICY_OF_VOLUME, info.id, mask, settings);
+    if (r == 0 && mask != 0)
+        r = verb_policy_set(request, POLICY_OF_VOLUME, info.id, mask, settings);
+    return r < 0 ? r : verb_classify(request, true, info.id);
 }
 
 int verb_volume_create(struct verb_request *request)
@@ -83,6 +86,8 @@ int verb_volume_create(struct verb_request *request)
     int r = verb_volume_attributes(request, &attributes, &mask);
     if (r == 0)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
+    if (r == 0)
+        r = verb_check_class(request);
     if (r == 0)
         r = volume_create(request->pool, name, &attributes, &request->why);
     int64_t promised_bytes = command_promised_bytes();
@@ -104,7 +109,9 @@ int verb_volume_modify(struct verb_request *request)
     int r = verb_volume_attributes(request, &attributes, &mask);
     if (r == 0)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
-    if (r == 0 && mask == 0 && policy_mask == 0)
+    if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0 && mask == 0 && policy_mask == 0 && !verb_has(request, "qos"))
         r = reason_set(&request->why, -EINVAL, "nothing of volume '%s' is to be changed", name);
     if (r == 0 && mask != 0)
         r = volume_modify(request->pool, name, mask, &attributes, &request->why);
@@ -117,11 +124,14 @@ int verb_volume_modify(struct verb_request *request)
 int verb_volume_show(struct verb_request *request)
 {
     AUTO_FREE struct volume_info *list = NULL;
+    CLEANUP(verb_classes_free) struct verb_classes classes = {0};
     size_t count = 0;
     struct volume_info one;
     const char *name = verb_string(request, "name");
     int r = name ? volume_get_info(request->pool, name, &one, &request->why)
                  : volume_list(request->pool, &list, &count);
+    if (r == 0)
+        r = verb_classes_load(request, &classes);
     if (r < 0)
         return r;
     json_t *array = json_array();
@@ -129,6 +139,7 @@ int verb_volume_show(struct verb_request *request)
     {
         json_t *view = view_volume(name ? &one : &list[i]);
         verb_policy_view(request, POLICY_OF_VOLUME, view);
+        verb_classes_view(&classes, true, view);
         if (json_array_append_new(array, view) != 0)
             r = -ENOMEM;
     }
@@ -330,9 +341,14 @@ int verb_volume_clone(struct verb_request *request)
     struct volume_info parent;
     int r = volume_get_info(request->pool, args.volume, &parent, &request->why);
     if (r == 0)
-        r = volume_clone(request->pool, &args, &request->why);
+        r = verb_check_class(request);
     if (r == 0)
-        r = verb_volume_result(request, args.name, command_promised_bytes());
+        r = volume_clone(request->pool, &args, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
+    if (r == 0)
+        r = verb_volume_set_policy(request, args.name, 0, NULL);
+    if (r == 0)
+        r = verb_volume_result(request, args.name, promised_bytes);
     if (r < 0)
         return r;
     return json_object_update_new(request->result,

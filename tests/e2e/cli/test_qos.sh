@@ -266,6 +266,51 @@ checks=$((checks + 1))
 ok top --interval 100ms --fields name,write_iops --json
 [[ $out != *read_iops* ]] || fail "--fields does not choose: $out"
 
+# ---- classes from birth ----
+ok qos class create born --max-iops 5000
+ok volume create housed 64M --qos born
+json volumes.0.qos born volume show housed
+json subjects.0.class born qos show housed
+ok volume create free
+json volumes.0.qos none volume show free
+ok lun create housed/l 8M -qos-policy-group born
+json luns.0.qos born lun show housed/l
+ok lun create plain 8M
+json luns.0.qos default lun show plain
+ok lun modify plain --qos born --dry-run
+says "qos: default -> born"
+json luns.0.qos default lun show plain
+json qos born lun modify plain --qos born
+json luns.0.qos born lun show plain
+json subjects.0.max_iops 5000 qos show plain
+ok lun modify plain --qos default
+json luns.0.qos default lun show plain
+ok volume modify free --qos background --dry-run
+says "QoS class: none -> background"
+json volumes.0.qos none volume show free
+ok volume modify free --qos background
+json volumes.0.qos background volume show free
+ok volume modify free --qos default
+json volumes.0.qos none volume show free
+ok volume clone create housed housed2 -qos-policy-group background
+json volumes.0.qos background volume show housed2
+ok volume clone create housed housed3
+json volumes.0.qos none volume show housed3
+json luns.0.qos default lun show housed3/l
+ok volume clone create housed housed4 --qos born --dry-run
+ok lun clone plain plain2 --qos-policy-group born
+json luns.0.qos born lun show plain2
+ok lun show plain2 --fields name,qos
+says born
+for command in "volume create bad" "volume modify free" "lun create bad 8M" "lun modify plain" "volume clone create housed bad"; do
+    # shellcheck disable=SC2086
+    refused 1 "QoS class" $command --qos missing
+    [[ $err == *"try: lunette qos class show"* ]] || fail "$command: no hint: $err"
+done
+refused 2 "not both" lun create bad 8M --qos born --qos-policy-group born
+refused 1 "bad" lun show bad
+refused 1 "bad" volume show bad
+
 # ---- metrics ----
 ok lun create 'quote' 4M
 ok volume create bound 32M --space-guarantee volume
@@ -330,4 +375,9 @@ wait "$server" 2>/dev/null
 server=
 wait "$nbd_client" 2>/dev/null
 json errors 0 pool check --pool "$pool"
+# Classes are stored.
+server_kill
+server_start --iscsi 127.0.0.1:0
+json volumes.0.qos born volume show housed
+json luns.0.qos born lun show housed/l
 finish
