@@ -337,13 +337,24 @@ enum ctl_exit ctl_lun_comment(struct invocation *in)
 
 /* ---- delete, freed ------------------------------------------------------------------------- */
 
+void ctl_print_more(size_t count)
+{
+    if (count > CTL_LINES_MAX)
+        printf("and %zu more; --json names all\n", count - CTL_LINES_MAX);
+}
+
 void ctl_print_freed(const json_t *result, const char *verb)
 {
     char all[UNITS_TEXT_MAX], data[UNITS_TEXT_MAX], metadata[UNITS_TEXT_MAX];
     size_t i;
     json_t *name;
-    json_array_foreach(json_object_get(result, "goes"), i, name)
-        printf("%s %s\n", verb, json_string_value(name));
+    const json_t *goes = json_object_get(result, "goes");
+    json_array_foreach(goes, i, name)
+    {
+        if (i < CTL_LINES_MAX)
+            printf("%s %s\n", verb, json_string_value(name));
+    }
+    ctl_print_more(json_array_size(goes));
     if (!json_object_get(result, "freed_bytes"))
         return;
     printf("Frees %s: %s of data, %s of metadata.\n",

@@ -134,7 +134,14 @@ enum ctl_exit ctl_lun_clone_range(struct invocation *in, const char *source, con
 void ctl_print_mappings(const json_t *result);
 /* By how much the pool's promises grow or shrink with the command, if they do. */
 void ctl_print_promised(const struct invocation *in, const json_t *result);
-/* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb. */
+enum
+{
+    CTL_LINES_MAX = 20, /* of a plan: what else there is is only counted */
+};
+/* "and N more", if @count is more than that. */
+void ctl_print_more(size_t count);
+/* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb; not for all of
+ * very many. */
 void ctl_print_freed(const json_t *plan, const char *verb);
 /* "LUN@SNAPSHOT" or "LUN SNAPSHOT" from argument @i on, in two strings to be freed; *used of them.
  */

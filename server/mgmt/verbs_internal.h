@@ -70,6 +70,9 @@ MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name,
 MUST_CHECK int verb_show_freed(struct verb_request *request, const char *const *names,
                                size_t count);
 
+/* Result {"goes":[names],"luns":N}, of so many that this cannot be told of all together. */
+MUST_CHECK int verb_show_goes(struct verb_request *request, const char *const *names, size_t count);
+
 /* The same before they are deleted; no result if it cannot be told. */
 void verb_note_freed(struct verb_request *request, const char *const *names, size_t count);
 

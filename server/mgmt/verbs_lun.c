@@ -475,6 +475,13 @@ int verb_show_freed(struct verb_request *request, const char *const *names, size
     return request->result ? 0 : -ENOMEM;
 }
 
+int verb_show_goes(struct verb_request *request, const char *const *names, size_t count)
+{
+    request->result =
+        json_pack("{s:o, s:I}", "goes", verb_names(names, count), "luns", (json_int_t)count);
+    return request->result ? 0 : -ENOMEM;
+}
+
 void verb_note_freed(struct verb_request *request, const char *const *names, size_t count)
 {
     if (count <= LUN_SET_MAX && verb_show_freed(request, names, count) == 0)

@@ -294,8 +294,7 @@ static int verb_plan_volume_snapshot(struct verb_request *request, const char *v
         names[i] = list[i].name;
     if (count <= LUN_SET_MAX)
         return verb_show_freed(request, names, count);
-    request->result = json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)count);
-    return request->result ? 0 : -ENOMEM;
+    return verb_show_goes(request, names, count);
 }
 
 /* How many volume clones depend on it; 0: also if it is not there. */

@@ -272,10 +272,7 @@ static int verb_plan_gone(struct verb_request *request, const char *const *names
     if (count + part_count <= LUN_SET_MAX)
         r = verb_show_freed(request, all, count + part_count);
     else
-        request->result =
-            json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)(count + part_count));
-    if (r == 0 && !request->result)
-        r = -ENOMEM;
+        r = verb_show_goes(request, all, count + part_count);
     return r < 0 ? r : verb_say_backing(request, backing);
 }
 

@@ -173,6 +173,24 @@ figures volume clone create guaranteed guaranteed2
 figures volume modify guaranteed2 --space-guarantee none
 figures volume resize guaranteed +16M
 figures volume modify empty --space-guarantee volume
+# Very many LUNs are counted, not listed; JSON names all.
+ok volume create many
+ok lun create many/l 1M
+ok lun clone many/l many/c%d --count 30
+ok snapshot create many@s
+for command in "volume delete many --with-contents" "snapshot delete many@s" "snapshot restore many@s"; do
+    # shellcheck disable=SC2086
+    ok $command --dry-run
+    same "$(grep -c many/ <<<"$out")" 20
+    count=31
+    [[ $command != volume* ]] || count=62 # LUNs and their snapshots
+    says "and $((count - 20)) more; --json names all"
+    # shellcheck disable=SC2086
+    ok $command --dry-run --json
+    same "$(grep -o '"many/' <<<"$out" | wc -l)" "$count"
+done
+ok lun delete many/c1 many/c2 --dry-run
+[[ $out != *more* ]] || fail "two LUNs are few: $out"
 # A split that goes on, to be paused and stopped.
 ok lun clone db/l db/m
 qemu-io -f raw -c 'write -P 1 0 8M' "$("$lunette" lun attach db/l --json | "$probe" json uri)" >/dev/null

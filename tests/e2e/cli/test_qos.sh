@@ -376,7 +376,6 @@ server=
 wait "$nbd_client" 2>/dev/null
 json errors 0 pool check --pool "$pool"
 # Classes are stored.
-server_kill
 server_start --iscsi 127.0.0.1:0
 json volumes.0.qos born volume show housed
 json luns.0.qos born lun show housed/l
