@@ -461,6 +461,7 @@ struct volume_info
     uint64_t deleted_lun_count;                      /* that these still hold */
     uint64_t logical_bytes;                          /* sum of the sizes of its LUNs */
     uint64_t mapped_bytes;                           /* sum of what its LUNs map */
+    uint64_t own_bytes;                              /* of that, each LUN's own */
     uint64_t charged_bytes;                          /* see above: data and nodes */
     /* Sum of what its LUNs' own snapshots hold and they no longer use, and of what snapshots hold
      * of LUNs that were deleted. */

@@ -65,6 +65,10 @@ static const struct field df_fields[] = {
     {"mapped_bytes", "Mapped", FIELD_BYTES, false},
     {"saved_bytes", "Saved", FIELD_BYTES, false},
     {"savings_ratio", "Savings", FIELD_RATIO, false},
+    {"own_bytes", "Own", FIELD_BYTES, true},
+    {"shared_bytes", "Shared", FIELD_BYTES, true},
+    {"snapshot_bytes", "Snapshots", FIELD_BYTES, true},
+    {"reserved_bytes", "Reserved", FIELD_BYTES, true},
     {0},
 };
 

@@ -84,6 +84,10 @@ MUST_CHECK int verb_say_deleted(struct verb_request *request, const struct lun_i
 MUST_CHECK int verb_list_parts(struct verb_request *request, const char *volume,
                                const char *snapshot, struct lun_info **list, size_t *count);
 
+/* What thin writes to @lun find: in its volume, one of @volumes, or in the pool. */
+uint64_t verb_lun_available(const struct lun_info *lun, const struct volume_info *volumes,
+                            size_t count, uint64_t pool_bytes);
+
 /* -ENOENT: the argument "qos" names no class. */
 MUST_CHECK int verb_check_class(struct verb_request *request);
 /* Puts clones, named as for verb_map_clones(), into the class "qos", if it is given; not in a dry

@@ -169,10 +169,50 @@ int verb_lun_attributes(struct verb_request *request)
                : -ENOMEM;
 }
 
+/* What LUNs are shown with beside what the engine has of them. */
+struct verb_lun_context
+{
+    struct verb_classes classes;
+    struct volume_info *volumes;
+    size_t volume_count;
+    struct pool_info pool;
+};
+
+static void verb_lun_context_free(struct verb_lun_context *context)
+{
+    verb_classes_free(&context->classes);
+    free(context->volumes);
+}
+
+static int verb_lun_context_load(struct verb_request *request, struct verb_lun_context *context)
+{
+    int r = verb_classes_load(request, &context->classes);
+    if (r == 0)
+        r = volume_list(request->pool, &context->volumes, &context->volume_count);
+    pool_get_info(request->pool, &context->pool);
+    return r;
+}
+
+/* Of a LUN or snapshot; NULL: no memory. */
+static json_t *verb_view_lun(struct verb_request *request, const struct lun_info *info,
+                             const struct verb_lun_context *context)
+{
+    json_t *view = view_lun(info);
+    if (!view || info->kind != OBJECT_LUN)
+        return view;
+    verb_policy_view(request, POLICY_OF_LUN, view);
+    verb_classes_view(&context->classes, false, view);
+    uint64_t available_bytes = verb_lun_available(info, context->volumes, context->volume_count,
+                                                  context->pool.available_bytes);
+    ignore_error(json_object_set_new(view, "available_bytes", proto_json_uint(available_bytes)),
+                 "shown only");
+    return view;
+}
+
 int verb_lun_show(struct verb_request *request)
 {
     AUTO_FREE struct lun_info *list = NULL;
-    CLEANUP(verb_classes_free) struct verb_classes classes = {0};
+    CLEANUP(verb_lun_context_free) struct verb_lun_context context = {0};
     size_t count;
     const char *name = verb_string(request, "name");
     struct lun_info one;
@@ -190,7 +230,7 @@ int verb_lun_show(struct verb_request *request)
         r = lun_get_info(request->pool, name, &one,
                          &request->why); /* which says what became of it */
     if (r == 0)
-        r = verb_classes_load(request, &classes);
+        r = verb_lun_context_load(request, &context);
     if (r < 0)
         return r;
     json_t *array = json_array();
@@ -198,13 +238,7 @@ int verb_lun_show(struct verb_request *request)
     {
         if (list[i].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
             continue;
-        json_t *view = view_lun(&list[i]);
-        if (list[i].kind == OBJECT_LUN)
-        {
-            verb_policy_view(request, POLICY_OF_LUN, view);
-            verb_classes_view(&classes, false, view);
-        }
-        if (json_array_append_new(array, view) != 0)
+        if (json_array_append_new(array, verb_view_lun(request, &list[i], &context)) != 0)
             r = -ENOMEM;
     }
     request->result = view_listing("luns", array);

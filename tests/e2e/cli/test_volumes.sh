@@ -248,6 +248,48 @@ ok quota rule modify q --type user --target '*' --disk-limit 1M # eve has a rule
 ok volume delete q --with-contents
 ok job wait --timeout 1m
 
+# Of what space is made: of a LUN, a volume, in df.
+ok volume create parts 64M
+ok lun create parts/l 16M --space-reserve yes
+uri=$("$lunette" lun attach parts/l --json | "$probe" json uri)
+qemu-io -f raw -c 'write -P 1 0 4M' "$uri" >/dev/null || fail "qemu-io"
+ok lun clone parts/l parts/c --no-reserve
+ok snapshot create parts/l@s
+qemu-io -f raw -c 'write -P 2 0 1M' "$uri" >/dev/null || fail "qemu-io"
+values()
+{
+    local path=$1 key text=
+    shift
+    for key in "$@"; do text+="$("$probe" json "$path.$key" <<<"$out") "; done
+    echo "${text% }"
+}
+ok lun show parts/l --json
+same "$(values luns.0 logical_bytes mapped_bytes own_bytes shared_bytes snapshot_bytes)" "16777216 4194304 1048576 3145728 1048576"
+needed=$(values luns.0 needed_bytes)
+free=$(values luns.0 available_bytes)
+same "$(values luns.0 serial)" "$(values luns.0 uuid | tr -d -)"
+ok volume show parts --json
+same "$(values volumes.0 logical_bytes mapped_bytes own_bytes shared_bytes)" "33554432 8388608 1048576 7340032"
+same "$(values volumes.0 used_bytes reserved_bytes available_bytes)" "$(values volumes.0 charged_bytes) $needed $free"
+ok df --json
+for i in $(seq 0 $(($("$probe" json entries.# <<<"$out") - 1))); do
+    case $(values "entries.$i" kind name) in
+    "pool "*) same "$(values "entries.$i" reserved_bytes)" "$("$lunette" pool show --json | "$probe" json promised_bytes)" ;;
+    "volume parts") same "$(values "entries.$i" own_bytes shared_bytes snapshot_bytes reserved_bytes)" "1048576 7340032 1048576 $needed" ;;
+    "lun parts/l") same "$(values "entries.$i" own_bytes shared_bytes snapshot_bytes reserved_bytes available_bytes)" \
+        "1048576 3145728 1048576 $needed $free" ;;
+    esac
+done
+ok df --fields name,own,shared,snapshot-held,reserved
+ok volume show parts --fields name,size-used,snapshot-held,space-reserve --json
+same "$(values volumes.0 used_bytes snapshot_bytes reserved_bytes)" "$("$lunette" volume show parts --json | "$probe" json volumes.0.charged_bytes) 1048576 $needed"
+ok lun show parts/l --fields serial-hex,space-reserve,snapshot-held,logical,available
+says yes
+ok lun show parts/c --fields serial-hex --json
+same "$(values luns.0 serial | wc -c)" 33
+refused 2 "no field" lun show --fields size-use
+ok volume delete parts --with-contents
+
 ok volume delete heap
 ok volume delete test-db --with-contents --dry-run
 says "Would delete volume test-db."
