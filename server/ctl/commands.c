@@ -662,7 +662,9 @@ const struct command command_table[] = {
     {"volume show", "[NAME]", "list volumes and the space they use", "show volumes",
      "Used is what the pool holds for the volume: data and metadata that its LUNs and snapshots "
      "were the first to allocate. What a clone shares is charged to where it came from. "
-     "Snapshots is what the LUNs' own snapshots hold and the LUNs no longer use.",
+     "Snapshots is what the LUNs' own snapshots hold and the LUNs no longer use. Own and Shared "
+     "are "
+     "the parts of Mapped, as lun show has them.",
      "lunette volume show\n"
      "lunette volume show db --fields name,size,charged,available,savings_ratio --json\n",
      COMMAND_LISTS, 0, 1, NULL, ctl_volume_show},

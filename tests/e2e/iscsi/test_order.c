@@ -17,6 +17,7 @@
 
 #include "lun/base/cleanup.h"
 #include "lun/base/invariant.h"
+#include "lun/base/lock.h"
 #include "tests/e2e/iscsi/both.h"
 #include "tests/lib/cunit_main.h"
 
@@ -37,7 +38,7 @@ static struct both both;
 static struct
 {
     _Atomic uint64_t started[CHAINS], acked[CHAINS];
-    pthread_mutex_t shared; /* of the last chain */
+    struct lock shared; /* of the last chain */
     atomic_bool stop;
     atomic_int error;
 } world;
@@ -102,9 +103,8 @@ static void *writer_thread(void *opaque)
     for (uint64_t number = 1; !atomic_load(&world.stop); number++)
     {
         write_number(client, client->chain, number);
-        pthread_mutex_lock(&world.shared);
+        AUTO_LOCK(&world.shared);
         write_number(client, CHAINS - 1, atomic_load(&world.acked[CHAINS - 1]) + 1);
-        pthread_mutex_unlock(&world.shared);
     }
     return NULL;
 }
@@ -187,7 +187,7 @@ static void start(void)
 {
     both_start(&both, "512M");
     memset(&world, 0, sizeof(world));
-    INVARIANT(pthread_mutex_init(&world.shared, NULL) == 0);
+    lock_init(&world.shared, LOCK_RANK_SERVER);
     both_do(&both, "volume create v");
     both_do(&both, "volume create w");
     for (unsigned i = 0; i < LUNS; i++)
@@ -227,7 +227,7 @@ static void test_order(void)
         expect_instant(CUTS - 1, &cuts[CUTS - 1]);
     }
     both_end(&both);
-    pthread_mutex_destroy(&world.shared);
+    lock_destroy(&world.shared);
 }
 
 static CU_TestInfo order_tests[] = {
