@@ -181,8 +181,13 @@ uint64_t pool_lock_clock_ns(struct pool *pool);
  * they always check, and are refused for the same reasons, but change nothing and add no events.
  */
 void command_dry_run(bool on);
-/* By how much the promises of the pool would have grown by the last of them. */
-uint64_t command_dry_promised_bytes(void);
+
+/*
+ * By how much what the pool keeps for promises grew with this thread's last command, or would grow
+ * if it was a dry run: what it was let through by. Negative: that much is promised no more. 0 of
+ * commands that make, move and raise no promise, as a deletion.
+ */
+int64_t command_promised_bytes(void);
 
 /* ---- LUNs ---------------------------------------------------------------------------------- */
 
@@ -227,6 +232,7 @@ struct lun_clone_args
     uint32_t first_number; /* for the template; 0 counts from 0 */
     const char *comment;
     bool no_reserve; /* else a clone of a reserved LUN is reserved, or refused with -ENOSPC */
+    bool unlocked;   /* of what is locked: make a clone that is not; else -EPERM */
     bool autodelete;
     uint64_t expire_ns;
     const char *owner, *group; /* NULL: the source's */
@@ -234,7 +240,8 @@ struct lun_clone_args
 
 /*
  * Makes clones in constant time each, all or none, all of the same instant. They get a new
- * identity. The source's I/O pauses for as long as its writes in flight take.
+ * identity. The source's I/O pauses for as long as its writes in flight take. -EPERM: the source,
+ * or its LUN, its volume, or the volume's snapshot that it is part of, is locked.
  */
 MUST_CHECK int lun_clone(struct pool *pool, const struct lun_clone_args *args, struct reason *why);
 
@@ -263,7 +270,9 @@ enum lun_change_flags
 /*
  * The LUNs @names get the content and size of @source ("LUN" or "LUN@SNAPSHOT"), all or none, and
  * keep identity, name, attributes and snapshots. What they held becomes a snapshot @undo of each
- * (an older one of that name is replaced). -EBUSY as for a restore. -ENOSPC: a reserved one.
+ * (an older one of that name is replaced). -EBUSY as for a restore. -ENOSPC: a reserved one. A lock
+ * of @source does not matter: no LUN is made, and what is written into LUNs was never kept away by
+ * locks, which keep content from being lost.
  */
 MUST_CHECK int lun_redeploy(struct pool *pool, const char *source, const char *const *names,
                             size_t count, const char *undo, unsigned flags, struct reason *why);
@@ -467,6 +476,7 @@ struct volume_info
     uint64_t deleted_lun_count;                      /* that these still hold */
     uint64_t logical_bytes;                          /* sum of the sizes of its LUNs */
     uint64_t mapped_bytes;                           /* sum of what its LUNs map */
+    uint64_t own_bytes;                              /* of that, each LUN's own */
     uint64_t charged_bytes;                          /* see above: data and nodes */
     /* Sum of what its LUNs' own snapshots hold and they no longer use, and of what snapshots hold
      * of LUNs that were deleted. */
@@ -562,7 +572,7 @@ struct volume_clone_args
     const char *name;
     bool unguaranteed; /* else it is guaranteed if the parent is, or it is refused with -ENOSPC */
     bool no_reserve;   /* else its LUNs are reserved if those are, or it is refused likewise */
-    bool unlocked;     /* of a locked volume or snapshot: make an unlocked one; else -EPERM */
+    bool unlocked;     /* of a locked volume, snapshot or LUN: an unlocked one; else -EPERM */
     const char *comment;
 };
 

@@ -93,6 +93,8 @@ static int clone_locked(struct pool *pool, const struct lun_clone_args *args, ui
 {
     struct lun_object *source;
     int r = lun_find(pool, args->source, &source, why);
+    if (r == 0 && !args->unlocked)
+        r = lun_check_clonable(pool, source, why);
     if (r < 0)
         return r;
     AUTO_LUN_GROUP struct lun_group group = {0};
@@ -174,6 +176,8 @@ static int clone_group_locked(struct pool *pool, const struct lun_pair *pairs, s
                 "clones of one instant are of LUNs all, or of snapshots all; '%s' is not "
                 "like those before it",
                 source->name);
+        if (r == 0 && !common->unlocked)
+            r = lun_check_clonable(pool, source, why);
         if (r == 0)
             r = clone_plan(&group, common, source, pairs[i].name, news, why);
         if (r < 0)

@@ -28,28 +28,26 @@ enum
 };
 
 static _Thread_local bool is_dry;
-static _Thread_local uint64_t dry_promised_bytes;
+static _Thread_local int64_t promised_bytes;
 
 void command_dry_run(bool on)
 {
     is_dry = on;
-    dry_promised_bytes = 0;
-}
-
-void command_note_promise(uint64_t bytes)
-{
-    if (is_dry)
-        dry_promised_bytes = bytes;
-}
-
-uint64_t command_dry_promised_bytes(void)
-{
-    return dry_promised_bytes;
 }
 
 bool command_is_dry(void)
 {
     return is_dry;
+}
+
+void command_note_promised(int64_t bytes)
+{
+    promised_bytes = bytes;
+}
+
+int64_t command_promised_bytes(void)
+{
+    return promised_bytes;
 }
 
 /* A record is one batch of one half of the journal, which is as large as the pool was made for. */
@@ -107,6 +105,7 @@ int command_run(struct pool *pool, struct lun_object *lun, struct writer *writer
 int command_begin(struct pool *pool, struct reason *why)
 {
     reason_clear(why);
+    promised_bytes = 0;
     int r = pool_may_change(pool);
     if (r < 0)
         return reason_set(why, r, "pool '%s' takes no changes: it is %s", pool->name,
@@ -237,21 +236,58 @@ uint64_t pool_lock_clock_ns(struct pool *pool)
     return min_u64(pool->env->now_ns(pool->env), pool->opened_ns + passed_ns + LOCK_CLOCK_SLACK_NS);
 }
 
+struct lock_text
+{
+    char text[32];
+};
+
+static struct lock_text lock_text(uint64_t until_ns)
+{
+    time_t seconds = (time_t)(until_ns / 1000000000);
+    struct tm tm;
+    struct lock_text text = {"a far day"};
+    if (gmtime_r(&seconds, &tm))
+        strftime(text.text, sizeof(text.text), "%Y-%m-%d %H:%M:%S UTC", &tm);
+    return text;
+}
+
 int lock_check(struct pool *pool, uint64_t until_ns, const char *name, struct reason *why)
 {
     if (until_ns == 0 || until_ns <= pool_lock_clock_ns(pool))
         return 0;
-    time_t seconds = (time_t)(until_ns / 1000000000);
-    struct tm tm;
-    char text[32] = "a far day";
-    if (gmtime_r(&seconds, &tm))
-        strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &tm);
+    struct lock_text until = lock_text(until_ns);
     if (until_ns <= pool->env->now_ns(pool->env))
         return reason_set(why, -EPERM,
                           "'%s' is locked until %s; the clock says that this is over, but was set "
                           "forward while the pool was served: if it is right, restart the server",
-                          name, text);
-    return reason_set(why, -EPERM, "'%s' is locked until %s; nothing can shorten that", name, text);
+                          name, until.text);
+    return reason_set(why, -EPERM, "'%s' is locked until %s; nothing can shorten that", name,
+                      until.text);
+}
+
+int lock_check_clone(struct pool *pool, uint64_t until_ns, const char *name, struct reason *why)
+{
+    if (until_ns == 0 || until_ns <= pool_lock_clock_ns(pool))
+        return 0;
+    return reason_set(why, -EPERM,
+                      "'%s' is locked until %s, and a clone would not be; --unlocked makes one "
+                      "nevertheless, without a lock",
+                      name, lock_text(until_ns).text);
+}
+
+int lun_check_clonable(struct pool *pool, const struct lun_object *source, struct reason *why)
+{
+    const struct lun_object *lun = source->lun;
+    const struct volume_snapshot_object *set = source->volume_snapshot;
+    const struct volume_object *volume = lun->volume;
+    int r = lock_check_clone(pool, source->locked_until_ns, source->name, why);
+    if (r == 0 && lun != source)
+        r = lock_check_clone(pool, lun->locked_until_ns, lun->name, why);
+    if (r == 0 && set)
+        r = lock_check_clone(pool, set->locked_until_ns, set->name, why);
+    if (r == 0 && volume)
+        r = lock_check_clone(pool, volume->locked_until_ns, volume->name, why);
+    return r;
 }
 
 int lock_check_change(struct pool *pool, uint64_t until_ns, uint64_t new_until_ns, const char *name,

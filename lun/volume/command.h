@@ -20,8 +20,8 @@ MUST_CHECK int command_begin(struct pool *pool, struct reason *why);
 
 /* Whether this thread's commands change nothing (command_dry_run()). */
 bool command_is_dry(void);
-/* What command_dry_promised_bytes() tells then. */
-void command_note_promise(uint64_t bytes);
+/* For command_promised_bytes(): what the command is let through with. */
+void command_note_promised(int64_t bytes);
 
 /* An error of running a record of @bytes bytes, in words; 0 stays 0. */
 MUST_CHECK int command_explain(struct pool *pool, int r, size_t bytes, struct reason *why);
@@ -80,6 +80,13 @@ MUST_CHECK int lock_check(struct pool *pool, uint64_t until_ns, const char *name
 /* -EPERM: a lock that is still on would end earlier. */
 MUST_CHECK int lock_check_change(struct pool *pool, uint64_t until_ns, uint64_t new_until_ns,
                                  const char *name, struct reason *why);
+/* -EPERM: @source (a LUN or snapshot), or what it is part of, is locked, and a clone would not be.
+ */
+MUST_CHECK int lun_check_clonable(struct pool *pool, const struct lun_object *source,
+                                  struct reason *why);
+/* The same of a volume or of one that was found out: @until_ns and @name. */
+MUST_CHECK int lock_check_clone(struct pool *pool, uint64_t until_ns, const char *name,
+                                struct reason *why);
 /* lock_check() of a LUN or snapshot and of all that it is part of: whether it may be deleted. */
 MUST_CHECK int lun_check_unlocked(struct pool *pool, const struct lun_object *lun,
                                   struct reason *why);

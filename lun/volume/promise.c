@@ -49,7 +49,7 @@ struct plan
     struct plan_lun *luns; /* open addressing, by address */
     size_t lun_slots;
     uint64_t outside_needs_blks; /* change of the needs of LUNs outside volumes */
-    uint64_t new_promises;
+    uint64_t new_promises;       /* less those that end, as a difference of uint64_t */
     uint64_t cloned_blks, frozen_blks, revived_blks; /* for the message: what they add */
 };
 
@@ -183,7 +183,7 @@ static void plan_set_reserved(struct plan *plan, const struct promise_delta *del
     plan_add_needs(plan, lun->volume, false, needs - lun->needs_blks);
     lun->needs_blks = needs;
     lun->is_reserved = delta->is_reserved;
-    plan->new_promises += delta->is_reserved;
+    plan->new_promises += delta->is_reserved ? 1 : UINT64_MAX;
 }
 
 static void plan_move(struct plan *plan, const struct promise_delta *delta)
@@ -231,7 +231,7 @@ static void plan_delta(struct plan *plan, const struct promise_delta *delta)
     case PROMISE_VOLUME:
     {
         struct plan_volume *volume = plan_volume(plan, delta->volume);
-        plan->new_promises += delta->is_guaranteed && !volume->is_guaranteed;
+        plan->new_promises += (uint64_t)delta->is_guaranteed - (uint64_t)volume->is_guaranteed;
         volume->size_blks = delta->size_bytes / BLK_BYTES;
         volume->is_guaranteed = delta->is_guaranteed;
         break;
@@ -310,9 +310,10 @@ static uint64_t plan_growth(const struct plan *plan)
                                       volume->charged_blks, volume->lun_needs_blks);
         growth -= volume->volume ? volume->volume->books.needs_blks : 0;
     }
-    if (plan->pool->ledger.promise_count == 0 && plan->new_promises > 0)
-        growth += plan->pool->ledger.slack_blks;
-    return growth;
+    const struct ledger *ledger = &plan->pool->ledger;
+    bool has_promises = ledger->promise_count > 0,
+         will_have = ledger->promise_count + plan->new_promises > 0;
+    return growth + ((uint64_t)will_have - (uint64_t)has_promises) * ledger->slack_blks;
 }
 
 static int plan_refuse(const struct plan *plan, uint64_t needed, uint64_t available,
@@ -388,10 +389,10 @@ static int plan_hold(const struct plan *plan, struct reason *why)
     bool is_more = growth > 0 && growth <= UINT64_MAX / 2;
     if (is_more && space_raise_promised(pool->space, growth, PROMISE_MARGIN_BLKS, &available) < 0)
         return plan_refuse(plan, growth + PROMISE_MARGIN_BLKS, available, why);
+    command_note_promised((int64_t)bytes_of(growth));
     plan_hold_volumes(plan);
     pool->ledger.is_holding = true;
     pool->ledger.held_blks = is_more ? growth : 0;
-    command_note_promise(bytes_of(pool->ledger.held_blks));
     ledger_publish(pool);
     return 0;
 }

@@ -87,15 +87,26 @@ static int cloning_check_lock(const struct volume_cloning *cloning, struct reaso
     if (cloning->args->unlocked)
         return 0;
     struct pool *pool = cloning->group.pool;
-    uint64_t until = cloning->parent->locked_until_ns;
-    if (cloning->snapshot)
-        until = max_u64(until, cloning->snapshot->locked_until_ns);
-    if (until <= pool_lock_clock_ns(pool))
-        return 0;
-    return reason_set(why, -EPERM,
-                      "volume '%s' or the snapshot is locked, and a clone would not be; "
-                      "'lunette volume clone create --unlocked' makes one nevertheless",
-                      cloning->parent->name);
+    const struct volume_object *parent = cloning->parent;
+    const struct volume_snapshot_object *set = cloning->snapshot;
+    int r = lock_check_clone(pool, parent->locked_until_ns, parent->name, why);
+    if (r == 0 && set)
+        r = lock_check_clone(pool, set->locked_until_ns, set->name, why);
+    if (set)
+    {
+        list_for_each (member, &set->members, struct lun_object, member_link)
+        {
+            if (r == 0)
+                r = lun_check_clonable(pool, member, why);
+        }
+        return r;
+    }
+    list_for_each (lun, &parent->luns, struct lun_object, volume_link)
+    {
+        if (r == 0)
+            r = lun_check_clonable(pool, lun, why);
+    }
+    return r;
 }
 
 static void cloning_volume(struct volume_cloning *cloning)

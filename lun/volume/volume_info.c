@@ -39,7 +39,10 @@ static void volume_fill_info(struct pool *pool, const struct volume_object *volu
     list_for_each (lun, &volume->luns, struct lun_object, volume_link)
     {
         info->logical_bytes += atomic_load(&lun->size_bytes);
-        info->mapped_bytes += atomic_load(&lun->line->mapped_blks) * BLK_BYTES;
+        /* Of the two of one moment own is never more. */
+        uint64_t mapped = atomic_load(&lun->line->mapped_blks);
+        info->mapped_bytes += mapped * BLK_BYTES;
+        info->own_bytes += min_u64(atomic_load(&lun->line->own_blks), mapped) * BLK_BYTES;
         info->snapshot_bytes += lun_snapshot_bytes(lun);
     }
     list_for_each (lun, &volume->deleted, struct lun_object, volume_link)

@@ -29,6 +29,15 @@ static enum ctl_exit clone_put_group(const struct invocation *in, json_t *args, 
     return CTL_DONE;
 }
 
+enum ctl_exit ctl_put_class(const struct invocation *in, json_t *args)
+{
+    const char *name = option_text(in, "qos"), *other = option_text(in, "qos-policy-group");
+    if (name && other)
+        return ctl_usage(in, "--qos and --qos-policy-group are the same: not both");
+    ctl_put_text(args, "qos", name ? name : other);
+    return CTL_DONE;
+}
+
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args)
 {
     enum ctl_exit status = ctl_put_bool(in, args, "reserve", "space-reserve");
@@ -38,6 +47,8 @@ enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args)
         status = ctl_put_moment(in, args, "expire", "expire");
     if (status == CTL_DONE)
         status = ctl_put_moment(in, args, "locked_until", "lock-until");
+    if (status == CTL_DONE)
+        status = ctl_put_class(in, args);
     ctl_put_text(args, "owner", option_text(in, "owner"));
     return status == CTL_DONE ? clone_put_group(in, args, "group") : status;
 }
@@ -52,9 +63,12 @@ enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args
     if (status == CTL_DONE)
         status = clone_put_group(in, args, group_option);
     ctl_put_text(args, "igroup", option_text(in, "igroup"));
-    ctl_put_text(args, "qos", option_text(in, "qos"));
+    if (status == CTL_DONE)
+        status = ctl_put_class(in, args);
     if (option_flag(in, "no-reserve"))
         ctl_put(args, "no_reserve", json_true());
+    if (option_flag(in, "unlocked"))
+        ctl_put(args, "unlocked", json_true());
     return status;
 }
 
@@ -71,6 +85,17 @@ static enum ctl_exit clone_put_pair(const struct invocation *in, const char *pai
         json_array_append_new(names, json_string(equals + 1)) != 0)
         return ctl_usage(in, "a name is not UTF-8");
     return CTL_DONE;
+}
+
+void ctl_print_promised(const struct invocation *in, const json_t *result)
+{
+    char text[UNITS_TEXT_MAX];
+    json_int_t bytes = json_integer_value(json_object_get(result, "promised_bytes"));
+    if (bytes != 0)
+        printf("The pool %s %s %s for promises than %s.\n",
+               option_flag(in, "dry-run") ? "would keep" : "keeps",
+               units_format_bytes((uint64_t)(bytes > 0 ? bytes : -bytes), 'h', text),
+               bytes > 0 ? "more" : "less", option_flag(in, "dry-run") ? "now" : "before");
 }
 
 void ctl_print_mappings(const json_t *result)
@@ -105,6 +130,7 @@ static void clone_print(const struct invocation *in, const json_t *result)
     {
         printf("Cloned %zu LUN%s, all of one instant.\n", in->arg_count,
                in->arg_count == 1 ? "" : "s");
+        ctl_print_promised(in, result);
         ctl_print_mappings(result);
         return;
     }
@@ -118,6 +144,7 @@ static void clone_print(const struct invocation *in, const json_t *result)
         printf("Would map %s to igroup %s.\n", in->arg_count == 1 ? "it" : "each",
                option_text(in, "igroup"));
     printf("All of one instant; no data is copied.\n");
+    ctl_print_promised(in, result);
 }
 
 enum ctl_exit ctl_clone_create(struct invocation *in)
@@ -184,6 +211,7 @@ static void redeploy_print_plan(const struct invocation *in, const json_t *plan,
         json_is_true(json_object_get(lun, "replaces_undo"))
             ? ", in place of the snapshot of that name, which goes"
             : "");
+    ctl_print_promised(in, plan);
 }
 
 static enum ctl_exit redeploy_now(const struct invocation *in, const char *undo)

@@ -19,6 +19,8 @@ static const struct field lun_fields[] = {
     {"open", "Open", FIELD_COUNT, false},
     {"origin", "Cloned from", FIELD_TEXT, false},
     {"comment", "Comment", FIELD_TEXT, true},
+    {"logical_bytes", "Logical", FIELD_BYTES, true},
+    {"available_bytes", "Available", FIELD_BYTES, true},
     {"reserved", "Reserved", FIELD_TEXT, true},
     {"needed_bytes", "Still needed of the pool", FIELD_BYTES, true},
     {"autodelete", "Autodelete", FIELD_TEXT, true},
@@ -26,12 +28,14 @@ static const struct field lun_fields[] = {
     {"locked_until", "Locked until", FIELD_TIME, true},
     {"thresholds", "Thresholds", FIELD_TEXT, true},
     {"snapshot_policy", "Snapshot policy", FIELD_TEXT, true},
+    {"qos", "QoS class", FIELD_TEXT, true},
     {"owner", "Owner", FIELD_TEXT, true},
     {"group", "Group", FIELD_TEXT, true},
     {"kind", "Kind", FIELD_TEXT, true},
     {"snapshots", "Snapshot count", FIELD_COUNT, true},
     {"sector_bytes", "Sector", FIELD_BYTES, true},
     {"created", "Created", FIELD_TIME, true},
+    {"serial", "Serial", FIELD_TEXT, true},
     {"uuid", "UUID", FIELD_TEXT, true},
     {"id", "Id", FIELD_COUNT, true},
     {"lun_id", "LUN id", FIELD_COUNT, true},
@@ -81,10 +85,14 @@ enum ctl_exit ctl_lun_create(struct invocation *in)
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else if (json_is_true(json_object_get(result, "reserved")))
-        printf("%s LUN %s of %s; that space is reserved for it (%s available to others).\n",
+    {
+        printf("%s LUN %s of %s; that space is reserved for it (%s available to others%s).\n",
                lun_would(in, "Would create", "Created"), in->args[0],
                units_format_bytes(size_bytes, 'h', text),
-               units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+               units_format_bytes(ctl_get(result, "available_bytes"), 'h', available),
+               lun_would(in, " now", ""));
+        ctl_print_promised(in, result);
+    }
     else
         printf("%s LUN %s of %s; it takes no space until it is written (%s available).\n",
                lun_would(in, "Would create", "Created"), in->args[0],
@@ -195,6 +203,7 @@ static void lun_print_clone(const struct invocation *in, const json_t *result)
         printf("Each has %s, of which %s is shared; no data is copied.\n",
                units_format_bytes(ctl_get(result, "size_bytes"), 'h', size),
                units_format_bytes(ctl_get(result, "shared_bytes"), 'h', shared));
+    ctl_print_promised(in, result);
     if (option_flag(in, "dry-run") && option_text(in, "igroup"))
         printf("Would map %s to igroup %s.\n", count == 1 ? "it" : "each",
                option_text(in, "igroup"));
@@ -285,7 +294,7 @@ static json_t *lun_resize_args(const struct invocation *in, uint64_t size_bytes,
     return args;
 }
 
-static void lun_print_resize(const json_t *result, bool dry_run)
+static void lun_print_resize(const struct invocation *in, const json_t *result, bool dry_run)
 {
     char before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX], cut[UNITS_TEXT_MAX];
     uint64_t old_bytes = ctl_get(result, "old_size_bytes"),
@@ -296,6 +305,7 @@ static void lun_print_resize(const json_t *result, bool dry_run)
     if (dry_run && new_bytes < old_bytes)
         printf("That cuts off %s of data.\n",
                units_format_bytes(ctl_get(result, "cut_bytes"), 'h', cut));
+    ctl_print_promised(in, result);
 }
 
 /* Shows on a terminal what a shrink cuts off, and asks. */
@@ -309,7 +319,7 @@ static enum ctl_exit lun_confirm_shrink(const struct invocation *in, struct clie
         ctl_call(in, client, "lun.resize", lun_resize_args(in, size_bytes, true), &plan);
     if (status != CTL_DONE)
         return status;
-    lun_print_resize(plan, true);
+    lun_print_resize(in, plan, true);
     return ctl_confirm(in);
 }
 
@@ -341,7 +351,7 @@ static enum ctl_exit lun_resize_with(const struct invocation *in, struct client 
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else
-        lun_print_resize(result, dry_run);
+        lun_print_resize(in, result, dry_run);
     return ctl_conclude_plan(in, result);
 }
 
@@ -379,13 +389,24 @@ enum ctl_exit ctl_lun_comment(struct invocation *in)
 
 /* ---- delete, freed ------------------------------------------------------------------------- */
 
+void ctl_print_more(size_t count)
+{
+    if (count > CTL_LINES_MAX)
+        printf("and %zu more; --json names all\n", count - CTL_LINES_MAX);
+}
+
 void ctl_print_freed(const json_t *result, const char *verb)
 {
     char all[UNITS_TEXT_MAX], data[UNITS_TEXT_MAX], metadata[UNITS_TEXT_MAX];
     size_t i;
     json_t *name;
-    json_array_foreach(json_object_get(result, "goes"), i, name)
-        printf("%s %s\n", verb, json_string_value(name));
+    const json_t *goes = json_object_get(result, "goes");
+    json_array_foreach(goes, i, name)
+    {
+        if (i < CTL_LINES_MAX)
+            printf("%s %s\n", verb, json_string_value(name));
+    }
+    ctl_print_more(json_array_size(goes));
     if (!json_object_get(result, "freed_bytes"))
         return;
     printf("Frees %s: %s of data, %s of metadata.\n",

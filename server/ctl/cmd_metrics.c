@@ -19,7 +19,7 @@
 /* What the server answered. */
 struct metrics
 {
-    json_t *status, *pool, *luns, *stats, *sessions, *jobs;
+    json_t *status, *pool, *volumes, *luns, *quotas, *stats, *sessions, *jobs;
 };
 
 /* A number of an object as a metric. */
@@ -32,6 +32,8 @@ static const struct metric metrics_pool_gauges[] = {
     {"size_bytes", "lunette_pool_size_bytes", "bytes", "Size of the pool."},
     {"free_bytes", "lunette_pool_free_bytes", "bytes", "Space that data can take now."},
     {"available_bytes", "lunette_pool_available_bytes", "bytes", "Free space not promised."},
+    {"promised_bytes", "lunette_pool_promised_bytes", "bytes",
+     "Kept for reserved LUNs and guaranteed volumes, not written yet."},
     {"deferred_bytes", "lunette_pool_deferred_bytes", "bytes",
      "Freed, usable after the next checkpoint."},
     {"data_bytes", "lunette_pool_data_bytes", "bytes", "Taken by data."},
@@ -56,10 +58,34 @@ static const struct metric metrics_pool_counters[] = {
     {"syncs", "lunette_device_syncs", "", "Syncs of the device."},
 };
 
+static const struct metric metrics_volume_gauges[] = {
+    {"size_bytes", "lunette_volume_size_bytes", "bytes", "Size, of those that have one."},
+    {"charged_bytes", "lunette_volume_charged_bytes", "bytes",
+     "Taken in it by data and metadata of its LUNs and snapshots."},
+    {"available_bytes", "lunette_volume_available_bytes", "bytes",
+     "What a write finds that was promised nothing."},
+    {"reserved_bytes", "lunette_volume_reserved_bytes", "bytes",
+     "Kept in it for its reserved LUNs, not written yet."},
+    {"needed_bytes", "lunette_volume_promised_bytes", "bytes",
+     "Kept by the pool for its guarantee, not written yet."},
+    {"logical_bytes", "lunette_volume_logical_bytes", "bytes", "Sum of the sizes of its LUNs."},
+    {"luns", "lunette_volume_luns", "", "LUNs in the volume."},
+};
+
+static const struct metric metrics_quota_gauges[] = {
+    {"used_bytes", "lunette_quota_used_bytes", "bytes", "Sizes of the LUNs that count."},
+    {"hard_bytes", "lunette_quota_hard_limit_bytes", "bytes", "Above it requests are refused."},
+    {"soft_bytes", "lunette_quota_soft_limit_bytes", "bytes", "Above it an event warns."},
+    {"threshold_bytes", "lunette_quota_threshold_bytes", "bytes", "Likewise, by another name."},
+};
+
 static const struct metric metrics_lun_gauges[] = {
     {"size_bytes", "lunette_lun_size_bytes", "bytes", "Size that hosts see."},
     {"mapped_bytes", "lunette_lun_mapped_bytes", "bytes", "Blocks with data, shared or not."},
     {"own_bytes", "lunette_lun_own_bytes", "bytes", "Of these, the LUN's own."},
+    {"shared_bytes", "lunette_lun_shared_bytes", "bytes", "Of these, held with other LUNs."},
+    {"needed_bytes", "lunette_lun_reserved_bytes", "bytes",
+     "Kept for a reserved LUN, not written yet."},
     {"snapshot_bytes", "lunette_lun_snapshot_bytes", "bytes", "Held by its snapshots alone."},
     {"snapshots", "lunette_lun_snapshots", "", "Snapshots of the LUN."},
     {"open", "lunette_lun_open", "", "Handles that clients have open."},
@@ -115,6 +141,44 @@ static void metrics_plain(FILE *out, const struct metric *list, size_t count, co
     {
         metrics_family(out, list[i].name, type, list[i].unit, list[i].help);
         fprintf(out, "%s%s %" PRIu64 "\n", list[i].name, suffix, ctl_get(object, list[i].key));
+    }
+}
+
+/* A number of each volume; who has no size has no sample of it. */
+static void metrics_of_volumes(FILE *out, const struct metric *metric, const json_t *volumes)
+{
+    size_t i;
+    json_t *volume;
+    metrics_family(out, metric->name, "gauge", metric->unit, metric->help);
+    json_array_foreach(volumes, i, volume)
+    {
+        if (strcmp(metric->key, "size_bytes") == 0 && ctl_get(volume, metric->key) == 0)
+            continue;
+        fprintf(out, "%s{", metric->name);
+        metrics_label(out, "volume", metrics_text(volume, "name"));
+        fprintf(out, "} %" PRIu64 "\n", ctl_get(volume, metric->key));
+    }
+}
+
+/* A number of each target that a rule of quota binds, the default ones too; no limit is no sample.
+ */
+static void metrics_of_quotas(FILE *out, const struct metric *metric, const json_t *quotas)
+{
+    static const char *const labels[] = {"volume", "type", "target", "qtree"};
+    size_t i;
+    json_t *quota;
+    metrics_family(out, metric->name, "gauge", metric->unit, metric->help);
+    json_array_foreach(quotas, i, quota)
+    {
+        if (!json_object_get(quota, metric->key))
+            continue;
+        fprintf(out, "%s{", metric->name);
+        for (size_t label = 0; label < ARRAY_SIZE(labels); label++)
+        {
+            fputs(label > 0 ? "," : "", out);
+            metrics_label(out, labels[label], metrics_text(quota, labels[label]));
+        }
+        fprintf(out, "} %" PRIu64 "\n", ctl_get(quota, metric->key));
     }
 }
 
@@ -303,6 +367,12 @@ static void metrics_print(FILE *out, const struct metrics *metrics)
                   metrics->pool);
     metrics_jobs(out, json_object_get(metrics->jobs, "jobs"));
     metrics_sessions(out, json_object_get(metrics->sessions, "sessions"));
+    for (size_t i = 0; i < ARRAY_SIZE(metrics_volume_gauges); i++)
+        metrics_of_volumes(out, &metrics_volume_gauges[i],
+                           json_object_get(metrics->volumes, "volumes"));
+    for (size_t i = 0; i < ARRAY_SIZE(metrics_quota_gauges); i++)
+        metrics_of_quotas(out, &metrics_quota_gauges[i],
+                          json_object_get(metrics->quotas, "quotas"));
     for (size_t i = 0; i < ARRAY_SIZE(metrics_lun_gauges); i++)
         metrics_of_luns(out, &metrics_lun_gauges[i], json_object_get(metrics->luns, "luns"));
     metrics_operations(out, stats);
@@ -358,6 +428,7 @@ static enum ctl_exit metrics_ask(const struct invocation *in, struct metrics *me
     } questions[] = {
         {"server.status", &metrics->status}, {"pool.show", &metrics->pool},
         {"lun.show", &metrics->luns},        {"stats.show", &metrics->stats},
+        {"volume.show", &metrics->volumes},  {"quota.report", &metrics->quotas},
         {"job.list", &metrics->jobs},        {"iscsi.session.show", &metrics->sessions},
     };
     for (size_t i = 0; status == CTL_DONE && i < ARRAY_SIZE(questions); i++)
@@ -368,9 +439,11 @@ static enum ctl_exit metrics_ask(const struct invocation *in, struct metrics *me
 
 static json_t *metrics_json(const struct metrics *metrics)
 {
-    return json_pack("{s:O, s:O, s:O, s:O, s:O, s:O}", "server", metrics->status, "pool",
-                     metrics->pool, "luns", json_object_get(metrics->luns, "luns"), "stats",
-                     metrics->stats, "jobs", json_object_get(metrics->jobs, "jobs"), "sessions",
+    return json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O}", "server", metrics->status, "pool",
+                     metrics->pool, "volumes", json_object_get(metrics->volumes, "volumes"),
+                     "quotas", json_object_get(metrics->quotas, "quotas"), "luns",
+                     json_object_get(metrics->luns, "luns"), "stats", metrics->stats, "jobs",
+                     json_object_get(metrics->jobs, "jobs"), "sessions",
                      json_object_get(metrics->sessions, "sessions"));
 }
 
@@ -392,6 +465,8 @@ enum ctl_exit ctl_metrics(struct invocation *in)
         metrics_print(stdout, &metrics);
     json_decref(metrics.status);
     json_decref(metrics.pool);
+    json_decref(metrics.volumes);
+    json_decref(metrics.quotas);
     json_decref(metrics.luns);
     json_decref(metrics.stats);
     json_decref(metrics.jobs);

@@ -28,6 +28,7 @@ static const struct modify_attribute
     {"lock-until", "locked_until", "locked_until", NULL, MODIFY_MOMENT},
     {"owner", "owner", "owner", NULL, MODIFY_TEXT},
     {"group", "group", "group", NULL, MODIFY_TEXT},
+    {"qos", "qos", "qos", NULL, MODIFY_TEXT},
     {"threshold", "thresholds", "thresholds", NULL, MODIFY_TEXT},
     {"snapshot-policy", "snapshot_policy", "snapshot_policy", NULL, MODIFY_TEXT},
     {"read-only", "read_only", "read_only", "read-only", MODIFY_BOOL},
@@ -139,10 +140,13 @@ static enum ctl_exit modify_show_plan(const struct invocation *in, const json_t 
     }
     if (reserve && !json)
         modify_print_reserve(now, json_is_true(reserve));
+    if (!json)
+        ctl_print_promised(in, now);
     if (reserve)
         ctl_put(plan, "needed_bytes_at_least",
                 proto_json_uint(modify_needed_bytes(now, json_is_true(reserve))));
     ctl_put(plan, "needed_bytes", proto_json_uint(ctl_get(now, "needed_bytes")));
+    ctl_put(plan, "promised_bytes", json_copy(json_object_get(now, "promised_bytes")));
     if (json_object_get(now, "available_bytes"))
         ctl_put(plan, "available_bytes", proto_json_uint(ctl_get(now, "available_bytes")));
     if (json)
@@ -210,7 +214,10 @@ enum ctl_exit ctl_lun_modify(struct invocation *in)
     if (option_flag(in, "json"))
         table_print_json(stdout, seen ? seen : result);
     else if (has_own && !has_iscsi)
+    {
         printf("Changed LUN %s.\n", in->args[0]);
+        ctl_print_promised(in, result);
+    }
     else
         modify_print_seen(in, seen ? seen : result);
     return CTL_DONE;

@@ -67,6 +67,10 @@ static const struct field df_fields[] = {
     {"saved_bytes", "Saved", FIELD_BYTES, false},
     {"savings_ratio", "Savings", FIELD_RATIO, false},
     {"saved_percent", "%Saved", FIELD_PERCENT, true},
+    {"own_bytes", "Own", FIELD_BYTES, true},
+    {"shared_bytes", "Shared", FIELD_BYTES, true},
+    {"snapshot_bytes", "Snapshots", FIELD_BYTES, true},
+    {"reserved_bytes", "Reserved", FIELD_BYTES, true},
     {0},
 };
 

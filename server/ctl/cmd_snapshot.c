@@ -82,6 +82,7 @@ static void snapshot_print_create(const struct invocation *in, const json_t *res
         printf("It would keep the %s that %" PRIu64 " LUN%s hold%s now; no data is copied.\n",
                units_format_bytes(ctl_get(result, "mapped_bytes"), 'h', mapped), luns,
                luns == 1 ? "" : "s", luns == 1 ? "s" : "");
+    ctl_print_promised(in, result);
 }
 
 /* "a@x b@x": the first in @args, the volumes of the others, and of --with, as "with". */
@@ -236,15 +237,19 @@ static void snapshot_print_volume_restore(const json_t *plan)
     printf("Would put volume %s back to %s@%s; loses %s written since.\n", volume, volume,
            json_string_value(json_object_get(plan, "snapshot")),
            units_format_bytes(ctl_get(plan, "lost_bytes"), 'h', text));
-    json_array_foreach(json_object_get(plan, "luns"), i, lun)
+    const json_t *luns = json_object_get(plan, "luns");
+    json_array_foreach(luns, i, lun)
     {
         const char *name = json_string_value(json_object_get(lun, "lun"));
+        if (i == CTL_LINES_MAX)
+            break;
         if (json_is_true(json_object_get(lun, "returns")))
             printf("LUN %s, which was deleted, comes back\n", name);
         else
             printf("LUN %s loses %s\n", name,
                    units_format_bytes(ctl_get(lun, "lost_bytes"), 'h', text));
     }
+    ctl_print_more(json_array_size(luns));
     snapshot_print_kept(plan);
 }
 

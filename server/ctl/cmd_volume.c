@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/size_text.h"
@@ -22,6 +23,9 @@ static const struct field volume_fields[] = {
     {"parent_volume", "Clone of", FIELD_TEXT, false},
     {"parent", "Parent", FIELD_TEXT, true},
     {"mapped_bytes", "Mapped", FIELD_BYTES, true},
+    {"own_bytes", "Own", FIELD_BYTES, true},
+    {"shared_bytes", "Shared", FIELD_BYTES, true},
+    {"used_bytes", "Used", FIELD_BYTES, true},
     {"reserved_bytes", "Reserved", FIELD_BYTES, true},
     {"clone_volume", "Clone", FIELD_TEXT, true},
     {"needed_bytes", "Still needed of the pool", FIELD_BYTES, true},
@@ -34,6 +38,7 @@ static const struct field volume_fields[] = {
     {"locked_until", "Locked until", FIELD_TIME, true},
     {"thresholds", "Thresholds", FIELD_TEXT, true},
     {"snapshot_policy", "Snapshot policy", FIELD_TEXT, true},
+    {"qos", "QoS class", FIELD_TEXT, true},
     {"created", "Created", FIELD_TIME, true},
     {"comment", "Comment", FIELD_TEXT, true},
     {"uuid", "UUID", FIELD_TEXT, true},
@@ -80,6 +85,8 @@ static enum ctl_exit volume_put_options(const struct invocation *in, json_t *arg
         status = ctl_put_moment(in, args, "locked_until", "lock-until");
     if (status == CTL_DONE)
         status = ctl_duration(in, "pause", &pause_ms);
+    if (status == CTL_DONE)
+        status = ctl_put_class(in, args);
     if (status != CTL_DONE)
         return status;
     if (option_text(in, "pause"))
@@ -96,6 +103,17 @@ static enum ctl_exit volume_put_options(const struct invocation *in, json_t *arg
 static const char *volume_size_text(uint64_t size_bytes, char *text)
 {
     return size_bytes ? units_format_bytes(size_bytes, 'h', text) : "none";
+}
+
+/* "none" for no moment. */
+static const char *volume_time_text(const json_t *seconds, char text[UNITS_TEXT_MAX])
+{
+    time_t at = (time_t)json_number_value(seconds);
+    struct tm tm;
+    snprintf(text, UNITS_TEXT_MAX, "none");
+    if (at > 0 && localtime_r(&at, &tm))
+        strftime(text, UNITS_TEXT_MAX, "%Y-%m-%d %H:%M:%S", &tm);
+    return text;
 }
 
 static void volume_print_change(const char *what, const char *before, const char *after)
@@ -123,7 +141,7 @@ static void volume_print_need(const json_t *args, const json_t *now)
 }
 
 /* What the options in @args would make of the volume as it is. */
-static void volume_print_changes(const json_t *args, const json_t *now)
+static void volume_print_changes(const struct invocation *in, const json_t *args, const json_t *now)
 {
     char before[UNITS_TEXT_MAX], after[UNITS_TEXT_MAX];
     const json_t *guarantee = json_object_get(args, "guarantee");
@@ -136,9 +154,9 @@ static void volume_print_changes(const json_t *args, const json_t *now)
     static const struct field others[] = {
         {"full_policy", "when full", FIELD_TEXT, false},
         {"comment", "comment", FIELD_TEXT, false},
-        {"thresholds", "threshold", FIELD_TEXT, false},
-        {"snapshot_policy", "snapshot-policy", FIELD_TEXT, false},
-        {"locked_until", "lock-until", FIELD_TIME, false},
+        {"thresholds", "thresholds", FIELD_TEXT, false},
+        {"snapshot_policy", "snapshot policy", FIELD_TEXT, false},
+        {"qos", "QoS class", FIELD_TEXT, false},
     };
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)
     {
@@ -147,10 +165,15 @@ static void volume_print_changes(const json_t *args, const json_t *now)
         if (json_object_get(args, others[i].key))
             volume_print_change(others[i].title, was, is);
     }
+    if (json_object_get(args, "locked_until"))
+        volume_print_change("locked until",
+                            volume_time_text(json_object_get(now, "locked_until"), before),
+                            volume_time_text(json_object_get(args, "locked_until"), after));
     if (json_object_get(args, "pause_ms"))
         printf("pause: %" PRIu64 " ms -> %" PRIu64 " ms\n", ctl_get(now, "pause_ms"),
                ctl_get(args, "pause_ms"));
     volume_print_need(args, now);
+    ctl_print_promised(in, now);
 }
 
 static void volume_print_dry_run(const struct invocation *in, const char *would, const json_t *args,
@@ -161,7 +184,7 @@ static void volume_print_dry_run(const struct invocation *in, const char *would,
     if (json_object_get(result, "id"))
     {
         printf("; nothing was changed.\n");
-        volume_print_changes(args, result);
+        volume_print_changes(in, args, result);
         return;
     }
     if (ctl_get(args, "size_bytes"))
@@ -170,6 +193,7 @@ static void volume_print_dry_run(const struct invocation *in, const char *would,
                                                                 : "");
     printf("; the pool has %s available now.\n",
            units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
+    ctl_print_promised(in, result);
 }
 
 static void volume_print(const struct invocation *in, const char *did, const json_t *result)
@@ -182,6 +206,7 @@ static void volume_print(const struct invocation *in, const char *did, const jso
                units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
     else
         printf("%s volume %s, without a size of its own.\n", did, in->args[0]);
+    ctl_print_promised(in, result);
 }
 
 /* Asks @verb with @args, which it takes over, and says what was done. */
@@ -379,6 +404,7 @@ static void volume_print_clone(const struct invocation *in, const char *volume, 
     if (option_flag(in, "dry-run"))
         printf("%" PRIu64 " LUN%s would share %s with it.\n", luns, plural_s(luns),
                units_format_bytes(ctl_get(result, "mapped_bytes"), 'h', mapped));
+    ctl_print_promised(in, result);
 }
 
 /* --space-guarantee, which a clone has from its parent or not at all. */
@@ -433,6 +459,9 @@ enum ctl_exit ctl_volume_clone_create(struct invocation *in)
     ctl_put(args, "no_guarantee", json_boolean(is_without));
     ctl_put(args, "no_reserve", json_boolean(option_flag(in, "no-reserve")));
     ctl_put(args, "unlocked", json_boolean(option_flag(in, "unlocked")));
+    status = ctl_put_class(in, args);
+    if (status != CTL_DONE)
+        return status;
     volume_put_dry_run(in, args);
     AUTO_JSON json_t *result = NULL;
     status = ctl_ask(in, "volume.clone", take_ptr(&args), &result);

@@ -79,6 +79,12 @@ extern const struct command_option command_common_options[];
 extern const struct command_option command_create_options[];
 extern const struct command_option command_list_options[];
 extern const struct command_option command_dry_run_options[];
+/* The class of what is made or changed, as both ways to write it. */
+#define COMMAND_QOS_OPTIONS(how)                                                                   \
+    {"qos", 0, "CLASS", "its QoS class" how, false},                                               \
+    {                                                                                              \
+        "qos-policy-group", 0, "CLASS", "as ONTAP writes --qos", false                             \
+    }
 extern const struct command_option command_confirm_options[];
 extern const struct command_option command_offline_options[];
 /* Of single commands (commands_chap.c, commands_clone.c, commands_volume.c). */

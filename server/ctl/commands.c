@@ -18,9 +18,8 @@ static const struct command_option pool_create_options[] = {
         {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, at a date, or none", false},    \
         {"lock-until", 0, "TIME", "refuse to delete, shrink or restore it until then", false},     \
         {"owner", 0, "USER", "whose it is, for user quotas", false},                               \
-    {                                                                                              \
-        "group", 0, "GROUP", "which group's, for group quotas", false                              \
-    }
+        {"group", 0, "GROUP", "which group's, for group quotas", false},                           \
+        COMMAND_QOS_OPTIONS(" (of a new one: the one called default)")
 
 #define THRESHOLD_OPTION                                                                           \
     {                                                                                              \
@@ -130,6 +129,7 @@ static const struct command_option volume_create_options[] = {
     {"comment", 0, "TEXT", "a note to show in listings", false},
     THRESHOLD_OPTION,
     SNAPSHOT_POLICY_OPTION,
+    COMMAND_QOS_OPTIONS(", for all in it together; default takes it out of one"),
     {0},
 };
 
@@ -433,7 +433,9 @@ const struct command command_table[] = {
     {"lun redeploy", "SOURCE NAME...", "put a new golden image into existing LUNs", "redeploy {0}",
      "The LUNs get content and size of SOURCE and keep name, serial, mappings and reservations. "
      "What they held stays as one snapshot of each, from which they can be restored; an older one "
-     "of that name goes.",
+     "of that name goes. SOURCE may be locked: what a lock keeps is there afterwards as before, "
+     "and "
+     "no LUN is made.",
      "lunette lun redeploy golden-v2 vm1 vm2 --dry-run\n"
      "lunette lun redeploy golden-v2 vm1 vm2 --undo before-v2\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 2, -1, lun_redeploy_options, ctl_lun_redeploy},
@@ -636,7 +638,9 @@ const struct command command_table[] = {
     {"volume show", "[NAME]", "list volumes and the space they use", "show volumes",
      "Used is what the pool holds for the volume: data and metadata that its LUNs and snapshots "
      "were the first to allocate. What a clone shares is charged to where it came from. "
-     "Snapshots is what the LUNs' own snapshots hold and the LUNs no longer use.",
+     "Snapshots is what the LUNs' own snapshots hold and the LUNs no longer use. Own and Shared "
+     "are "
+     "the parts of Mapped, as lun show has them.",
      "lunette volume show\n"
      "lunette volume show db --fields name,size,charged,available,savings_ratio --json\n",
      COMMAND_LISTS, 0, 1, NULL, ctl_volume_show},
@@ -869,9 +873,13 @@ const struct command command_table[] = {
      "lunette top --json --fields name,read_iops,write_iops\n",
      COMMAND_LISTS, 0, -1, top_options, ctl_top},
     {"metrics", "", "print all figures as OpenMetrics text, for Prometheus", "print metrics",
-     "Pool, cache, journal, jobs, iSCSI sessions, LUNs, and histograms of latencies of the LUNs "
-     "that were in use. With --output a file is replaced in one step: a systemd timer or cron job "
-     "can feed node_exporter's textfile collector so.",
+     "Pool, cache, journal, jobs, iSCSI sessions, volumes, quotas, LUNs, and histograms of "
+     "latencies "
+     "of the LUNs that were in use. There are 7 series of each volume, up to 4 of each target of a "
+     "quota, 8 of each LUN, of one in use 11 more and 28 for each kind of its requests; of "
+     "snapshots "
+     "none. With --output a file is replaced in one step: a systemd timer or cron job can feed "
+     "node_exporter's textfile collector so.",
      "lunette metrics\n"
      "lunette metrics --output /var/lib/prometheus/node-exporter/lunette.prom\n",
      0, 0, 0, metrics_options, ctl_metrics},

@@ -4,12 +4,13 @@
 
 #define CLONE_OPTIONS                                                                              \
     {"no-reserve", 0, NULL, "the clone of a reserved LUN gets no reservation", false},             \
+        {"unlocked", 0, NULL, "clone what is locked; the clone is not locked", false},             \
         {"autodelete", 0, "yes|no", "may be deleted when space runs out (default: no)", false},    \
         {"expire", 0, "TIME", "a lease: delete it after 8h or 30d, or at a date", false},          \
         {"owner", 0, "USER", "whose it is, for user quotas (default: the source's)", false},       \
         {"require-reference", 0, NULL, "refuse rather than copy data; clones of LUNs never copy",  \
          false},                                                                                   \
-        {"qos", 0, "CLASS", "its QoS class (default: the one called default)", false},             \
+        COMMAND_QOS_OPTIONS(" (default: the one called default)"),                                 \
     {                                                                                              \
         "igroup", 'g', "IGROUP", "map it to this igroup", false                                    \
     }

@@ -31,7 +31,8 @@ const struct command_option command_refresh_modify_options[] = {
 const char command_refresh_create_details[] =
     "What SOURCE holds then gets into the LUNs, as by lun redeploy: they keep name, serial, "
     "mappings and reservations, and what they held stays as one snapshot, which the next refresh "
-    "replaces; rename it to keep it. Times are the server's local ones; weekly is Sunday's. After "
+    "replaces; rename it to keep it. SOURCE may be locked. Times are the server's local ones; "
+    "weekly is Sunday's. After "
     "a time without a server one missed refresh is made up for. A LUN that clients have open is "
     "left as it is, with an event, unless --force; so is one whose refresh fails. With --hook the "
     "server makes a clone of SOURCE and calls a program of its refresh folder (see its conf file), "

@@ -27,8 +27,10 @@ const struct command_option command_volume_clone_options[] = {
     {"space-guarantee", 0, "volume|none", "volume: as the parent has it; none: --no-guarantee",
      false},
     {"no-reserve", 0, NULL, "clones of reserved LUNs get no reservation", false},
-    {"unlocked", 0, NULL, "clone a locked volume or snapshot; the clone is not locked", false},
+    {"unlocked", 0, NULL, "clone a locked volume, snapshot or LUNs; the clone is not locked",
+     false},
     {"comment", 0, "TEXT", "a note to show in listings", false},
+    COMMAND_QOS_OPTIONS(", for all in it together (default: none)"),
     {0},
 };
 

@@ -140,6 +140,8 @@ enum ctl_exit ctl_put_quiesce(const struct invocation *in, json_t *args);
 enum ctl_exit ctl_put_attributes(const struct invocation *in, json_t *args);
 enum ctl_exit ctl_put_clone_attributes(const struct invocation *in, json_t *args,
                                        const char *group_option);
+/* --qos, or as ONTAP writes it --qos-policy-group, as "qos". */
+enum ctl_exit ctl_put_class(const struct invocation *in, json_t *args);
 /* lun clone --range. */
 enum ctl_exit ctl_lun_clone_range(struct invocation *in, const char *source, const char *name);
 /* lun clone --overwrite-destination, if LUN @name is there. */
@@ -147,7 +149,16 @@ enum ctl_exit ctl_lun_overwrite(const struct invocation *in, const char *source,
                                 bool *is_there);
 /* As which LUNs of an igroup the clones in @result are there, if they are. */
 void ctl_print_mappings(const json_t *result);
-/* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb. */
+/* By how much the pool's promises grow or shrink with the command, if they do. */
+void ctl_print_promised(const struct invocation *in, const json_t *result);
+enum
+{
+    CTL_LINES_MAX = 20, /* of a plan: what else there is is only counted */
+};
+/* "and N more", if @count is more than that. */
+void ctl_print_more(size_t count);
+/* What a plan with "goes" and "freed_bytes" says, a line for each name behind @verb; not for all of
+ * very many. */
 void ctl_print_freed(const json_t *plan, const char *verb);
 /* "LUN@SNAPSHOT" or "LUN SNAPSHOT" from argument @i on, in two strings to be freed; *used of them.
  */

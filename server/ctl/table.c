@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
 #include "server/ctl/ctl.h"
 #include "server/ctl/hint.h"
@@ -110,10 +111,31 @@ char *table_format(const json_t *object, const struct field *field, char unit)
 
 /* ---- choosing columns ---------------------------------------------------------------------- */
 
+/* Other names of fields, as ONTAP has them; each with the one that means it, wherever that is. */
+static const char *const table_aliases[][2] = {
+    {"size-used", "used"},
+    {"snapshot-held", "snapshot_bytes"},
+    {"space-reserve", "reserved"},
+    {"serial-hex", "serial"}, /* which is hexadecimal */
+};
+
+static const char *table_alias(const char *name, size_t *len)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(table_aliases); i++)
+    {
+        if (strlen(table_aliases[i][0]) != *len || strncmp(table_aliases[i][0], name, *len) != 0)
+            continue;
+        *len = strlen(table_aliases[i][1]);
+        return table_aliases[i][1];
+    }
+    return name;
+}
+
 /* "_" may be "-", as ONTAP writes fields. */
 static bool table_field_is(const struct field *field, const char *name, size_t len)
 {
     static const char suffix[] = "_bytes";
+    name = table_alias(name, &len);
     size_t key_len = strlen(field->key), short_len = key_len;
     if (key_len > strlen(suffix) && strcmp(field->key + key_len - strlen(suffix), suffix) == 0)
         short_len -= strlen(suffix);

@@ -29,14 +29,14 @@
 /* Attributes of a LUN; times are seconds since 1970. */
 #define ATTRIBUTES                                                                                 \
     FLAG("reserve"), FLAG("autodelete"), NUMBER("expire", false), NUMBER("locked_until", false),   \
-        TEXT("owner", false), TEXT("group", false)
+        TEXT("owner", false), TEXT("group", false), TEXT("qos", false)
 #define CLONE_ATTRIBUTES                                                                           \
-    FLAG("no_reserve"), FLAG("autodelete"), NUMBER("expire", false), TEXT("owner", false),         \
-        TEXT("group", false), TEXT("igroup", false), TEXT("qos", false)
+    FLAG("no_reserve"), FLAG("unlocked"), FLAG("autodelete"), NUMBER("expire", false),             \
+        TEXT("owner", false), TEXT("group", false), TEXT("igroup", false), TEXT("qos", false)
 #define VOLUME_ATTRIBUTES                                                                          \
     FLAG("guarantee"), TEXT("full_policy", false), NUMBER("pause_ms", false),                      \
         NUMBER("locked_until", false), TEXT("comment", false), TEXT("thresholds", false),          \
-        TEXT("snapshot_policy", false), FLAG("dry_run")
+        TEXT("snapshot_policy", false), TEXT("qos", false), FLAG("dry_run")
 #define QUIESCE                                                                                    \
     TEXT("quiesce", false), NUMBER("quiesce_timeout_ms", false), FLAG("quiesce_required")
 #define SNAPSHOT_POLICY TEXT("prefix", false), TEXT("comment", false), QUIESCE, FLAG("dry_run")
@@ -196,7 +196,7 @@ static const struct verb verbs[] = {
      VERB_CHANGES,
      verb_volume_clone,
      {TEXT("volume", true), NAME, TEXT("snapshot", false), FLAG("no_guarantee"), FLAG("no_reserve"),
-      FLAG("unlocked"), TEXT("comment", false), FLAG("dry_run")}},
+      FLAG("unlocked"), TEXT("comment", false), TEXT("qos", false), FLAG("dry_run")}},
     {"volume.split",
      VERB_CHANGES,
      verb_volume_split,
@@ -491,6 +491,8 @@ static const struct verb_hint_row verb_hints[] = {
     {"lun.resize", -EBUSY, NULL, "lunette lun resize --help"},
     {"lun.resize", -EINVAL, NULL, "lunette lun resize --help"},
     {"lun.create", -EEXIST, NULL, "lunette lun show {name}"},
+    {"lun.create", -ENOENT, "QoS class", "lunette qos class show"},
+    {"lun.attributes", -ENOENT, "QoS class", "lunette qos class show"},
     {"lun.clone", -EEXIST, NULL, "lunette lun show"},
     {"lun.clone", -ENOENT, "QoS class", "lunette qos class show"},
     {"lun.clone", -ENOENT, NULL, "lunette lun show --snapshots"},
@@ -540,6 +542,7 @@ static const struct verb_hint_row verb_hints[] = {
     {"refresh.*", -ENOENT, NULL, "lunette lun show --snapshots"},
     {"refresh.*", -EEXIST, NULL, "lunette refresh create --help"},
     {"refresh.*", -EINVAL, NULL, "lunette refresh create --help"},
+    {"volume.*", -ENOENT, "QoS class", "lunette qos class show"},
     {"volume.create", -EEXIST, NULL, "lunette volume show {name}"},
     {"volume.delete", -EBUSY, NULL, "lunette volume delete {name} --with-contents --dry-run"},
     {"volume.*", -ENOENT, NULL, "lunette volume show"},

@@ -6,6 +6,8 @@
 #include "server/mgmt/verbs.h"
 
 struct access;
+struct qos_group_info;
+struct qos_lun_info;
 
 /* What the pool stores of access; -EIO if it could not be read at the start. */
 MUST_CHECK int verb_access(struct verb_request *request, struct access **access);
@@ -16,8 +18,8 @@ unsigned verb_force_flag(const struct verb_request *request);
 /* An argument in seconds since 1970, in nanoseconds; 0: absent. */
 uint64_t verb_time(const struct verb_request *request, const char *name);
 
-/* Result {"available_bytes":...,"promised_bytes":...}: what of the pool is left. */
-MUST_CHECK int verb_space_result(struct verb_request *request);
+/* Adds "promised_bytes" to the result: command_promised_bytes(), so directly after the command. */
+MUST_CHECK int verb_put_promised(struct verb_request *request, int64_t promised_bytes);
 
 /* What the request says of an object's settings (server/policy), and which: *mask. */
 MUST_CHECK int verb_policy_args(struct verb_request *request, enum policy_scope scope,
@@ -27,6 +29,10 @@ MUST_CHECK int verb_policy_set(struct verb_request *request, enum policy_scope s
                                unsigned mask, const struct policy_settings *settings);
 /* Adds them to the @view of an object, which has its "id". */
 void verb_policy_view(struct verb_request *request, enum policy_scope scope, json_t *view);
+
+/* In a dry run the result shows what is there now: what has no value gets null, and not the value
+ * of the argument that would set it. */
+void verb_view_unset(struct verb_request *request);
 
 /* What the request says of freezing applications; what it does not stays. */
 MUST_CHECK int verb_quiesce_args(struct verb_request *request, struct policy_quiesce *quiesce);
@@ -64,6 +70,9 @@ MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name,
 MUST_CHECK int verb_show_freed(struct verb_request *request, const char *const *names,
                                size_t count);
 
+/* Result {"goes":[names],"luns":N}, of so many that this cannot be told of all together. */
+MUST_CHECK int verb_show_goes(struct verb_request *request, const char *const *names, size_t count);
+
 /* The same before they are deleted; no result if it cannot be told. */
 void verb_note_freed(struct verb_request *request, const char *const *names, size_t count);
 
@@ -75,12 +84,31 @@ MUST_CHECK int verb_say_deleted(struct verb_request *request, const struct lun_i
 MUST_CHECK int verb_list_parts(struct verb_request *request, const char *volume,
                                const char *snapshot, struct lun_info **list, size_t *count);
 
+/* What thin writes to @lun find: in its volume, one of @volumes, or in the pool. */
+uint64_t verb_lun_available(const struct lun_info *lun, const struct volume_info *volumes,
+                            size_t count, uint64_t pool_bytes);
+
 /* -ENOENT: the argument "qos" names no class. */
 MUST_CHECK int verb_check_class(struct verb_request *request);
 /* Puts clones, named as for verb_map_clones(), into the class "qos", if it is given; not in a dry
  * run. */
 MUST_CHECK int verb_classify_clones(struct verb_request *request, const char *name, uint32_t count,
                                     uint32_t first_number);
+/* Puts a LUN or volume into the class "qos", if it is given; not in a dry run. */
+MUST_CHECK int verb_classify(struct verb_request *request, bool is_volume, uint64_t id);
+/* Who is in which class, to be shown. */
+struct verb_classes
+{
+    struct qos_lun_info *luns;
+    struct qos_group_info *groups;
+    size_t lun_count, group_count;
+};
+MUST_CHECK int verb_classes_load(struct verb_request *request, struct verb_classes *classes);
+void verb_classes_free(struct verb_classes *classes);
+/* Adds "qos" to the @view of a LUN or volume, which has its "id". */
+void verb_classes_view(const struct verb_classes *classes, bool is_volume, json_t *view);
+/* The same of one. */
+MUST_CHECK int verb_view_class(struct verb_request *request, bool is_volume, json_t *view);
 /* What is stored of a volume goes with it. */
 void verb_forget_volume_class(struct verb_request *request, uint64_t volume_id);
 

@@ -75,37 +75,22 @@ static int verb_say_ids(struct verb_request *request, const char *name)
     return bad ? -ENOMEM : 0;
 }
 
-/* What is taken of the pool's free space by a promise, beside what was before. */
-static int verb_say_space(struct verb_request *request, const struct pool_info *before,
-                          const char *name)
+int verb_put_promised(struct verb_request *request, int64_t promised_bytes)
 {
-    struct pool_info after;
-    pool_get_info(request->pool, &after);
-    uint64_t promised_bytes = after.promised_bytes > before->promised_bytes
-                                  ? after.promised_bytes - before->promised_bytes
-                                  : 0;
-    uint64_t available_bytes = verb_available_bytes(request, name, &after);
-    if (verb_bool(request, "dry_run"))
-    {
-        promised_bytes = command_dry_promised_bytes();
-        available_bytes -= min_u64(available_bytes, promised_bytes);
-    }
-    return json_object_update_new(request->result,
-                                  json_pack("{s:i, s:I, s:I}", "taken_bytes", 0, "promised_bytes",
-                                            (json_int_t)promised_bytes, "available_bytes",
-                                            (json_int_t)available_bytes)) == 0
+    return json_object_set_new(request->result, "promised_bytes", json_integer(promised_bytes)) == 0
                ? 0
                : -ENOMEM;
 }
 
-int verb_space_result(struct verb_request *request)
+/* What is taken of the pool's free space, by a promise, and what is there now for LUN @name. */
+static int verb_say_space(struct verb_request *request, int64_t promised_bytes, const char *name)
 {
-    struct pool_info info;
-    pool_get_info(request->pool, &info);
-    request->result = json_pack(
-        "{s:I, s:I, s:b}", "promised_bytes", (json_int_t)info.promised_bytes, "available_bytes",
-        (json_int_t)info.available_bytes, "dry_run", verb_bool(request, "dry_run"));
-    return request->result ? 0 : -ENOMEM;
+    struct pool_info now;
+    pool_get_info(request->pool, &now);
+    int r = json_object_update_new(
+        request->result, json_pack("{s:i, s:I}", "taken_bytes", 0, "available_bytes",
+                                   (json_int_t)verb_available_bytes(request, name, &now)));
+    return r == 0 ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 int verb_lun_create(struct verb_request *request)
@@ -117,11 +102,14 @@ int verb_lun_create(struct verb_request *request)
         .comment = verb_string(request, "comment"),
         .attributes = verb_attributes(request),
     };
-    struct pool_info before;
     if (verb_number(request, "sector_bytes", 0) > 4096)
         return reason_set(&request->why, -EINVAL, "a sector has 512 or 4096 bytes");
-    pool_get_info(request->pool, &before);
-    int r = lun_create(request->pool, &args, &request->why);
+    int r = verb_check_class(request);
+    if (r == 0)
+        r = lun_create(request->pool, &args, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
+    if (r == 0)
+        r = verb_classify_clones(request, args.name, 1, 0);
     if (r < 0)
         return r;
     request->is_done = true;
@@ -131,7 +119,7 @@ int verb_lun_create(struct verb_request *request)
     if (!request->result)
         return -ENOMEM;
     r = verb_say_ids(request, args.name);
-    return r < 0 ? r : verb_say_space(request, &before, args.name);
+    return r < 0 ? r : verb_say_space(request, promised_bytes, args.name);
 }
 
 int verb_lun_attributes(struct verb_request *request)
@@ -151,12 +139,14 @@ int verb_lun_attributes(struct verb_request *request)
     int r = verb_policy_args(request, POLICY_OF_LUN, &settings, &policy_mask);
     if (r < 0)
         return r;
-    if (mask == 0 && policy_mask == 0)
+    if (mask == 0 && policy_mask == 0 && !verb_has(request, "qos"))
         return reason_set(&request->why, -EINVAL, "nothing of LUN '%s' is to be changed", name);
     r = lun_get_info(request->pool, name, &info, &request->why);
-    if (r == 0 && policy_mask != 0 && info.kind != OBJECT_LUN)
+    if (r == 0 && (policy_mask != 0 || verb_has(request, "qos")) && info.kind != OBJECT_LUN)
         r = reason_set(&request->why, -EINVAL, "'%s' is a snapshot, which does nothing by itself",
                        name);
+    if (r == 0)
+        r = verb_check_class(request);
     if (r == 0)
         r = policy_put_begin(target_policy(request->target), POLICY_OF_LUN, info.id, policy_mask,
                              &settings, &put, &request->why);
@@ -164,6 +154,9 @@ int verb_lun_attributes(struct verb_request *request)
     if (r == 0)
         r = mask != 0 ? lun_set_attributes(request->pool, name, mask, &attributes, &request->why)
                       : store_apply(request->pool, put.changes, put.also.count, &request->why);
+    int64_t promised_bytes = mask != 0 ? command_promised_bytes() : 0;
+    if (r == 0)
+        r = verb_classify(request, false, info.id);
     if (r < 0)
         return r;
     request->is_done = true;
@@ -173,16 +166,62 @@ int verb_lun_attributes(struct verb_request *request)
     pool_get_info(request->pool, &pool);
     request->result = view_lun(&info);
     verb_policy_view(request, POLICY_OF_LUN, request->result);
+    verb_view_unset(request);
+    if (info.kind == OBJECT_LUN)
+        r = verb_view_class(request, false, request->result);
     uint64_t available_bytes = verb_available_bytes(request, name, &pool);
+    if (r < 0)
+        return r;
     return json_object_set_new(request->result, "available_bytes",
                                proto_json_uint(available_bytes)) == 0
-               ? 0
+               ? verb_put_promised(request, promised_bytes)
                : -ENOMEM;
+}
+
+/* What LUNs are shown with beside what the engine has of them. */
+struct verb_lun_context
+{
+    struct verb_classes classes;
+    struct volume_info *volumes;
+    size_t volume_count;
+    struct pool_info pool;
+};
+
+static void verb_lun_context_free(struct verb_lun_context *context)
+{
+    verb_classes_free(&context->classes);
+    free(context->volumes);
+}
+
+static int verb_lun_context_load(struct verb_request *request, struct verb_lun_context *context)
+{
+    int r = verb_classes_load(request, &context->classes);
+    if (r == 0)
+        r = volume_list(request->pool, &context->volumes, &context->volume_count);
+    pool_get_info(request->pool, &context->pool);
+    return r;
+}
+
+/* Of a LUN or snapshot; NULL: no memory. */
+static json_t *verb_view_lun(struct verb_request *request, const struct lun_info *info,
+                             const struct verb_lun_context *context)
+{
+    json_t *view = view_lun(info);
+    if (!view || info->kind != OBJECT_LUN)
+        return view;
+    verb_policy_view(request, POLICY_OF_LUN, view);
+    verb_classes_view(&context->classes, false, view);
+    uint64_t available_bytes = verb_lun_available(info, context->volumes, context->volume_count,
+                                                  context->pool.available_bytes);
+    ignore_error(json_object_set_new(view, "available_bytes", proto_json_uint(available_bytes)),
+                 "shown only");
+    return view;
 }
 
 int verb_lun_show(struct verb_request *request)
 {
     AUTO_FREE struct lun_info *list = NULL;
+    CLEANUP(verb_lun_context_free) struct verb_lun_context context = {0};
     size_t count;
     const char *name = verb_string(request, "name");
     struct lun_info one;
@@ -204,6 +243,8 @@ int verb_lun_show(struct verb_request *request)
     if (r == 0 && name && list[0].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
         r = lun_get_info(request->pool, name, &one,
                          &request->why); /* which says what became of it */
+    if (r == 0)
+        r = verb_lun_context_load(request, &context);
     if (r < 0)
         return r;
     json_t *array = json_array();
@@ -211,10 +252,7 @@ int verb_lun_show(struct verb_request *request)
     {
         if (list[i].kind != OBJECT_LUN && !verb_bool(request, "snapshots"))
             continue;
-        json_t *view = view_lun(&list[i]);
-        if (list[i].kind == OBJECT_LUN)
-            verb_policy_view(request, POLICY_OF_LUN, view);
-        if (json_array_append_new(array, view) != 0)
+        if (json_array_append_new(array, verb_view_lun(request, &list[i], &context)) != 0)
             r = -ENOMEM;
     }
     request->result = view_listing("luns", array);
@@ -226,6 +264,7 @@ static struct lun_clone_args verb_clone_args(const struct verb_request *request)
 {
     return (struct lun_clone_args){.comment = verb_string(request, "comment"),
                                    .no_reserve = verb_bool(request, "no_reserve"),
+                                   .unlocked = verb_bool(request, "unlocked"),
                                    .autodelete = verb_bool(request, "autodelete"),
                                    .expire_ns = verb_time(request, "expire"),
                                    .owner = verb_string(request, "owner"),
@@ -259,9 +298,7 @@ int verb_lun_clone(struct verb_request *request)
                           "%" PRIu64 " clones at once; 1 to %d are possible", count,
                           LUN_CLONES_AT_ONCE_MAX);
     struct lun_info source;
-    struct pool_info before;
     AUTO_JSON json_t *mappings = json_array();
-    pool_get_info(request->pool, &before);
     int r = lun_get_info(request->pool, args.source, &source, &request->why);
     if (r == 0)
         r = verb_check_igroup(request);
@@ -269,6 +306,7 @@ int verb_lun_clone(struct verb_request *request)
         r = verb_check_class(request);
     if (r == 0)
         r = lun_clone(request->pool, &args, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     if (r == 0)
         r = verb_classify_clones(request, args.name, args.count, args.first_number);
     if (r == 0)
@@ -280,7 +318,7 @@ int verb_lun_clone(struct verb_request *request)
                                 "mappings", mappings);
     if (!request->result)
         return -ENOMEM;
-    r = verb_say_space(request, &before, args.name);
+    r = verb_say_space(request, promised_bytes, args.name);
     if (r == 0 && !verb_has(request, "count"))
         r = verb_say_ids(request, args.name);
     return r < 0 ? r : verb_say_clone(request, &source, count);
@@ -355,6 +393,7 @@ int verb_lun_clone_group(struct verb_request *request)
         r = verb_check_class(request);
     if (r == 0)
         r = lun_clone_group(request->pool, pairs, count, &common, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     for (size_t i = 0; r == 0 && i < count; i++)
         r = verb_classify_clones(request, names[i], 1, 0);
     for (size_t i = 0; r == 0 && i < count; i++)
@@ -366,7 +405,7 @@ int verb_lun_clone_group(struct verb_request *request)
         return r;
     request->result = json_pack("{s:I, s:O, s:O, s:i}", "count", (json_int_t)count, "clones",
                                 clones, "mappings", mappings, "taken_data_bytes", 0);
-    return request->result ? 0 : -ENOMEM;
+    return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 int verb_lun_redeploy(struct verb_request *request)
@@ -388,6 +427,7 @@ int verb_lun_redeploy(struct verb_request *request)
     if (r == 0)
         r = lun_redeploy(request->pool, verb_string(request, "source"), names, count,
                          verb_string(request, "undo"), verb_force_flag(request), &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     if (r < 0)
         return r;
     request->is_done = true;
@@ -396,7 +436,7 @@ int verb_lun_redeploy(struct verb_request *request)
                   "count", (json_int_t)count, "undo", verb_string(request, "undo"), "size_bytes",
                   (json_int_t)source.size_bytes, "shared_bytes", (json_int_t)source.mapped_bytes,
                   "luns", luns);
-    return request->result ? 0 : -ENOMEM;
+    return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,
@@ -437,8 +477,11 @@ int verb_lun_resize(struct verb_request *request)
     int r = lun_get_info(request->pool, name, &info, &request->why);
     if (r == 0 && dry_run && size_bytes < info.size_bytes)
         r = verb_count_mapped(request, name, size_bytes, &cut_bytes);
-    else if (r == 0 && !dry_run)
-        r = lun_resize(request->pool, name, size_bytes, verb_force_flag(request), &request->why);
+    /* A dry run shows what is cut off before it is to be forced. */
+    if (r == 0)
+        r = lun_resize(request->pool, name, size_bytes,
+                       dry_run ? LUN_FORCE : verb_force_flag(request), &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     if (r < 0)
         return r;
     request->is_done = true;
@@ -448,7 +491,7 @@ int verb_lun_resize(struct verb_request *request)
     if (request->result && dry_run)
         ignore_error(json_object_set_new(request->result, "cut_bytes", proto_json_uint(cut_bytes)),
                      "a figure of a dry run");
-    return request->result ? 0 : -ENOMEM;
+    return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 int verb_lun_rename(struct verb_request *request)
@@ -485,6 +528,13 @@ int verb_show_freed(struct verb_request *request, const char *const *names, size
         json_pack("{s:o, s:I, s:I, s:I}", "goes", goes, "freed_bytes",
                   (json_int_t)(data_bytes + metadata_bytes), "freed_data_bytes",
                   (json_int_t)data_bytes, "freed_metadata_bytes", (json_int_t)metadata_bytes);
+    return request->result ? 0 : -ENOMEM;
+}
+
+int verb_show_goes(struct verb_request *request, const char *const *names, size_t count)
+{
+    request->result =
+        json_pack("{s:o, s:I}", "goes", verb_names(names, count), "luns", (json_int_t)count);
     return request->result ? 0 : -ENOMEM;
 }
 

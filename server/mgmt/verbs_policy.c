@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lun/base/checked.h"
 #include "lun/base/size_text.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
@@ -113,6 +114,17 @@ void verb_policy_view(struct verb_request *request, enum policy_scope scope, jso
     uint64_t id = (uint64_t)json_integer_value(json_object_get(view, "id"));
     if (json_is_object(view))
         policy_view(target_policy(request->target), scope, id, view);
+}
+
+void verb_view_unset(struct verb_request *request)
+{
+    static const char *const keys[] = {"expire", "locked_until", "thresholds", "snapshot_policy"};
+    for (size_t i = 0; verb_bool(request, "dry_run") && i < ARRAY_SIZE(keys); i++)
+    {
+        if (verb_has(request, keys[i]) && !json_object_get(request->result, keys[i]))
+            ignore_error(json_object_set_new(request->result, keys[i], json_null()),
+                         "without memory less is shown");
+    }
 }
 
 /* ---- pool ---------------------------------------------------------------------------------- */

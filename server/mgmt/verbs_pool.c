@@ -7,6 +7,7 @@
 #include "lun/base/checked.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
+#include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
 #include "server/units.h"
 
@@ -138,21 +139,39 @@ static json_t *verb_df_row(const char *kind, const char *name, uint64_t size_byt
                      "savings_ratio", view_savings(mapped_bytes, data_bytes));
 }
 
+/* The same with what it is made of; takes @row over. */
+static json_t *verb_df_parts(json_t *row, uint64_t own_bytes, uint64_t shared_bytes,
+                             uint64_t snapshot_bytes, uint64_t reserved_bytes)
+{
+    if (row && json_object_update_new(row, json_pack("{s:I, s:I, s:I, s:I}", "own_bytes",
+                                                     (json_int_t)own_bytes, "shared_bytes",
+                                                     (json_int_t)shared_bytes, "snapshot_bytes",
+                                                     (json_int_t)snapshot_bytes, "reserved_bytes",
+                                                     (json_int_t)reserved_bytes)) != 0)
+        json_decref(take_ptr(&row));
+    return row;
+}
+
 static bool verb_df_add_volumes(json_t *rows, const struct volume_info *volumes, size_t count)
 {
     int bad = 0;
     for (const struct volume_info *volume = volumes; volume < volumes + count; volume++)
-        bad |=
-            json_array_append_new(rows, verb_df_row("volume", volume->name, volume->size_bytes,
-                                                    volume->charged_bytes + volume->reserved_bytes,
-                                                    volume->available_bytes, volume->mapped_bytes,
-                                                    volume->charged_bytes));
+    {
+        json_t *row =
+            verb_df_row("volume", volume->name, volume->size_bytes,
+                        volume->charged_bytes + volume->reserved_bytes, volume->available_bytes,
+                        volume->mapped_bytes, volume->charged_bytes);
+        bad |= json_array_append_new(
+            rows,
+            verb_df_parts(row, volume->own_bytes, volume->mapped_bytes - volume->own_bytes,
+                          volume->snapshot_bytes,
+                          volume->is_guaranteed ? volume->needed_bytes : volume->reserved_bytes));
+    }
     return bad == 0;
 }
 
-/* What thin writes to the LUN find: in its volume, or in the pool. */
-static uint64_t verb_df_available(const struct lun_info *lun, const struct volume_info *volumes,
-                                  size_t count, uint64_t pool_bytes)
+uint64_t verb_lun_available(const struct lun_info *lun, const struct volume_info *volumes,
+                            size_t count, uint64_t pool_bytes)
 {
     for (size_t i = 0; i < count; i++)
     {
@@ -175,10 +194,11 @@ int verb_df(struct verb_request *request)
         return r;
     pool_get_info(request->pool, &info);
     json_t *rows = json_array();
-    int bad = json_array_append_new(
-        rows, verb_df_row("pool", info.name, info.size_bytes,
-                          info.size_bytes - min_u64(info.available_bytes, info.size_bytes),
-                          info.available_bytes, info.mapped_bytes, info.data_bytes));
+    json_t *row = verb_df_row("pool", info.name, info.size_bytes,
+                              info.size_bytes - min_u64(info.available_bytes, info.size_bytes),
+                              info.available_bytes, info.mapped_bytes, info.data_bytes);
+    int bad = json_object_set_new(row, "reserved_bytes", proto_json_uint(info.promised_bytes));
+    bad |= json_array_append_new(rows, row);
     bad |= !verb_df_add_volumes(rows, volumes, volume_count);
     for (size_t i = 0; i < count; i++)
     {
@@ -186,10 +206,11 @@ int verb_df(struct verb_request *request)
         uint64_t used_bytes = lun->own_bytes + lun->snapshot_bytes;
         if (lun->kind != OBJECT_LUN)
             continue;
-        bad |= json_array_append_new(
-            rows, verb_df_row("lun", lun->name, lun->size_bytes, used_bytes,
-                              verb_df_available(lun, volumes, volume_count, info.available_bytes),
-                              lun->mapped_bytes, used_bytes));
+        row = verb_df_row("lun", lun->name, lun->size_bytes, used_bytes,
+                          verb_lun_available(lun, volumes, volume_count, info.available_bytes),
+                          lun->mapped_bytes, used_bytes);
+        bad |= json_array_append_new(rows, verb_df_parts(row, lun->own_bytes, lun->shared_bytes,
+                                                         lun->snapshot_bytes, lun->needed_bytes));
     }
     request->result = view_listing("entries", rows);
     return bad || !request->result ? -ENOMEM : 0;

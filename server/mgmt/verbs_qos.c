@@ -202,10 +202,18 @@ int verb_classify_clones(struct verb_request *request, const char *name, uint32_
     if (r < 0)
     {
         struct reason why = request->why;
-        reason_set(&request->why, r, "the clones are made, but not all are in the class: %.900s",
+        reason_set(&request->why, r, "what was asked for is made, but not all in the class: %.900s",
                    why.text[0] ? why.text : strerror(-r));
     }
     return r;
+}
+
+int verb_classify(struct verb_request *request, bool is_volume, uint64_t id)
+{
+    if (!verb_has(request, "qos") || verb_bool(request, "dry_run"))
+        return 0;
+    return qos_set(verb_qos(request), is_volume ? QOS_VOLUME : QOS_LUN, &id, 1,
+                   verb_string(request, "qos"), &request->why);
 }
 
 void verb_forget_volume_class(struct verb_request *request, uint64_t volume_id)
@@ -265,6 +273,45 @@ static int verb_compare_lun_id(const void *key, const void *entry)
 {
     uint64_t id = *(const uint64_t *)key, other = ((const struct qos_lun_info *)entry)->id;
     return id < other ? -1 : id > other;
+}
+
+void verb_classes_free(struct verb_classes *classes)
+{
+    free(classes->luns);
+    free(classes->groups);
+}
+
+int verb_classes_load(struct verb_request *request, struct verb_classes *classes)
+{
+    if (!verb_qos(request))
+        return 0;
+    int r = qos_lun_list(verb_qos(request), &classes->luns, &classes->lun_count);
+    return r < 0 ? r : qos_group_list(verb_qos(request), &classes->groups, &classes->group_count);
+}
+
+void verb_classes_view(const struct verb_classes *classes, bool is_volume, json_t *view)
+{
+    uint64_t id = (uint64_t)json_integer_value(json_object_get(view, "id"));
+    const char *name = is_volume ? "none" : QOS_CLASS_DEFAULT;
+    const struct qos_lun_info *lun =
+        is_volume || classes->lun_count == 0
+            ? NULL
+            : bsearch(&id, classes->luns, classes->lun_count, sizeof(*lun), verb_compare_lun_id);
+    if (lun)
+        name = lun->class_name;
+    for (size_t i = 0; is_volume && i < classes->group_count; i++)
+        if (classes->groups[i].kind == QOS_VOLUME && classes->groups[i].id == id)
+            name = classes->groups[i].class_name;
+    ignore_error(json_object_set_new(view, "qos", json_string(name)), "shown only");
+}
+
+int verb_view_class(struct verb_request *request, bool is_volume, json_t *view)
+{
+    CLEANUP(verb_classes_free) struct verb_classes classes = {0};
+    int r = verb_classes_load(request, &classes);
+    if (r == 0)
+        verb_classes_view(&classes, is_volume, view);
+    return r;
 }
 
 /* What is to be said of one LUN; @info is zeroed if QoS does not know it. NULL: nothing. */

@@ -110,9 +110,13 @@ static int verb_say_kept(struct verb_request *request)
 int verb_snapshot_create(struct verb_request *request)
 {
     const char *lun = verb_string(request, "lun"), *snapshot = verb_string(request, "snapshot");
+    int64_t promised_bytes = 0;
     int r;
     if (verb_has(request, "with") || verb_is_volume(request, lun))
+    {
         r = verb_snapshot_volumes(request);
+        promised_bytes = command_promised_bytes();
+    }
     else
     {
         r = verb_has(request, "quiesce")
@@ -120,9 +124,12 @@ int verb_snapshot_create(struct verb_request *request)
                 : snapshot_create_until(request->pool, lun, snapshot,
                                         verb_string(request, "comment"),
                                         verb_time(request, "locked_until"), &request->why);
+        promised_bytes = command_promised_bytes();
     }
     request->is_done = r == 0;
-    return r < 0 ? r : verb_say_kept(request);
+    if (r == 0)
+        r = verb_say_kept(request);
+    return r < 0 ? r : verb_put_promised(request, promised_bytes);
 }
 
 int verb_snapshot_lock(struct verb_request *request)
@@ -286,8 +293,7 @@ static int verb_plan_volume_snapshot(struct verb_request *request, const char *v
         names[i] = list[i].name;
     if (count <= LUN_SET_MAX)
         return verb_show_freed(request, names, count);
-    request->result = json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)count);
-    return request->result ? 0 : -ENOMEM;
+    return verb_show_goes(request, names, count);
 }
 
 /* How many volume clones depend on it; 0: also if it is not there. */

@@ -39,20 +39,27 @@ static int verb_volume_attributes(struct verb_request *request,
     return 0;
 }
 
-static int verb_volume_result(struct verb_request *request, const char *name)
+/* The volume as it is, or that a dry run would make, and what was promised by the command. */
+static int verb_volume_result(struct verb_request *request, const char *name,
+                              int64_t promised_bytes)
 {
     struct volume_info info;
+    struct pool_info pool;
     int r = volume_get_info(request->pool, name, &info, NULL);
     if (r == -ENOENT && verb_bool(request, "dry_run"))
     {
-        r = verb_space_result(request);
-        return r < 0 ? r : json_object_set_new(request->result, "name", json_string(name));
+        pool_get_info(request->pool, &pool);
+        request->result = json_pack("{s:s, s:I, s:b}", "name", name, "available_bytes",
+                                    (json_int_t)pool.available_bytes, "dry_run", 1);
+        return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
     }
     if (r < 0)
         return r;
     request->result = view_volume(&info);
     verb_policy_view(request, POLICY_OF_VOLUME, request->result);
-    return request->result ? 0 : -ENOMEM;
+    verb_view_unset(request);
+    r = request->result ? verb_view_class(request, true, request->result) : -ENOMEM;
+    return r < 0 ? r : verb_put_promised(request, promised_bytes);
 }
 
 /* What the server does by itself for the volume; @id 0: for the one that is made. */
@@ -61,6 +68,15 @@ static int verb_volume_put_policy(struct verb_request *request, uint64_t id, uns
 {
     return policy_put_begin(target_policy(request->target), POLICY_OF_VOLUME, id, mask, settings,
                             put, &request->why);
+}
+
+static int verb_volume_set_class(struct verb_request *request, const char *name)
+{
+    struct volume_info info;
+    if (!verb_has(request, "qos") || verb_bool(request, "dry_run"))
+        return 0;
+    int r = volume_get_info(request->pool, name, &info, &request->why);
+    return r < 0 ? r : verb_classify(request, true, info.id);
 }
 
 int verb_volume_create(struct verb_request *request)
@@ -74,13 +90,22 @@ int verb_volume_create(struct verb_request *request)
     if (r == 0)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
     if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0)
         r = verb_volume_put_policy(request, 0, policy_mask, &settings, &put);
     attributes.also = put.also;
     if (r == 0)
         r = volume_create(request->pool, name, &attributes, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
     policy_put_end(&put);
+    if (r < 0)
+        return r;
+    r = verb_volume_set_class(request, name);
     request->is_done = r == 0;
-    return r < 0 ? r : verb_volume_result(request, name);
+    if (r == 0)
+        return verb_volume_result(request, name, promised_bytes);
+    ignore_error(volume_delete(request->pool, name, false, 0, NULL), "it is empty");
+    return r;
 }
 
 int verb_volume_modify(struct verb_request *request)
@@ -94,7 +119,9 @@ int verb_volume_modify(struct verb_request *request)
     int r = verb_volume_attributes(request, &attributes, &mask);
     if (r == 0)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
-    if (r == 0 && mask == 0 && policy_mask == 0)
+    if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0 && mask == 0 && policy_mask == 0 && !verb_has(request, "qos"))
         r = reason_set(&request->why, -EINVAL, "nothing of volume '%s' is to be changed", name);
     if (r == 0)
         r = volume_get_info(request->pool, name, &info, &request->why);
@@ -104,19 +131,25 @@ int verb_volume_modify(struct verb_request *request)
     if (r == 0)
         r = mask != 0 ? volume_modify(request->pool, name, mask, &attributes, &request->why)
                       : store_apply(request->pool, put.changes, put.also.count, &request->why);
+    int64_t promised_bytes = mask != 0 ? command_promised_bytes() : 0;
     policy_put_end(&put);
+    if (r == 0)
+        r = verb_volume_set_class(request, name);
     request->is_done = r == 0;
-    return r < 0 ? r : verb_volume_result(request, name);
+    return r < 0 ? r : verb_volume_result(request, name, promised_bytes);
 }
 
 int verb_volume_show(struct verb_request *request)
 {
     AUTO_FREE struct volume_info *list = NULL;
+    CLEANUP(verb_classes_free) struct verb_classes classes = {0};
     size_t count = 0;
     struct volume_info one;
     const char *name = verb_string(request, "name");
     int r = name ? volume_get_info(request->pool, name, &one, &request->why)
                  : volume_list(request->pool, &list, &count);
+    if (r == 0)
+        r = verb_classes_load(request, &classes);
     if (r < 0)
         return r;
     json_t *array = json_array();
@@ -124,6 +157,7 @@ int verb_volume_show(struct verb_request *request)
     {
         json_t *view = view_volume(name ? &one : &list[i]);
         verb_policy_view(request, POLICY_OF_VOLUME, view);
+        verb_classes_view(&classes, true, view);
         if (json_array_append_new(array, view) != 0)
             r = -ENOMEM;
     }
@@ -271,10 +305,7 @@ static int verb_plan_gone(struct verb_request *request, const char *const *names
     if (count + part_count <= LUN_SET_MAX)
         r = verb_show_freed(request, all, count + part_count);
     else
-        request->result =
-            json_pack("{s:[], s:I}", "goes", "luns", (json_int_t)(count + part_count));
-    if (r == 0 && !request->result)
-        r = -ENOMEM;
+        r = verb_show_goes(request, all, count + part_count);
     return r < 0 ? r : verb_say_backing(request, backing);
 }
 
@@ -387,10 +418,15 @@ int verb_volume_clone(struct verb_request *request)
     struct volume_info parent;
     int r = volume_get_info(request->pool, args.volume, &parent, &request->why);
     if (r == 0)
+        r = verb_check_class(request);
+    if (r == 0)
         r = volume_clone(request->pool, &args, &request->why);
+    int64_t promised_bytes = command_promised_bytes();
+    if (r == 0)
+        r = verb_volume_set_class(request, args.name);
     request->is_done = r == 0;
     if (r == 0)
-        r = verb_volume_result(request, args.name);
+        r = verb_volume_result(request, args.name, promised_bytes);
     if (r < 0)
         return r;
     return json_object_update_new(request->result,
@@ -495,7 +531,7 @@ int verb_volume_split(struct verb_request *request)
         r = verb_delete_backing(request, &backing, is_physical ? "being split" : "split");
     request->is_done = r == 0;
     if (r == 0)
-        r = is_physical ? verb_say_copied(request, &info) : verb_volume_result(request, name);
+        r = is_physical ? verb_say_copied(request, &info) : verb_volume_result(request, name, 0);
     return r < 0 ? r : verb_say_split_backing(request, &backing);
 }
 

@@ -31,6 +31,18 @@ static const char *view_uuid(const uint8_t uuid[16], char text[VIEW_UUID_TEXT])
     return text;
 }
 
+/* As hosts see it: the same without what divides it. */
+static const char *view_serial(const uint8_t uuid[16], char text[VIEW_UUID_TEXT])
+{
+    size_t at = 0;
+    view_uuid(uuid, text);
+    for (const char *from = text; *from; from++)
+        if (*from != '-')
+            text[at++] = *from;
+    text[at] = '\0';
+    return text;
+}
+
 static json_t *view_time(uint64_t ns)
 {
     return json_real((double)(ns / 1000000) / 1000.0);
@@ -157,6 +169,8 @@ json_t *view_lun(const struct lun_info *info)
     view_put_uint(lun, "shared_bytes", info->shared_bytes);
     if (is_lun)
     {
+        view_put_uint(lun, "logical_bytes", info->size_bytes);
+        view_put_text(lun, "serial", view_serial(info->uuid, uuid));
         view_put_uint(lun, "snapshot_bytes", info->snapshot_bytes);
         view_put_uint(lun, "snapshots", info->snapshot_count);
     }
@@ -200,7 +214,10 @@ json_t *view_volume(const struct volume_info *info)
     view_put_uint(volume, "deleted_luns", info->deleted_lun_count);
     view_put_uint(volume, "logical_bytes", info->logical_bytes);
     view_put_uint(volume, "mapped_bytes", info->mapped_bytes);
+    view_put_uint(volume, "own_bytes", info->own_bytes);
+    view_put_uint(volume, "shared_bytes", info->mapped_bytes - info->own_bytes);
     view_put_uint(volume, "charged_bytes", info->charged_bytes);
+    view_put_uint(volume, "used_bytes", info->charged_bytes);
     view_put_uint(volume, "snapshot_bytes", info->snapshot_bytes);
     view_put_uint(volume, "reserved_bytes", info->reserved_bytes);
     view_put_uint(volume, "needed_bytes", info->needed_bytes);

@@ -165,7 +165,11 @@ static int mask_clone(struct policy *policy, const char *point, struct refresh_m
                       struct reason *why)
 {
     const struct lun_clone_args args = {
-        .source = point, .name = mask->name, .comment = mask->comment, .no_reserve = true};
+        .source = point,
+        .name = mask->name,
+        .comment = mask->comment,
+        .no_reserve = true,
+        .unlocked = true}; /* what lun_redeploy() takes, it takes locked too */
     struct lun_info info;
     int r = lun_clone(policy->pool, &args, why);
     if (r < 0)

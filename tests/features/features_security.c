@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* 1f: what a clone does not take with it, and what must not be cloned. Mappings: features.sh. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/features/features.h"
@@ -19,7 +20,7 @@ static void test_new_identity(void)
                                                     .expire_ns = in_an_hour(),
                                                     .locked_until_ns = in_an_hour()}};
     CU_ASSERT_EQUAL(lun_create(host.pool, &create, &host.why), 0);
-    struct lun_clone_args args = {.source = "a", .name = "b"};
+    struct lun_clone_args args = {.source = "a", .name = "b", .unlocked = true};
     CU_ASSERT_EQUAL(lun_clone(host.pool, &args, &host.why), 0);
     struct lun_info a = host_info(&host, "a"), b = host_info(&host, "b");
     CU_ASSERT_NOT_EQUAL(memcmp(a.uuid, b.uuid, sizeof(a.uuid)), 0);
@@ -57,6 +58,74 @@ static void test_retention(void)
                     0);
     host_crash_open(&host);
     CU_ASSERT_EQUAL(lun_delete(host.pool, "c/a", true, LUN_FORCE, &host.why), -EPERM);
+    feature_stop();
+}
+
+static int clone_locked(const char *source, bool unlocked, const char *name, uint32_t count)
+{
+    struct lun_clone_args args = {
+        .source = source, .name = name, .count = count, .unlocked = unlocked};
+    struct lun_pair pair = {.source = source, .name = "group"};
+    if (count > 1)
+        return lun_clone(host.pool, &args, &host.why);
+    int r = lun_clone_group(host.pool, &pair, 1, &args, &host.why);
+    if (r == 0)
+        host_delete(&host, "group");
+    CU_ASSERT_EQUAL(lun_clone(host.pool, &args, &host.why), r);
+    return r;
+}
+
+/* @locked names what is locked, and --unlocked is the way out: of one, of several, of a group. */
+static void expect_locked(const char *source, const char *locked)
+{
+    char until[80];
+    snprintf(until, sizeof(until), "'%s' is locked until 20", locked);
+    CU_ASSERT_EQUAL(clone_locked(source, false, "copy", 0), -EPERM);
+    CU_ASSERT_TRUE(feature_said(until));
+    CU_ASSERT_TRUE(feature_said("--unlocked"));
+    CU_ASSERT_EQUAL(clone_locked(source, false, "copy%d", 3), -EPERM);
+    CU_ASSERT_EQUAL(clone_locked(source, true, "copy", 0), 0);
+    CU_ASSERT_EQUAL(clone_locked(source, true, "copy%d", 3), 0);
+    const char *names[] = {"copy", "copy0", "copy1", "copy2"};
+    for (size_t i = 0; i < 4; i++)
+    {
+        CU_ASSERT_EQUAL(host_info(&host, names[i]).locked_until_ns, 0);
+        host_delete(&host, names[i]);
+    }
+}
+
+static void test_locked_luns(void)
+{
+    feature_start(0);
+    struct lun_attributes locked = {.locked_until_ns = in_an_hour()};
+    host_create(&host, "a", 16);
+    host_snapshot(&host, "a", "s");
+    host_create(&host, "b", 16);
+    host_snapshot(&host, "b", "s");
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "a@s", LUN_SET_LOCKED_UNTIL, &locked, &host.why),
+                    0);
+    expect_locked("a@s", "a@s");
+    CU_ASSERT_EQUAL(clone_locked("a", false, "free", 0), 0); /* only its snapshot is locked */
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "b", LUN_SET_LOCKED_UNTIL, &locked, &host.why),
+                    0);
+    expect_locked("b", "b");
+    expect_locked("b@s", "b"); /* no way round */
+    CU_ASSERT_EQUAL(feature_volume("v", 0, false), 0);
+    host_create(&host, "v/a", 16);
+    CU_ASSERT_EQUAL(feature_volume_snapshot("v", "s", in_an_hour()), 0);
+    expect_locked("v/a@s", "v@s");
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "v/a", LUN_SET_LOCKED_UNTIL, &locked, &host.why),
+                    0);
+    CU_ASSERT_EQUAL(feature_volume_clone("v", NULL, "w"), -EPERM); /* nor by the volume */
+    struct volume_attributes attributes = {.locked_until_ns = in_an_hour()};
+    CU_ASSERT_EQUAL(feature_volume("x", 0, false), 0);
+    host_create(&host, "x/a", 16);
+    CU_ASSERT_EQUAL(volume_modify(host.pool, "x", VOLUME_SET_LOCKED_UNTIL, &attributes, &host.why),
+                    0);
+    expect_locked("x/a", "x");
+    /* Content of LUNs that are there may come from what is locked. */
+    const char *names[] = {"free"};
+    CU_ASSERT_EQUAL(lun_redeploy(host.pool, "b", names, 1, "undo", 0, &host.why), 0);
     feature_stop();
 }
 
@@ -127,6 +196,7 @@ static void test_refresh(void)
 CU_TestInfo security_feature_tests[] = {
     {"1f: File clone copies no ACL/streams", test_new_identity},
     {"1f: SnapLock", test_retention},
+    {"1f: SnapLock (LUNs)", test_locked_luns},
     {"1f: VMware (redeploy)", test_redeploy},
     {"1f: Oracle dev with masking", test_masking},
     {"1f: Refresh rate", test_refresh},

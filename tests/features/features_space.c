@@ -48,6 +48,17 @@ static void test_watch_space(void)
     CU_ASSERT_FALSE(host_has_event(&host, "quota.softlimit.normal", "v/q"));
     host_delete(&host, "v/q/b");
     CU_ASSERT_TRUE(host_has_event(&host, "quota.softlimit.normal", "v/q"));
+    struct quota_rule rule = {.type = QUOTA_TREE,
+                              .volume = "v",
+                              .target = "q",
+                              .hard_bytes = UINT64_MAX,
+                              .soft_bytes = UINT64_MAX,
+                              .threshold_bytes = 6 * MIB};
+    CU_ASSERT_EQUAL(quota_rule_set(host.pool, &rule, &host.why), 0);
+    CU_ASSERT_EQUAL(feature_create("v/q/c", 1 * MIB, false, NULL), 0);
+    CU_ASSERT_FALSE(host_has_event(&host, "quota.threshold.exceeded", "v/q"));
+    CU_ASSERT_EQUAL(feature_create("v/q/d", 1 * MIB, false, NULL), 0);
+    CU_ASSERT_TRUE(host_has_event(&host, "quota.threshold.exceeded", "v/q"));
     feature_stop();
 }
 

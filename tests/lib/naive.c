@@ -113,7 +113,7 @@ void command_dry_run(bool on)
     nv_is_dry_run = on;
 }
 
-uint64_t command_dry_promised_bytes(void)
+int64_t command_promised_bytes(void)
 {
     return 0;
 }

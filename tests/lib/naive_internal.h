@@ -227,6 +227,9 @@ bool nv_is_locked(const struct pool *pool, uint64_t until_ns);
 /* -EPERM: the LUN or snapshot, or what it is part of, is locked. */
 MUST_CHECK int nv_check_unlocked(struct pool *pool, const struct nv_object *object,
                                  struct reason *why);
+/* The same, or its LUN is: a clone would not be locked. */
+MUST_CHECK int nv_check_clonable(struct pool *pool, const struct nv_object *object,
+                                 struct reason *why);
 /* A lock that is on must not end earlier. */
 MUST_CHECK int nv_check_lock_change(const struct pool *pool, uint64_t until_ns,
                                     uint64_t new_until_ns, struct reason *why);

@@ -206,6 +206,8 @@ static int nv_lun_clone(struct pool *pool, const struct lun_clone_args *args, ui
         r = nv_check_clone_args(args, why);
     if (r == 0)
         r = nv_require(pool, args->source, &source, why);
+    if (r == 0 && !args->unlocked)
+        r = nv_check_clonable(pool, source, why);
     if (r == 0)
         r = nv_clone_check(pool, args, why);
     if (r < 0)

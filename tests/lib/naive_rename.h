@@ -7,8 +7,8 @@
 #define TESTS_LIB_NAIVE_RENAME_H
 
 #define engine_api naive_engine_api /* the table of functions in tests/model/api.c */
-#define command_dry_promised_bytes naive_command_dry_promised_bytes
 #define command_dry_run naive_command_dry_run
+#define command_promised_bytes naive_command_promised_bytes
 #define event_add naive_event_add
 #define event_list naive_event_list
 #define event_wait naive_event_wait
@@ -51,6 +51,7 @@
 #define lun_write naive_lun_write
 #define lun_write_atomic naive_lun_write_atomic
 #define lun_zero naive_lun_zero
+#define nv_check_clonable naive_nv_check_clonable
 #define nv_check_clone_args naive_nv_check_clone_args
 #define nv_check_comment naive_nv_check_comment
 #define nv_check_free naive_nv_check_free

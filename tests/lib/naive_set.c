@@ -157,6 +157,13 @@ static int nv_member_unlocked(struct pool *pool, struct nv_object *member, unsig
     return nv_check_unlocked(pool, member, why);
 }
 
+static int nv_member_clonable(struct pool *pool, struct nv_object *member, unsigned flags,
+                              struct reason *why)
+{
+    (void)flags;
+    return nv_check_clonable(pool, member, why);
+}
+
 static int nv_member_unused(struct pool *pool, struct nv_object *member, unsigned flags,
                             struct reason *why)
 {
@@ -500,6 +507,13 @@ int volume_clone(struct pool *pool, const struct volume_clone_args *args, struct
         (nv_is_locked(pool, parent->attributes.locked_until_ns) ||
          (set && nv_is_locked(pool, set->locked_until_ns))))
         r = reason_set(why, -EPERM, "What is locked has no clones that are not.");
+    if (r == 0 && !args->unlocked && set)
+        r = nv_each(pool, set, nv_member_clonable, 0, why);
+    list_for_each (lun, &pool->luns, struct nv_object, node)
+    {
+        if (r == 0 && !args->unlocked && !set && nv_volume_of(pool, lun) == parent)
+            r = nv_check_clonable(pool, lun, why);
+    }
     if (r == 0)
         r = nv_check_clone_paths(pool, args, parent, set, why);
     return r < 0 ? r : nv_volume_clone(pool, args, parent, set, why);
@@ -546,6 +560,8 @@ int lun_clone_group(struct pool *pool, const struct lun_pair *pairs, size_t coun
         r = nv_require(pool, pairs[i].source, &sources[i], why);
         if (r == 0 && !sources[i]->lun != !sources[0]->lun)
             r = reason_set(why, -EINVAL, "A group is of LUNs or of snapshots.");
+        if (r == 0 && !common->unlocked)
+            r = nv_check_clonable(pool, sources[i], why);
         if (r == 0)
             r = nv_check_place(pool, pairs[i].name, why);
     }

@@ -106,6 +106,15 @@ int nv_check_unlocked(struct pool *pool, const struct nv_object *object, struct 
     return reason_set(why, -EPERM, "'%s' is locked.", object->name);
 }
 
+/* A clone would not be locked: neither it nor what it is part of may be. */
+int nv_check_clonable(struct pool *pool, const struct nv_object *object, struct reason *why)
+{
+    int r = nv_check_unlocked(pool, object, why);
+    if (r == 0 && object->lun && nv_is_locked(pool, object->lun->locked_until_ns))
+        r = reason_set(why, -EPERM, "'%s' is locked.", object->lun->name);
+    return r;
+}
+
 int nv_check_lock_change(const struct pool *pool, uint64_t until_ns, uint64_t new_until_ns,
                          struct reason *why)
 {

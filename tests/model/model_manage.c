@@ -61,6 +61,7 @@ void model_step_clone(struct model *model)
                                   .name = name,
                                   .comment = model_pick_comment(model, comment),
                                   .no_reserve = rng_percent(model->rng, 30),
+                                  .unlocked = rng_percent(model->rng, 50),
                                   .owner = rng_percent(model->rng, 30) ? "someone" : NULL,
                                   .expire_ns = rng_below(model->rng, 2)};
     replay_trace(model->replay, "clone %s as %s", source, name);
@@ -78,6 +79,7 @@ void model_step_clone_many(struct model *model)
         .source = source,
         .name = templates[rng_below(model->rng, is_good ? 6 : ARRAY_SIZE(templates))],
         .count = (uint32_t)rng_between(model->rng, 2, 4),
+        .unlocked = rng_percent(model->rng, 50),
         .first_number = (uint32_t)rng_below(model->rng, model->scale->max_luns),
     };
     replay_trace(model->replay, "clone %s as %" PRIu32 " of %s from %" PRIu32, source, args.count,

@@ -292,6 +292,7 @@ void model_step_group_clone(struct model *model)
     }
     struct lun_clone_args common = {.autodelete = rng_percent(model->rng, 50),
                                     .no_reserve = rng_percent(model->rng, 50),
+                                    .unlocked = rng_percent(model->rng, 50),
                                     .group = "a group"};
     MODEL_BOTH(model, lun_clone_group, pairs, count, &common, why);
 }

@@ -258,6 +258,29 @@ static void test_rename_and_delete(void)
     CU_ASSERT_EQUAL(access_lun_flags(access_table, info.id), 0);
 }
 
+/* New content changes nothing of who sees the LUN, and as what. */
+static void test_redeploy(void)
+{
+    static const char *const names[] = {"lun0", "lun1"};
+    CU_ASSERT_EQUAL(create("g", HOST_1, NULL), 0);
+    CU_ASSERT_EQUAL(create("h", HOST_2, NULL), 0);
+    CU_ASSERT_EQUAL(map("lun0", "g", 7), 7);
+    CU_ASSERT_EQUAL(map("lun1", "g", 2), 2);
+    CU_ASSERT_EQUAL(map("lun1", "h", 0), 0);
+    CU_ASSERT_EQUAL(map("lun2", "h", 1), 1);
+    CU_ASSERT_EQUAL(access_set_lun_flags(access_table, "lun0", ACCESS_LUN_READ_ONLY, &why), 0);
+    struct lun_info info;
+    CU_ASSERT_EQUAL(lun_get_info(pool, "lun0", &info, NULL), 0);
+    CU_ASSERT_EQUAL(lun_redeploy(pool, "lun2", names, 2, "undo", 0, NULL), 0);
+    for (unsigned round = 0; round < 2; round++)
+    {
+        CU_ASSERT_STRING_EQUAL(sees(HOST_1), "2=lun1 7=lun0");
+        CU_ASSERT_STRING_EQUAL(sees(HOST_2), "0=lun1 1=lun2");
+        CU_ASSERT_EQUAL(access_lun_flags(access_table, info.id), ACCESS_LUN_READ_ONLY);
+        reopen();
+    }
+}
+
 static int set_chap(const char *subject, const char *user, const char *secret, const char *mutual)
 {
     struct access_chap chap = {0};
@@ -384,6 +407,7 @@ static CU_TestInfo access_tests[] = {
     {"numbers go round", test_numbers_go_round},
     {"igroups with hosts in common", test_common_initiators},
     {"rename, clone, delete", test_rename_and_delete},
+    {"a redeploy keeps them", test_redeploy},
     {"CHAP", test_chap},
     {"the hook", test_hook},
     {"the target's name", test_target_name},

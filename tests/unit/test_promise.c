@@ -478,7 +478,95 @@ static void test_promised_once(void)
     check_promised_once("v/r", true);
 }
 
-/* The same after a command that something else forbids. */
+/* A dry run, the command itself and the pool agree on the figure. */
+static int64_t promised_by(int (*command)(void))
+{
+    int64_t before = (int64_t)pool_info().promised_bytes;
+    command_dry_run(true);
+    CU_ASSERT_EQUAL(command(), 0);
+    command_dry_run(false);
+    int64_t foreseen = command_promised_bytes();
+    CU_ASSERT_EQUAL((int64_t)pool_info().promised_bytes, before);
+    CU_ASSERT_EQUAL(command(), 0);
+    CU_ASSERT_EQUAL(command_promised_bytes(), foreseen);
+    CU_ASSERT_EQUAL((int64_t)pool_info().promised_bytes - before, foreseen);
+    return foreseen;
+}
+
+static int command_create(void)
+{
+    return reserve("r", LUN_BLKS);
+}
+
+static int command_snapshot(void)
+{
+    return snapshot_create(host.pool, "r", "s", NULL, &host.why);
+}
+
+static int command_clone(void)
+{
+    return clone_lun("r", "c", false);
+}
+
+static int command_thin_clone(void)
+{
+    return clone_lun("r", "t", true);
+}
+
+static int command_grow(void)
+{
+    return lun_resize(host.pool, "r", 2 * LUN_BLKS * BLK_BYTES, 0, &host.why);
+}
+
+static int command_end_clone(void)
+{
+    return set_reserved("c", false);
+}
+
+static int command_end_last(void)
+{
+    return set_reserved("r", false);
+}
+
+static int command_volume(void)
+{
+    struct volume_attributes attributes = {.size_bytes = LUN_BLKS * BLK_BYTES,
+                                           .is_guaranteed = true};
+    return volume_create(host.pool, "v", &attributes, &host.why);
+}
+
+static int command_volume_clone(void)
+{
+    struct volume_clone_args args = {.volume = "v", .name = "w"};
+    return volume_clone(host.pool, &args, &host.why);
+}
+
+static int command_volume_end(void)
+{
+    struct volume_attributes attributes = {0};
+    return volume_modify(host.pool, "w", VOLUME_SET_GUARANTEE, &attributes, &host.why);
+}
+
+static void test_figures_of_dry_runs(void)
+{
+    host_start(&host, NULL);
+    CU_ASSERT(promised_by(command_create) > (LUN_BLKS + LEDGER_SLACK_BLKS) * BLK_BYTES);
+    CU_ASSERT_EQUAL(write_all("r", 100, 1), 0);
+    CU_ASSERT(promised_by(command_snapshot) >= 100 * BLK_BYTES);
+    CU_ASSERT_EQUAL(write_all("r", 100, 2), 0);
+    CU_ASSERT(promised_by(command_clone) >= (LUN_BLKS + 100) * BLK_BYTES);
+    CU_ASSERT_EQUAL(promised_by(command_thin_clone), 0);
+    CU_ASSERT(promised_by(command_grow) >= LUN_BLKS * BLK_BYTES);
+    CU_ASSERT(promised_by(command_end_clone) <= -LUN_BLKS * BLK_BYTES);
+    CU_ASSERT(promised_by(command_end_last) <= -(LUN_BLKS + LEDGER_SLACK_BLKS) * BLK_BYTES);
+    CU_ASSERT_EQUAL(pool_info().promised_bytes, 0);
+    CU_ASSERT_EQUAL(promised_by(command_volume), (LUN_BLKS + LEDGER_SLACK_BLKS) * BLK_BYTES);
+    CU_ASSERT_EQUAL(promised_by(command_volume_clone), LUN_BLKS * BLK_BYTES);
+    CU_ASSERT_EQUAL(promised_by(command_volume_end), -LUN_BLKS * BLK_BYTES);
+    stop();
+}
+
+/* Nor does anything stay held after a command that something else forbids. */
 static void test_nothing_stays_held_by_a_quota(void)
 {
     struct quota_rule rule = {.type = QUOTA_USER,
@@ -609,6 +697,7 @@ static CU_TestInfo keeping_tests[] = {
     {"zeros with allocation", test_zero_with_allocation},
     {"nothing stays held", test_nothing_stays_held},
     {"a promise counts once", test_promised_once},
+    {"figures of dry runs", test_figures_of_dry_runs},
     {"nothing stays held by a quota", test_nothing_stays_held_by_a_quota},
     CU_TEST_INFO_NULL,
 };

@@ -92,6 +92,48 @@ static void test_tree(void)
     stop();
 }
 
+/* The third limit refuses nothing: it tells, of each target, whenever it is passed upwards. */
+static void test_threshold(void)
+{
+    struct quota_rule rule = {.type = QUOTA_TREE,
+                              .volume = "v",
+                              .target = "q",
+                              .hard_bytes = 10 * MIB,
+                              .soft_bytes = 8 * MIB,
+                              .threshold_bytes = 6 * MIB};
+    start();
+    CU_ASSERT_EQUAL(quota_rule_set(host.pool, &rule, &host.why), 0);
+    CU_ASSERT_EQUAL(create("v/q/a", 6 * MIB, NULL, NULL), 0);
+    CU_ASSERT_EQUAL(events("quota.threshold.exceeded"), 0); /* all of it, and no more */
+    CU_ASSERT_EQUAL(make_clone("v/q/a", "v/out", 0), 0);    /* beside it */
+    command_dry_run(true);
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "v/q/a", 7 * MIB, 0, &host.why), 0);
+    command_dry_run(false);
+    CU_ASSERT_EQUAL(events("quota.threshold.exceeded"), 0);
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "v/q/a", 7 * MIB, 0, &host.why), 0);
+    CU_ASSERT_EQUAL(events("quota.threshold.exceeded"), 1);
+    CU_ASSERT_TRUE(host_has_event(&host, "quota.threshold.exceeded", "v/q"));
+    CU_ASSERT_EQUAL(events("quota.softlimit.exceeded"), 0);
+    CU_ASSERT_EQUAL(create("v/q/b", 512, NULL, NULL), 0); /* above already */
+    CU_ASSERT_EQUAL(events("quota.threshold.exceeded"), 1);
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "v/q/a", 5 * MIB, LUN_FORCE, &host.why), 0);
+    CU_ASSERT_EQUAL(events("quota.threshold.exceeded"), 1); /* there is no event of the way back */
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "v/q/a", 9 * MIB, 0, &host.why), 0);
+    CU_ASSERT_EQUAL(events("quota.threshold.exceeded"), 2);
+    CU_ASSERT_EQUAL(events("quota.softlimit.exceeded"), 1);
+    rule = (struct quota_rule){.type = QUOTA_USER,
+                               .volume = "v",
+                               .target = "*",
+                               .hard_bytes = UINT64_MAX,
+                               .soft_bytes = UINT64_MAX,
+                               .threshold_bytes = MIB};
+    CU_ASSERT_EQUAL(quota_rule_set(host.pool, &rule, &host.why), 0);
+    CU_ASSERT_EQUAL(create("v/ann", 2 * MIB, "ann", NULL), 0);
+    CU_ASSERT_EQUAL(create("v/bob", 2 * MIB, "bob", NULL), 0);
+    CU_ASSERT_EQUAL(events("quota.threshold.exceeded"), 4); /* a default rule counts for each */
+    stop();
+}
+
 /* Deltas of one command are summed: a move within a volume adds nothing to the volume's tree. */
 static void test_sums(void)
 {
@@ -283,15 +325,11 @@ static void test_dry_run(void)
 }
 
 static CU_TestInfo quota_tests[] = {
-    {"tree quotas", test_tree},
-    {"sums of one command", test_sums},
-    {"user and group quotas", test_users},
-    {"reports", test_report},
-    {"rules stored and forgotten", test_stored},
-    {"deleted LUNs", test_deleted},
-    {"deleted qtrees", test_deleted_qtree},
-    {"dry runs", test_dry_run},
-    CU_TEST_INFO_NULL,
+    {"tree quotas", test_tree},         {"thresholds", test_threshold},
+    {"sums of one command", test_sums}, {"user and group quotas", test_users},
+    {"reports", test_report},           {"rules stored and forgotten", test_stored},
+    {"deleted LUNs", test_deleted},     {"deleted qtrees", test_deleted_qtree},
+    {"dry runs", test_dry_run},         CU_TEST_INFO_NULL,
 };
 
 int main(int argc, char **argv)

@@ -661,6 +661,52 @@ static void test_clear_old_reserve(void)
     CU_ASSERT_FALSE(is_kept_out(true));
 }
 
+/* Other content under the same identity: registrations, the reservation and what hosts see of the
+ * unit belong to that. */
+static void test_redeploy(void)
+{
+    static const char *const names[] = {"disk"};
+    uint8_t serial[64], block[512];
+    memset(block, 7, sizeof(block));
+    struct lun *other;
+    CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, "other", 0, &other, NULL), 0);
+    CU_ASSERT_EQUAL(lun_write(other, block, sizeof(block), 0, 0), 0);
+    lun_close(other);
+    const struct outcome *page = host_in(a, 64, 0x12, 1, 0x80, 0, 64, 0);
+    size_t serial_len = page->len < 64 ? page->len : 64;
+    memcpy(serial, page->in, serial_len);
+    CHECK_GOOD(pr_out_flags(a, IGNORE, 0, 0, 0xa, 0x01));
+    CHECK_GOOD(pr_out_flags(b, IGNORE, 0, 0, 0xb, 0x01));
+    CHECK_GOOD(pr_out(a, RESERVE, 3, 0xa, 0));
+    uint64_t id = disk_id();
+    uint32_t before = generation();
+    CU_ASSERT_EQUAL(lun_redeploy(host.pool, "other", names, 1, "undo", LUN_FORCE, NULL), 0);
+    for (unsigned round = 0; round < 2; round++)
+    {
+        host_clear(a, 0);
+        host_clear(b, 0);
+        host_clear(watcher, 0);
+        CU_ASSERT_EQUAL(disk_id(), id);
+        CU_ASSERT_EQUAL(key_count(), 2);
+        CU_ASSERT_EQUAL(reservation_type(), 3);
+        CU_ASSERT(round == 1 || generation() == before);
+        CU_ASSERT_TRUE(is_kept_out(false));
+        CHECK_CONFLICT(host_read(b, 0, 1, 512));
+        const struct outcome *read = host_read(a, 0, 1, 512);
+        CHECK_GOOD(read);
+        CU_ASSERT_EQUAL(memcmp(read->in, block, sizeof(block)), 0); /* what is new */
+        page = host_in(a, 64, 0x12, 1, 0x80, 0, 64, 0);
+        CU_ASSERT(page->len == serial_len && memcmp(page->in, serial, serial_len) == 0);
+        if (round == 1)
+            break;
+        logout_all();
+        host_restart(&host);
+        login_all();
+    }
+    CHECK_GOOD(pr_out(a, RELEASE, 3, 0xa, 0));
+    CHECK_GOOD(host_read(b, 0, 1, 512));
+}
+
 static CU_TestInfo pr_tests[] = {
     {"the administrator looks", test_show},
     {"he clears an initiator", test_clear_initiator},
@@ -684,6 +730,7 @@ static CU_TestInfo pr_tests[] = {
     {"many registrations", test_many},
     {"RESERVE and RELEASE of SPC-2", test_old_reserve},
     {"another unit", test_other_unit},
+    {"a redeploy keeps them", test_redeploy},
     CU_TEST_INFO_NULL,
 };
 

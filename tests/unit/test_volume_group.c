@@ -148,6 +148,34 @@ static void test_redeploy(void)
     host_stop(&host);
 }
 
+/* A reserved LUN stays so, for its new size, and a thin one thin, whatever the source is. */
+static void test_redeploy_reserved(void)
+{
+    struct lun_attributes reserved = {.is_reserved = true};
+    start();
+    CU_ASSERT_EQUAL(lun_resize(host.pool, "d", 64 * BLK_BYTES, 0, &host.why), 0);
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "a", LUN_SET_RESERVED, &reserved, &host.why), 0);
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "c", LUN_SET_RESERVED, &reserved, &host.why), 0);
+    CU_ASSERT_EQUAL(redeploy("d", "a", "b", 0), 0);
+    CU_ASSERT_TRUE(host_info(&host, "a").is_reserved);
+    CU_ASSERT_FALSE(host_info(&host, "b").is_reserved);
+    CU_ASSERT(host_info(&host, "a").needed_bytes >= 64 * BLK_BYTES);
+    reopen_and_check();
+    CU_ASSERT_TRUE(host_info(&host, "a").is_reserved);
+    CU_ASSERT_EQUAL(redeploy("c", "b", NULL, 0), 0);
+    CU_ASSERT_FALSE(host_info(&host, "b").is_reserved);
+    CU_ASSERT_EQUAL(host_info(&host, "b").needed_bytes, 0);
+    int r = 0;
+    host_create(&host, "filler", 1 << 20);
+    for (uint64_t lba = 0; r == 0 && lba + 64 <= 1 << 20; lba += 64)
+        r = host_write(&host, "filler", lba, 64, 9, 0);
+    CU_ASSERT_EQUAL(r, -ENOSPC);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 64, 5, 0), 0); /* all that was promised */
+    CU_ASSERT_TRUE(host_holds(&host, "a", 0, 64, 5));
+    reopen_and_check();
+    host_stop(&host);
+}
+
 static void test_redeploy_refusals(void)
 {
     start();
@@ -284,6 +312,7 @@ static CU_TestInfo group_tests[] = {
     {"clones of a group", test_group_clone},
     {"groups that are refused", test_group_refusals},
     {"redeploy", test_redeploy},
+    {"a redeploy of reserved LUNs", test_redeploy_reserved},
     {"redeploys that are refused", test_redeploy_refusals},
     {"attributes", test_attributes},
     {"locks", test_lun_locks},

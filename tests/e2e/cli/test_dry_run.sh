@@ -132,7 +132,22 @@ would "Would put the content of a into LUN r" refresh run r
 would "Would delete the refresh of r" refresh delete r
 would "of 64 MiB, promised to it by the pool" volume create n 64M --space-guarantee volume
 would "its guarantee needs 0 B of the pool; afterwards 128 MiB" volume modify db --space-guarantee volume
-would "snapshot-policy: none -> p" volume modify db --snapshot-policy p
+for what in "--threshold 50,60=none -> 50,60" "--expire 2d=none -> 2" "--lock-until 2d=none -> 2" "--snapshot-policy p=none -> p"; do
+    # shellcheck disable=SC2086
+    would "${what#*=}" lun modify a ${what%=*}
+    [[ $what != *"--exp"* ]] || continue
+    # shellcheck disable=SC2086
+    would "${what#*=}" volume modify db ${what%=*}
+done
+ok lun modify a --threshold 50,60 --expire 2d --dry-run --json
+same "$("$probe" json changes.thresholds.before <<<"$out") $("$probe" json changes.expire.before <<<"$out")" "null null"
+ok lun modify a --threshold 70
+would "threshold: 70 -> 50,60" lun modify a --threshold 50,60
+ok lun modify a --threshold none
+ok volume modify db --threshold 70 --snapshot-policy p
+would "thresholds: 70 -> 50,60" volume modify db --threshold 50,60
+would "snapshot policy: p -> none" volume modify db --snapshot-policy none
+ok volume modify db --threshold none --snapshot-policy none
 would "size: 128 MiB -> 256 MiB" volume resize db 256M
 would "Would delete volume empty" volume delete empty
 lacks --with-contents "Would delete full/l" volume delete full
@@ -152,6 +167,60 @@ would "0 of the old key; 1 had it already" iscsi chap rewrap
 would "Would delete class silver" qos class delete silver
 seen["lun reservation clear"]=1 # e2e_cli_access has one to clear
 seen["iscsi session terminate"]=1
+# figures ARGUMENT...: what the pool keeps for promises changes by something, by what the dry run says in figures
+# and in words, by what the command says, and by what the pool says before and after.
+figures()
+{
+    local said_dry said_real before text
+    ok "$@" --dry-run --json
+    said_dry=$("$probe" json promised_bytes <<<"$out")
+    ok "$@" --dry-run
+    text=$(grep -o 'would keep .* for promises' <<<"$out") || fail "lunette $* --dry-run: no figure: $out"
+    before=$("$lunette" pool show --json | "$probe" json promised_bytes)
+    ok "$@" --json
+    said_real=$("$probe" json promised_bytes <<<"$out")
+    [[ $said_dry != 0 && $said_dry == "$said_real" ]] || fail "lunette $*: a dry run says $said_dry, it itself $said_real"
+    same "$(($("$lunette" pool show --json | "$probe" json promised_bytes) - before))" "$said_dry"
+    last_figure=${text#would keep }
+}
+figures lun create res 16M --space-reserve yes
+qemu-io -f raw -c 'write -P 1 0 8M' "$("$lunette" lun attach res --json | "$probe" json uri)" >/dev/null || fail "qemu-io"
+figures snapshot create res@1
+[[ $last_figure == "8"*" more for promises" ]] || fail "a snapshot of 8 MiB: $last_figure"
+figures lun clone res res2
+figures lun clone res res%d --count 2 --first 3
+figures clone create res=res5 a=a5
+ok lun clone res thin --no-reserve --dry-run --json
+same "$("$probe" json promised_bytes <<<"$out")" 0
+figures lun resize res +16M
+figures lun modify b --space-reserve yes
+figures lun modify b --space-reserve no
+[[ $last_figure == *" less for promises" ]] || fail "a promise that ends: $last_figure"
+figures lun redeploy a res2 --force
+figures volume create guaranteed 32M --space-guarantee volume
+ok lun create guaranteed/l 8M --space-reserve yes
+figures volume clone create guaranteed guaranteed2
+figures volume modify guaranteed2 --space-guarantee none
+figures volume resize guaranteed +16M
+figures volume modify empty --space-guarantee volume
+# Very many LUNs are counted, not listed; JSON names all.
+ok volume create many
+ok lun create many/l 1M
+ok lun clone many/l many/c%d --count 30
+ok snapshot create many@s
+for command in "volume delete many --with-contents" "snapshot delete many@s" "snapshot restore many@s"; do
+    # shellcheck disable=SC2086
+    ok $command --dry-run
+    same "$(grep -c many/ <<<"$out")" 20
+    count=31
+    [[ $command != volume* ]] || count=62 # LUNs and their snapshots
+    says "and $((count - 20)) more; --json names all"
+    # shellcheck disable=SC2086
+    ok $command --dry-run --json
+    same "$(grep -o '"many/' <<<"$out" | wc -l)" "$count"
+done
+ok lun delete many/c1 many/c2 --dry-run
+[[ $out != *more* ]] || fail "two LUNs are few: $out"
 # A split that goes on, to be paused and stopped.
 ok lun clone db/l db/m
 qemu-io -f raw -c 'write -P 1 0 8M' "$("$lunette" lun attach db/l --json | "$probe" json uri)" >/dev/null

@@ -267,9 +267,81 @@ checks=$((checks + 1))
 ok top --interval 100ms --fields name,write_iops --json
 [[ $out != *read_iops* ]] || fail "--fields does not choose: $out"
 
+# ---- classes from birth ----
+ok qos class create born --max-iops 5000
+ok volume create housed 64M --qos born
+json volumes.0.qos born volume show housed
+json subjects.0.class born qos show housed
+ok volume create free
+json volumes.0.qos none volume show free
+ok lun create housed/l 8M -qos-policy-group born
+json luns.0.qos born lun show housed/l
+ok lun create plain 8M
+json luns.0.qos default lun show plain
+ok lun modify plain --qos born --dry-run
+says "qos: default -> born"
+json luns.0.qos default lun show plain
+json qos born lun modify plain --qos born
+json luns.0.qos born lun show plain
+json subjects.0.max_iops 5000 qos show plain
+ok lun modify plain --qos default
+json luns.0.qos default lun show plain
+ok volume modify free --qos background --dry-run
+says "QoS class: none -> background"
+json volumes.0.qos none volume show free
+ok volume modify free --qos background
+json volumes.0.qos background volume show free
+ok volume modify free --qos default
+json volumes.0.qos none volume show free
+ok volume clone create housed housed2 -qos-policy-group background
+json volumes.0.qos background volume show housed2
+ok volume clone create housed housed3
+json volumes.0.qos none volume show housed3
+json luns.0.qos default lun show housed3/l
+ok volume clone create housed housed4 --qos born --dry-run
+ok lun clone plain plain2 --qos-policy-group born
+json luns.0.qos born lun show plain2
+ok lun show plain2 --fields name,qos
+says born
+for command in "volume create bad" "volume modify free" "lun create bad 8M" "lun modify plain" "volume clone create housed bad"; do
+    # shellcheck disable=SC2086
+    refused 1 "QoS class" $command --qos missing
+    [[ $err == *"try: lunette qos class show"* ]] || fail "$command: no hint: $err"
+done
+refused 2 "not both" lun create bad 8M --qos born --qos-policy-group born
+refused 1 "bad" lun show bad
+refused 1 "bad" volume show bad
+
 # ---- metrics ----
 ok lun create 'quote' 4M
+ok volume create bound 32M --space-guarantee volume
+ok volume create unbound
+ok qtree create bound/q
+ok lun create bound/q/l 8M --owner ann --space-reserve yes
+ok quota on bound
+ok quota rule create bound --target q --disk-limit 16M --threshold 12M
+ok quota rule create bound --type user --target '*' --soft-disk-limit 20M
 ok metrics
+quota='volume="bound",type="tree",target="q",qtree=""'
+says "lunette_pool_promised_bytes $("$lunette" pool show --json | "$probe" json promised_bytes)"
+[[ $out != *$'\n'"lunette_pool_promised_bytes 0"* ]] || fail "nothing is promised"
+says 'lunette_volume_size_bytes{volume="bound"} 33554432'
+[[ $out != *'lunette_volume_size_bytes{volume="unbound"}'* ]] || fail "a size of what has none"
+for field in charged:charged_bytes available:available_bytes promised:needed_bytes reserved:reserved_bytes; do
+    says "lunette_volume_${field%:*}_bytes{volume=\"bound\"} $("$lunette" volume show bound --json | "$probe" json "volumes.0.${field#*:}")"
+done
+says 'lunette_volume_promised_bytes{volume="unbound"} 0'
+says "lunette_lun_reserved_bytes{lun=\"bound/q/l\"} $("$lunette" lun show bound/q/l --json | "$probe" json luns.0.needed_bytes)"
+says "lunette_lun_shared_bytes{lun=\"fast\"} 0"
+says "lunette_quota_used_bytes{$quota} 8388608"
+says "lunette_quota_hard_limit_bytes{$quota} 16777216"
+says "lunette_quota_threshold_bytes{$quota} 12582912"
+[[ $out != *"lunette_quota_soft_limit_bytes{$quota}"* ]] || fail "a limit that there is not"
+says 'lunette_quota_soft_limit_bytes{volume="bound",type="user",target="ann",qtree=""} 20971520'
+# What help says of how many series there are.
+for subject in volume=bound:7 lun=quote:8 volume=unbound:6; do
+    same "$(grep -c "{${subject%%=*}=\"$(cut -d= -f2 <<<"${subject%:*}")\"}" <<<"$out")" "${subject#*:}"
+done
 echo "$out" >"$work/metrics"
 says 'lunette_build_info{version='
 says "lunette_lun_operations_total{lun=\"fast\",kind=\"read\"} 2000"
@@ -304,4 +376,8 @@ wait "$server" 2>/dev/null
 server=
 wait "$nbd_client" 2>/dev/null
 json errors 0 pool check --pool "$pool"
+# Classes are stored.
+server_start --iscsi 127.0.0.1:0
+json volumes.0.qos born volume show housed
+json luns.0.qos born lun show housed/l
 finish

@@ -170,6 +170,21 @@ json luns.0.owner ci lun show db/log
 refused 2 "is no time" lun modify db/log --expire soon
 ok lun modify db/log --expire none
 ok lun create keep 1M --lock-until 30d
+ok snapshot create keep@s
+for source in keep keep@s; do
+    refused 1 "'keep' is locked until 20" lun clone $source copy
+    [[ $err == *"--unlocked makes one"* ]] || fail "no way out: $err"
+    refused 1 "'keep' is locked until 20" lun clone $source copy --dry-run
+    refused 1 "'keep' is locked until 20" lun clone $source copy%d --count 3
+    refused 1 "'keep' is locked until 20" clone create $source=copy
+    ok lun clone $source copy --unlocked
+    ok lun clone $source copy%d --count 3 --unlocked
+    ok clone create $source=copy4 --unlocked
+    ok lun show copy copy0 copy4 --json
+    [[ $out != *locked_until* ]] || fail "a clone of what is locked is locked: $out"
+    ok lun delete copy copy0 copy1 copy2 copy4
+done
+ok snapshot delete keep@s
 refused 1 "locked" lun delete keep
 ok clone create db/team-a/data=c-data db/log=c-log --expire 1h
 json count 2 lun show 'c-*'
@@ -237,6 +252,48 @@ checks=$((checks + 1))
 ok quota rule modify q --type user --target '*' --disk-limit 1M # eve has a rule of her own
 ok volume delete q --with-contents
 ok job wait --timeout 1m
+
+# Of what space is made: of a LUN, a volume, in df.
+ok volume create parts 64M
+ok lun create parts/l 16M --space-reserve yes
+uri=$("$lunette" lun attach parts/l --json | "$probe" json uri)
+qemu-io -f raw -c 'write -P 1 0 4M' "$uri" >/dev/null || fail "qemu-io"
+ok lun clone parts/l parts/c --no-reserve
+ok snapshot create parts/l@s
+qemu-io -f raw -c 'write -P 2 0 1M' "$uri" >/dev/null || fail "qemu-io"
+values()
+{
+    local path=$1 key text=
+    shift
+    for key in "$@"; do text+="$("$probe" json "$path.$key" <<<"$out") "; done
+    echo "${text% }"
+}
+ok lun show parts/l --json
+same "$(values luns.0 logical_bytes mapped_bytes own_bytes shared_bytes snapshot_bytes)" "16777216 4194304 1048576 3145728 1048576"
+needed=$(values luns.0 needed_bytes)
+free=$(values luns.0 available_bytes)
+same "$(values luns.0 serial)" "$(values luns.0 uuid | tr -d -)"
+ok volume show parts --json
+same "$(values volumes.0 logical_bytes mapped_bytes own_bytes shared_bytes)" "33554432 8388608 1048576 7340032"
+same "$(values volumes.0 used_bytes reserved_bytes available_bytes)" "$(values volumes.0 charged_bytes) $needed $free"
+ok df --json
+for i in $(seq 0 $(($("$probe" json entries.# <<<"$out") - 1))); do
+    case $(values "entries.$i" kind name) in
+    "pool "*) same "$(values "entries.$i" reserved_bytes)" "$("$lunette" pool show --json | "$probe" json promised_bytes)" ;;
+    "volume parts") same "$(values "entries.$i" own_bytes shared_bytes snapshot_bytes reserved_bytes)" "1048576 7340032 1048576 $needed" ;;
+    "lun parts/l") same "$(values "entries.$i" own_bytes shared_bytes snapshot_bytes reserved_bytes available_bytes)" \
+        "1048576 3145728 1048576 $needed $free" ;;
+    esac
+done
+ok df --fields name,own,shared,snapshot-held,reserved
+ok volume show parts --fields name,size-used,snapshot-held,space-reserve --json
+same "$(values volumes.0 used_bytes snapshot_bytes reserved_bytes)" "$("$lunette" volume show parts --json | "$probe" json volumes.0.charged_bytes) 1048576 $needed"
+ok lun show parts/l --fields serial-hex,space-reserve,snapshot-held,logical,available
+says yes
+ok lun show parts/c --fields serial-hex --json
+same "$(values luns.0 serial | wc -c)" 33
+refused 2 "no field" lun show --fields size-use
+ok volume delete parts --with-contents
 
 ok volume delete heap
 ok volume delete test-db --with-contents --dry-run
