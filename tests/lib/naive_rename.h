@@ -8,6 +8,7 @@
 
 #define engine_api naive_engine_api /* the table of functions in tests/model/api.c */
 #define command_dry_run naive_command_dry_run
+#define command_promised_bytes naive_command_promised_bytes
 #define event_add naive_event_add
 #define event_list naive_event_list
 #define event_wait naive_event_wait
