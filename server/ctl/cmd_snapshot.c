@@ -13,7 +13,7 @@ static const struct field snapshot_fields[] = {
     {"mapped_bytes", "Mapped", FIELD_BYTES, false},
     {"own_bytes", "Own", FIELD_BYTES, true},
     {"created", "Created", FIELD_TIME, false},
-    {"open", "Open", FIELD_COUNT, false},
+    {"open", "Open", FIELD_COUNT, true},
     {"busy", "Busy", FIELD_TEXT, false},
     {"owners", "Owners", FIELD_TEXT, false},
     {"comment", "Comment", FIELD_TEXT, false},

@@ -316,10 +316,11 @@ static void explain_say_step(struct explanation *explanation, const struct expla
                     "at least.",
                     explain_bytes(wanted_bytes, wanted));
     else
-        explain_say(explanation,
-                    "The sizes below are a step, a quarter of what is there or more; for what you "
-                    "need: 'lunette explain space%s%s --wanted SIZE'.",
+    {
+        explain_say(explanation, "The sizes below are a step, a quarter of what is there or more.");
+        explain_say(explanation, "For what you need: 'lunette explain space%s%s --wanted SIZE'.",
                     *name ? " " : "", name);
+    }
 }
 
 int verb_explain_space(struct verb_request *request)

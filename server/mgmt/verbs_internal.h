@@ -107,8 +107,8 @@ MUST_CHECK int verb_classes_load(struct verb_request *request, struct verb_class
 void verb_classes_free(struct verb_classes *classes);
 /* Adds "qos" to the @view of a LUN or volume, which has its "id". */
 void verb_classes_view(const struct verb_classes *classes, bool is_volume, json_t *view);
-/* The same of one. */
-MUST_CHECK int verb_view_class(struct verb_request *request, bool is_volume, json_t *view);
+/* The same of one, after a command: what is done is not refused for want of memory to show it. */
+void verb_view_class(struct verb_request *request, bool is_volume, json_t *view);
 /* What is stored of a volume goes with it. */
 void verb_forget_volume_class(struct verb_request *request, uint64_t volume_id);
 

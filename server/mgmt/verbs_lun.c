@@ -168,10 +168,8 @@ int verb_lun_attributes(struct verb_request *request)
     verb_policy_view(request, POLICY_OF_LUN, request->result);
     verb_view_unset(request);
     if (info.kind == OBJECT_LUN)
-        r = verb_view_class(request, false, request->result);
+        verb_view_class(request, false, request->result);
     uint64_t available_bytes = verb_available_bytes(request, name, &pool);
-    if (r < 0)
-        return r;
     return json_object_set_new(request->result, "available_bytes",
                                proto_json_uint(available_bytes)) == 0
                ? verb_put_promised(request, promised_bytes)

@@ -305,13 +305,11 @@ void verb_classes_view(const struct verb_classes *classes, bool is_volume, json_
     ignore_error(json_object_set_new(view, "qos", json_string(name)), "shown only");
 }
 
-int verb_view_class(struct verb_request *request, bool is_volume, json_t *view)
+void verb_view_class(struct verb_request *request, bool is_volume, json_t *view)
 {
     CLEANUP(verb_classes_free) struct verb_classes classes = {0};
-    int r = verb_classes_load(request, &classes);
-    if (r == 0)
+    if (view && verb_classes_load(request, &classes) == 0)
         verb_classes_view(&classes, is_volume, view);
-    return r;
 }
 
 /* What is to be said of one LUN; @info is zeroed if QoS does not know it. NULL: nothing. */

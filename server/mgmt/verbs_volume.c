@@ -58,8 +58,8 @@ static int verb_volume_result(struct verb_request *request, const char *name,
     request->result = view_volume(&info);
     verb_policy_view(request, POLICY_OF_VOLUME, request->result);
     verb_view_unset(request);
-    r = request->result ? verb_view_class(request, true, request->result) : -ENOMEM;
-    return r < 0 ? r : verb_put_promised(request, promised_bytes);
+    verb_view_class(request, true, request->result);
+    return request->result ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
 /* What the server does by itself for the volume; @id 0: for the one that is made. */

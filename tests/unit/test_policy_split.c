@@ -240,10 +240,10 @@ static void test_no_room(void)
         policy_step(policy, POLICY_SPLIT);
         policy_host_advance(1);
     }
-    CU_ASSERT_EQUAL(policy_host_events("volume.split.stopped", "No space left"), 1);
+    CU_ASSERT_EQUAL(policy_host_events("volume.split.stopped", "no room"), 1);
     CU_ASSERT_EQUAL(splits(&split), 1);
     CU_ASSERT_TRUE(split.is_paused);
-    CU_ASSERT_PTR_NOT_NULL(strstr(split.reason, "No space left"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(split.reason, "no room"));
     CU_ASSERT_TRUE(is_clone("test"));
     CU_ASSERT_TRUE(host_holds(&host, "test/a", 0, 2500, 1));
     CU_ASSERT_EQUAL(host_write(&host, "filler", 5000, 20, 2, 0), 0); /* some is left to others */

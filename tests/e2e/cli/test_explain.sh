@@ -76,7 +76,8 @@ refused 1 "" lun create late 64M --space-reserve yes # and a refusal leads there
 [[ $err == *"lunette explain space"* ]] || fail "no hint: $err"
 way_out space
 [[ ${ways[0]} == "lunette pool grow +"* ]] || fail "not a grow first: ${ways[0]}"
-says "The sizes below are a step, a quarter of what is there or more; for what you need: 'lunette explain space --wanted SIZE'"
+says "The sizes below are a step, a quarter of what is there or more."
+says "For what you need: 'lunette explain space --wanted SIZE'."
 written thin 300 16
 written other 4 4
 rest

@@ -93,7 +93,7 @@ ok lun create shared 64M
 io_ok shared 'write -P 9 0 8M'
 ok lun clone shared twin
 ok explain space
-says "8 MiB are shared by clones and their sources"
+says "8 MiB are shared by LUNs, their clones and snapshots"
 ok lun delete shared twin
 ok job wait --timeout 2m
 # What is available to a LUN in a volume is what the volume has.
