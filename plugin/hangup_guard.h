@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is preloaded into nbdkit, so that clients that hang up cannot end it (hangup_guard.c), and
- * that quick ones are answered quickly (read_poll.c, read_ahead.c, send_join.c), and those that say nothing are
- * hung up on (handshake_guard.c). */
+/* What is preloaded into nbdkit, so that clients that hang up cannot end it (hangup_guard.c), that
+ * quick ones are answered quickly (read_poll.c, read_ahead.c, send_join.c), and that those who say
+ * nothing are hung up on (handshake_guard.c). */
 #ifndef PLUGIN_HANGUP_GUARD_H
 #define PLUGIN_HANGUP_GUARD_H
 

@@ -624,3 +624,45 @@ void pool_get_info(struct pool *pool, struct pool_info *info)
     info->created_ns = pool->created_ns;
     info->opened_ns = pool->opened_ns;
 }
+
+static void nv_fill_line(const struct nv_object *object, uint64_t predecessor_id,
+                         struct line_info *line)
+{
+    line->id = object->id;
+    line->predecessor_id = predecessor_id;
+    line->is_head = !object->lun;
+    line->birth = object->generation;
+    line->frozen_at = object->lun ? object->generation : 0;
+    line->child_count = object->lun != NULL;
+    line->snapshot_count = object->lun != NULL;
+    line->mapped_bytes = object->content.mapped_pages * LUN_BLK_BYTES;
+    line->own_bytes = nv_content_own_pages(&object->content) * LUN_BLK_BYTES;
+    nv_full_name(object, line->name);
+}
+
+int pool_list_lines(struct pool *pool, struct line_info **list, size_t *count)
+{
+    AUTO_LOCK(&pool->lock);
+    size_t total = 0;
+    list_for_each (lun, &pool->luns, struct nv_object, node)
+    {
+        total += 1 + (size_t)nv_count_objects(&lun->snapshots);
+    }
+    struct line_info *lines = calloc(total + 1, sizeof(*lines));
+    if (!lines)
+        return -ENOMEM;
+    size_t found = 0;
+    list_for_each (lun, &pool->luns, struct nv_object, node)
+    {
+        uint64_t predecessor_id = 0;
+        list_for_each (snapshot, &lun->snapshots, struct nv_object, node)
+        {
+            nv_fill_line(snapshot, predecessor_id, &lines[found++]);
+            predecessor_id = snapshot->id;
+        }
+        nv_fill_line(lun, predecessor_id, &lines[found++]);
+    }
+    *list = lines;
+    *count = found;
+    return 0;
+}

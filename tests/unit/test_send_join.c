@@ -2,6 +2,7 @@
 /* The send() that is preloaded into nbdkit. It is linked in here, so this program is "nbdkit". */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -75,14 +76,15 @@ static void test_long(void)
     line[sizeof(line) - 1] = '\0';
     send_all(pair[0], "12345", MSG_MORE);
     send_all(pair[0], line, MSG_MORE);
-    char both[80] = "12345";
-    expect(pair[1], strcat(both, line));
+    char both[80];
+    snprintf(both, sizeof(both), "12345%s", line);
+    expect(pair[1], both);
     send_all(pair[0], "6789", MSG_MORE);
     send_all(pair[0], line, MSG_MORE);
     expect_nothing(pair[1]);
     send_all(pair[0], "!", 0);
-    char all[80] = "6789";
-    expect(pair[1], strcat(strcat(all, line), "!"));
+    snprintf(both, sizeof(both), "6789%s!", line);
+    expect(pair[1], both);
     stop();
 }
 
