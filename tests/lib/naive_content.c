@@ -274,3 +274,14 @@ int nv_content_zero(struct pool *pool, struct nv_content *content, uint64_t len,
         nv_content_cut(pool, content, first, end);
     return r;
 }
+
+uint64_t nv_content_own_pages(const struct nv_content *content)
+{
+    uint64_t own = 0;
+    for (size_t i = 0; i < content->count; i++)
+    {
+        for (unsigned j = 0; j < NV_CHUNK_PAGES; j++)
+            own += content->chunks[i]->pages[j] && content->chunks[i]->pages[j]->refs == 1;
+    }
+    return own;
+}

@@ -147,6 +147,8 @@ MUST_CHECK int nv_content_write(struct pool *pool, struct nv_content *content, c
                                 size_t len, uint64_t offset);
 MUST_CHECK int nv_content_zero(struct pool *pool, struct nv_content *content, uint64_t len,
                                uint64_t offset);
+/* How many pages nobody else refers to. */
+uint64_t nv_content_own_pages(const struct nv_content *content);
 uint64_t nv_content_next_chunk(const struct nv_content *content, uint64_t page);
 
 /* naive.c */

@@ -764,17 +764,6 @@ static uint64_t nv_content_count_freed(const struct nv_content *content)
     return freed;
 }
 
-static uint64_t nv_content_own_pages(const struct nv_content *content)
-{
-    uint64_t own = 0;
-    for (size_t i = 0; i < content->count; i++)
-    {
-        for (unsigned j = 0; j < NV_CHUNK_PAGES; j++)
-            own += content->chunks[i]->pages[j] && content->chunks[i]->pages[j]->refs == 1;
-    }
-    return own;
-}
-
 void nv_fill_info(struct pool *pool, struct nv_object *object, struct lun_info *info)
 {
     *info = (struct lun_info){0};

@@ -71,6 +71,7 @@
 #define nv_content_cut naive_nv_content_cut
 #define nv_content_get naive_nv_content_get
 #define nv_content_next_chunk naive_nv_content_next_chunk
+#define nv_content_own_pages naive_nv_content_own_pages
 #define nv_content_read naive_nv_content_read
 #define nv_content_write naive_nv_content_write
 #define nv_content_zero naive_nv_content_zero
