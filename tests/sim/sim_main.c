@@ -185,6 +185,28 @@ static uint64_t sim_count_of(const struct replay_stats *stats, const char *label
     return 0;
 }
 
+static uint64_t sim_count_phase(const struct replay_stats *stats, const char *phase)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < REPLAY_COUNTERS; i++)
+    {
+        const char *bar = strchr(stats->counters[i].label, '|');
+        if (bar && strcmp(bar + 1, phase) == 0)
+            count += stats->counters[i].count;
+    }
+    return count;
+}
+
+static bool sim_is_covered(const struct replay_stats *stats)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(sim_phases); i++)
+    {
+        if (sim_count_phase(stats, sim_phases[i]) == 0)
+            return false;
+    }
+    return coverage_count_empty() == 0;
+}
+
 /* A table of operation by phase. Phases that no cut ever hit are a gap. */
 static bool sim_summary(const struct replay_stats *stats)
 {
@@ -250,6 +272,7 @@ int main(int argc, char **argv)
         .steps = 150,
         .seeds_path = SIM_SEEDS,
         .run = sim_run,
+        .is_covered = sim_is_covered,
         .summary = sim_summary,
     };
     return replay_main(&program, argc, argv);
