@@ -37,6 +37,7 @@ struct simdev
 {
     struct lock lock;
     struct rng rng;
+    bool lends;
     struct simdev_image current; /* what reads see */
     struct simdev_image durable; /* what a power cut cannot take away */
     struct list unsynced;        /* struct simdev_write, oldest first */
@@ -69,6 +70,7 @@ struct simdev_device
 {
     struct device device;
     struct simdev *disk;
+    _Atomic unsigned lent;
 };
 
 const char *simdev_op_name(enum simdev_op op)
@@ -548,6 +550,30 @@ static int simdev_prefetch(struct device *device, uint64_t len, uint64_t offset)
     return 0;
 }
 
+/* What lends reads again where the bytes lie; nobody looks at where that is in memory. */
+static int simdev_lend(struct device *device, uint64_t len, uint64_t offset, const void **at)
+{
+    struct simdev_device *own = container_of(device, struct simdev_device, device);
+    (void)len, (void)offset;
+    if (!own->disk->lends || simdev_is_off(own->disk))
+        return -EAGAIN;
+    atomic_fetch_add(&own->lent, 1);
+    *at = own;
+    return 0;
+}
+
+static void simdev_take_back(struct device *device, uint64_t offset)
+{
+    struct simdev_device *own = container_of(device, struct simdev_device, device);
+    (void)offset;
+    atomic_fetch_sub(&own->lent, 1);
+}
+
+void simdev_set_lending(struct simdev *disk, bool lends)
+{
+    disk->lends = lends;
+}
+
 static void simdev_close(struct device *device)
 {
     struct simdev_device *own = container_of(device, struct simdev_device, device);
@@ -555,6 +581,7 @@ static void simdev_close(struct device *device)
         AUTO_LOCK(&own->disk->lock);
         own->disk->attached--;
     }
+    INVARIANT(atomic_load(&own->lent) == 0);
     free(own);
 }
 
@@ -621,6 +648,8 @@ struct device *simdev_open(struct simdev *disk)
         .allocate = simdev_allocate,
         .discard = simdev_discard,
         .prefetch = simdev_prefetch,
+        .lend = simdev_lend,
+        .take_back = simdev_take_back,
         .close = simdev_close,
     };
     struct simdev_device *own = calloc(1, sizeof(*own));

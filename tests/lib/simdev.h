@@ -55,6 +55,9 @@ void simdev_destroy(struct simdev *disk);
 /* Attaches a fresh device. A device that is still attached stays valid, and sees the same bytes. */
 struct device *simdev_open(struct simdev *disk);
 
+/* Whether it lends (see struct device_ops); at first it says "not now" always. */
+void simdev_set_lending(struct simdev *disk, bool lends);
+
 /* ---- power */
 
 struct simdev_crash_policy

@@ -76,9 +76,11 @@ void sim_begin(struct sim *sim, struct replay *replay)
     bool is_matrix = strcmp(replay->mode, "matrix") == 0;
     sim->has_promises =
         sim_promise_op_count > 0 && (is_matrix ? replay->seed % 4 == 2 : replay->seed % 2 == 0);
+    sim->has_more = replay->seed % 3 == 0;
     sim->now->pool_bytes = options.size_bytes;
     sim->disk = simdev_new(options.size_bytes, UINT64_C(1) << 30, replay->seed);
     simdev_set_watch(sim->disk, sim_watch_cb, sim);
+    simdev_set_lending(sim->disk, true);
     if (sim->may_overlap)
         simdev_set_hook(sim->disk, sim_overlap_cb, sim);
     struct device *device = simdev_open(sim->disk);

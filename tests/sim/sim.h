@@ -65,6 +65,7 @@ struct sim
     enum coverage_phase phase;    /* of the last call while the power was on, */
     uint32_t at_stake;            /* and what was at stake then */
     bool has_promises;            /* of this run: promises and quotas are among the operations, */
+    bool has_more;                /* those of sim_more.c are, */
     bool is_tight;                /* and there are so many that the pool is full at times */
     bool is_clone;                /* the command in hand, for quotas, */
     bool is_freeing;              /* or it gives space back, which must always be possible */
@@ -79,6 +80,13 @@ struct sim
     struct sim_target target;
     const char *op; /* the name of the operation in hand */
     struct reason why;
+};
+
+struct sim_op
+{
+    int (*op)(struct sim *sim);
+    unsigned weight;
+    bool may_overlap;
 };
 
 /* sim.c */
@@ -190,12 +198,6 @@ struct sim_room sim_room(struct sim *sim);
 void sim_check_whole(struct sim *sim);
 
 /* sim_promise.c */
-struct sim_op
-{
-    int (*op)(struct sim *sim);
-    unsigned weight;
-    bool may_overlap;
-};
 extern const struct sim_op sim_promise_ops[];
 extern const size_t sim_promise_op_count;
 /* At the end of a run: fills the pool; what was promised must be there still. */
@@ -206,6 +208,28 @@ int sim_end_promises(struct sim *sim);
 int sim_make_first_promise(struct sim *sim);
 /* Both; @number chooses what goes wrong with that, if anything. */
 int sim_first_promise(struct sim *sim, uint64_t number);
+
+enum sim_write_kind
+{
+    SIM_WRITE_PLAIN,
+    SIM_WRITE_ATOMIC,
+    SIM_WRITE_COMPARE,
+    SIM_WRITE_CHANGE, /* what is there is looked at, and replaced in place */
+};
+
+/* Of a random range of a random LUN. */
+int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op);
+/* The names of a LUN and of its snapshot. */
+void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char **snapshot);
+bool sim_pick_free_snapshot(struct sim *sim, const char *lun, char name[ORACLE_NAME_BYTES]);
+void sim_pick_range(struct sim *sim, const struct oracle_object *object, uint32_t align,
+                    uint32_t *sector, uint32_t *count);
+MUST_CHECK int sim_open_lun(struct sim *sim, const char *name, struct lun **lun);
+const struct oracle_set *sim_pick_set(struct sim *sim, const struct oracle_volume **volume);
+
+/* sim_more.c */
+extern const struct sim_op sim_more_ops[];
+extern const size_t sim_more_op_count;
 
 /* sim_volume.c: operations on volumes and on several LUNs */
 int sim_op_volume_create(struct sim *sim);

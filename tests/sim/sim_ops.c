@@ -51,8 +51,9 @@ bool sim_pick_free_lun(struct sim *sim, char name[ORACLE_NAME_BYTES])
     if (volume->name[0] && rng_percent(sim->rng, 60))
     {
         count = 3;
-        snprintf(prefix, sizeof(prefix), "%.2s/%s", volume->name,
-                 volume->has_qtree && rng_percent(sim->rng, 40) ? "q/" : "");
+        bool in_qtree = volume->has_qtree && rng_percent(sim->rng, 40);
+        snprintf(prefix, sizeof(prefix), "%.2s/%s%s", volume->name, in_qtree ? volume->qtree : "",
+                 in_qtree ? "/" : "");
     }
     unsigned first = (unsigned)rng_below(sim->rng, count);
     for (unsigned i = 0; i < count; i++)
@@ -64,7 +65,7 @@ bool sim_pick_free_lun(struct sim *sim, char name[ORACLE_NAME_BYTES])
     return false;
 }
 
-static bool sim_pick_free_snapshot(struct sim *sim, const char *lun, char name[ORACLE_NAME_BYTES])
+bool sim_pick_free_snapshot(struct sim *sim, const char *lun, char name[ORACLE_NAME_BYTES])
 {
     for (unsigned i = 0; i < SIM_SNAPSHOTS; i++)
     {
@@ -75,8 +76,8 @@ static bool sim_pick_free_snapshot(struct sim *sim, const char *lun, char name[O
     return false;
 }
 
-static void sim_pick_range(struct sim *sim, const struct oracle_object *object, uint32_t align,
-                           uint32_t *sector, uint32_t *count)
+void sim_pick_range(struct sim *sim, const struct oracle_object *object, uint32_t align,
+                    uint32_t *sector, uint32_t *count)
 {
     uint32_t max =
         (uint32_t)min_u64(object->sectors, rng_percent(sim->rng, 80) ? 32 : SIM_IO_SECTORS_MAX);
@@ -91,7 +92,7 @@ static void sim_pick_range(struct sim *sim, const struct oracle_object *object, 
         *count = object->sectors - *sector;
 }
 
-static void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char **snapshot)
+void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char **snapshot)
 {
     size_t len = strcspn(full, "@");
     snprintf(lun, ORACLE_NAME_BYTES, "%.*s", (int)len, full);
@@ -146,7 +147,7 @@ int sim_end_command(struct sim *sim, int r)
 
 /* ---- I/O */
 
-static int sim_open_lun(struct sim *sim, const char *name, struct lun **lun)
+int sim_open_lun(struct sim *sim, const char *name, struct lun **lun)
 {
     int r = lun_open(sim->pool, name, 0, lun, &sim->why);
     return r < 0 ? sim_result(sim, r) : 0;
@@ -169,18 +170,34 @@ static void sim_keep_room(struct sim *sim)
         INVARIANT(simdev_is_off(sim->disk) || sim->faults_armed || sim->is_damaged);
 }
 
-enum sim_write_kind
+struct sim_change
 {
-    SIM_WRITE_PLAIN,
-    SIM_WRITE_ATOMIC,
-    SIM_WRITE_COMPARE,
+    const uint8_t *old, *bytes;
+    bool is_other; /* it found something else, when it was called last */
 };
+
+static void sim_change_cb(void *opaque, uint8_t *content, size_t len)
+{
+    struct sim_change *change = opaque;
+    change->is_other = memcmp(content, change->old, len) != 0;
+    memcpy(content, change->bytes, len);
+}
+
+static int sim_do_change(struct sim *sim, struct lun *lun, struct sim_change *change, size_t len,
+                         uint64_t offset, unsigned flags)
+{
+    int r = lun_read_modify_write(lun, len, offset, flags, sim_change_cb, change);
+    if (r == 0 && change->is_other && sim_is_sure(sim))
+        replay_fail(sim->replay, "%s is given other bytes than were written", sim->op);
+    return r;
+}
 
 static int sim_do_write(struct sim *sim, struct lun *lun, enum sim_write_kind kind,
                         const uint8_t *old, const uint8_t *bytes, size_t len, uint64_t offset,
                         unsigned flags)
 {
     size_t miscompare_at = 0;
+    struct sim_change change = {.old = old, .bytes = bytes};
     switch (kind)
     {
     case SIM_WRITE_PLAIN:
@@ -189,8 +206,9 @@ static int sim_do_write(struct sim *sim, struct lun *lun, enum sim_write_kind ki
         return lun_write_atomic(lun, bytes, len, offset, flags);
     case SIM_WRITE_COMPARE:
         return lun_compare_and_write(lun, old, bytes, len, offset, flags, &miscompare_at);
+    case SIM_WRITE_CHANGE:
+        return sim_do_change(sim, lun, &change, len, offset, flags);
     }
-    (void)sim;
     return lun_write(lun, bytes, len, offset, flags);
 }
 
@@ -262,7 +280,7 @@ static int sim_write_range(struct sim *sim, const struct oracle_object *object, 
     return sim_end_io(sim, lun, object, sector, count, old_versions, r);
 }
 
-static int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
+int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
 {
     const struct oracle_object *object = sim_pick(sim, true, false);
     uint32_t sector;
@@ -658,20 +676,28 @@ static const struct sim_op sim_ops[] = {
     {sim_op_redeploy, 5, true},      {sim_op_attributes, 2, true},
 };
 
-/* Those of promises only in runs that have them, so that others go on as they did. */
+/* Those of promises, and those that came later, only in runs that have them, so that others go on
+ * as they did. */
 static const struct sim_op *sim_find_op(struct sim *sim, bool overlapping, uint64_t at,
                                         uint64_t *total)
 {
-    size_t count = ARRAY_SIZE(sim_ops) + (sim->has_promises ? sim_promise_op_count : 0);
-    *total = 0;
-    for (size_t i = 0; i < count; i++)
+    const struct
     {
-        bool is_promise = i >= ARRAY_SIZE(sim_ops);
-        const struct sim_op *op =
-            is_promise ? &sim_promise_ops[i - ARRAY_SIZE(sim_ops)] : &sim_ops[i];
-        *total += !overlapping || op->may_overlap ? op->weight : 0;
-        if (at < *total)
-            return op;
+        const struct sim_op *ops;
+        size_t count;
+    } tables[] = {{sim_ops, ARRAY_SIZE(sim_ops)},
+                  {sim_promise_ops, sim->has_promises ? sim_promise_op_count : 0},
+                  {sim_more_ops, sim->has_more ? sim_more_op_count : 0}};
+    *total = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+    {
+        for (size_t j = 0; j < tables[i].count; j++)
+        {
+            const struct sim_op *op = &tables[i].ops[j];
+            *total += !overlapping || op->may_overlap ? op->weight : 0;
+            if (at < *total)
+                return op;
+        }
     }
     return NULL;
 }
