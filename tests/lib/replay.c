@@ -412,7 +412,8 @@ static uint64_t replay_run_seeds(struct replay_options *options)
     {
         struct replay replay = options->replay;
         if (!replay.mode)
-            replay.mode = options->program->modes[i % mode_count];
+            /* Shifted each round: each mode meets seeds of each remainder. */
+            replay.mode = options->program->modes[(i + i / mode_count) % mode_count];
         replay.seed += i + options->skip;
         bool *keep = NULL;
         if (options->keep_text)

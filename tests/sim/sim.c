@@ -12,7 +12,8 @@
 
 enum
 {
-    SIM_RECOVERY_CUTS_MAX = 400
+    SIM_RECOVERY_CUTS_MAX = 400,
+    SIM_FAULTY_RECOVERIES = 4, /* of one life; then the disk is as it should be */
 };
 
 /* ---- opening and closing */
@@ -295,6 +296,22 @@ void sim_restart(struct sim *sim, const struct simdev_crash_policy *policy)
     sim->written = COVERAGE_IO;
 }
 
+/* A recovery that met faults: the pool is refused or opens, and has what it must have. */
+static void sim_after_faults(struct sim *sim, int r)
+{
+    struct pool_info info;
+    replay_trace(sim->replay, "%u faults in recovery: %d", sim->odds.hits, r);
+    replay_count(sim->replay, "odds: recovery with faults: %s", r < 0 ? "refused" : "opened");
+    simdev_arm(sim->disk, NULL);
+    if (r < 0)
+        return;
+    sim->odds.is_on = false;
+    pool_get_info(sim->pool, &info);
+    if (info.health == POOL_HEALTHY && !sim_fits(sim, sim->pool, false))
+        replay_fail(sim->replay, "after faults in a recovery, see above");
+    sim->odds.is_on = true;
+}
+
 void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool in_depth)
 {
     bool is_open = false;
@@ -307,20 +324,30 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
             sim_cut_recovery(sim);
         if (cuts < 3 && rng_percent(sim->rng, 30))
             simdev_cut_power_at(sim->disk, rng_between(sim->rng, 1, 24));
+        sim->odds.hits = 0;
         int r = sim_open(sim, sim->disk, &sim->pool);
         is_open = !simdev_is_off(sim->disk);
-        if (is_open && r < 0)
+        if (sim->odds.is_on && is_open && sim->odds.hits > 0)
+        {
+            sim_after_faults(sim, r);
+            is_open = false;
+        }
+        else if (is_open && r < 0)
             replay_fail(sim->replay, "after '%s', the pool does not open: %d, %s", sim->op, r,
                         sim->why.text);
         if (is_open)
             break;
-        replay_trace(sim->replay, "cut again in recovery");
-        replay_count(sim->replay, "recovery|%s", sim_cut_phase(sim->disk));
+        replay_trace(sim->replay, "cut or failed again in recovery");
+        if (simdev_is_off(sim->disk))
+            replay_count(sim->replay, "recovery|%s", sim_cut_phase(sim->disk));
         if (r == 0)
-            ignore_error(pool_close(sim->pool), "the power is off");
+            ignore_error(pool_close(sim->pool), "the power is off, or a call may fail");
+        simdev_arm(sim->disk, NULL); /* where the power went too, it waits still */
+        sim->odds.is_on &= cuts < SIM_FAULTY_RECOVERIES;
         again = simdev_random_policy(sim->rng);
     }
     simdev_cut_power_at(sim->disk, 0);
+    sim->odds = (struct sim_odds){.damages = sim->odds.damages};
     if (!sim_fits(sim, sim->pool, true))
         replay_fail(sim->replay, "after a power cut in '%s', see above", sim->op);
     sim->has_maybe = sim->has_failed = false;

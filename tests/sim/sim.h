@@ -43,6 +43,15 @@ struct sim_room
     uint64_t available_blks, asked_blks;
 };
 
+/* Mode odds: each call of the disk may meet a fault. */
+struct sim_odds
+{
+    bool is_on;
+    bool damages;  /* metadata, too: what is served then is right, or an error */
+    bool is_vague; /* something failed in this life: what was flushed since is not noted */
+    unsigned hits; /* of this life, or this recovery */
+};
+
 struct sim
 {
     struct replay *replay;
@@ -78,6 +87,7 @@ struct sim
     struct sim_room room; /* before the command in hand */
     uint32_t owed; /* a bit for each fault that hit a recovery: what it replays is known later */
     struct sim_target target;
+    struct sim_odds odds;
     const char *op; /* the name of the operation in hand */
     struct reason why;
 };
@@ -119,10 +129,24 @@ void sim_restart(struct sim *sim, const struct simdev_crash_policy *policy);
 void sim_watch_cb(void *opaque, const struct simdev_call *call);
 void sim_aim(struct sim *sim, enum coverage_phase phase, enum coverage_fault fault,
              uint64_t countdown);
+/* The fault hits this call. */
+void sim_inject(struct sim *sim, const struct simdev_call *call, enum coverage_fault fault);
+bool sim_fault_suits(enum coverage_fault fault, const struct simdev_call *call);
+/* Opens the closed pool, whose metadata is damaged: it is refused with a reason, or serves what is
+ * right or an error, and a check finds what cannot be read. Closes it. */
+void sim_examine(struct sim *sim);
 /* All faults at all phases, in processes of their own. */
 void sim_run_matrix(struct replay *replay);
 
+/* sim_odds.c: faults of all kinds, by chance */
+void sim_odds_cb(struct sim *sim, const struct simdev_call *call);
+void sim_run_odds(struct replay *replay);
+
 /* sim_ops.c */
+/* Whether a fault may be why something fails. */
+bool sim_was_hit(struct sim *sim);
+/* All that was written is durable, if it is known what that is. */
+void sim_note_all_durable(struct sim *sim);
 /* One random operation. Returns what the engine said: 0, or an error that is no failure because
  * the power is off or a fault is armed. 1: there was nothing to do it on. */
 int sim_random_op(struct sim *sim);

@@ -7,6 +7,7 @@
  *   recovery  the same, and each recovery is cut at each of its writes and syncs
  *   overlap   the same as crash, and operations go on while a checkpoint is written
  *   matrix    not only power cuts: each fault at each phase, see sim_fault.c
+ *   odds      each call of the disk may meet a fault of any kind, see sim_odds.c
  *   every     for chosen operations, a cut at each of their writes and syncs, in processes of their
  *             own, with three policies of what survives
  */
@@ -124,6 +125,11 @@ static void sim_close_and_open(struct sim *sim)
 
 static void sim_run(struct replay *replay)
 {
+    if (strcmp(replay->mode, "odds") == 0)
+    {
+        sim_run_odds(replay);
+        return;
+    }
     if (strcmp(replay->mode, "matrix") == 0)
     {
         sim_run_matrix(replay);
@@ -264,11 +270,12 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, 1 << 30);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     coverage_init();
-    static const char *const modes[] = {"crash", "overlap", "recovery", "every", "matrix", NULL};
+    static const char *const modes[] = {"crash",  "overlap", "recovery", "every",
+                                        "matrix", "odds",    NULL};
     static const struct replay_program program = {
         .name = "test_sim",
         .modes = modes,
-        .runs = 20,
+        .runs = 24,
         .steps = 150,
         .seeds_path = SIM_SEEDS,
         .run = sim_run,

@@ -98,7 +98,7 @@ static int sim_op_set_lock(struct sim *sim)
     if (!set || set->is_deferred)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "volume snapshot lock");
-    uint64_t until_ns = sim->env.now_ns + UINT64_C(5000000000);
+    uint64_t until_ns = sim->env.now_ns + UINT64_C(36000000000000); /* slow calls take minutes */
     replay_trace(sim->replay, "lock volume snapshot %s@%s", volume->name, set->name);
     oracle_find_set(after, volume->name, set->name)->locked_until_ns = until_ns;
     int r = volume_snapshot_lock(sim->pool, volume->name, set->name, until_ns, &sim->why);
@@ -116,7 +116,7 @@ static int sim_op_set_lock(struct sim *sim)
 
 static int sim_op_change(struct sim *sim)
 {
-    if (sim->faults_armed && simdev_fault_hits(sim->disk) > 0)
+    if (sim_was_hit(sim))
         return SIM_NOTHING; /* what it would find is not known any more */
     return sim_write(sim, SIM_WRITE_CHANGE, "read and write");
 }
@@ -223,8 +223,8 @@ static int sim_op_wipe(struct sim *sim)
     if (r < 0)
         return r == -ENOSPC && sim_is_sure(sim) && sim_may_lack(sim) ? SIM_NOTHING
                                                                      : sim_result(sim, r);
-    oracle_flush(sim->now, NULL);
-    if (sim_is_sure(sim) && !sim->has_failed)
+    sim_note_all_durable(sim);
+    if (sim_is_sure(sim) && !sim->has_failed && !sim->faults_armed && !sim->odds.is_on)
         sim_verify_live(sim);
     if (sim_is_sure(sim) && wipe.left_blks == 0)
         sim_look_for_remains(sim);

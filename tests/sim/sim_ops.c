@@ -101,14 +101,24 @@ void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char **snaps
 
 /* ---- results */
 
+bool sim_was_hit(struct sim *sim)
+{
+    return sim->faults_armed && (sim->odds.hits > 0 || simdev_fault_hits(sim->disk) > 0);
+}
+
+void sim_note_all_durable(struct sim *sim)
+{
+    if (!sim->odds.is_vague)
+        oracle_flush(sim->now, NULL);
+}
+
 /* An error is only right when the power is off, or a fault was armed and hit. */
 int sim_result(struct sim *sim, int r)
 {
     if (r >= 0)
         return 0;
     sim->has_failed = true;
-    if (!simdev_is_off(sim->disk) && !sim->is_damaged &&
-        !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0))
+    if (!simdev_is_off(sim->disk) && !sim->is_damaged && !sim_was_hit(sim))
         replay_fail(sim->replay, "%s gives %d (%s): %s", sim->op, r, strerror(-r), sim->why.text);
     replay_trace(sim->replay, "  %s: %s", sim->op, strerror(-r));
     return r;
@@ -127,8 +137,7 @@ struct oracle *sim_begin_command(struct sim *sim, const char *op)
 
 bool sim_is_sure(struct sim *sim)
 {
-    return !simdev_is_off(sim->disk) && !sim->is_damaged &&
-           !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0);
+    return !simdev_is_off(sim->disk) && !sim->is_damaged && !sim_was_hit(sim);
 }
 
 int sim_end_command(struct sim *sim, int r)
@@ -157,7 +166,7 @@ int sim_open_lun(struct sim *sim, const char *name, struct lun **lun)
 static void sim_note_durable(struct sim *sim, int r, unsigned flags)
 {
     if (r >= 0 && (flags & LUN_FUA))
-        oracle_flush(sim->now, NULL);
+        sim_note_all_durable(sim);
 }
 
 static void sim_keep_room(struct sim *sim)
@@ -165,7 +174,7 @@ static void sim_keep_room(struct sim *sim)
     if (sim->now->pending_count + SIM_IO_SECTORS_MAX < ORACLE_PENDING_MAX)
         return;
     if (pool_checkpoint(sim->pool) == 0)
-        oracle_flush(sim->now, NULL);
+        sim_note_all_durable(sim);
     else
         INVARIANT(simdev_is_off(sim->disk) || sim->faults_armed || sim->is_damaged);
 }
@@ -329,7 +338,7 @@ static int sim_op_write_atomic(struct sim *sim)
 
 static int sim_op_compare_and_write(struct sim *sim)
 {
-    if (sim->faults_armed && simdev_fault_hits(sim->disk) > 0)
+    if (sim_was_hit(sim))
         return SIM_NOTHING; /* what it would have to compare with is not known any more */
     return sim_write(sim, SIM_WRITE_COMPARE, "compare and write");
 }
@@ -621,7 +630,7 @@ int sim_op_checkpoint(struct sim *sim)
     int r = pool_checkpoint(sim->pool);
     sim->in_checkpoint = false;
     if (r == 0 && !sim->may_overlap) /* else there may be newer writes, which it does not cover */
-        oracle_flush(sim->now, NULL);
+        sim_note_all_durable(sim);
     return sim_result(sim, r);
 }
 
