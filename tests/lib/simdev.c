@@ -38,6 +38,8 @@ struct simdev
     struct lock lock;
     struct rng rng;
     bool lends;
+    simdev_synced *synced;
+    void *synced_opaque;
     struct simdev_image current; /* what reads see */
     struct simdev_image durable; /* what a power cut cannot take away */
     struct list unsynced;        /* struct simdev_write, oldest first */
@@ -418,9 +420,17 @@ static int simdev_sync_range(struct simdev *disk, uint64_t offset, uint64_t end,
     return 0;
 }
 
+static int simdev_end_sync(struct simdev *disk, int r)
+{
+    if (r == 0 && disk->synced)
+        disk->synced(disk->synced_opaque);
+    return r;
+}
+
 static int simdev_sync(struct device *device)
 {
-    return simdev_sync_range(simdev_of(device), 0, 0, true);
+    struct simdev *disk = simdev_of(device);
+    return simdev_end_sync(disk, simdev_sync_range(disk, 0, 0, true));
 }
 
 /* A write, and a sync of what it wrote: the power can go, and a fault can hit, at either. */
@@ -431,7 +441,7 @@ static int simdev_write_durable(struct device *device, const void *buf, size_t l
     int r = simdev_writev(device, &iov, 1, offset);
     if (r < 0)
         return r;
-    return simdev_sync_range(disk, offset, offset + len, false);
+    return simdev_end_sync(disk, simdev_sync_range(disk, offset, offset + len, false));
 }
 
 static int simdev_size(struct device *device, uint64_t *size_bytes)
@@ -762,6 +772,12 @@ void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t le
         byte ^= flip;
         simdev_image_write(&disk->durable, &byte, 1, at);
     }
+}
+
+void simdev_set_synced(struct simdev *disk, simdev_synced *synced, void *opaque)
+{
+    disk->synced = synced;
+    disk->synced_opaque = opaque;
 }
 
 void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque)

@@ -145,6 +145,10 @@ void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t le
 typedef void simdev_hook(void *opaque, enum simdev_op op, const uint8_t *head);
 void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque);
 
+/* Called when a sync is done and its caller does not know yet, without a lock, as a hook is. */
+typedef void simdev_synced(void *opaque);
+void simdev_set_synced(struct simdev *disk, simdev_synced *synced, void *opaque);
+
 /* Called before each call that a device gets, without a lock: what it arms hits that very call. */
 struct simdev_call
 {

@@ -318,6 +318,19 @@ void oracle_flush(struct oracle *oracle, const char *name)
         oracle->pending_count = 0;
 }
 
+void oracle_flush_first(struct oracle *oracle, uint32_t count)
+{
+    INVARIANT(count <= oracle->pending_count);
+    for (uint32_t i = 0; i < count; i++)
+    {
+        const struct oracle_pending *pending = &oracle->pending[i];
+        oracle->objects[pending->object].durable[pending->sector] = pending->version;
+    }
+    memmove(oracle->pending, oracle->pending + count,
+            (oracle->pending_count - count) * sizeof(oracle->pending[0]));
+    oracle->pending_count -= count;
+}
+
 void oracle_note_text(uint32_t note, char text[16])
 {
     text[0] = '\0';

@@ -243,6 +243,8 @@ void oracle_write(struct oracle *oracle, const char *name, uint32_t sector, uint
  * LUN held @old there. */
 void oracle_write_in_part(struct oracle *oracle, const char *name, uint32_t sector, uint32_t count,
                           const bool *is_done, const uint32_t *old);
+/* The first @count writes that are pending are durable; those behind them are pending still. */
+void oracle_flush_first(struct oracle *oracle, uint32_t count);
 /* Everything that was written is durable; @name: of this LUN only. */
 void oracle_flush(struct oracle *oracle, const char *name);
 

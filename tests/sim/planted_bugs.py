@@ -176,7 +176,7 @@ LIB = [f'tests/lib/{name}.c' for name in ('replay', 'rng', 'simdev', 'simdev_ima
 PROGRAMS = {
     'sim': LIB + [f'tests/sim/{name}.c' for name in (
         'coverage', 'coverage_stake', 'oracle', 'oracle_quota', 'oracle_space', 'oracle_volume', 'sim',
-        'sim_books', 'sim_fault', 'sim_judge', 'sim_main', 'sim_more', 'sim_odds', 'sim_ops', 'sim_promise',
+        'sim_books', 'sim_clients', 'sim_fault', 'sim_judge', 'sim_main', 'sim_more', 'sim_odds', 'sim_ops', 'sim_promise',
         'sim_volume')] + [
             'tests/model/space_rules.c'],
     'promises': LIB + [f'tests/model/{name}.c' for name in ('promises', 'promises_io', 'promises_main',

@@ -65,7 +65,8 @@ void sim_begin(struct sim *sim, struct replay *replay)
     sim->maybe = calloc(1, sizeof(*sim->maybe));
     INVARIANT(sim->now && sim->maybe);
     /* Operations that overlap a checkpoint must not have to wait for one: they get more room. */
-    sim->may_overlap = strcmp(replay->mode, "overlap") == 0;
+    sim->has_clients = strcmp(replay->mode, "clients") == 0;
+    sim->may_overlap = sim->has_clients || strcmp(replay->mode, "overlap") == 0;
     struct pool_create_options options = {
         .name = "sim",
         .size_bytes = sim->may_overlap ? 128 << 20 : 24 << 20,
@@ -84,6 +85,8 @@ void sim_begin(struct sim *sim, struct replay *replay)
     simdev_set_lending(sim->disk, true);
     if (sim->may_overlap)
         simdev_set_hook(sim->disk, sim_overlap_cb, sim);
+    if (sim->has_clients)
+        simdev_set_synced(sim->disk, sim_clients_cb, sim);
     struct device *device = simdev_open(sim->disk);
     int r = pool_create_on_device(&sim->env.env, device, &options, &sim->why);
     if (r < 0)
@@ -325,6 +328,7 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
         if (cuts < 3 && rng_percent(sim->rng, 30))
             simdev_cut_power_at(sim->disk, rng_between(sim->rng, 1, 24));
         sim->odds.hits = 0;
+        sim->odds.has_read = false;
         int r = sim_open(sim, sim->disk, &sim->pool);
         is_open = !simdev_is_off(sim->disk);
         if (sim->odds.is_on && is_open && sim->odds.hits > 0)

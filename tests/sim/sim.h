@@ -49,6 +49,7 @@ struct sim_odds
     bool is_on;
     bool damages;  /* metadata, too: what is served then is right, or an error */
     bool is_vague; /* something failed in this life: what was flushed since is not noted */
+    bool has_read; /* a read of this recovery has failed */
     unsigned hits; /* of this life, or this recovery */
 };
 
@@ -66,6 +67,10 @@ struct sim
         has_failed; /* an operation has, since the pool was compared: it may be done all the same */
     bool faults_armed; /* an operation may fail although the power is on */
     bool may_overlap;  /* operations go on while a checkpoint is written */
+    bool has_clients;  /* several, each with LUNs of its own, that write while another flushes */
+    unsigned flusher;  /* who is at it: his number, from 1 on; 0: nobody */
+    uint32_t checkpointed; /* the last version that was written before the last checkpoint */
+    uint32_t flushed;      /* how many of the pending writes had ended when he began */
     bool in_checkpoint, has_switched, in_overlap; /* see sim_overlap_cb() */
     bool without_fua;                             /* writes leave their records in memory */
     bool is_damaged;              /* metadata on the disk is wrong: any operation may fail */
@@ -141,6 +146,20 @@ void sim_run_matrix(struct replay *replay);
 /* sim_odds.c: faults of all kinds, by chance */
 void sim_odds_cb(struct sim *sim, const struct simdev_call *call);
 void sim_run_odds(struct replay *replay);
+
+/* sim_clients.c: mode clients */
+enum
+{
+    SIM_CLIENTS = 4,
+};
+
+/* The client that has the object, from 1 on. */
+unsigned sim_client_of(struct sim *sim, const struct oracle_object *object);
+/* A flush of the LUN or a write with FUA to it begins, and has ended. */
+void sim_begin_flush(struct sim *sim, const struct oracle_object *object);
+void sim_end_flush(struct sim *sim);
+/* While one client flushes, the others write. */
+void sim_clients_cb(void *opaque);
 
 /* sim_ops.c */
 /* Whether a fault may be why something fails. */
@@ -241,6 +260,8 @@ enum sim_write_kind
     SIM_WRITE_CHANGE, /* what is there is looked at, and replaced in place */
 };
 
+MUST_CHECK int sim_write_range(struct sim *sim, const struct oracle_object *object, uint32_t sector,
+                               uint32_t count, enum sim_write_kind kind, unsigned flags);
 /* Of a random range of a random LUN. */
 int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op);
 /* The names of a LUN and of its snapshot. */

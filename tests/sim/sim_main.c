@@ -7,6 +7,8 @@
  *   recovery  the same, and each recovery is cut at each of its writes and syncs
  *   overlap   the same as crash, and operations go on while a checkpoint is written
  *   matrix    not only power cuts: each fault at each phase, see sim_fault.c
+ *   clients   the same as overlap, of several clients, who also write while another flushes; see
+ *             sim_clients.c
  *   odds      each call of the disk may meet a fault of any kind, see sim_odds.c
  *   every     for chosen operations, a cut at each of their writes and syncs, in processes of their
  *             own, with three policies of what survives
@@ -271,11 +273,11 @@ int main(int argc, char **argv)
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     coverage_init();
     static const char *const modes[] = {"crash",  "overlap", "recovery", "every",
-                                        "matrix", "odds",    NULL};
+                                        "matrix", "odds",    "clients",  NULL};
     static const struct replay_program program = {
         .name = "test_sim",
         .modes = modes,
-        .runs = 24,
+        .runs = 28,
         .steps = 150,
         .seeds_path = SIM_SEEDS,
         .run = sim_run,

@@ -34,7 +34,8 @@ const struct oracle_object *sim_pick(struct sim *sim, bool want_lun, bool want_s
     {
         const struct oracle_object *object = &sim->now->objects[i];
         bool is_snapshot = strchr(object->name, '@') != NULL;
-        if (object->name[0] && (is_snapshot ? want_snapshot : want_lun) &&
+        bool is_busy = sim->flusher != 0 && sim_client_of(sim, object) == sim->flusher;
+        if (object->name[0] && !is_busy && (is_snapshot ? want_snapshot : want_lun) &&
             rng_below(sim->rng, ++count) == 0)
             picked = object;
     }
@@ -165,7 +166,9 @@ int sim_open_lun(struct sim *sim, const char *name, struct lun **lun)
 /* FUA or flush returned: all is durable. */
 static void sim_note_durable(struct sim *sim, int r, unsigned flags)
 {
-    if (r >= 0 && (flags & LUN_FUA))
+    if (r >= 0 && (flags & LUN_FUA) && sim->has_clients)
+        oracle_flush_first(sim->now, sim->flushed);
+    else if (r >= 0 && (flags & LUN_FUA))
         sim_note_all_durable(sim);
 }
 
@@ -259,8 +262,8 @@ static int sim_end_io(struct sim *sim, struct lun *lun, const struct oracle_obje
     return sim_result(sim, r);
 }
 
-static int sim_write_range(struct sim *sim, const struct oracle_object *object, uint32_t sector,
-                           uint32_t count, enum sim_write_kind kind, unsigned flags)
+int sim_write_range(struct sim *sim, const struct oracle_object *object, uint32_t sector,
+                    uint32_t count, enum sim_write_kind kind, unsigned flags)
 {
     struct lun *lun = NULL;
     replay_trace(sim->replay, "%s %s sector %" PRIu32 "+%" PRIu32 "%s as version %" PRIu32, sim->op,
@@ -283,8 +286,12 @@ static int sim_write_range(struct sim *sim, const struct oracle_object *object, 
         oracle_fill(old + (size_t)i * ORACLE_SECTOR_BYTES, old_versions[i], sector + i);
     }
     oracle_write(sim->now, object->name, sector, count, versions, kind == SIM_WRITE_ATOMIC);
+    if (flags & LUN_FUA)
+        sim_begin_flush(sim, object);
     r = sim_do_write(sim, lun, kind, old, bytes, (size_t)count * ORACLE_SECTOR_BYTES,
                      (uint64_t)sector * ORACLE_SECTOR_BYTES, flags);
+    if (flags & LUN_FUA)
+        sim_end_flush(sim);
     sim_note_durable(sim, r, flags);
     return sim_end_io(sim, lun, object, sector, count, old_versions, r);
 }
@@ -301,7 +308,8 @@ int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
     sim_pick_range(sim, object, kind == SIM_WRITE_ATOMIC ? 8 : 1, &sector, &count);
     if (kind == SIM_WRITE_ATOMIC && ((count % 8) != 0 || (sector % 8) != 0))
         return SIM_NOTHING;
-    unsigned flags = rng_percent(sim->rng, 20) && !sim->without_fua ? LUN_FUA : 0;
+    unsigned flags =
+        rng_percent(sim->rng, 20) && !sim->without_fua && sim->flusher == 0 ? LUN_FUA : 0;
     return sim_write_range(sim, object, sector, count, kind, flags);
 }
 
@@ -368,6 +376,7 @@ int sim_op_unmap(struct sim *sim)
     uint32_t old[SIM_IO_SECTORS_MAX];
     memcpy(old, object->current + sector, count * sizeof(old[0]));
     oracle_write(sim->now, object->name, sector, count, NULL, false);
+    sim->flushed = sim->now->pending_count; /* nobody comes between */
     if (kind == 0)
         r = lun_unmap(lun, len, offset, flags);
     else
@@ -387,7 +396,9 @@ int sim_op_flush(struct sim *sim)
     int r = sim_open_lun(sim, object->name, &lun);
     if (r < 0)
         return r;
+    sim_begin_flush(sim, object);
     r = lun_flush(lun);
+    sim_end_flush(sim);
     lun_close(lun);
     sim_note_durable(sim, r, LUN_FUA);
     return sim_result(sim, r);
@@ -627,8 +638,11 @@ int sim_op_checkpoint(struct sim *sim)
     replay_trace(sim->replay, "checkpoint");
     sim->in_checkpoint = true;
     sim->has_switched = false;
+    uint32_t version = sim->now->next_version;
     int r = pool_checkpoint(sim->pool);
     sim->in_checkpoint = false;
+    if (r == 0)
+        sim->checkpointed = version;
     if (r == 0 && !sim->may_overlap) /* else there may be newer writes, which it does not cover */
         sim_note_all_durable(sim);
     return sim_result(sim, r);
