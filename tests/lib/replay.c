@@ -19,15 +19,18 @@
 
 enum
 {
-    REPLAY_HANGS_S = 900
-}; /* a run that takes as long hangs, and is ended by SIGALRM */
+    REPLAY_HANGS_S = 900,    /* a run that takes as long hangs, and is ended by SIGALRM */
+    REPLAY_SHRINK_S = 60,    /* for a failed run, unless --shrink gives it all the time it takes */
+    REPLAY_FAILURES_MAX = 5, /* then it is enough */
+    REPLAY_MORE = 4,         /* times as many runs at most, while something was not covered */
+};
 
 struct replay_options
 {
     const struct replay_program *program;
     struct replay replay;
-    uint64_t runs, seconds;
-    bool shrink, no_fork, seed_given;
+    uint64_t runs, seconds, skip;
+    bool shrinks, shrinks_long, no_fork, seed_given;
     const char *keep_text, *seeds_path;
 };
 
@@ -122,6 +125,13 @@ void replay_count(struct replay *replay, const char *format, ...)
     }
 }
 
+static uint64_t replay_now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec;
+}
+
 /* ---- one run */
 
 static void replay_quieten(void)
@@ -190,10 +200,11 @@ static void replay_shrink(const struct replay_options *options, struct replay *r
     for (uint64_t i = 0; i < replay->steps; i++)
         keep[i] = !replay->keep || replay->keep[i];
     bool again = true;
+    uint64_t end_s = options->shrinks_long ? UINT64_MAX : replay_now_s() + REPLAY_SHRINK_S;
     for (uint64_t span = replay->steps / 2; span > 0; span = again && span == 1 ? 1 : span / 2)
     {
         again = false;
-        for (uint64_t first = 0; first < replay->steps; first += span)
+        for (uint64_t first = 0; first < replay->steps && replay_now_s() < end_s; first += span)
             again |= replay_try_without(options, replay, keep, first, span);
     }
     uint64_t left = 0;
@@ -202,17 +213,20 @@ static void replay_shrink(const struct replay_options *options, struct replay *r
     struct replay shrunk = *replay;
     shrunk.keep = keep;
     shrunk.trace = true;
-    printf("shrunk to %" PRIu64 " steps:\n", left);
+    fprintf(stderr, "Shrunk to %" PRIu64 " of %" PRIu64 " steps%s; a run of them:\n", left,
+            replay->steps,
+            replay_now_s() < end_s ? "" : ", when the time was over (--shrink takes all it needs)");
     ignore_error(replay_run_one(options, &shrunk, false), "it fails, as it did before");
-    replay_print_command(&shrunk, stdout);
+    fprintf(stderr, "To repeat that:\n");
+    replay_print_command(&shrunk, stderr);
 }
 
 /* Reports a failed run. */
 static void replay_failed(const struct replay_options *options, struct replay *replay)
 {
-    fprintf(stderr, "To repeat it (--trace shows the steps, --shrink leaves out most of them):\n");
+    fprintf(stderr, "To repeat it (--trace shows the steps):\n");
     replay_print_command(replay, stderr);
-    if (options->shrink)
+    if (options->shrinks && !options->no_fork)
         replay_shrink(options, replay);
 }
 
@@ -265,6 +279,8 @@ static bool replay_parse_value(struct replay_options *options, const char *name,
         return replay_parse_u64(value, &options->replay.steps);
     if (strcmp(name, "--seconds") == 0)
         return replay_parse_u64(value, &options->seconds);
+    if (strcmp(name, "--skip") == 0)
+        return replay_parse_u64(value, &options->skip);
     if (strcmp(name, "--keep") == 0)
         options->keep_text = value;
     else if (strcmp(name, "--seeds") == 0)
@@ -283,7 +299,9 @@ static bool replay_parse(struct replay_options *options, int argc, char **argv)
         if (strcmp(argv[i], "--trace") == 0)
             options->replay.trace = true;
         else if (strcmp(argv[i], "--shrink") == 0)
-            options->shrink = true;
+            options->shrinks_long = true;
+        else if (strcmp(argv[i], "--no-shrink") == 0)
+            options->shrinks = false;
         else if (strcmp(argv[i], "--no-fork") == 0)
             options->no_fork = true;
         else if (i + 1 < argc && replay_parse_value(options, argv[i], argv[i + 1]))
@@ -298,7 +316,8 @@ static void replay_usage(const struct replay_program *program)
 {
     fprintf(stderr,
             "usage: %s [--seed N] [--runs N] [--steps N] [--mode NAME] [--seconds S]\n"
-            "       [--trace] [--keep LIST] [--shrink] [--no-fork] [--seeds FILE]\nmodes:",
+            "       [--skip N] [--trace] [--keep LIST] [--shrink | --no-shrink] [--no-fork]\n"
+            "       [--seeds FILE]\nmodes:",
             program->name);
     for (unsigned i = 0; program->modes[i]; i++)
         fprintf(stderr, " %s", program->modes[i]);
@@ -370,11 +389,14 @@ static uint64_t replay_run_file(const struct replay_options *options, const char
     return failures;
 }
 
-static uint64_t replay_now_s(void)
+/* Whether another run is due, after @i. */
+static bool replay_goes_on(const struct replay_options *options, uint64_t i, uint64_t end_s)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec;
+    const struct replay_program *program = options->program;
+    if (options->seconds ? replay_now_s() < end_s : i < options->runs)
+        return true;
+    return program->is_covered && !options->seed_given && i < options->runs * REPLAY_MORE &&
+           !program->is_covered(options->replay.stats);
 }
 
 /* Runs of fresh seeds. Returns how many failed. */
@@ -386,12 +408,13 @@ static uint64_t replay_run_seeds(struct replay_options *options)
         mode_count++;
     INVARIANT(mode_count > 0);
     uint64_t end_s = replay_now_s() + options->seconds;
-    for (uint64_t i = 0; options->seconds ? replay_now_s() < end_s : i < options->runs; i++)
+    for (uint64_t i = 0; replay_goes_on(options, i, end_s); i++)
     {
         struct replay replay = options->replay;
         if (!replay.mode)
-            replay.mode = options->program->modes[i % mode_count];
-        replay.seed += i;
+            /* Shifted each round: each mode meets seeds of each remainder. */
+            replay.mode = options->program->modes[(i + i / mode_count) % mode_count];
+        replay.seed += i + options->skip;
         bool *keep = NULL;
         if (options->keep_text)
             keep = replay_parse_keep(options->keep_text, replay.steps);
@@ -401,9 +424,10 @@ static uint64_t replay_run_seeds(struct replay_options *options)
         {
             failures++;
             replay_failed(options, &replay);
+            options->shrinks = options->shrinks_long; /* the others may be the same bug */
         }
         free(keep);
-        if (failures >= 5)
+        if (failures >= REPLAY_FAILURES_MAX)
             break;
     }
     return failures;
@@ -416,6 +440,7 @@ int replay_main(const struct replay_program *program, int argc, char **argv)
         .replay = {.program = argv[0], .steps = program->steps, .seed = 1},
         .runs = program->runs,
         .seeds_path = program->seeds_path,
+        .shrinks = true,
     };
     const char *seed = getenv("LUNETTE_SEED");
     if (seed && !replay_parse_u64(seed, &options.replay.seed))
@@ -434,8 +459,10 @@ int replay_main(const struct replay_program *program, int argc, char **argv)
         failures += replay_run_file(&options, options.seeds_path);
     failures += replay_run_seeds(&options);
     bool is_covered = !program->summary || program->summary(stats) || options.seed_given;
-    printf("%s: %" PRIu64 " runs of %" PRIu64 " steps, %" PRIu64 " failed\n", program->name,
-           stats->runs, options.replay.steps, failures);
+    printf("%s: %" PRIu64 " runs of %" PRIu64 " steps, seeds from %" PRIu64 ", %" PRIu64
+           " failed\n",
+           program->name, stats->runs, options.replay.steps, options.replay.seed + options.skip,
+           failures);
     munmap(stats, sizeof(*stats));
     return failures > 0 || !is_covered;
 }

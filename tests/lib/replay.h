@@ -7,11 +7,14 @@
  * signal, a report of a sanitizer or a leak is a failed run like any other.
  *
  *   PROGRAM [--seed N] [--runs N] [--steps N] [--mode NAME] [--seconds S] [--trace] [--keep LIST]
- *           [--shrink] [--no-fork] [--seeds FILE]
+ *           [--skip N] [--shrink | --no-shrink] [--no-fork] [--seeds FILE]
  *
- * Runs seeds N, N + 1, ... (N: 1, or LUNETTE_SEED) and before them, unless --seed is given, those
- * of the file of seeds, one "MODE SEED STEPS [KEEP]" in each line. --seconds: fresh seeds until the
- * time is up.
+ * Runs seeds N, N + 1, ... (N: 1, or LUNETTE_SEED; --skip leaves out so many) and before them,
+ * unless --seed is given, those of the file of seeds, one "MODE SEED STEPS [KEEP]" in each line.
+ * --seconds: fresh seeds until the time is up.
+ *
+ * The first run that fails is shrunk for a minute: steps that it fails without are left out.
+ * --shrink takes all the time that it needs, and shrinks each; --no-shrink leaves it.
  */
 #ifndef TESTS_LIB_REPLAY_H
 #define TESTS_LIB_REPLAY_H
@@ -57,6 +60,8 @@ struct replay_program
     uint64_t runs, steps;     /* without arguments */
     const char *seeds_path;   /* of the file of seeds, or NULL */
     void (*run)(struct replay *replay);
+    /* Without a gap in it; while there is one, some more runs follow. May be NULL. */
+    bool (*is_covered)(const struct replay_stats *stats);
     /* After all runs: the table of what was covered. May be NULL. False: a gap is a failure. */
     bool (*summary)(const struct replay_stats *stats);
 };

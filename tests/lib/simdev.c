@@ -37,6 +37,9 @@ struct simdev
 {
     struct lock lock;
     struct rng rng;
+    bool lends;
+    simdev_synced *synced;
+    void *synced_opaque;
     struct simdev_image current; /* what reads see */
     struct simdev_image durable; /* what a power cut cannot take away */
     struct list unsynced;        /* struct simdev_write, oldest first */
@@ -69,6 +72,7 @@ struct simdev_device
 {
     struct device device;
     struct simdev *disk;
+    _Atomic unsigned lent;
 };
 
 const char *simdev_op_name(enum simdev_op op)
@@ -416,9 +420,17 @@ static int simdev_sync_range(struct simdev *disk, uint64_t offset, uint64_t end,
     return 0;
 }
 
+static int simdev_end_sync(struct simdev *disk, int r)
+{
+    if (r == 0 && disk->synced)
+        disk->synced(disk->synced_opaque);
+    return r;
+}
+
 static int simdev_sync(struct device *device)
 {
-    return simdev_sync_range(simdev_of(device), 0, 0, true);
+    struct simdev *disk = simdev_of(device);
+    return simdev_end_sync(disk, simdev_sync_range(disk, 0, 0, true));
 }
 
 /* A write, and a sync of what it wrote: the power can go, and a fault can hit, at either. */
@@ -429,7 +441,7 @@ static int simdev_write_durable(struct device *device, const void *buf, size_t l
     int r = simdev_writev(device, &iov, 1, offset);
     if (r < 0)
         return r;
-    return simdev_sync_range(disk, offset, offset + len, false);
+    return simdev_end_sync(disk, simdev_sync_range(disk, offset, offset + len, false));
 }
 
 static int simdev_size(struct device *device, uint64_t *size_bytes)
@@ -548,6 +560,30 @@ static int simdev_prefetch(struct device *device, uint64_t len, uint64_t offset)
     return 0;
 }
 
+/* What lends reads again where the bytes lie; nobody looks at where that is in memory. */
+static int simdev_lend(struct device *device, uint64_t len, uint64_t offset, const void **at)
+{
+    struct simdev_device *own = container_of(device, struct simdev_device, device);
+    (void)len, (void)offset;
+    if (!own->disk->lends || simdev_is_off(own->disk))
+        return -EAGAIN;
+    atomic_fetch_add(&own->lent, 1);
+    *at = own;
+    return 0;
+}
+
+static void simdev_take_back(struct device *device, uint64_t offset)
+{
+    struct simdev_device *own = container_of(device, struct simdev_device, device);
+    (void)offset;
+    atomic_fetch_sub(&own->lent, 1);
+}
+
+void simdev_set_lending(struct simdev *disk, bool lends)
+{
+    disk->lends = lends;
+}
+
 static void simdev_close(struct device *device)
 {
     struct simdev_device *own = container_of(device, struct simdev_device, device);
@@ -555,6 +591,7 @@ static void simdev_close(struct device *device)
         AUTO_LOCK(&own->disk->lock);
         own->disk->attached--;
     }
+    INVARIANT(atomic_load(&own->lent) == 0);
     free(own);
 }
 
@@ -621,6 +658,8 @@ struct device *simdev_open(struct simdev *disk)
         .allocate = simdev_allocate,
         .discard = simdev_discard,
         .prefetch = simdev_prefetch,
+        .lend = simdev_lend,
+        .take_back = simdev_take_back,
         .close = simdev_close,
     };
     struct simdev_device *own = calloc(1, sizeof(*own));
@@ -733,6 +772,12 @@ void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t le
         byte ^= flip;
         simdev_image_write(&disk->durable, &byte, 1, at);
     }
+}
+
+void simdev_set_synced(struct simdev *disk, simdev_synced *synced, void *opaque)
+{
+    disk->synced = synced;
+    disk->synced_opaque = opaque;
 }
 
 void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque)

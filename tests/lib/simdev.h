@@ -55,6 +55,9 @@ void simdev_destroy(struct simdev *disk);
 /* Attaches a fresh device. A device that is still attached stays valid, and sees the same bytes. */
 struct device *simdev_open(struct simdev *disk);
 
+/* Whether it lends (see struct device_ops); at first it says "not now" always. */
+void simdev_set_lending(struct simdev *disk, bool lends);
+
 /* ---- power */
 
 struct simdev_crash_policy
@@ -141,6 +144,10 @@ void simdev_rot(struct simdev *disk, struct rng *rng, unsigned bits, uint64_t le
  * it. @head: the first bytes of a write, at least 16 of them; NULL for a sync. NULL: no hook. */
 typedef void simdev_hook(void *opaque, enum simdev_op op, const uint8_t *head);
 void simdev_set_hook(struct simdev *disk, simdev_hook *hook, void *opaque);
+
+/* Called when a sync is done and its caller does not know yet, without a lock, as a hook is. */
+typedef void simdev_synced(void *opaque);
+void simdev_set_synced(struct simdev *disk, simdev_synced *synced, void *opaque);
 
 /* Called before each call that a device gets, without a lock: what it arms hits that very call. */
 struct simdev_call

@@ -157,6 +157,20 @@ static void coverage_print_phase(enum coverage_phase phase)
     }
 }
 
+unsigned coverage_count_empty(void)
+{
+    unsigned empty = 0;
+    for (unsigned cell = 0; cell < COVERAGE_PHASES * COVERAGE_FAULTS * COVERAGE_KINDS; cell++)
+    {
+        unsigned kind = cell % COVERAGE_KINDS, fault = cell / COVERAGE_KINDS % COVERAGE_FAULTS;
+        unsigned phase = cell / COVERAGE_KINDS / COVERAGE_FAULTS;
+        uint32_t possible =
+            coverage_possible((enum coverage_phase)phase, (enum coverage_fault)fault);
+        empty += (possible >> kind & 1) && coverage->counts[phase][fault][kind] == 0;
+    }
+    return empty;
+}
+
 unsigned coverage_print(bool all)
 {
     unsigned cells = 0;

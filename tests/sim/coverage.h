@@ -67,6 +67,8 @@ const char *coverage_fault_name(enum coverage_fault fault);
 void coverage_begin_run(void);
 uint32_t coverage_of_run(enum coverage_phase phase, enum coverage_fault fault);
 
+/* How many cells are empty. */
+unsigned coverage_count_empty(void);
 /* Prints all tables (or only what is missing), and returns how many cells are empty. */
 unsigned coverage_print(bool all);
 

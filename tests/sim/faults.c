@@ -40,6 +40,9 @@ static const struct
     {"write-eio", {.op = SIMDEV_WRITE, .kind = SIMDEV_FAIL, .error = -EIO}},
     {"write-enospc", {.op = SIMDEV_WRITE, .kind = SIMDEV_FAIL, .error = -ENOSPC}},
     {"write-partial", {.op = SIMDEV_WRITE, .kind = SIMDEV_PARTIAL, .error = -EIO}},
+    {"write-short", {.op = SIMDEV_WRITE, .kind = SIMDEV_PARTIAL, .error = -ENOSPC}},
+    {"allocate-enospc", {.op = SIMDEV_ALLOCATE, .kind = SIMDEV_FAIL, .error = -ENOSPC}},
+    {"allocate-eio", {.op = SIMDEV_ALLOCATE, .kind = SIMDEV_FAIL, .error = -EIO}},
     {"write-eio-all", {.op = SIMDEV_WRITE, .kind = SIMDEV_FAIL, .error = -EIO, .is_sticky = true}},
     {"sync-eio", {.op = SIMDEV_SYNC, .kind = SIMDEV_FAIL, .error = -EIO}},
     {"discard-eio", {.op = SIMDEV_DISCARD, .kind = SIMDEV_FAIL, .error = -EIO, .is_sticky = true}},
@@ -518,7 +521,7 @@ int main(int argc, char **argv)
     static const struct replay_program program = {
         .name = "test_faults",
         .modes = modes,
-        .runs = 36,
+        .runs = 45,
         .steps = 40,
         .seeds_path = FAULTS_SEEDS,
         .run = faults_run,

@@ -190,8 +190,8 @@ void oracle_rename(struct oracle *oracle, const char *name, const char *new_name
 
 struct oracle_traits oracle_traits_of(const struct oracle_object *lun)
 {
-    struct oracle_traits traits = {.is_autodelete = lun->is_autodelete,
-                                   .is_reserved = lun->is_reserved};
+    struct oracle_traits traits = {
+        .is_autodelete = lun->is_autodelete, .note = lun->note, .is_reserved = lun->is_reserved};
     memcpy(traits.owner, lun->owner, sizeof(traits.owner));
     memcpy(traits.group, lun->group, sizeof(traits.group));
     return traits;
@@ -200,6 +200,7 @@ struct oracle_traits oracle_traits_of(const struct oracle_object *lun)
 void oracle_set_traits(struct oracle_object *lun, const struct oracle_traits *traits)
 {
     lun->is_autodelete = traits->is_autodelete;
+    lun->note = traits->note;
     lun->is_reserved = traits->is_reserved;
     memcpy(lun->owner, traits->owner, sizeof(lun->owner));
     memcpy(lun->group, traits->group, sizeof(lun->group));
@@ -217,6 +218,7 @@ static void oracle_inherit(struct oracle *oracle, struct oracle_object *clone, c
     INVARIANT(lun || from->is_member);
     struct oracle_traits traits = lun ? oracle_traits_of(lun) : from->lun_traits;
     traits.is_autodelete = false;
+    traits.note = 0;
     oracle_set_traits(clone, &traits);
 }
 
@@ -314,6 +316,26 @@ void oracle_flush(struct oracle *oracle, const char *name)
     }
     if (!name)
         oracle->pending_count = 0;
+}
+
+void oracle_flush_first(struct oracle *oracle, uint32_t count)
+{
+    INVARIANT(count <= oracle->pending_count);
+    for (uint32_t i = 0; i < count; i++)
+    {
+        const struct oracle_pending *pending = &oracle->pending[i];
+        oracle->objects[pending->object].durable[pending->sector] = pending->version;
+    }
+    memmove(oracle->pending, oracle->pending + count,
+            (oracle->pending_count - count) * sizeof(oracle->pending[0]));
+    oracle->pending_count -= count;
+}
+
+void oracle_note_text(uint32_t note, char text[16])
+{
+    text[0] = '\0';
+    if (note != 0)
+        snprintf(text, 16, "note %" PRIu32, note);
 }
 
 void oracle_store_key(unsigned key, char text[16])
@@ -450,6 +472,11 @@ static bool oracle_fits_list(const struct oracle *oracle, struct pool *pool,
         if (list[at].size_bytes != (uint64_t)object->sectors * ORACLE_SECTOR_BYTES)
             return oracle_refuse(verdict, "%s has %" PRIu64 " bytes instead of %" PRIu32 " sectors",
                                  object->name, list[at].size_bytes, object->sectors);
+        char note[16];
+        oracle_note_text(object->note, note);
+        if (strcmp(list[at].comment, note) != 0)
+            return oracle_refuse(verdict, "%s has the comment '%s' instead of '%s'", object->name,
+                                 list[at].comment, note);
         if ((list[at].volume_snapshot_id != 0) != object->is_member ||
             list[at].is_autodelete != object->is_autodelete ||
             list[at].is_reserved != object->is_reserved ||

@@ -42,6 +42,7 @@ enum
 struct oracle_traits
 {
     bool is_autodelete, is_reserved;
+    uint32_t note;
     char owner[ORACLE_OWNER_BYTES], group[ORACLE_OWNER_BYTES];
 };
 
@@ -56,6 +57,7 @@ struct oracle_object
     bool is_member;     /* a snapshot that is part of one of its volume */
     bool is_autodelete; /* attributes, of LUNs */
     bool is_reserved;
+    uint32_t note; /* of the comment, "note 7"; 0: none */
     char owner[ORACLE_OWNER_BYTES], group[ORACLE_OWNER_BYTES]; /* or "" */
     /* Of a LUN as last seen (sim_books.c), or as it will be; of a snapshot only what it shows. */
     struct space_rules_head head;
@@ -77,6 +79,7 @@ struct oracle_set
 {
     char name[8]; /* without the volume's; "": the place is free */
     bool is_deferred;
+    uint64_t locked_until_ns;
     bool has_qtree; /* the volume had its */
 };
 
@@ -84,7 +87,8 @@ struct oracle_volume
 {
     char name[4];    /* "": the place is free */
     char parent[16]; /* "v0@t1", what it depends on; or "" */
-    bool has_qtree;  /* "q" */
+    bool has_qtree;
+    char qtree[2]; /* its name, "q", once it has had one; it is renamed to "r" and back */
     struct oracle_set sets[ORACLE_SETS];
     uint32_t serial; /* which no other volume has had */
     uint32_t blks;   /* its size; 0: no bound */
@@ -123,6 +127,15 @@ struct oracle_verdict
 {
     char text[512];
 };
+
+/* The name of the qtree; "" for none. */
+const char *oracle_qtree(const struct oracle *oracle, const char *volume, bool of_qtree);
+void oracle_note_text(uint32_t note, char text[16]);
+/* With the LUNs in it and its rules. */
+void oracle_rename_qtree(struct oracle *oracle, const char *volume, const char *qtree);
+/* With the snapshots of LUNs that it consists of; clones know its new name. */
+void oracle_rename_set(struct oracle *oracle, const char *volume, const char *set,
+                       const char *new_set);
 
 /* The bytes of a sector. */
 void oracle_fill(uint8_t bytes[ORACLE_SECTOR_BYTES], uint32_t version, uint64_t sector);
@@ -230,6 +243,8 @@ void oracle_write(struct oracle *oracle, const char *name, uint32_t sector, uint
  * LUN held @old there. */
 void oracle_write_in_part(struct oracle *oracle, const char *name, uint32_t sector, uint32_t count,
                           const bool *is_done, const uint32_t *old);
+/* The first @count writes that are pending are durable; those behind them are pending still. */
+void oracle_flush_first(struct oracle *oracle, uint32_t count);
 /* Everything that was written is durable; @name: of this LUN only. */
 void oracle_flush(struct oracle *oracle, const char *name);
 

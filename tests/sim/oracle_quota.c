@@ -9,10 +9,11 @@
 #include "lun/volume/catalog.h"
 #include "tests/sim/oracle.h"
 
-static bool oracle_is_rule(const struct oracle_rule *rule, const struct quota_rule *found)
+static bool oracle_is_rule(const struct oracle *oracle, const struct oracle_rule *rule,
+                           const struct quota_rule *found)
 {
     bool is_tree = rule->type == QUOTA_TREE;
-    const char *tree = rule->of_qtree ? "q" : "";
+    const char *tree = oracle_qtree(oracle, rule->volume, rule->of_qtree);
     if (is_tree && rule->is_default)
         tree = "*";
     const char *name = rule->is_default ? "*" : rule->name;
@@ -44,7 +45,7 @@ static bool oracle_fits_rules(const struct oracle *oracle, struct pool *pool,
         if (!rule->is_there)
             continue;
         wanted++;
-        while (at < count && !oracle_is_rule(rule, &list[at]))
+        while (at < count && !oracle_is_rule(oracle, rule, &list[at]))
             at++;
         if (at == count)
             return oracle_refuse(
@@ -72,7 +73,7 @@ struct oracle_report
 
 static bool oracle_is_row_of(const struct quota_rule *row, const struct oracle_subject *subject)
 {
-    const char *tree = subject->of_qtree ? "q" : "";
+    const char *tree = subject->of_qtree ? subject->volume->qtree : "";
     bool is_tree = subject->type == QUOTA_TREE;
     return row->type == subject->type && strcmp(row->volume, subject->volume->name) == 0 &&
            strcmp(is_tree ? row->target : row->qtree, tree) == 0 &&
@@ -102,7 +103,7 @@ static bool oracle_fits_row(const struct oracle_subject *subject, void *opaque)
         return oracle_refuse(
             report->verdict,
             "the quota of '%s' in volume %s%s is %" PRIu64 "%s%s, must be %" PRIu64 "%s%s",
-            subject->name, subject->volume->name, subject->of_qtree ? "/q" : "",
+            subject->name, subject->volume->name, subject->of_qtree ? "/qtree" : "",
             row->rule.hard_bytes, row->is_default ? " by default" : "",
             row->is_enabled ? "" : ", off", rule->hard_bytes, rule->is_default ? " by default" : "",
             subject->volume->has_quotas ? "" : ", off");
@@ -110,7 +111,7 @@ static bool oracle_fits_row(const struct oracle_subject *subject, void *opaque)
                          "the quota report has %" PRIu64 " bytes of %" PRIu64
                          " LUNs for '%s' in volume %s%s; there are %" PRIu64 " of %" PRIu64,
                          row ? row->used_bytes : 0, row ? row->lun_count : 0, subject->name,
-                         subject->volume->name, subject->of_qtree ? "/q" : "", used, luns);
+                         subject->volume->name, subject->of_qtree ? "/qtree" : "", used, luns);
 }
 
 bool oracle_fits_quotas(const struct oracle *oracle, struct pool *pool,

@@ -24,7 +24,7 @@ bool oracle_add_volume(struct oracle *oracle, const char *name)
     struct oracle_volume *volume = oracle_find_volume(oracle, "");
     if (!volume)
         return false;
-    *volume = (struct oracle_volume){.serial = ++oracle->next_serial};
+    *volume = (struct oracle_volume){.serial = ++oracle->next_serial, .qtree = "q"};
     snprintf(volume->name, sizeof(volume->name), "%s", name);
     return true;
 }
@@ -179,7 +179,55 @@ bool oracle_restore_set(struct oracle *oracle, const char *volume, const char *s
     return true;
 }
 
+void oracle_rename_set(struct oracle *oracle, const char *volume, const char *set,
+                       const char *new_set)
+{
+    char parent[16], new_parent[16];
+    snprintf(parent, sizeof(parent), "%.3s@%.7s", volume, set);
+    snprintf(new_parent, sizeof(new_parent), "%.3s@%.7s", volume, new_set);
+    struct oracle_set *found = oracle_find_set(oracle, volume, set);
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        struct oracle_object *member = &oracle->objects[i];
+        char lun[ORACLE_NAME_BYTES];
+        if (!oracle_is_member_of(member, volume, set))
+            continue;
+        oracle_lun_of(member->name, lun);
+        snprintf(member->name, sizeof(member->name), "%.12s@%.7s", lun, new_set);
+    }
+    for (unsigned i = 0; i < ORACLE_VOLUMES; i++)
+    {
+        if (strcmp(oracle->volumes[i].parent, parent) == 0)
+            memcpy(oracle->volumes[i].parent, new_parent, sizeof(new_parent));
+    }
+    snprintf(found->name, sizeof(found->name), "%s", new_set);
+}
+
 /* ---- volumes as a whole */
+
+const char *oracle_qtree(const struct oracle *oracle, const char *volume, bool of_qtree)
+{
+    for (unsigned i = 0; of_qtree && i < ORACLE_VOLUMES; i++)
+    {
+        if (strcmp(oracle->volumes[i].name, volume) == 0)
+            return oracle->volumes[i].qtree;
+    }
+    return "";
+}
+
+void oracle_rename_qtree(struct oracle *oracle, const char *volume, const char *qtree)
+{
+    struct oracle_volume *found = oracle_find_volume(oracle, volume);
+    char path[16];
+    snprintf(path, sizeof(path), "%s/%s", volume, found->qtree);
+    for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
+    {
+        struct oracle_object *object = &oracle->objects[i];
+        if (object->name[0] && oracle_is_in(object, path))
+            memcpy(object->name + strlen(volume) + 1, qtree, 1);
+    }
+    snprintf(found->qtree, sizeof(found->qtree), "%s", qtree);
+}
 
 static void oracle_leave_parent(struct oracle *oracle, struct oracle_volume *volume)
 {
@@ -263,8 +311,11 @@ bool oracle_clone_volume(struct oracle *oracle, const char *volume, const char *
             continue;
         oracle_lun_of(member->name, lun);
         snprintf(path, sizeof(path), "%s%s", name, lun + strlen(volume));
-        if (!oracle_copy(oracle, member->name, path))
+        struct oracle_object *copy = oracle_copy(oracle, member->name, path);
+        if (!copy)
             return false;
+        const struct oracle_object *of_lun = oracle_find_age(oracle, member->lun_age);
+        copy->note = of_lun ? of_lun->note : member->lun_traits.note;
     }
     return true;
 }
@@ -289,13 +340,29 @@ static bool oracle_fits_sets(const struct oracle_volume *volume, struct pool *po
         snprintf(full, sizeof(full), "%s@%s", volume->name, volume->sets[i].name);
         while (at < count && strcmp(list[at].name, full) != 0)
             at++;
-        if (at == count || list[at].is_deferred != volume->sets[i].is_deferred)
+        if (at == count || list[at].is_deferred != volume->sets[i].is_deferred ||
+            list[at].locked_until_ns != volume->sets[i].locked_until_ns)
             return oracle_refuse(verdict,
                                  "volume snapshot %s is not there, or is not as it must be", full);
     }
     if (wanted != count)
         return oracle_refuse(verdict, "volume %s has %zu snapshots instead of %zu", volume->name,
                              count, wanted);
+    return true;
+}
+
+static bool oracle_fits_qtree(const struct oracle_volume *volume, struct pool *pool,
+                              struct oracle_verdict *verdict)
+{
+    AUTO_FREE struct qtree_info *list = NULL;
+    size_t count = 0;
+    char path[16];
+    snprintf(path, sizeof(path), "%s/%s", volume->name, volume->qtree);
+    int r = qtree_list(pool, volume->name, &list, &count, NULL);
+    if (r < 0 || count != volume->has_qtree || (count > 0 && strcmp(list[0].path, path) != 0))
+        return oracle_refuse(verdict, "volume %s has %zu qtrees, '%s', instead of %d, '%s' (%d)",
+                             volume->name, count, count > 0 ? list[0].path : "", volume->has_qtree,
+                             path, r);
     return true;
 }
 
@@ -331,7 +398,7 @@ bool oracle_fits_volumes(const struct oracle *oracle, struct pool *pool,
                                  volume->name, list[at].size_bytes,
                                  list[at].is_guaranteed ? "" : "not ", volume->blks,
                                  volume->is_guaranteed ? "" : "not");
-        if (!oracle_fits_sets(volume, pool, verdict))
+        if (!oracle_fits_qtree(volume, pool, verdict) || !oracle_fits_sets(volume, pool, verdict))
             return false;
     }
     if (wanted != count)

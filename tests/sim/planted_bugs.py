@@ -7,7 +7,7 @@ Each is a piece of the engine's source and what it is replaced by in a copy; a p
 there exactly once any more is a failure too, so that the list follows the engine.
 
 Usage: planted_bugs.py [--runs N] [--list] [WORD...]
-    from the root of the sources; --runs: how many for each bug, 96 by default; WORD: only bugs that
+    from the root of the sources; --runs: how many for each bug, 136 by default; WORD: only bugs that
     have one of them in their name; --list: only whether their pieces are there
 """
 import argparse
@@ -86,6 +86,16 @@ BUGS = [
      '    device_take_dirty(journal->pool->device);\n    return pool_sync(journal->pool);\n',
      '    device_take_dirty(journal->pool->device);\n'
      '    ignore_error(pool_sync(journal->pool), "planted");\n    return 0;\n'),
+    ("a flush takes another's sync for its own", 'lun/pool/journal.c',
+     '    device_take_dirty(journal->pool->device);\n    return pool_sync(journal->pool);\n',
+     '    int r = pool_sync(journal->pool);\n'
+     '    device_take_dirty(journal->pool->device);\n    return r;\n'),
+    ('a comment is reported before it is durable', 'lun/volume/lun.c',
+     'r = lun_put_draft(pool, lun, &draft, why);\n    }\n'
+     '    return r < 0 ? r : journal_commit(pool->journal);\n}\n\n/* What a change of owner',
+     'r = lun_put_draft(pool, lun, &draft, why);\n    }\n    return r;\n}\n\n/* What a change of owner'),
+    ('the lock of a snapshot is forgotten by what changes it otherwise', 'lun/volume/draft.c',
+     '.locked_until_ns = snapshot->locked_until_ns,', ''),
     ("a point of a guaranteed volume merges into another volume's child", 'lun/volume/ledger.c',
      'ledger_only_child(point)->volume != point->volume &&', 'false &&', 'promises'),
     ('a merge does not raise what its child is promised', 'lun/volume/ledger.c',
@@ -228,7 +238,8 @@ LIB = [f'tests/lib/{name}.c' for name in ('replay', 'rng', 'simdev', 'simdev_ima
 PROGRAMS = {
     'sim': LIB + [f'tests/sim/{name}.c' for name in (
         'coverage', 'coverage_stake', 'oracle', 'oracle_quota', 'oracle_space', 'oracle_volume', 'sim',
-        'sim_books', 'sim_fault', 'sim_judge', 'sim_main', 'sim_ops', 'sim_promise', 'sim_volume')] + [
+        'sim_books', 'sim_clients', 'sim_fault', 'sim_judge', 'sim_main', 'sim_more', 'sim_odds', 'sim_ops', 'sim_promise',
+        'sim_volume')] + [
             'tests/model/space_rules.c'],
     'promises': LIB + [f'tests/model/{name}.c' for name in ('promises', 'promises_io', 'promises_main',
                                                             'promises_manage', 'promises_merge',
@@ -302,7 +313,7 @@ def plant(root, bug, objects, runs):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.partition('Usage')[0])
-    parser.add_argument('--runs', type=int, default=96)
+    parser.add_argument('--runs', type=int, default=136)
     parser.add_argument('--list', action='store_true')
     parser.add_argument('words', nargs='*')
     return parser.parse_args()

@@ -12,7 +12,8 @@
 
 enum
 {
-    SIM_RECOVERY_CUTS_MAX = 400
+    SIM_RECOVERY_CUTS_MAX = 400,
+    SIM_FAULTY_RECOVERIES = 4, /* of one life; then the disk is as it should be */
 };
 
 /* ---- opening and closing */
@@ -64,7 +65,8 @@ void sim_begin(struct sim *sim, struct replay *replay)
     sim->maybe = calloc(1, sizeof(*sim->maybe));
     INVARIANT(sim->now && sim->maybe);
     /* Operations that overlap a checkpoint must not have to wait for one: they get more room. */
-    sim->may_overlap = strcmp(replay->mode, "overlap") == 0;
+    sim->has_clients = strcmp(replay->mode, "clients") == 0;
+    sim->may_overlap = sim->has_clients || strcmp(replay->mode, "overlap") == 0;
     struct pool_create_options options = {
         .name = "sim",
         .size_bytes = sim->may_overlap ? 128 << 20 : 24 << 20,
@@ -76,11 +78,15 @@ void sim_begin(struct sim *sim, struct replay *replay)
     bool is_matrix = strcmp(replay->mode, "matrix") == 0;
     sim->has_promises =
         sim_promise_op_count > 0 && (is_matrix ? replay->seed % 4 == 2 : replay->seed % 2 == 0);
+    sim->has_more = replay->seed % 3 == 0;
     sim->now->pool_bytes = options.size_bytes;
     sim->disk = simdev_new(options.size_bytes, UINT64_C(1) << 30, replay->seed);
     simdev_set_watch(sim->disk, sim_watch_cb, sim);
+    simdev_set_lending(sim->disk, true);
     if (sim->may_overlap)
         simdev_set_hook(sim->disk, sim_overlap_cb, sim);
+    if (sim->has_clients)
+        simdev_set_synced(sim->disk, sim_clients_cb, sim);
     struct device *device = simdev_open(sim->disk);
     int r = pool_create_on_device(&sim->env.env, device, &options, &sim->why);
     if (r < 0)
@@ -293,6 +299,22 @@ void sim_restart(struct sim *sim, const struct simdev_crash_policy *policy)
     sim->written = COVERAGE_IO;
 }
 
+/* A recovery that met faults: the pool is refused or opens, and has what it must have. */
+static void sim_after_faults(struct sim *sim, int r)
+{
+    struct pool_info info;
+    replay_trace(sim->replay, "%u faults in recovery: %d", sim->odds.hits, r);
+    replay_count(sim->replay, "odds: recovery with faults: %s", r < 0 ? "refused" : "opened");
+    simdev_arm(sim->disk, NULL);
+    if (r < 0)
+        return;
+    sim->odds.is_on = false;
+    pool_get_info(sim->pool, &info);
+    if (info.health == POOL_HEALTHY && !sim_fits(sim, sim->pool, false))
+        replay_fail(sim->replay, "after faults in a recovery, see above");
+    sim->odds.is_on = true;
+}
+
 void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool in_depth)
 {
     bool is_open = false;
@@ -305,20 +327,31 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
             sim_cut_recovery(sim);
         if (cuts < 3 && rng_percent(sim->rng, 30))
             simdev_cut_power_at(sim->disk, rng_between(sim->rng, 1, 24));
+        sim->odds.hits = 0;
+        sim->odds.has_read = false;
         int r = sim_open(sim, sim->disk, &sim->pool);
         is_open = !simdev_is_off(sim->disk);
-        if (is_open && r < 0)
+        if (sim->odds.is_on && is_open && sim->odds.hits > 0)
+        {
+            sim_after_faults(sim, r);
+            is_open = false;
+        }
+        else if (is_open && r < 0)
             replay_fail(sim->replay, "after '%s', the pool does not open: %d, %s", sim->op, r,
                         sim->why.text);
         if (is_open)
             break;
-        replay_trace(sim->replay, "cut again in recovery");
-        replay_count(sim->replay, "recovery|%s", sim_cut_phase(sim->disk));
+        replay_trace(sim->replay, "cut or failed again in recovery");
+        if (simdev_is_off(sim->disk))
+            replay_count(sim->replay, "recovery|%s", sim_cut_phase(sim->disk));
         if (r == 0)
-            ignore_error(pool_close(sim->pool), "the power is off");
+            ignore_error(pool_close(sim->pool), "the power is off, or a call may fail");
+        simdev_arm(sim->disk, NULL); /* where the power went too, it waits still */
+        sim->odds.is_on &= cuts < SIM_FAULTY_RECOVERIES;
         again = simdev_random_policy(sim->rng);
     }
     simdev_cut_power_at(sim->disk, 0);
+    sim->odds = (struct sim_odds){.damages = sim->odds.damages};
     if (!sim_fits(sim, sim->pool, true))
         replay_fail(sim->replay, "after a power cut in '%s', see above", sim->op);
     sim->has_maybe = sim->has_failed = false;

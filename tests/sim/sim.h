@@ -43,6 +43,16 @@ struct sim_room
     uint64_t available_blks, asked_blks;
 };
 
+/* Mode odds: each call of the disk may meet a fault. */
+struct sim_odds
+{
+    bool is_on;
+    bool damages;  /* metadata, too: what is served then is right, or an error */
+    bool is_vague; /* something failed in this life: what was flushed since is not noted */
+    bool has_read; /* a read of this recovery has failed */
+    unsigned hits; /* of this life, or this recovery */
+};
+
 struct sim
 {
     struct replay *replay;
@@ -57,6 +67,10 @@ struct sim
         has_failed; /* an operation has, since the pool was compared: it may be done all the same */
     bool faults_armed; /* an operation may fail although the power is on */
     bool may_overlap;  /* operations go on while a checkpoint is written */
+    bool has_clients;  /* several, each with LUNs of its own, that write while another flushes */
+    unsigned flusher;  /* who is at it: his number, from 1 on; 0: nobody */
+    uint32_t checkpointed; /* the last version that was written before the last checkpoint */
+    uint32_t flushed;      /* how many of the pending writes had ended when he began */
     bool in_checkpoint, has_switched, in_overlap; /* see sim_overlap_cb() */
     bool without_fua;                             /* writes leave their records in memory */
     bool is_damaged;              /* metadata on the disk is wrong: any operation may fail */
@@ -65,6 +79,7 @@ struct sim
     enum coverage_phase phase;    /* of the last call while the power was on, */
     uint32_t at_stake;            /* and what was at stake then */
     bool has_promises;            /* of this run: promises and quotas are among the operations, */
+    bool has_more;                /* those of sim_more.c are, */
     bool is_tight;                /* and there are so many that the pool is full at times */
     bool is_clone;                /* the command in hand, for quotas, */
     bool is_freeing;              /* or it gives space back, which must always be possible */
@@ -77,8 +92,16 @@ struct sim
     struct sim_room room; /* before the command in hand */
     uint32_t owed; /* a bit for each fault that hit a recovery: what it replays is known later */
     struct sim_target target;
+    struct sim_odds odds;
     const char *op; /* the name of the operation in hand */
     struct reason why;
+};
+
+struct sim_op
+{
+    int (*op)(struct sim *sim);
+    unsigned weight;
+    bool may_overlap;
 };
 
 /* sim.c */
@@ -111,10 +134,38 @@ void sim_restart(struct sim *sim, const struct simdev_crash_policy *policy);
 void sim_watch_cb(void *opaque, const struct simdev_call *call);
 void sim_aim(struct sim *sim, enum coverage_phase phase, enum coverage_fault fault,
              uint64_t countdown);
+/* The fault hits this call. */
+void sim_inject(struct sim *sim, const struct simdev_call *call, enum coverage_fault fault);
+bool sim_fault_suits(enum coverage_fault fault, const struct simdev_call *call);
+/* Opens the closed pool, whose metadata is damaged: it is refused with a reason, or serves what is
+ * right or an error, and a check finds what cannot be read. Closes it. */
+void sim_examine(struct sim *sim);
 /* All faults at all phases, in processes of their own. */
 void sim_run_matrix(struct replay *replay);
 
+/* sim_odds.c: faults of all kinds, by chance */
+void sim_odds_cb(struct sim *sim, const struct simdev_call *call);
+void sim_run_odds(struct replay *replay);
+
+/* sim_clients.c: mode clients */
+enum
+{
+    SIM_CLIENTS = 4,
+};
+
+/* The client that has the object, from 1 on. */
+unsigned sim_client_of(struct sim *sim, const struct oracle_object *object);
+/* A flush of the LUN or a write with FUA to it begins, and has ended. */
+void sim_begin_flush(struct sim *sim, const struct oracle_object *object);
+void sim_end_flush(struct sim *sim);
+/* While one client flushes, the others write. */
+void sim_clients_cb(void *opaque);
+
 /* sim_ops.c */
+/* Whether a fault may be why something fails. */
+bool sim_was_hit(struct sim *sim);
+/* All that was written is durable, if it is known what that is. */
+void sim_note_all_durable(struct sim *sim);
 /* One random operation. Returns what the engine said: 0, or an error that is no failure because
  * the power is off or a fault is armed. 1: there was nothing to do it on. */
 int sim_random_op(struct sim *sim);
@@ -190,12 +241,6 @@ struct sim_room sim_room(struct sim *sim);
 void sim_check_whole(struct sim *sim);
 
 /* sim_promise.c */
-struct sim_op
-{
-    int (*op)(struct sim *sim);
-    unsigned weight;
-    bool may_overlap;
-};
 extern const struct sim_op sim_promise_ops[];
 extern const size_t sim_promise_op_count;
 /* At the end of a run: fills the pool; what was promised must be there still. */
@@ -206,6 +251,30 @@ int sim_end_promises(struct sim *sim);
 int sim_make_first_promise(struct sim *sim);
 /* Both; @number chooses what goes wrong with that, if anything. */
 int sim_first_promise(struct sim *sim, uint64_t number);
+
+enum sim_write_kind
+{
+    SIM_WRITE_PLAIN,
+    SIM_WRITE_ATOMIC,
+    SIM_WRITE_COMPARE,
+    SIM_WRITE_CHANGE, /* what is there is looked at, and replaced in place */
+};
+
+MUST_CHECK int sim_write_range(struct sim *sim, const struct oracle_object *object, uint32_t sector,
+                               uint32_t count, enum sim_write_kind kind, unsigned flags);
+/* Of a random range of a random LUN. */
+int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op);
+/* The names of a LUN and of its snapshot. */
+void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char **snapshot);
+bool sim_pick_free_snapshot(struct sim *sim, const char *lun, char name[ORACLE_NAME_BYTES]);
+void sim_pick_range(struct sim *sim, const struct oracle_object *object, uint32_t align,
+                    uint32_t *sector, uint32_t *count);
+MUST_CHECK int sim_open_lun(struct sim *sim, const char *name, struct lun **lun);
+const struct oracle_set *sim_pick_set(struct sim *sim, const struct oracle_volume **volume);
+
+/* sim_more.c */
+extern const struct sim_op sim_more_ops[];
+extern const size_t sim_more_op_count;
 
 /* sim_volume.c: operations on volumes and on several LUNs */
 int sim_op_volume_create(struct sim *sim);

@@ -95,7 +95,7 @@ static enum coverage_phase fault_phase(struct sim *sim, const struct simdev_call
 
 /* ---- faults */
 
-static bool fault_suits(enum coverage_fault fault, const struct simdev_call *call)
+bool sim_fault_suits(enum coverage_fault fault, const struct simdev_call *call)
 {
     bool is_write = call->op == SIMDEV_WRITE;
     switch (fault)
@@ -216,6 +216,7 @@ static void fault_fail(struct sim *sim, const struct simdev_call *call, enum sim
                        int error)
 {
     sim->faults_armed = true;
+    sim->odds.hits++;
     simdev_arm(sim->disk,
                &(struct simdev_fault){.op = call->op, .kind = kind, .error = error, .nth = 1});
     sim_note_fault(sim, sim->target.fault);
@@ -244,7 +245,7 @@ static void fault_inject(struct sim *sim, const struct simdev_call *call)
         fault_fail(sim, call, SIMDEV_FAIL, -ENOSPC);
         break;
     case COVERAGE_SHORT:
-        fault_fail(sim, call, SIMDEV_PARTIAL, -EIO);
+        fault_fail(sim, call, SIMDEV_PARTIAL, rng_percent(sim->rng, 50) ? -EIO : -ENOSPC);
         break;
     case COVERAGE_SLOW:
         sim->env.now_ns += UINT64_C(60000000000);
@@ -265,6 +266,12 @@ static void fault_inject(struct sim *sim, const struct simdev_call *call)
     }
 }
 
+void sim_inject(struct sim *sim, const struct simdev_call *call, enum coverage_fault fault)
+{
+    sim->target.fault = fault;
+    fault_inject(sim, call);
+}
+
 void sim_watch_cb(void *opaque, const struct simdev_call *call)
 {
     struct sim *sim = opaque;
@@ -278,12 +285,14 @@ void sim_watch_cb(void *opaque, const struct simdev_call *call)
         return;
     }
     enum coverage_phase phase = fault_phase(sim, call);
+    if (sim->odds.is_on)
+        sim_odds_cb(sim, call);
     if (phase == COVERAGE_NO_PHASE)
         return;
     sim->phase = phase;
     sim->at_stake = coverage_at_stake(phase);
     if (sim->target.countdown > 0 && sim->target.phase == phase &&
-        fault_suits(sim->target.fault, call) && --sim->target.countdown == 0)
+        sim_fault_suits(sim->target.fault, call) && --sim->target.countdown == 0)
         fault_inject(sim, call);
 }
 
@@ -538,7 +547,7 @@ static void fault_say_cb(void *opaque, bool is_error, const char *text)
 
 /* A pool with metadata that is wrong is refused with a reason, or serves what is right or an error,
  * and a check finds what cannot be read. */
-static void fault_examine(struct sim *sim)
+void sim_examine(struct sim *sim)
 {
     uint64_t unreadable = 0;
     struct check_result result = {0};
@@ -591,7 +600,7 @@ static void fault_end_damaged(struct sim *sim)
     ignore_error(pool_close(sim->pool), "it may be damaged");
     sim->pool = NULL;
     sim_restart(sim, &keep);
-    fault_examine(sim);
+    sim_examine(sim);
 }
 
 static void fault_end(struct sim *sim)

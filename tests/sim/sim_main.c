@@ -7,6 +7,9 @@
  *   recovery  the same, and each recovery is cut at each of its writes and syncs
  *   overlap   the same as crash, and operations go on while a checkpoint is written
  *   matrix    not only power cuts: each fault at each phase, see sim_fault.c
+ *   clients   the same as overlap, of several clients, who also write while another flushes; see
+ *             sim_clients.c
+ *   odds      each call of the disk may meet a fault of any kind, see sim_odds.c
  *   every     for chosen operations, a cut at each of their writes and syncs, in processes of their
  *             own, with three policies of what survives
  */
@@ -124,6 +127,11 @@ static void sim_close_and_open(struct sim *sim)
 
 static void sim_run(struct replay *replay)
 {
+    if (strcmp(replay->mode, "odds") == 0)
+    {
+        sim_run_odds(replay);
+        return;
+    }
     if (strcmp(replay->mode, "matrix") == 0)
     {
         sim_run_matrix(replay);
@@ -185,6 +193,28 @@ static uint64_t sim_count_of(const struct replay_stats *stats, const char *label
     return 0;
 }
 
+static uint64_t sim_count_phase(const struct replay_stats *stats, const char *phase)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < REPLAY_COUNTERS; i++)
+    {
+        const char *bar = strchr(stats->counters[i].label, '|');
+        if (bar && strcmp(bar + 1, phase) == 0)
+            count += stats->counters[i].count;
+    }
+    return count;
+}
+
+static bool sim_is_covered(const struct replay_stats *stats)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(sim_phases); i++)
+    {
+        if (sim_count_phase(stats, sim_phases[i]) == 0)
+            return false;
+    }
+    return coverage_count_empty() == 0;
+}
+
 /* A table of operation by phase. Phases that no cut ever hit are a gap. */
 static bool sim_summary(const struct replay_stats *stats)
 {
@@ -242,14 +272,16 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, 1 << 30);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     coverage_init();
-    static const char *const modes[] = {"crash", "overlap", "recovery", "every", "matrix", NULL};
+    static const char *const modes[] = {"crash",  "overlap", "recovery", "every",
+                                        "matrix", "odds",    "clients",  NULL};
     static const struct replay_program program = {
         .name = "test_sim",
         .modes = modes,
-        .runs = 20,
+        .runs = 28,
         .steps = 150,
         .seeds_path = SIM_SEEDS,
         .run = sim_run,
+        .is_covered = sim_is_covered,
         .summary = sim_summary,
     };
     return replay_main(&program, argc, argv);

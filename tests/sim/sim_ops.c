@@ -34,7 +34,8 @@ const struct oracle_object *sim_pick(struct sim *sim, bool want_lun, bool want_s
     {
         const struct oracle_object *object = &sim->now->objects[i];
         bool is_snapshot = strchr(object->name, '@') != NULL;
-        if (object->name[0] && (is_snapshot ? want_snapshot : want_lun) &&
+        bool is_busy = sim->flusher != 0 && sim_client_of(sim, object) == sim->flusher;
+        if (object->name[0] && !is_busy && (is_snapshot ? want_snapshot : want_lun) &&
             rng_below(sim->rng, ++count) == 0)
             picked = object;
     }
@@ -51,8 +52,9 @@ bool sim_pick_free_lun(struct sim *sim, char name[ORACLE_NAME_BYTES])
     if (volume->name[0] && rng_percent(sim->rng, 60))
     {
         count = 3;
-        snprintf(prefix, sizeof(prefix), "%.2s/%s", volume->name,
-                 volume->has_qtree && rng_percent(sim->rng, 40) ? "q/" : "");
+        bool in_qtree = volume->has_qtree && rng_percent(sim->rng, 40);
+        snprintf(prefix, sizeof(prefix), "%.2s/%s%s", volume->name, in_qtree ? volume->qtree : "",
+                 in_qtree ? "/" : "");
     }
     unsigned first = (unsigned)rng_below(sim->rng, count);
     for (unsigned i = 0; i < count; i++)
@@ -64,7 +66,7 @@ bool sim_pick_free_lun(struct sim *sim, char name[ORACLE_NAME_BYTES])
     return false;
 }
 
-static bool sim_pick_free_snapshot(struct sim *sim, const char *lun, char name[ORACLE_NAME_BYTES])
+bool sim_pick_free_snapshot(struct sim *sim, const char *lun, char name[ORACLE_NAME_BYTES])
 {
     for (unsigned i = 0; i < SIM_SNAPSHOTS; i++)
     {
@@ -75,8 +77,8 @@ static bool sim_pick_free_snapshot(struct sim *sim, const char *lun, char name[O
     return false;
 }
 
-static void sim_pick_range(struct sim *sim, const struct oracle_object *object, uint32_t align,
-                           uint32_t *sector, uint32_t *count)
+void sim_pick_range(struct sim *sim, const struct oracle_object *object, uint32_t align,
+                    uint32_t *sector, uint32_t *count)
 {
     uint32_t max =
         (uint32_t)min_u64(object->sectors, rng_percent(sim->rng, 80) ? 32 : SIM_IO_SECTORS_MAX);
@@ -91,7 +93,7 @@ static void sim_pick_range(struct sim *sim, const struct oracle_object *object, 
         *count = object->sectors - *sector;
 }
 
-static void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char **snapshot)
+void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char **snapshot)
 {
     size_t len = strcspn(full, "@");
     snprintf(lun, ORACLE_NAME_BYTES, "%.*s", (int)len, full);
@@ -100,14 +102,24 @@ static void sim_split(const char *full, char lun[ORACLE_NAME_BYTES], const char 
 
 /* ---- results */
 
+bool sim_was_hit(struct sim *sim)
+{
+    return sim->faults_armed && (sim->odds.hits > 0 || simdev_fault_hits(sim->disk) > 0);
+}
+
+void sim_note_all_durable(struct sim *sim)
+{
+    if (!sim->odds.is_vague)
+        oracle_flush(sim->now, NULL);
+}
+
 /* An error is only right when the power is off, or a fault was armed and hit. */
 int sim_result(struct sim *sim, int r)
 {
     if (r >= 0)
         return 0;
     sim->has_failed = true;
-    if (!simdev_is_off(sim->disk) && !sim->is_damaged &&
-        !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0))
+    if (!simdev_is_off(sim->disk) && !sim->is_damaged && !sim_was_hit(sim))
         replay_fail(sim->replay, "%s gives %d (%s): %s", sim->op, r, strerror(-r), sim->why.text);
     replay_trace(sim->replay, "  %s: %s", sim->op, strerror(-r));
     return r;
@@ -126,8 +138,7 @@ struct oracle *sim_begin_command(struct sim *sim, const char *op)
 
 bool sim_is_sure(struct sim *sim)
 {
-    return !simdev_is_off(sim->disk) && !sim->is_damaged &&
-           !(sim->faults_armed && simdev_fault_hits(sim->disk) > 0);
+    return !simdev_is_off(sim->disk) && !sim->is_damaged && !sim_was_hit(sim);
 }
 
 int sim_end_command(struct sim *sim, int r)
@@ -146,7 +157,7 @@ int sim_end_command(struct sim *sim, int r)
 
 /* ---- I/O */
 
-static int sim_open_lun(struct sim *sim, const char *name, struct lun **lun)
+int sim_open_lun(struct sim *sim, const char *name, struct lun **lun)
 {
     int r = lun_open(sim->pool, name, 0, lun, &sim->why);
     return r < 0 ? sim_result(sim, r) : 0;
@@ -155,8 +166,10 @@ static int sim_open_lun(struct sim *sim, const char *name, struct lun **lun)
 /* FUA or flush returned: all is durable. */
 static void sim_note_durable(struct sim *sim, int r, unsigned flags)
 {
-    if (r >= 0 && (flags & LUN_FUA))
-        oracle_flush(sim->now, NULL);
+    if (r >= 0 && (flags & LUN_FUA) && sim->has_clients)
+        oracle_flush_first(sim->now, sim->flushed);
+    else if (r >= 0 && (flags & LUN_FUA))
+        sim_note_all_durable(sim);
 }
 
 static void sim_keep_room(struct sim *sim)
@@ -164,23 +177,39 @@ static void sim_keep_room(struct sim *sim)
     if (sim->now->pending_count + SIM_IO_SECTORS_MAX < ORACLE_PENDING_MAX)
         return;
     if (pool_checkpoint(sim->pool) == 0)
-        oracle_flush(sim->now, NULL);
+        sim_note_all_durable(sim);
     else
         INVARIANT(simdev_is_off(sim->disk) || sim->faults_armed || sim->is_damaged);
 }
 
-enum sim_write_kind
+struct sim_change
 {
-    SIM_WRITE_PLAIN,
-    SIM_WRITE_ATOMIC,
-    SIM_WRITE_COMPARE,
+    const uint8_t *old, *bytes;
+    bool is_other; /* it found something else, when it was called last */
 };
+
+static void sim_change_cb(void *opaque, uint8_t *content, size_t len)
+{
+    struct sim_change *change = opaque;
+    change->is_other = memcmp(content, change->old, len) != 0;
+    memcpy(content, change->bytes, len);
+}
+
+static int sim_do_change(struct sim *sim, struct lun *lun, struct sim_change *change, size_t len,
+                         uint64_t offset, unsigned flags)
+{
+    int r = lun_read_modify_write(lun, len, offset, flags, sim_change_cb, change);
+    if (r == 0 && change->is_other && sim_is_sure(sim))
+        replay_fail(sim->replay, "%s is given other bytes than were written", sim->op);
+    return r;
+}
 
 static int sim_do_write(struct sim *sim, struct lun *lun, enum sim_write_kind kind,
                         const uint8_t *old, const uint8_t *bytes, size_t len, uint64_t offset,
                         unsigned flags)
 {
     size_t miscompare_at = 0;
+    struct sim_change change = {.old = old, .bytes = bytes};
     switch (kind)
     {
     case SIM_WRITE_PLAIN:
@@ -189,8 +218,9 @@ static int sim_do_write(struct sim *sim, struct lun *lun, enum sim_write_kind ki
         return lun_write_atomic(lun, bytes, len, offset, flags);
     case SIM_WRITE_COMPARE:
         return lun_compare_and_write(lun, old, bytes, len, offset, flags, &miscompare_at);
+    case SIM_WRITE_CHANGE:
+        return sim_do_change(sim, lun, &change, len, offset, flags);
     }
-    (void)sim;
     return lun_write(lun, bytes, len, offset, flags);
 }
 
@@ -232,8 +262,8 @@ static int sim_end_io(struct sim *sim, struct lun *lun, const struct oracle_obje
     return sim_result(sim, r);
 }
 
-static int sim_write_range(struct sim *sim, const struct oracle_object *object, uint32_t sector,
-                           uint32_t count, enum sim_write_kind kind, unsigned flags)
+int sim_write_range(struct sim *sim, const struct oracle_object *object, uint32_t sector,
+                    uint32_t count, enum sim_write_kind kind, unsigned flags)
 {
     struct lun *lun = NULL;
     replay_trace(sim->replay, "%s %s sector %" PRIu32 "+%" PRIu32 "%s as version %" PRIu32, sim->op,
@@ -256,13 +286,17 @@ static int sim_write_range(struct sim *sim, const struct oracle_object *object, 
         oracle_fill(old + (size_t)i * ORACLE_SECTOR_BYTES, old_versions[i], sector + i);
     }
     oracle_write(sim->now, object->name, sector, count, versions, kind == SIM_WRITE_ATOMIC);
+    if (flags & LUN_FUA)
+        sim_begin_flush(sim, object);
     r = sim_do_write(sim, lun, kind, old, bytes, (size_t)count * ORACLE_SECTOR_BYTES,
                      (uint64_t)sector * ORACLE_SECTOR_BYTES, flags);
+    if (flags & LUN_FUA)
+        sim_end_flush(sim);
     sim_note_durable(sim, r, flags);
     return sim_end_io(sim, lun, object, sector, count, old_versions, r);
 }
 
-static int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
+int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
 {
     const struct oracle_object *object = sim_pick(sim, true, false);
     uint32_t sector;
@@ -274,7 +308,8 @@ static int sim_write(struct sim *sim, enum sim_write_kind kind, const char *op)
     sim_pick_range(sim, object, kind == SIM_WRITE_ATOMIC ? 8 : 1, &sector, &count);
     if (kind == SIM_WRITE_ATOMIC && ((count % 8) != 0 || (sector % 8) != 0))
         return SIM_NOTHING;
-    unsigned flags = rng_percent(sim->rng, 20) && !sim->without_fua ? LUN_FUA : 0;
+    unsigned flags =
+        rng_percent(sim->rng, 20) && !sim->without_fua && sim->flusher == 0 ? LUN_FUA : 0;
     return sim_write_range(sim, object, sector, count, kind, flags);
 }
 
@@ -311,7 +346,7 @@ static int sim_op_write_atomic(struct sim *sim)
 
 static int sim_op_compare_and_write(struct sim *sim)
 {
-    if (sim->faults_armed && simdev_fault_hits(sim->disk) > 0)
+    if (sim_was_hit(sim))
         return SIM_NOTHING; /* what it would have to compare with is not known any more */
     return sim_write(sim, SIM_WRITE_COMPARE, "compare and write");
 }
@@ -341,6 +376,7 @@ int sim_op_unmap(struct sim *sim)
     uint32_t old[SIM_IO_SECTORS_MAX];
     memcpy(old, object->current + sector, count * sizeof(old[0]));
     oracle_write(sim->now, object->name, sector, count, NULL, false);
+    sim->flushed = sim->now->pending_count; /* nobody comes between */
     if (kind == 0)
         r = lun_unmap(lun, len, offset, flags);
     else
@@ -360,7 +396,9 @@ int sim_op_flush(struct sim *sim)
     int r = sim_open_lun(sim, object->name, &lun);
     if (r < 0)
         return r;
+    sim_begin_flush(sim, object);
     r = lun_flush(lun);
+    sim_end_flush(sim);
     lun_close(lun);
     sim_note_durable(sim, r, LUN_FUA);
     return sim_result(sim, r);
@@ -600,10 +638,13 @@ int sim_op_checkpoint(struct sim *sim)
     replay_trace(sim->replay, "checkpoint");
     sim->in_checkpoint = true;
     sim->has_switched = false;
+    uint32_t version = sim->now->next_version;
     int r = pool_checkpoint(sim->pool);
     sim->in_checkpoint = false;
+    if (r == 0)
+        sim->checkpointed = version;
     if (r == 0 && !sim->may_overlap) /* else there may be newer writes, which it does not cover */
-        oracle_flush(sim->now, NULL);
+        sim_note_all_durable(sim);
     return sim_result(sim, r);
 }
 
@@ -658,20 +699,28 @@ static const struct sim_op sim_ops[] = {
     {sim_op_redeploy, 5, true},      {sim_op_attributes, 2, true},
 };
 
-/* Those of promises only in runs that have them, so that others go on as they did. */
+/* Those of promises, and those that came later, only in runs that have them, so that others go on
+ * as they did. */
 static const struct sim_op *sim_find_op(struct sim *sim, bool overlapping, uint64_t at,
                                         uint64_t *total)
 {
-    size_t count = ARRAY_SIZE(sim_ops) + (sim->has_promises ? sim_promise_op_count : 0);
-    *total = 0;
-    for (size_t i = 0; i < count; i++)
+    const struct
     {
-        bool is_promise = i >= ARRAY_SIZE(sim_ops);
-        const struct sim_op *op =
-            is_promise ? &sim_promise_ops[i - ARRAY_SIZE(sim_ops)] : &sim_ops[i];
-        *total += !overlapping || op->may_overlap ? op->weight : 0;
-        if (at < *total)
-            return op;
+        const struct sim_op *ops;
+        size_t count;
+    } tables[] = {{sim_ops, ARRAY_SIZE(sim_ops)},
+                  {sim_promise_ops, sim->has_promises ? sim_promise_op_count : 0},
+                  {sim_more_ops, sim->has_more ? sim_more_op_count : 0}};
+    *total = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+    {
+        for (size_t j = 0; j < tables[i].count; j++)
+        {
+            const struct sim_op *op = &tables[i].ops[j];
+            *total += !overlapping || op->may_overlap ? op->weight : 0;
+            if (at < *total)
+                return op;
+        }
     }
     return NULL;
 }

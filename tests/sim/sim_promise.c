@@ -174,13 +174,14 @@ static void sim_draw_rule(struct sim *sim, const struct oracle_volume *volume,
         rule->threshold_bytes = rule->hard_bytes / 3;
 }
 
-static struct quota_rule sim_quota_rule(const struct oracle_rule *rule)
+static struct quota_rule sim_quota_rule(struct sim *sim, const struct oracle_rule *rule)
 {
     struct quota_rule given = {.type = rule->type,
                                .hard_bytes = rule->hard_bytes,
                                .soft_bytes = rule->soft_bytes,
                                .threshold_bytes = rule->threshold_bytes};
-    const char *tree = rule->of_qtree ? "q" : "", *name = rule->is_default ? "*" : rule->name;
+    const char *tree = oracle_qtree(sim->now, rule->volume, rule->of_qtree);
+    const char *name = rule->is_default ? "*" : rule->name;
     bool is_tree = rule->type == QUOTA_TREE;
     snprintf(given.volume, sizeof(given.volume), "%s", rule->volume);
     snprintf(given.qtree, sizeof(given.qtree), "%s", is_tree ? "" : tree);
@@ -198,7 +199,7 @@ static int sim_op_quota_rule(struct sim *sim)
     sim_draw_rule(sim, volume, &rule);
     if (!oracle_put_rule(after, &rule))
         return SIM_NOTHING;
-    struct quota_rule given = sim_quota_rule(&rule);
+    struct quota_rule given = sim_quota_rule(sim, &rule);
     replay_trace(sim->replay, "quota of volume %s, type %d, '%s' in '%s': %" PRIu64, given.volume,
                  (int)given.type, given.target, given.qtree, given.hard_bytes);
     return sim_end_command(sim, quota_rule_set(sim->pool, &given, &sim->why));
@@ -210,7 +211,7 @@ static int sim_op_quota_forget(struct sim *sim)
     if (!sim->now->rules[i].is_there)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "quota rule delete");
-    struct quota_rule given = sim_quota_rule(&after->rules[i]);
+    struct quota_rule given = sim_quota_rule(sim, &after->rules[i]);
     replay_trace(sim->replay, "no quota of volume %s, type %d, '%s' in '%s' any more", given.volume,
                  (int)given.type, given.target, given.qtree);
     after->rules[i] = (struct oracle_rule){0};

@@ -40,7 +40,7 @@ static bool sim_pick_free_volume(struct sim *sim, char name[8])
     return false;
 }
 
-static const struct oracle_set *sim_pick_set(struct sim *sim, const struct oracle_volume **volume)
+const struct oracle_set *sim_pick_set(struct sim *sim, const struct oracle_volume **volume)
 {
     const struct oracle_set *picked = NULL;
     uint64_t count = 0;
@@ -110,7 +110,7 @@ int sim_op_volume_delete(struct sim *sim)
 static int sim_switch_qtree(struct sim *sim, const struct oracle_volume *volume)
 {
     char path[16];
-    snprintf(path, sizeof(path), "%s/q", volume->name);
+    snprintf(path, sizeof(path), "%s/%s", volume->name, volume->has_qtree ? volume->qtree : "q");
     bool has_luns = false;
     for (unsigned i = 0; i < ORACLE_OBJECTS_MAX; i++)
     {
@@ -121,7 +121,9 @@ static int sim_switch_qtree(struct sim *sim, const struct oracle_volume *volume)
         return SIM_NOTHING;
     struct oracle *after = sim_begin_command(sim, "qtree");
     replay_trace(sim->replay, "%s qtree %s", volume->has_qtree ? "delete" : "make", path);
-    oracle_find_volume(after, volume->name)->has_qtree = !volume->has_qtree;
+    struct oracle_volume *changed = oracle_find_volume(after, volume->name);
+    changed->has_qtree = !volume->has_qtree;
+    snprintf(changed->qtree, sizeof(changed->qtree), "q");
     if (volume->has_qtree)
         oracle_forget_rules(after, volume->name, true);
     return sim_end_command(sim, volume->has_qtree ? qtree_delete(sim->pool, path, &sim->why)
@@ -154,7 +156,9 @@ int sim_op_set_create(struct sim *sim)
     snprintf(name, sizeof(name), "t%u", (unsigned)rng_below(sim->rng, ORACLE_SETS));
     for (size_t i = 0; i < count; i++)
     {
-        if (oracle_find_set(after, volumes[i], name) || !oracle_add_set(after, volumes[i], name))
+        const char *qtree = oracle_find_volume(after, volumes[i])->qtree;
+        if (strcmp(qtree, "r") == 0 || oracle_find_set(after, volumes[i], name) ||
+            !oracle_add_set(after, volumes[i], name))
             return SIM_NOTHING;
     }
     replay_trace(sim->replay, "volume snapshot %s of %s%s%s", name, volumes[0],

@@ -379,6 +379,49 @@ static void test_repeatable(void)
     CU_ASSERT_EQUAL(memcmp(images[0], images[1], 64), 0);
 }
 
+static void test_lends(void)
+{
+    struct simdev *disk = simdev_new(MIB, MIB, 1);
+    struct device *device = simdev_open(disk);
+    const void *at = NULL;
+    CU_ASSERT(device->ops->lend(device, SECTOR, 0, &at) == -EAGAIN);
+    simdev_set_lending(disk, true);
+    CU_ASSERT(device->ops->lend(device, SECTOR, 0, &at) == 0 && at != NULL);
+    device->ops->take_back(device, 0);
+    simdev_cut_power(disk);
+    CU_ASSERT(device->ops->lend(device, SECTOR, 0, &at) == -EAGAIN);
+    device_close(device);
+    simdev_destroy(disk);
+}
+
+struct late
+{
+    struct device *device;
+    unsigned calls;
+};
+
+static void late_cb(void *opaque)
+{
+    struct late *late = opaque;
+    if (late->calls++ == 0)
+        CU_ASSERT(put(late->device, 2, SECTOR, SECTOR) == 0);
+}
+
+/* What is written once a sync is done is not covered by it. */
+static void test_synced(void)
+{
+    struct simdev *disk = simdev_new(MIB, MIB, 1);
+    struct late late = {.device = simdev_open(disk)};
+    simdev_set_synced(disk, late_cb, &late);
+    CU_ASSERT(put(late.device, 1, SECTOR, 0) == 0);
+    CU_ASSERT(device_sync(late.device) == 0);
+    CU_ASSERT(late.calls == 1 && simdev_unsynced_count(disk) == 1);
+    CU_ASSERT(device_sync(late.device) == 0);
+    CU_ASSERT(late.calls == 2 && simdev_unsynced_count(disk) == 0);
+    device_close(late.device);
+    simdev_destroy(disk);
+}
+
 static CU_TestInfo simdev_tests[] = {
     {"reads see writes, within the size", test_read_write},
     {"a power cut takes only what was not synced", test_crash_keeps_synced},
@@ -390,6 +433,8 @@ static CU_TestInfo simdev_tests[] = {
     {"a failed sync loses writes for good", test_failed_sync},
     {"rot flips a bit, growth is not durable before a sync", test_rot_and_grow},
     {"room", test_room},
+    {"lends when it is told to", test_lends},
+    {"what comes after a sync, before its caller knows", test_synced},
     {"a copy is a disk of its own", test_copy_is_apart},
     {"the same seed gives the same image", test_repeatable},
     CU_TEST_INFO_NULL,

@@ -216,6 +216,7 @@ static void *manager(void *opaque)
     {
         const char *command = commands[rng_below(&rng, ARRAY_SIZE(commands))];
         char words[256];
+/* The formats are those of the list above, each with one %d or none. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         snprintf(words, sizeof(words), command, (int)rng_below(&rng, LUNS));
@@ -330,7 +331,8 @@ static void end_damaged(void)
 int main(int argc, char **argv)
 {
     unsigned seconds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 5;
-    seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL);
+    const char *given = argc > 2 ? argv[2] : getenv("LUNETTE_SEED");
+    seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
     printf("test_attack %u %" PRIu64 "\n", seconds, seed);
     fflush(stdout);
     if (!both_is_durable())

@@ -663,7 +663,8 @@ static void begin(uint64_t seed)
 int main(int argc, char **argv)
 {
     unsigned rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 4;
-    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+    const char *given = argc > 2 ? argv[2] : getenv("LUNETTE_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : 1;
     if (!both_is_durable())
     {
         puts("SKIP: the engine in memory keeps nothing");
@@ -687,6 +688,9 @@ int main(int argc, char **argv)
         requests += workers[i].requests;
     printf("%u rounds, seed %" PRIu64 ": %" PRIu64 " requests, %u failures\n", rounds, seed,
            requests, failures);
+    if (failures > 0)
+        printf("To repeat it, as far as the machine lets it:\n    %s %u %" PRIu64 "\n", argv[0],
+               rounds, seed);
     both_end(&both);
     condition_destroy(&changed);
     lock_destroy(&lock);

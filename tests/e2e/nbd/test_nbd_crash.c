@@ -379,9 +379,12 @@ static CU_TestInfo stop_tests[] = {
     CU_TEST_INFO_NULL,
 };
 
-/* usage: test_nbd_crash [--seed N] [FILTER] */
+/* usage: test_nbd_crash [--seed N] [FILTER]; LUNETTE_SEED=N is the same */
 int main(int argc, char **argv)
 {
+    const char *given = getenv("LUNETTE_SEED");
+    if (given)
+        crash_seed = strtoull(given, NULL, 10);
     if (argc > 2 && strcmp(argv[1], "--seed") == 0)
     {
         crash_seed = strtoull(argv[2], NULL, 10);
