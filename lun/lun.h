@@ -191,7 +191,6 @@ int64_t command_promised_bytes(void);
 
 /* ---- LUNs ---------------------------------------------------------------------------------- */
 
-/* What a LUN has beside its content; stored with it. Times are nanoseconds since 1970. */
 /* What is stored (store_apply()) in the same record as a change: both are done, or neither. A key
  * that ends in '/' gets the id of the changed or new object, as 16 hexadecimal digits. */
 struct store_change;
@@ -201,6 +200,7 @@ struct store_also
     size_t count; /* 2 at most */
 };
 
+/* What a LUN has beside its content; stored with it. Times are nanoseconds since 1970. */
 struct lun_attributes
 {
     bool is_reserved;         /* space is promised: its writes never meet -ENOSPC */

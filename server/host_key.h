@@ -49,8 +49,8 @@ struct host_key_mark
 void host_key_take_mark(const char *path, struct host_key_mark *mark);
 /*
  * Whether the file @path, of which @mark was taken, still holds the key @id that was read from it.
- * -ESTALE: it does not, as @why says. 0 also if that cannot
- * be told: a server that became another user may not read the file.
+ * -ESTALE: it does not, as @why says. 0 also if that cannot be told: a server that became another
+ * user may not read the file.
  */
 MUST_CHECK int host_key_compare(const char *path, const struct host_key_mark *mark, const char *id,
                                 struct reason *why);

@@ -147,7 +147,8 @@ int checkpoint_run_locked(struct pool *pool)
         return r;
     if (r == 0)
         r = checkpoint_write(pool, super);
-    INVARIANT(r != -ENOMEM); /* all that it takes was had before the switch */
+    if (r == -ENOMEM)
+        r = -EIO; /* the kernel's, for a write: all that is ours was had before the switch */
     if (r < 0)
     {
         pool_degrade(pool, POOL_READ_ONLY, "a checkpoint could not be written", r);

@@ -170,8 +170,9 @@ static void journal_give_back_locked(struct journal *journal, struct writer *wri
 {
     unsigned larger = journal->spares[1].capacity > journal->spares[0].capacity;
     struct writer *spare = &journal->spares[larger ^ 1];
-    if (writer->capacity > spare->capacity &&
-        writer->capacity <= max_u64(SPARE_MAX_BYTES, 4 * journal->admitted))
+    uint64_t least = sizeof(struct disk_batch) + journal->admitted + DISK_SECTOR;
+    uint64_t most = max_u64(SPARE_MAX_BYTES, 4 * journal->admitted);
+    if (writer->capacity > spare->capacity && (writer->capacity <= most || spare->capacity < least))
     {
         struct writer old = *spare;
         *spare = (struct writer){.bytes = writer->bytes, .capacity = writer->capacity};

@@ -271,9 +271,9 @@ static json_t *overwrite_args(const char *source, const char *name, bool dry_run
 /* What only a new clone can get. */
 static enum ctl_exit overwrite_check_options(const struct invocation *in)
 {
-    static const char *const others[] = {"count", "name",       "first",  "range",
-                                         "group", "no-reserve", "expire", "autodelete",
-                                         "owner", "qos",        "igroup", "comment"};
+    static const char *const others[] = {
+        "count",      "name",  "first", "range",  "group",   "no-reserve",      "expire",
+        "autodelete", "owner", "qos",   "igroup", "comment", "qos-policy-group"};
     char text[160];
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)
     {
@@ -309,11 +309,15 @@ enum ctl_exit ctl_lun_overwrite(const struct invocation *in, const char *source,
     client_close(&client);
     if (!*is_there || status != CTL_DONE)
         return status;
+    const json_t *lun = json_array_get(json_object_get(result, "luns"), 0);
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else
-        printf("%s the content of %s into %s; what it %s its snapshot %s@%s.\n",
+        printf("%s the content of %s into %s; what it %s its snapshot %s@%s%s.\n",
                dry_run ? "Would put" : "Put", source, name,
-               dry_run ? "holds now would stay as" : "held stays as", name, OVERWRITE_UNDO);
+               dry_run ? "holds now would stay as" : "held stays as", name, OVERWRITE_UNDO,
+               json_is_true(json_object_get(lun, "replaces_undo"))
+                   ? ", in place of the one of that name"
+                   : "");
     return CTL_DONE;
 }

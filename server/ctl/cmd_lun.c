@@ -238,7 +238,11 @@ enum ctl_exit ctl_lun_clone(struct invocation *in)
     enum ctl_exit status = lun_clone_names(in, &source, &name);
     if (status == CTL_DONE)
         status = lun_clone_snapshot(in, &source, &text);
-    if (status == CTL_DONE && option_flag(in, "overwrite-destination"))
+    bool overwrites = status == CTL_DONE && option_flag(in, "overwrite-destination");
+    if (overwrites && option_flag(in, "force") && !option_flag(in, "range"))
+        return ctl_usage(in, "--force is for --range; 'lunette lun redeploy --force' puts content "
+                             "into a LUN that is open");
+    if (overwrites)
         status = ctl_lun_overwrite(in, source, name, &is_there);
     if (is_there)
         return status;

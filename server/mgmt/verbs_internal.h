@@ -96,6 +96,8 @@ MUST_CHECK int verb_classify_clones(struct verb_request *request, const char *na
                                     uint32_t first_number);
 /* Puts a LUN or volume into the class "qos", if it is given; not in a dry run. */
 MUST_CHECK int verb_classify(struct verb_request *request, bool is_volume, uint64_t id);
+/* That failed with @r, returned again, after something else of the request was done, and stays. */
+MUST_CHECK int verb_say_unclassified(struct verb_request *request, int r);
 /* Who is in which class, to be shown. */
 struct verb_classes
 {

@@ -155,8 +155,8 @@ int verb_lun_attributes(struct verb_request *request)
         r = mask != 0 ? lun_set_attributes(request->pool, name, mask, &attributes, &request->why)
                       : store_apply(request->pool, put.changes, put.also.count, &request->why);
     int64_t promised_bytes = mask != 0 ? command_promised_bytes() : 0;
-    if (r == 0)
-        r = verb_classify(request, false, info.id);
+    if (r == 0 && (r = verb_classify(request, false, info.id)) < 0)
+        r = verb_say_unclassified(request, r);
     if (r < 0)
         return r;
     request->is_done = true;

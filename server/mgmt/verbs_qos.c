@@ -216,6 +216,14 @@ int verb_classify(struct verb_request *request, bool is_volume, uint64_t id)
                    verb_string(request, "qos"), &request->why);
 }
 
+int verb_say_unclassified(struct verb_request *request, int r)
+{
+    struct reason why = request->why;
+    return reason_set(&request->why, r,
+                      "what else was asked for is done, but the QoS class was not set: %.900s",
+                      why.text[0] ? why.text : strerror(-r));
+}
+
 void verb_forget_volume_class(struct verb_request *request, uint64_t volume_id)
 {
     qos_forget_volume(verb_qos(request), volume_id);

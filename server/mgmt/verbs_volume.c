@@ -133,8 +133,8 @@ int verb_volume_modify(struct verb_request *request)
                       : store_apply(request->pool, put.changes, put.also.count, &request->why);
     int64_t promised_bytes = mask != 0 ? command_promised_bytes() : 0;
     policy_put_end(&put);
-    if (r == 0)
-        r = verb_volume_set_class(request, name);
+    if (r == 0 && (r = verb_volume_set_class(request, name)) < 0)
+        r = verb_say_unclassified(request, r);
     request->is_done = r == 0;
     return r < 0 ? r : verb_volume_result(request, name, promised_bytes);
 }
@@ -422,8 +422,8 @@ int verb_volume_clone(struct verb_request *request)
     if (r == 0)
         r = volume_clone(request->pool, &args, &request->why);
     int64_t promised_bytes = command_promised_bytes();
-    if (r == 0)
-        r = verb_volume_set_class(request, args.name);
+    if (r == 0 && (r = verb_volume_set_class(request, args.name)) < 0)
+        r = verb_say_unclassified(request, r);
     request->is_done = r == 0;
     if (r == 0)
         r = verb_volume_result(request, args.name, promised_bytes);

@@ -423,6 +423,23 @@ static void test_errors(void)
     host_stop(&host);
 }
 
+/* Memory that the kernel lacks for a write of a checkpoint (after that of the journal) is an error
+ * of that write. */
+static void test_kernel_memory(void)
+{
+    start();
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 1, 1, LUN_FUA), 0);
+    struct simdev_fault fault = {
+        .op = SIMDEV_WRITE, .kind = SIMDEV_FAIL, .error = -ENOMEM, .nth = 2};
+    simdev_arm(host.disk, &fault);
+    CU_ASSERT_EQUAL(pool_checkpoint(host.pool), -EIO);
+    CU_ASSERT_EQUAL(simdev_fault_hits(host.disk), 1);
+    struct pool_info info;
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.health, POOL_READ_ONLY);
+    host_stop(&host);
+}
+
 static CU_TestInfo journal_tests[] = {
     {"syncs of a commit", test_syncs},
     {"batches follow on", test_flags_and_sequence},
@@ -439,6 +456,7 @@ static CU_TestInfo journal_tests[] = {
     {"a record that is too long", test_record_too_long},
     {"a switch without its checkpoint", test_switch_without_checkpoint},
     {"I/O errors", test_errors},
+    {"no memory in the kernel", test_kernel_memory},
     CU_TEST_INFO_NULL,
 };
 

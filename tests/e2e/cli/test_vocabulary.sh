@@ -178,7 +178,11 @@ ok volume file clone create -source-path /vol/v/r -destination-path /vol/v/l2 -o
 json luns.0.size_bytes 8388608 lun show v/l2
 json luns.0.uuid "$uuid" lun show v/l2
 ok lun show v/l2@undo
+ok lun clone v/r v/l2 -overwrite-destination --dry-run
+says "v/l2@undo, in place of the one of that name"
 refused 2 "--igroup is for a new clone" lun clone v/r v/l2 -overwrite-destination -igroup hosts
+refused 2 "--qos-policy-group is for a new clone" lun clone v/r v/l2 -overwrite-destination -qos-policy-group default
+refused 2 "lun redeploy --force" lun clone v/r v/l2 -overwrite-destination --force
 refused 1 "" volume file clone create -source-path /vol/v/r -destination-path /vol/v/l2
 ok volume file clone create -source-path /vol/v/r -destination-path /vol/v/new -overwrite-destination true
 says "Cloned /vol/v/r"
