@@ -170,7 +170,7 @@ static void transfer_undo_file(const struct transfer_options *options, const str
 {
     struct stat now;
     bool is_resumable = options->resume_file && access(options->resume_file, F_OK) == 0;
-    if (is_resumable || strstr(options->destination, "://") ||
+    if (is_resumable || !options->destination || strstr(options->destination, "://") ||
         stat(options->destination, &now) < 0 || !S_ISREG(now.st_mode))
         return;
     bool was_there = before->st_ino != 0;
@@ -185,7 +185,7 @@ static int transfer_run_apart(struct transfer_options *options, struct transfer_
                               struct reason *why)
 {
     struct stat before;
-    if (stat(options->destination, &before) < 0)
+    if (!options->destination || stat(options->destination, &before) < 0)
         before = (struct stat){.st_ino = 0};
     int r = apart_run(transfer_run_cb, options, result, sizeof(*result), &transfer_cancelled, why);
     if (r == -EFAULT)
