@@ -461,14 +461,17 @@ static void verb_complete_result(const struct verb *verb, struct verb_request *r
 
 int verb_run(const struct verb *verb, struct verb_request *request)
 {
-    command_dry_run(verb_bool(request, "dry_run"));
+    bool is_dry = verb_bool(request, "dry_run");
+    command_dry_run(is_dry);
     int r = verb->handler(request);
     command_dry_run(false);
-    if (r == -ENOMEM && request->is_done && !verb_bool(request, "dry_run"))
+    request->is_done &= !is_dry; /* what it would do is all that there is to say */
+    if (r == -ENOMEM && request->is_done)
         r = 0;
     if (r < 0)
         return r;
-    request->is_done |= verb->access == VERB_CHANGES && !request->result; /* no more to say */
+    if (verb->access == VERB_CHANGES && !request->result && !is_dry)
+        request->is_done = true; /* no more to say */
     verb_complete_result(verb, request);
     return r;
 }
