@@ -76,7 +76,7 @@ void serve_note_write(const struct invocation *in, const char *socket,
         return;
     /* Not into a file that somebody else has put there. */
     unlink(path);
-    AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0 && write(fd, text, size) != (ssize_t)size)
         unlink(path);
 }
