@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +27,7 @@ struct apart
     int r;
     bool is_said;
     struct reason why;
-    uint8_t result[APART_RESULT_MAX];
+    alignas(max_align_t) uint8_t result[APART_RESULT_MAX]; /* of any type */
 };
 
 /* A group of its own: Ctrl-C in the terminal is the caller's to hand on. */

@@ -2,6 +2,7 @@
 #include "server/ctl/serve_note.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -62,20 +63,38 @@ static void serve_note_put(FILE *file, const struct invocation *in,
     fputc('\n', file);
 }
 
+/* The note of an earlier start: it is true no more, even if there will be no new one. What is
+ * something else, a pool of that name for example, stays. Whether nothing is there now. */
+static bool serve_note_remove(const char *path)
+{
+    char text[sizeof(serve_note_begins) - 1];
+    struct stat there;
+    if (lstat(path, &there) < 0)
+        return errno == ENOENT;
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || !S_ISREG(there.st_mode) ||
+        read(fd, text, sizeof(text)) != (ssize_t)sizeof(text) ||
+        memcmp(text, serve_note_begins, sizeof(text)) != 0)
+        return false;
+    return unlink(path) == 0;
+}
+
 void serve_note_write(const struct invocation *in, const char *socket,
                       char *(*absolute_of)(const char *option, const char *value))
 {
     AUTO_FREE char *path = serve_note_path(socket);
     AUTO_FREE char *text = NULL;
     size_t size = 0;
-    FILE *file = path ? open_memstream(&text, &size) : NULL;
+    if (!path || !serve_note_remove(path))
+        return;
+    FILE *file = open_memstream(&text, &size);
     if (!file)
         return;
     serve_note_put(file, in, absolute_of);
     if (fclose(file) != 0 || size > SERVE_NOTE_MAX)
         return;
-    /* Not into a file that somebody else has put there. */
-    unlink(path);
+    /* Not into a file that somebody else has put there; and for nobody else, as what stands behind
+     * -- may be a secret of a filter. */
     AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0 && write(fd, text, size) != (ssize_t)size)
         unlink(path);

@@ -116,6 +116,9 @@ static int translation_set_part(struct translation *to, const struct vocabulary_
     for (size_t i = 0; i < to->part_count; i++)
         if (strcmp(to->parts[i].name, row->becomes) == 0)
             return reason_set(to->why, -EINVAL, "-%s is given twice", row->name);
+    /* A variable of a script that is empty: what it should name is not the one without it. */
+    if (*value == '\0')
+        return reason_set(to->why, -EINVAL, "-%s is empty", row->name);
     INVARIANT(to->part_count < VOCABULARY_PARTS_MAX);
     to->parts[to->part_count].name = row->becomes;
     to->parts[to->part_count++].value = value;
@@ -131,7 +134,8 @@ static int translation_apply(struct translation *to, const struct vocabulary_row
     if (row->only && !vocabulary_lists(row->only, value, strlen(value)))
         return reason_set(to->why, -EINVAL, "-%s: there is no \"%.60s\" here, only %s", row->name,
                           value, row->only);
-    if (*row->becomes == '\0' || *value == '\0' || (is_flag && strcasecmp(value, "false") == 0))
+    bool is_none = *value == '\0' && (is_flag || strcmp(row->name, "qtree") == 0);
+    if (*row->becomes == '\0' || is_none || (is_flag && strcasecmp(value, "false") == 0))
         return 0;
     if (strncmp(row->becomes, "--", 2) != 0)
         return translation_set_part(to, row, value);
@@ -221,6 +225,14 @@ static char *translation_fill(struct translation *to, const char *form, size_t l
     return NULL;
 }
 
+/* What options had is no option, whatever it begins with. */
+static int translation_add_value(struct translation *to, const char *form, const char *value)
+{
+    if (*form == '{' && *value == '-')
+        return reason_set(to->why, -EINVAL, "\"%.60s\" is no name: it begins with '-'", value);
+    return translation_add(to, value);
+}
+
 /* One word of vocabulary_arguments[], which is @len long. "[WORD]" may be missing. */
 static int translation_add_argument(struct translation *to, const char *word, size_t len)
 {
@@ -239,12 +251,12 @@ static int translation_add_argument(struct translation *to, const char *word, si
         while (filled && strncmp(form, "{initiator}", form_len) == 0 && strchr(rest, ','))
         {
             char *one = strsep(&rest, ",");
-            int r = translation_add(to, one);
+            int r = translation_add_value(to, form, one);
             if (r < 0)
                 return r;
         }
         if (filled)
-            return translation_add(to, rest);
+            return translation_add_value(to, form, rest);
         form += form_len + 1;
     }
     return is_optional ? 0

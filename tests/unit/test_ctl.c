@@ -480,8 +480,32 @@ static void test_vocabulary(void)
     expect_same("clone create a=b --group x", "clone create a=b --quota-group x");
     expect_same("df -s db", "df --savings db");
     expect_same("df -s /run/x", "df --socket /run/x");
+    expect_same("lun clone a b -snapshot-name ''", "lun clone a b --from-snapshot=");
     /* What is a value of another option is no word of these. */
     expect_same("lun create a --size 1g --comment -path", "lun create a --size=1g --comment=-path");
+}
+
+static void expect_refused(const char *line, const char *text)
+{
+    struct invocation in;
+    struct reason why = {.text = ""};
+    int r = parse(line, &in, &why);
+    bool is_refused = r == -EINVAL && strstr(why.text, text);
+    if (!is_refused)
+        printf("\n%s: %d %s", line, r, why.text);
+    CU_ASSERT_TRUE(is_refused);
+    invocation_destroy(&in);
+}
+
+/* What an option names is not left out, nor taken for another option. */
+static void test_vocabulary_values(void)
+{
+    expect_refused("lun delete -volume '' -lun x", "-volume is empty");
+    expect_refused("lun show -path ''", "-path is empty");
+    expect_refused("snapshot delete -volume v --snapshot=", "-snapshot is empty");
+    expect_refused("lun delete a --path=--force", "begins with '-'");
+    expect_refused("igroup create -igroup g -initiator iqn.a,--if-not-exists", "begins with '-'");
+    expect_refused("igroup create -igroup g -initiator iqn.a,--json,iqn.b", "begins with '-'");
 }
 
 /* Rows that commands have, and arguments for all parts. */
@@ -704,6 +728,7 @@ static CU_TestInfo ctl_tests[] = {
     {"completion", test_completion},
     {"what ONTAP writes", test_vocabulary},
     {"rows of what ONTAP writes", test_vocabulary_rows},
+    {"values of what ONTAP writes", test_vocabulary_values},
     {"tables", test_table},
     {"fields", test_fields},
     {"savings", test_savings},

@@ -65,6 +65,24 @@ background=
 [[ ! -e $work/lunette.pid ]] || fail "the pid file stays"
 refused 3 "there is no such socket" lun show
 
+# A note that does not fit takes the old one along; a file of somebody else's with that name stays.
+long=()
+for ((i = 0; i < 200; i++)); do long+=(-D nbdkit.environ=0); done
+[[ -e $work/serve.last ]] || fail "no note of how it was started"
+ok "${serve[@]}" --pool "$pool" -- "${long[@]}"
+background=$(<"$work/lunette.pid")
+[[ ! -e $work/serve.last ]] || fail "the note is that of another start: $(<"$work/serve.last")"
+ok server stop
+wait_for_end "$background"
+mkdir "$work/kept"
+echo "lunette is mine" >"$work/kept/serve.last"
+ok "${serve[@]}" --pool "$pool" --socket "$work/kept/mgmt.sock"
+background=$(<"$work/kept/lunette.pid")
+same "$(<"$work/kept/serve.last")" "lunette is mine"
+ok server stop --socket "$work/kept/mgmt.sock"
+wait_for_end "$background"
+background=
+
 # By conf file, over TCP on a port that is free now; options override it.
 port=$((20000 + $$ % 20000))
 cat >"$work/lunette.conf" <<END
