@@ -67,7 +67,7 @@ refused 3 "there is no such socket" lun show
 
 # A note that does not fit takes the old one along; a file of somebody else's with that name stays.
 long=()
-for ((i = 0; i < 200; i++)); do long+=(-D nbdkit.environ=0); done
+for ((i = 0; i < 80; i++)); do long+=(-Dnbdkit.backend.controlpath=0); done
 [[ -e $work/serve.last ]] || fail "no note of how it was started"
 ok "${serve[@]}" --pool "$pool" -- "${long[@]}"
 background=$(<"$work/lunette.pid")
