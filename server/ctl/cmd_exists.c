@@ -32,6 +32,20 @@ struct exists_rule
     } compared[EXISTS_COMPARED_MAX];
 };
 
+/* What is compared of all of them, but only if it was asked for. */
+static const struct
+{
+    const char *asked, *is, *title;
+} exists_if_asked[] = {
+    {"reserve", "reserved", "space reservation"},
+    {"autodelete", "autodelete", "autodelete"},
+    {"owner", "owner", "owner"},
+    {"group", "group", "group"},
+    {"qos", "qos", "QoS class"},
+    {"guarantee", "guarantee", "guarantee"},
+    {"full_policy", "full_policy", "policy when full"},
+};
+
 static const struct exists_rule exists_rules[] = {
     {"lun.create",
      "LUN",
@@ -92,6 +106,10 @@ static bool exists_is_same(const json_t *asked, const json_t *is)
     if (json_is_string(asked))
         return strcmp(exists_name(json_string_value(asked)),
                       json_is_string(is) ? json_string_value(is) : "") == 0;
+    if (json_is_boolean(asked)) /* a guarantee is told in words */
+        return json_is_true(asked) == (json_is_string(is)
+                                           ? strcmp(json_string_value(is), "volume") == 0
+                                           : json_is_true(is));
     if (!json_is_array(asked))
         return json_integer_value(asked) == json_integer_value(is);
     json_array_foreach(asked, i, one)
@@ -106,10 +124,24 @@ static void exists_format(const json_t *value, char text[UNITS_TEXT_MAX])
 {
     if (json_is_string(value) && *json_string_value(value))
         snprintf(text, UNITS_TEXT_MAX, "%s", json_string_value(value));
+    else if (json_is_boolean(value))
+        snprintf(text, UNITS_TEXT_MAX, json_is_true(value) ? "yes" : "no");
     else if (json_integer_value(value) > 0)
         units_format_bytes((uint64_t)json_integer_value(value), 'h', text);
     else
         snprintf(text, UNITS_TEXT_MAX, json_is_array(value) ? "others" : "none");
+}
+
+/* What is there has @is for @title, and @asked was asked for. */
+static enum ctl_exit exists_refuse(const struct invocation *in, const char *title, const json_t *is,
+                                   const json_t *asked, const struct client_refusal *refusal)
+{
+    char text[EXISTS_TEXT_MAX], there[UNITS_TEXT_MAX], wanted[UNITS_TEXT_MAX];
+    exists_format(is, there);
+    exists_format(asked, wanted);
+    snprintf(text, sizeof(text), "%.600s, and is another: its %s is %s, not %s", refusal->why.text,
+             title, there, wanted);
+    return ctl_fail(in, -EEXIST, text, refusal->hint);
 }
 
 /* @entry, which there is, as @args wanted it? CTL_EXISTS, or what was refused. */
@@ -117,18 +149,26 @@ static enum ctl_exit exists_compare(const struct invocation *in, const struct ex
                                     const json_t *args, const json_t *entry,
                                     const struct client_refusal *refusal)
 {
-    char text[EXISTS_TEXT_MAX], is[UNITS_TEXT_MAX], asked[UNITS_TEXT_MAX];
+    char text[EXISTS_TEXT_MAX];
     for (size_t i = 0; i < EXISTS_COMPARED_MAX && rule->compared[i].asked; i++)
     {
         const json_t *wanted = json_object_get(args, rule->compared[i].asked);
         const json_t *there = json_object_get(entry, rule->compared[i].is);
-        if (exists_is_same(wanted, there))
-            continue;
-        exists_format(there, is);
-        exists_format(wanted, asked);
-        snprintf(text, sizeof(text), "%.600s, and is another: its %s is %s, not %s",
-                 refusal->why.text, rule->compared[i].title, is, asked);
-        return ctl_fail(in, -EEXIST, text, refusal->hint);
+        if (json_is_array(wanted) && !exists_is_same(wanted, there))
+        {
+            snprintf(text, sizeof(text), "%.600s, and is another: its %s are others",
+                     refusal->why.text, rule->compared[i].title);
+            return ctl_fail(in, -EEXIST, text, refusal->hint);
+        }
+        if (!exists_is_same(wanted, there))
+            return exists_refuse(in, rule->compared[i].title, there, wanted, refusal);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(exists_if_asked); i++)
+    {
+        const json_t *wanted = json_object_get(args, exists_if_asked[i].asked);
+        const json_t *there = json_object_get(entry, exists_if_asked[i].is);
+        if (wanted && !exists_is_same(wanted, there))
+            return exists_refuse(in, exists_if_asked[i].title, there, wanted, refusal);
     }
     /* A clone of a snapshot is named after it. */
     const char *snapshot = json_string_value(json_object_get(args, "snapshot"));
@@ -211,7 +251,8 @@ static enum ctl_exit exists_check_group(const struct invocation *in, struct clie
     json_array_foreach(json_object_get(args, "names"), i, name)
     {
         AUTO_JSON json_t *result = NULL;
-        AUTO_JSON json_t *one = json_pack("{s:O}", "source", json_array_get(sources, i));
+        AUTO_JSON json_t *one = json_copy((json_t *)args); /* which is only read */
+        ctl_put(one, "source", json_incref(json_array_get(sources, i)));
         const json_t *entry = NULL;
         if (status != CTL_EXISTS)
             break;

@@ -238,11 +238,18 @@ ok clone create i=j2 j=k2 --if-not-exists
 says "There are these 2 LUNs already"
 refused 1 "is another: its source is j, not i" clone create i=j2 i=k2 --if-not-exists
 refused 1 "" clone create i=j2 j=k3 --if-not-exists
+refused 1 "is another: its owner is none, not ci" clone create i=j2 j=k2 --owner ci --if-not-exists
 refused 1 "" lun show k3
 ok volume create w 10M --if-not-exists
 ok volume create w 10M --if-not-exists
 says "There is volume w already"
 refused 1 "is another: its size is 10 MiB, not none" volume create w --if-not-exists
+refused 1 "is another: its guarantee is none, not yes" volume create w 10M --space-guarantee volume --if-not-exists
+ok volume create w 10M --space-guarantee none --if-not-exists
+refused 1 "is another: its space reservation is no, not yes" lun create i 1M --space-reserve yes --if-not-exists
+ok lun create i 1M --space-reserve no --if-not-exists
+refused 1 "is another: its owner is none, not ci" lun create i 1M --owner ci --if-not-exists
+refused 1 "is another: its autodelete is no, not yes" lun clone i j --autodelete yes --if-not-exists
 ok volume clone create db@n w2 --if-not-exists
 ok volume clone create db@n w2 --if-not-exists
 says "There is volume w2 already"
