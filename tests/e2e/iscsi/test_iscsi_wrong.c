@@ -604,8 +604,8 @@ static void test_half_open(void)
         if (i >= 500)
             raw_close(&clients[i - 500]);
     }
-    /* Somebody who means it still gets in: at once, or as initiators do by trying again, while those
-     * who were hung up on are still being closed and count as connections. */
+    /* Somebody who means it still gets in: at once, or as initiators do by trying again, while
+     * those who were hung up on are still being closed and count as connections. */
     struct raw raw;
     int r = -1;
     for (int i = 0; i < TRIES && r != 0; i++)
