@@ -74,9 +74,12 @@ static int change_try(struct change *change, enum change_mode mode, const struct
         r = ledger_take(pool, lun, change->nodes, &claim);
     if (r < 0)
         return r;
-    uint64_t pages = pool->dirty_page_count;
+    uint64_t pages = 0;
     if (mode == CHANGE_MANAGEMENT)
+    {
+        pages = pool->dirty_page_count; /* of whom the catalog's lock is */
         ledger_book_begin(pool);
+    }
     r = record_apply(change, actions, len);
     if (mode == CHANGE_MANAGEMENT)
         ledger_let_go(pool);
