@@ -128,6 +128,8 @@ void sim_drain(struct sim *sim);
 void sim_note_fault(struct sim *sim, enum coverage_fault fault);
 /* Switches the disk on again; what the cut hit is counted. */
 void sim_restart(struct sim *sim, const struct simdev_crash_policy *policy);
+/* The pool, which may be damaged, is closed or loses power; nothing that was written is lost. */
+void sim_end_damaged(struct sim *sim);
 
 /* sim_fault.c: faults at a chosen phase */
 /* Sees each call that the disk gets. */

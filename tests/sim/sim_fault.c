@@ -589,8 +589,7 @@ static struct simdev_crash_policy fault_policy(struct sim *sim)
     }
 }
 
-/* The pool is closed or loses power, and is looked at. */
-static void fault_end_damaged(struct sim *sim)
+void sim_end_damaged(struct sim *sim)
 {
     struct simdev_crash_policy keep = {.keep_percent = 100};
     simdev_arm(sim->disk, NULL);
@@ -600,6 +599,12 @@ static void fault_end_damaged(struct sim *sim)
     ignore_error(pool_close(sim->pool), "it may be damaged");
     sim->pool = NULL;
     sim_restart(sim, &keep);
+}
+
+/* The pool ends, and is looked at. */
+static void fault_end_damaged(struct sim *sim)
+{
+    sim_end_damaged(sim);
     sim_examine(sim);
 }
 

@@ -82,16 +82,9 @@ static void odds_end_life(struct sim *sim)
 
 static void odds_end_damaged(struct sim *sim)
 {
-    struct simdev_crash_policy keep = {.keep_percent = 100};
     for (bool again = rng_percent(sim->rng, 50); sim->pool || again; again = false)
     {
-        simdev_arm(sim->disk, NULL);
-        if (sim->pool && rng_percent(sim->rng, 50))
-            simdev_cut_power(sim->disk);
-        sim->phase = COVERAGE_NO_PHASE;
-        ignore_error(pool_close(sim->pool), "it may be damaged");
-        sim->pool = NULL;
-        sim_restart(sim, &keep);
+        sim_end_damaged(sim);
         if (again) /* which may meet faults */
             ignore_error(sim_open(sim, sim->disk, &sim->pool), "it may be damaged");
     }
