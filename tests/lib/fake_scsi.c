@@ -34,10 +34,10 @@ struct scsi_target
     struct lock lock;
     struct condition changed;
     uint8_t *bytes;
-    struct list tasks;                                /* set_link; under lock */
-    struct list tmfs;                                 /* under lock */
-    bool is_open;                                     /* the gate; under lock */
-    unsigned gated, dormant, task_count, nexus_count; /* under lock */
+    struct list tasks;                                             /* set_link; under lock */
+    struct list tmfs;                                              /* under lock */
+    bool is_open;                                                  /* the gate; under lock */
+    unsigned gated, dormant, task_count, begun_count, nexus_count; /* under lock */
 };
 
 struct scsi_nexus
@@ -118,6 +118,12 @@ void fake_scsi_wake(struct scsi_target *target)
         target->dormant--;
         fake_change_locked(task);
     }
+}
+
+unsigned fake_scsi_begun_count(struct scsi_target *target)
+{
+    AUTO_LOCK(&target->lock);
+    return target->begun_count;
 }
 
 unsigned fake_scsi_task_count(struct scsi_target *target)
@@ -254,6 +260,7 @@ enum scsi_step scsi_task_begin(struct scsi_task *task)
         AUTO_LOCK(&target->lock);
         list_add_tail(&target->tasks, &task->set_link);
         target->task_count++;
+        target->begun_count++;
         task->nexus->references++;
     }
     if (task->lun[1] != 0)

@@ -40,7 +40,8 @@ void fake_scsi_wait_gated(struct scsi_target *target, unsigned count);
 void fake_scsi_wake(struct scsi_target *target);
 /* Until @count are dormant. */
 void fake_scsi_wait_dormant(struct scsi_target *target, unsigned count);
-/* Tasks between begin and end, and nexuses there are. */
+/* Tasks that were ever begun, those between begin and end, and nexuses there are. */
+unsigned fake_scsi_begun_count(struct scsi_target *target);
 unsigned fake_scsi_task_count(struct scsi_target *target);
 unsigned fake_scsi_nexus_count(struct scsi_target *target);
 /* Of all targets: loans that are out, and that were ever given. */

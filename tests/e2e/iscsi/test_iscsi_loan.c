@@ -226,6 +226,7 @@ static void test_slow_client(void)
     struct asked asked[LOAN_READS];
     batch.len = 0;
     unsigned given = fake_scsi_loans_given();
+    unsigned begun = fake_scsi_begun_count(fixture.scsi);
     for (uint32_t i = 0; i < LOAN_READS; i++)
     {
         asked[i] = (struct asked){.offset = i * LOAN_BYTES, .len = LOAN_BYTES};
@@ -233,7 +234,8 @@ static void test_slow_client(void)
     }
     CU_ASSERT_EQUAL(raw_send_bytes(&raw, batch.bytes, batch.len), 0);
     loan_check(&raw, &asked[0], before, 262144);
-    while (fake_scsi_task_count(fixture.scsi) > 0 || fake_scsi_loans_out() > 0)
+    while (fake_scsi_begun_count(fixture.scsi) - begun < LOAN_READS ||
+           fake_scsi_task_count(fixture.scsi) > 0 || fake_scsi_loans_out() > 0)
         sched_yield();
     CU_ASSERT(fake_scsi_loans_given() - given > 1);
     loan_fill(&fixture, 77); /* under a loan it would be seen */
