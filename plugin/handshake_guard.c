@@ -164,6 +164,7 @@ GUARD_EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *len, int f
     if (accepted >= 0 && guard_is_nbdkits(__builtin_return_address(0)))
     {
         read_ahead_end(accepted); /* of one that was not closed by nbdkit itself */
+        read_poll_end(accepted);
         handshake_begin(accepted);
     }
     return accepted;
@@ -175,6 +176,7 @@ GUARD_EXPORT int close(int fd)
     {
         send_join_flush();
         read_ahead_end(fd);
+        read_poll_end(fd);
         handshake_end(fd);
     }
     return guard_next_close(fd);

@@ -37,5 +37,7 @@ void read_ahead_end(int fd);
 
 /* nbdkit sends the end of a reply (read_poll.c). */
 void read_poll_note_reply(int fd);
+/* Before @fd is closed: what was seen of its client is forgotten. */
+void read_poll_end(int fd);
 
 #endif

@@ -7,7 +7,9 @@
  * that asks for one thing after another gets half as many again. So it is done for one connection
  * that is alone, and has one request at a time. Where there are others, processors are not idle,
  * and a thread that stays awake takes from them: two such clients would get half as much. Nor is it
- * done for the data of a write, which the client is sending, or on one processor.
+ * done for the data of a write, which the client is sending, on one processor, or while a request
+ * is answered that waits for the disk (a flush, FUA): that takes longer, and says nothing about how
+ * soon the client comes.
  */
 #include <errno.h>
 #include <sched.h>
@@ -28,6 +30,11 @@ enum
     READ_ALONE_NS = 1000000, /* since another descriptor was read */
     READ_FORGET_NS = 1000000000,
     READ_POLL_SLOTS = 4096, /* descriptors that are alike in this are one here */
+    /* Of struct nbd_request: its flags and its type, in the order of the network. */
+    READ_FLAGS_AT = 4,
+    READ_TYPE_AT = 6,
+    READ_CMD_FLUSH = 3,
+    READ_CMD_FLAG_FUA = 1,
 };
 
 /* By descriptor: the last wait was shorter than READ_POLL_NS. A wrong guess costs one such time. */
@@ -35,6 +42,9 @@ static atomic_bool read_was_soon[READ_POLL_SLOTS];
 
 /* By descriptor: requests without a reply, as far as can be seen. Too many: nobody stays awake. */
 static atomic_int read_in_flight[READ_POLL_SLOTS];
+
+/* By descriptor: the last request waits for the disk. */
+static atomic_bool read_syncs[READ_POLL_SLOTS];
 
 static atomic_int read_last_fd;
 static atomic_ullong read_changed_ns; /* when that was another the last time */
@@ -85,10 +95,30 @@ void read_poll_note_reply(int fd)
         atomic_fetch_sub_explicit(read_in_flight_of(fd), 1, memory_order_relaxed);
 }
 
-static ssize_t read_note_request(int fd, ssize_t r)
+void read_poll_end(int fd)
 {
-    if (r == GUARD_REQUEST_BYTES)
-        atomic_fetch_add_explicit(read_in_flight_of(fd), 1, memory_order_relaxed);
+    if (fd < 0)
+        return;
+    unsigned slot = (unsigned)fd % READ_POLL_SLOTS;
+    atomic_store_explicit(&read_was_soon[slot], false, memory_order_relaxed);
+    atomic_store_explicit(&read_syncs[slot], false, memory_order_relaxed);
+    atomic_store_explicit(&read_in_flight[slot], 0, memory_order_relaxed);
+}
+
+/* As the NBD protocol has it, both numbers of 16 bits. */
+static bool read_is_sync(const uint8_t *request)
+{
+    return (request[READ_FLAGS_AT + 1] & READ_CMD_FLAG_FUA) != 0 ||
+           (request[READ_TYPE_AT] == 0 && request[READ_TYPE_AT + 1] == READ_CMD_FLUSH);
+}
+
+static ssize_t read_note_request(int fd, const void *buf, ssize_t r)
+{
+    if (r != GUARD_REQUEST_BYTES)
+        return r;
+    atomic_fetch_add_explicit(read_in_flight_of(fd), 1, memory_order_relaxed);
+    atomic_store_explicit(&read_syncs[(unsigned)fd % READ_POLL_SLOTS], read_is_sync(buf),
+                          memory_order_relaxed);
     return r;
 }
 
@@ -131,25 +161,27 @@ GUARD_EXPORT ssize_t read(int fd, void *buf, size_t len)
     send_join_flush();
     size_t taken = read_ahead_take(fd, buf, len);
     if (taken > 0)
-        return read_note_request(fd, (ssize_t)taken);
+        return read_note_request(fd, buf, (ssize_t)taken);
     ssize_t r = read_now(fd, buf, len);
     if (r < 0 && errno == ENOTSOCK)
         return syscall(SYS_read, fd, buf, len);
     uint64_t begun_ns = read_would_wait(r) ? read_clock_ns() : 0;
     read_note(fd);
     if (!read_would_wait(r))
-        return read_note_request(fd, r);
+        return read_note_request(fd, buf, r);
     atomic_bool *was_soon = &read_was_soon[(unsigned)fd % READ_POLL_SLOTS];
-    bool may_poll = len <= GUARD_REQUEST_BYTES && read_count_processors() > 1 &&
+    bool syncs =
+        atomic_load_explicit(&read_syncs[(unsigned)fd % READ_POLL_SLOTS], memory_order_relaxed);
+    bool may_poll = !syncs && len <= GUARD_REQUEST_BYTES && read_count_processors() > 1 &&
                     atomic_load_explicit(was_soon, memory_order_relaxed);
     if (may_poll && read_is_alone(fd, begun_ns))
         r = read_poll(fd, buf, len, begun_ns);
     if (read_would_wait(r))
         r = read_ahead_recv(fd, buf, len, 0);
     uint64_t took_ns = read_clock_ns() - begun_ns;
-    atomic_store_explicit(was_soon, took_ns < READ_POLL_NS, memory_order_relaxed);
-    if (took_ns >
-        READ_FORGET_NS) /* nobody is answered any more; a connection of before left some */
+    if (!syncs)
+        atomic_store_explicit(was_soon, took_ns < READ_POLL_NS, memory_order_relaxed);
+    if (took_ns > READ_FORGET_NS) /* nobody is answered any more */
         atomic_store_explicit(read_in_flight_of(fd), 0, memory_order_relaxed);
-    return read_note_request(fd, r);
+    return read_note_request(fd, buf, r);
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -14,7 +15,7 @@
 
 enum
 {
-    ROUNDS_MAX = 200000,
+    ROUNDS_MAX = 2000000,
     ROUNDS_MIN = 1000,
     LATE_COUNT = 8,
     LONG_NS = 5000000, /* a hundred times what a read stays awake */
@@ -51,24 +52,30 @@ static unsigned processors(void)
     return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
 }
 
-/* Until a read was seen to stay awake for its answer, which a busy machine may put off. */
+/* Up to @rounds questions and answers of echo(), ROUNDS_MIN or until a read was seen to stay awake
+ * for one: how many, or 0 if none was. */
+static unsigned rounds_until_awake(unsigned rounds)
+{
+    unsigned long before = lunette_read_poll_hits();
+    for (unsigned i = 0; i < rounds; i++)
+    {
+        unsigned answer = ~i;
+        CU_ASSERT_EQUAL_FATAL(write(pair[0], &i, sizeof(i)), sizeof(i));
+        CU_ASSERT_EQUAL_FATAL(read(pair[0], &answer, sizeof(answer)), sizeof(answer));
+        CU_ASSERT_EQUAL_FATAL(answer, i);
+        if (i > ROUNDS_MIN && lunette_read_poll_hits() > before)
+            return i;
+    }
+    return lunette_read_poll_hits() > before ? rounds : 0;
+}
+
+/* Until it was seen, which a busy machine may put off. */
 static void test_stays_awake(void)
 {
     start();
     pthread_t thread;
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, echo, NULL), 0);
-    unsigned long before = lunette_read_poll_hits();
-    bool is_right = true;
-    for (unsigned i = 0; is_right && i < ROUNDS_MAX; i++)
-    {
-        unsigned answer = ~i;
-        is_right = write(pair[0], &i, sizeof(i)) == sizeof(i) &&
-                   read(pair[0], &answer, sizeof(answer)) == sizeof(answer) && answer == i;
-        if (i > ROUNDS_MIN && lunette_read_poll_hits() > before)
-            break;
-    }
-    CU_ASSERT_TRUE(is_right);
-    CU_ASSERT_EQUAL(lunette_read_poll_hits() > before, processors() > 1);
+    CU_ASSERT_EQUAL(rounds_until_awake(ROUNDS_MAX) > 0, processors() > 1);
     shutdown(pair[0], SHUT_WR);
     pthread_join(thread, NULL);
     stop();
@@ -119,6 +126,34 @@ static void test_in_flight(void)
             read(pair[0], &answer, sizeof(answer)) != sizeof(answer) || answer != i)
             break;
         CU_ASSERT_EQUAL_FATAL(lunette_read_poll_hits(), before);
+    }
+    shutdown(pair[0], SHUT_WR);
+    pthread_join(thread, NULL);
+    stop();
+}
+
+/* Nor where one waits for the disk; but for the next one again. */
+static void test_sync_in_flight(void)
+{
+    static const struct
+    {
+        uint8_t flags, type;
+        bool syncs;
+    } requests[] = {{0, 1, false}, {0, 3, true}, {0, 0, false}, {1, 1, true}, {0, 0, false}};
+    start();
+    pthread_t thread;
+    unsigned rounds = 0;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, echo, NULL), 0);
+    for (unsigned i = 0; i < 5; i++)
+    {
+        uint8_t request[28] = {0x25, 0x60, 0x95, 0x13, 0, requests[i].flags, 0, requests[i].type};
+        CU_ASSERT_EQUAL(send(pair[1], request, sizeof(request), 0), (ssize_t)sizeof(request));
+        CU_ASSERT_EQUAL(read(pair[0], request, sizeof(request)), (ssize_t)sizeof(request));
+        unsigned took = rounds_until_awake(requests[i].syncs ? rounds : ROUNDS_MAX);
+        CU_ASSERT_EQUAL(took > 0, !requests[i].syncs && processors() > 1);
+        rounds = 4 * took;                                           /* in which it would be seen */
+        CU_ASSERT_EQUAL(send(pair[0], &i, sizeof(i), 0), sizeof(i)); /* the reply */
+        CU_ASSERT_EQUAL(read(pair[0], &i, sizeof(i)), sizeof(i));
     }
     shutdown(pair[0], SHUT_WR);
     pthread_join(thread, NULL);
@@ -209,6 +244,7 @@ static CU_TestInfo read_poll_tests[] = {
     {"late ones asleep", test_sleeps},
     {"and quick ones beside those of others", test_not_alone},
     {"and beside requests without a reply", test_in_flight},
+    {"and while one waits for the disk", test_sync_in_flight},
     {"it reads as read() does", test_as_read},
     {"a reset", test_reset},
     {"what is no socket", test_no_socket},
