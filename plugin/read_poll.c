@@ -29,6 +29,7 @@ enum
     READ_POLL_NS = 40000,
     READ_ALONE_NS = 1000000, /* since another descriptor was read */
     READ_FORGET_NS = 1000000000,
+    READ_WHOLE_BYTES = 64 << 10,
     READ_POLL_SLOTS = 4096, /* descriptors that are alike in this are one here */
     /* Of struct nbd_request: its flags and its type, in the order of the network. */
     READ_FLAGS_AT = 4,
@@ -162,9 +163,13 @@ GUARD_EXPORT ssize_t read(int fd, void *buf, size_t len)
     size_t taken = read_ahead_take(fd, buf, len);
     if (taken > 0)
         return read_note_request(fd, buf, (ssize_t)taken);
-    ssize_t r = read_now(fd, buf, len);
+    /* The data of a large write is longer than a socket holds: one call waits for all of it. */
+    bool is_large = len > READ_WHOLE_BYTES;
+    ssize_t r = is_large ? recvfrom(fd, buf, len, MSG_WAITALL, NULL, NULL) : read_now(fd, buf, len);
     if (r < 0 && errno == ENOTSOCK)
         return syscall(SYS_read, fd, buf, len);
+    if (is_large)
+        return r;
     uint64_t begun_ns = read_would_wait(r) ? read_clock_ns() : 0;
     read_note(fd);
     if (!read_would_wait(r))

@@ -5,11 +5,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "lun/base/cleanup.h"
 #include "plugin/hangup_guard.h"
 #include "tests/lib/cunit_main.h"
 
@@ -18,6 +20,7 @@ enum
     ROUNDS_MAX = 2000000,
     ROUNDS_MIN = 1000,
     LATE_COUNT = 8,
+    LARGE_BYTES = 4 << 20,
     LONG_NS = 5000000, /* a hundred times what a read stays awake */
 };
 
@@ -213,6 +216,39 @@ static void test_as_read(void)
     CU_ASSERT_EQUAL(errno, EBADF);
 }
 
+static void *send_large(void *opaque)
+{
+    AUTO_FREE uint8_t *bytes = malloc(LARGE_BYTES);
+    for (size_t i = 0; bytes && i < LARGE_BYTES; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 251);
+    const size_t *len = opaque;
+    if (bytes && send(pair[1], bytes, *len, MSG_NOSIGNAL) == (ssize_t)*len)
+        shutdown(pair[1], SHUT_WR);
+    return NULL;
+}
+
+/* The data of a large write comes with one call, however the socket delivers it; or with less, if
+ * the client goes. */
+static void test_large(void)
+{
+    AUTO_FREE uint8_t *bytes = calloc(1, LARGE_BYTES);
+    for (unsigned i = 0; i < 2; i++)
+    {
+        size_t sent = LARGE_BYTES - i * 4321;
+        start();
+        pthread_t thread;
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, send_large, &sent), 0);
+        CU_ASSERT_EQUAL(read(pair[0], bytes, LARGE_BYTES), (ssize_t)sent);
+        size_t right = 0;
+        while (right < sent && bytes[right] == (uint8_t)(right * 7 + right / 251))
+            right++;
+        CU_ASSERT_EQUAL(right, sent);
+        shutdown(pair[0], SHUT_RD); /* whoever still sends has an error */
+        pthread_join(thread, NULL);
+        stop();
+    }
+}
+
 /* A peer that goes with unread data resets the connection. */
 static void test_reset(void)
 {
@@ -246,6 +282,7 @@ static CU_TestInfo read_poll_tests[] = {
     {"and beside requests without a reply", test_in_flight},
     {"and while one waits for the disk", test_sync_in_flight},
     {"it reads as read() does", test_as_read},
+    {"the data of large writes at once", test_large},
     {"a reset", test_reset},
     {"what is no socket", test_no_socket},
     CU_TEST_INFO_NULL,
