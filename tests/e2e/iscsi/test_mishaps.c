@@ -236,7 +236,6 @@ static void try_cut(void)
     expect(witnesses_get_on(), "the witnesses get on");
     INVARIANT(truncate(pool, 4 * MIB) == 0);
     /* Both go on until they meet an error; what they read until then is right. */
-    sleep(2);
     expect(witnesses_stop_in_error(), "errors, and no wrong byte");
     both_do(&both, "lun show");
     both_do(&both, "server status");
