@@ -96,11 +96,10 @@ static void waiter_start(struct waiter *waiter, const char *name, bool is_compar
     *waiter = (struct waiter){.is_compare = is_compare, .result = 1};
     CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, name, 0, &waiter->lun, NULL), 0);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&waiter->thread, NULL, waiter_run, waiter), 0);
-    /* It is told once it is counted, and where a volume is full it is not counted while it looks. */
-    uint64_t told;
-    for (unsigned ms = 0; (told = count_events("volume.paused")) == before && ms < DEADLINE_MS; ms++)
+    /* It is told after it is counted; and while it looks for room in a volume it is not counted. */
+    for (unsigned ms = 0; count_events("volume.paused") == before && ms < DEADLINE_MS; ms++)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    CU_ASSERT_EQUAL_FATAL(told, before + 1);
+    CU_ASSERT_EQUAL_FATAL(count_events("volume.paused"), before + 1);
 }
 
 static int waiter_end(struct waiter *waiter)
