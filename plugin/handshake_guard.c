@@ -7,8 +7,9 @@
  * that it asks for (lunette_handshake_is_over(), from the thread that negotiates), or nbdkit closes
  * it. Who only asked about the export (NBD_OPT_INFO) goes on negotiating when the plugin is told to
  * close it again: he has his deadline back (lunette_handshake_goes_on()). So has who is at his end,
- * which looks the same: nbdkit closes that one at once. A thread shuts down what is late: nbdkit
- * reads an end then, over TLS too, and ends the connection in good order.
+ * which looks the same, unless nbdkit has closed his socket before: the descriptor may be somebody
+ * else's by then, so close() leaves the thread nothing to give back. A thread shuts down what is
+ * late: nbdkit reads an end then, over TLS too, and ends the connection in good order.
  *
  * Always true: only a descriptor that nbdkit has accepted and has not closed is shut down. Its
  * entry is taken (HANDSHAKE_LATE) before that, and nbdkit's close() waits while it is.
@@ -158,6 +159,15 @@ GUARD_EXPORT void lunette_handshake_goes_on(void)
     atomic_store(&handshake_ends_ms[handshake_fd], end_ms);
 }
 
+/* This thread serves it no more. */
+static void handshake_forget(int fd)
+{
+    if (fd != handshake_fd)
+        return;
+    handshake_fd = -1;
+    handshake_before_ms = 0;
+}
+
 GUARD_EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
     int accepted = (int)syscall(SYS_accept4, fd, address, len, flags);
@@ -178,6 +188,7 @@ GUARD_EXPORT int close(int fd)
         read_ahead_end(fd);
         read_poll_end(fd);
         handshake_end(fd);
+        handshake_forget(fd);
     }
     return guard_next_close(fd);
 }

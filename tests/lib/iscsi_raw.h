@@ -15,7 +15,7 @@
 
 enum
 {
-    RAW_WAIT_MS = 20000, /* for anything to come; then the test has failed */
+    RAW_WAIT_MS = 60000, /* for anything to come; then the test has failed */
     RAW_TEXT_MAX = 16384,
 };
 

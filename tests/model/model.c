@@ -350,7 +350,6 @@ static uint64_t model_counted(const struct replay_stats *stats, const char *labe
         if (strcmp(stats->counters[i].label, label) == 0)
             count = stats->counters[i].count;
     }
-    printf("%10" PRIu64 " %s\n", count, label);
     return count;
 }
 
@@ -365,13 +364,24 @@ static const char *const model_deeds[] = {
 };
 
 /* Every kind of step must have been done. */
-static bool model_summary(const struct replay_stats *stats)
+static bool model_is_covered(const struct replay_stats *stats)
 {
     bool is_covered = true;
     for (unsigned i = 0; i < ARRAY_SIZE(model_steps); i++)
         is_covered &= model_counted(stats, model_steps[i].name) > 0;
     for (unsigned i = 0; i < ARRAY_SIZE(model_deeds); i++)
         is_covered &= model_counted(stats, model_deeds[i]) > 0;
+    return is_covered;
+}
+
+static bool model_summary(const struct replay_stats *stats)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(model_steps); i++)
+        printf("%10" PRIu64 " %s\n", model_counted(stats, model_steps[i].name),
+               model_steps[i].name);
+    for (unsigned i = 0; i < ARRAY_SIZE(model_deeds); i++)
+        printf("%10" PRIu64 " %s\n", model_counted(stats, model_deeds[i]), model_deeds[i]);
+    bool is_covered = model_is_covered(stats);
     if (!is_covered)
         printf("A kind of step was never done.\n");
     return is_covered;
@@ -386,6 +396,7 @@ int main(int argc, char **argv)
         .steps = 400,
         .seeds_path = MODEL_SEEDS,
         .run = model_run,
+        .is_covered = model_is_covered,
         .summary = model_summary,
     };
     return replay_main(&program, argc, argv);

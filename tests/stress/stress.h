@@ -39,8 +39,8 @@ enum
     ORDINALS_MAX = 1 << 20,
     DOUBTS_MAX = 256,
     WORKERS_MAX = 64,
-    STUCK_MS = 30000,       /* nothing moves */
-    STUCK_ALONE_MS = 90000, /* one thread does not, while others do */
+    STUCK_MS = 120000,       /* nothing moves */
+    STUCK_ALONE_MS = 300000, /* one thread does not, while others do */
 };
 
 /* ---- sectors and what they may hold (content.c) */

@@ -92,13 +92,14 @@ static void *waiter_run(void *opaque)
 
 static void waiter_start(struct waiter *waiter, const char *name, bool is_compare)
 {
+    uint64_t before = count_events("volume.paused");
     *waiter = (struct waiter){.is_compare = is_compare, .result = 1};
     CU_ASSERT_EQUAL_FATAL(lun_open(host.pool, name, 0, &waiter->lun, NULL), 0);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&waiter->thread, NULL, waiter_run, waiter), 0);
-    struct lun_object *object = host_object(&host, name);
-    for (unsigned ms = 0; atomic_load(&object->paused_writes) == 0 && ms < DEADLINE_MS; ms++)
+    /* It is told after it is counted; and while it looks for room in a volume it is not counted. */
+    for (unsigned ms = 0; count_events("volume.paused") == before && ms < DEADLINE_MS; ms++)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    CU_ASSERT_EQUAL_FATAL(atomic_load(&object->paused_writes), 1);
+    CU_ASSERT_EQUAL_FATAL(count_events("volume.paused"), before + 1);
 }
 
 static int waiter_end(struct waiter *waiter)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +18,30 @@
 
 enum
 {
-    ROUNDS_MAX = 2000000,
-    ROUNDS_MIN = 1000,
-    LATE_COUNT = 8,
+    ROUNDS = 20,
     LARGE_BYTES = 4 << 20,
-    LONG_NS = 5000000, /* a hundred times what a read stays awake */
+    LATE_NS = 5000000,  /* so late an answer comes: who reads it has begun to wait by then */
+    ALONE_NS = 2000000, /* since another was read, or more */
+    STEP_NS = 1000,     /* of a read stays awake for some tens of these */
 };
 
 static int pair[2];
+
+/* The clock of read_poll.c: it is the test that says how long something takes, and a busy machine
+ * does not matter. Each look at it takes a step. */
+static _Atomic uint64_t clock_ns = UINT64_C(1000000000000);
+static _Atomic uint64_t clock_step_ns;
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *now)
+{
+    (void)id;
+    uint64_t ns = atomic_fetch_add(&clock_ns, atomic_load(&clock_step_ns));
+    *now =
+        (struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    return 0;
+}
 
 static void start(void)
 {
@@ -43,10 +60,26 @@ static void *echo(void *opaque)
     unsigned number;
     while (recv(pair[1], &number, sizeof(number), 0) == sizeof(number))
     {
+        nanosleep(&(struct timespec){.tv_nsec = LATE_NS}, NULL);
         if (write(pair[1], &number, sizeof(number)) != sizeof(number))
             break;
     }
     return NULL;
+}
+
+static pthread_t echo_thread;
+
+static void start_with_echo(void)
+{
+    start();
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&echo_thread, NULL, echo, NULL), 0);
+}
+
+static void stop_with_echo(void)
+{
+    shutdown(pair[0], SHUT_WR);
+    pthread_join(echo_thread, NULL);
+    stop();
 }
 
 static unsigned processors(void)
@@ -55,84 +88,80 @@ static unsigned processors(void)
     return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
 }
 
-/* Up to @rounds questions and answers of echo(), ROUNDS_MIN or until a read was seen to stay awake
- * for one: how many, or 0 if none was. */
-static unsigned rounds_until_awake(unsigned rounds)
+/* Whether a read stays awake for an answer, by a clock that takes steps of @step_ns meanwhile. */
+static bool stays_awake(uint64_t step_ns)
 {
+    static unsigned number;
     unsigned long before = lunette_read_poll_hits();
-    for (unsigned i = 0; i < rounds; i++)
-    {
-        unsigned answer = ~i;
-        CU_ASSERT_EQUAL_FATAL(write(pair[0], &i, sizeof(i)), sizeof(i));
-        CU_ASSERT_EQUAL_FATAL(read(pair[0], &answer, sizeof(answer)), sizeof(answer));
-        CU_ASSERT_EQUAL_FATAL(answer, i);
-        if (i > ROUNDS_MIN && lunette_read_poll_hits() > before)
-            return i;
-    }
-    return lunette_read_poll_hits() > before ? rounds : 0;
+    unsigned answer = ~++number;
+    atomic_fetch_add(&clock_ns, ALONE_NS);
+    atomic_store(&clock_step_ns, step_ns);
+    CU_ASSERT_EQUAL(write(pair[0], &number, sizeof(number)), sizeof(number));
+    CU_ASSERT_EQUAL(read(pair[0], &answer, sizeof(answer)), sizeof(answer));
+    CU_ASSERT_EQUAL(answer, number);
+    atomic_store(&clock_step_ns, 0);
+    return lunette_read_poll_hits() > before;
 }
 
-/* Until it was seen, which a busy machine may put off. */
+/* The first one sleeps, and sees that the answer takes no time. One of the others that the machine
+ * puts off for longer than the echo finds its answer at once: there is nothing to stay awake for.
+ */
 static void test_stays_awake(void)
 {
-    start();
-    pthread_t thread;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, echo, NULL), 0);
-    CU_ASSERT_EQUAL(rounds_until_awake(ROUNDS_MAX) > 0, processors() > 1);
-    shutdown(pair[0], SHUT_WR);
-    pthread_join(thread, NULL);
-    stop();
+    start_with_echo();
+    unsigned count = 0;
+    for (unsigned i = 0; i < ROUNDS && count == 0; i++)
+        count += stays_awake(0);
+    CU_ASSERT_EQUAL(count > 0, processors() > 1);
+    stop_with_echo();
+}
+
+/* What comes late is slept for, by a read that stays awake at first. One that the machine puts off
+ * while it does so finds the answer, so it is tried until one is seen that sleeps. */
+static void test_sleeps(void)
+{
+    start_with_echo();
+    bool is_slept_for = false;
+    for (unsigned i = 0; i < ROUNDS && !is_slept_for; i++)
+        is_slept_for = (stays_awake(0) || processors() == 1) && !stays_awake(STEP_NS);
+    CU_ASSERT_TRUE(is_slept_for);
+    CU_ASSERT_FALSE(stays_awake(0)); /* nor is it done the next time */
+    stop_with_echo();
 }
 
 /* Where another connection has requests too, nobody stays awake. */
 static void test_not_alone(void)
 {
-    start();
+    start_with_echo();
     int other[2];
     CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
-    pthread_t thread;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, echo, NULL), 0);
     unsigned long before = lunette_read_poll_hits();
-    bool is_right = true;
-    for (unsigned i = 0; is_right && i < ROUNDS_MIN; i++)
+    for (unsigned i = 0; i < ROUNDS; i++)
     {
         char c = 'x';
         unsigned answer = ~i;
-        is_right = write(other[1], &c, 1) == 1 && read(other[0], &c, 1) == 1 &&
-                   write(pair[0], &i, sizeof(i)) == sizeof(i) &&
-                   read(pair[0], &answer, sizeof(answer)) == sizeof(answer) && answer == i;
+        CU_ASSERT_TRUE_FATAL(write(other[1], &c, 1) == 1 && read(other[0], &c, 1) == 1);
+        CU_ASSERT_TRUE_FATAL(write(pair[0], &i, sizeof(i)) == sizeof(i) &&
+                             read(pair[0], &answer, sizeof(answer)) == sizeof(answer) &&
+                             answer == i);
     }
-    CU_ASSERT_TRUE(is_right);
     CU_ASSERT_EQUAL(lunette_read_poll_hits(), before);
-    shutdown(pair[0], SHUT_WR);
-    pthread_join(thread, NULL);
     close(other[0]);
     close(other[1]);
-    stop();
+    stop_with_echo();
 }
 
 /* Nor where requests wait for their replies. */
 static void test_in_flight(void)
 {
-    start();
-    pthread_t thread;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, echo, NULL), 0);
+    start_with_echo();
     char requests[3][28] = {"one", "two", "three"};
     CU_ASSERT_EQUAL(send(pair[1], requests, sizeof(requests), 0), (ssize_t)sizeof(requests));
     for (unsigned i = 0; i < 3; i++)
         CU_ASSERT_EQUAL(read(pair[0], requests[i], sizeof(requests[i])), 28);
-    unsigned long before = lunette_read_poll_hits();
-    for (unsigned i = 0; i < ROUNDS_MIN; i++)
-    {
-        unsigned answer = ~i;
-        if (write(pair[0], &i, sizeof(i)) != sizeof(i) ||
-            read(pair[0], &answer, sizeof(answer)) != sizeof(answer) || answer != i)
-            break;
-        CU_ASSERT_EQUAL_FATAL(lunette_read_poll_hits(), before);
-    }
-    shutdown(pair[0], SHUT_WR);
-    pthread_join(thread, NULL);
-    stop();
+    for (unsigned i = 0; i < ROUNDS; i++)
+        CU_ASSERT_FALSE(stays_awake(0));
+    stop_with_echo();
 }
 
 /* Nor where one waits for the disk; but for the next one again. */
@@ -143,56 +172,20 @@ static void test_sync_in_flight(void)
         uint8_t flags, type;
         bool syncs;
     } requests[] = {{0, 1, false}, {0, 3, true}, {0, 0, false}, {1, 1, true}, {0, 0, false}};
-    start();
-    pthread_t thread;
-    unsigned rounds = 0;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, echo, NULL), 0);
+    start_with_echo();
     for (unsigned i = 0; i < 5; i++)
     {
         uint8_t request[28] = {0x25, 0x60, 0x95, 0x13, 0, requests[i].flags, 0, requests[i].type};
         CU_ASSERT_EQUAL(send(pair[1], request, sizeof(request), 0), (ssize_t)sizeof(request));
         CU_ASSERT_EQUAL(read(pair[0], request, sizeof(request)), (ssize_t)sizeof(request));
-        unsigned took = rounds_until_awake(requests[i].syncs ? rounds : ROUNDS_MAX);
-        CU_ASSERT_EQUAL(took > 0, !requests[i].syncs && processors() > 1);
-        rounds = 4 * took;                                           /* in which it would be seen */
+        unsigned count = 0;
+        for (unsigned round = 0; round < ROUNDS && count == 0; round++)
+            count += stays_awake(0);
+        CU_ASSERT_EQUAL(count > 0, !requests[i].syncs && processors() > 1);
         CU_ASSERT_EQUAL(send(pair[0], &i, sizeof(i), 0), sizeof(i)); /* the reply */
         CU_ASSERT_EQUAL(read(pair[0], &i, sizeof(i)), sizeof(i));
     }
-    shutdown(pair[0], SHUT_WR);
-    pthread_join(thread, NULL);
-    stop();
-}
-
-static void *answer_late(void *opaque)
-{
-    (void)opaque;
-    const struct timespec late = {.tv_nsec = LONG_NS};
-    for (unsigned i = 0; i < LATE_COUNT; i++)
-    {
-        char c = (char)('a' + i);
-        nanosleep(&late, NULL);
-        if (write(pair[1], &c, 1) != 1)
-            break;
-    }
-    return NULL;
-}
-
-/* What comes late is slept for. */
-static void test_sleeps(void)
-{
-    start();
-    pthread_t thread;
-    unsigned long before = lunette_read_poll_hits();
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, answer_late, NULL), 0);
-    for (unsigned i = 0; i < LATE_COUNT; i++)
-    {
-        char got = '\0';
-        CU_ASSERT_EQUAL(read(pair[0], &got, 1), 1);
-        CU_ASSERT_EQUAL(got, (char)('a' + i));
-    }
-    pthread_join(thread, NULL);
-    CU_ASSERT_EQUAL(lunette_read_poll_hits(), before);
-    stop();
+    stop_with_echo();
 }
 
 static void test_as_read(void)

@@ -132,11 +132,15 @@ static void run_round(unsigned round)
     struct volume_snapshot_args snapshot = {.name = set};
     note(volume_snapshot_create(host.pool, &volume, 1, &snapshot, NULL), -EEXIST);
     struct volume_clone_args args = {.volume = "v", .snapshot = set, .name = clone};
-    note(volume_clone(host.pool, &args, NULL), -ENOSPC); /* it would be guaranteed too */
+    int cloned = volume_clone(host.pool, &args, NULL);
+    note(cloned, -ENOSPC); /* it would be guaranteed too */
     note(lun_redeploy(host.pool, "v/lun2", names, 2, "undo", LUN_FORCE, NULL), 0);
     note(volume_snapshot_restore(host.pool, "v", set, LUN_FORCE, NULL), 0);
-    note(volume_rename(host.pool, clone, other, NULL), 0);
+    if (cloned == 0)
+        note(volume_rename(host.pool, clone, other, NULL), 0);
     note(volume_snapshot_delete(host.pool, "v", set, LUN_FORCE | LUN_DEFER, NULL), 0);
+    if (cloned < 0)
+        return;
     if (round % 2)
         note(volume_clone_split(host.pool, other, NULL), 0);
     note(volume_delete(host.pool, other, true, LUN_FORCE, NULL), 0);

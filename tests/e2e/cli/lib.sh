@@ -90,7 +90,7 @@ server_start()
 {
     "$lunette" serve --foreground --plugin "$plugin" --pool "$pool" "$@" 2>>"$work/log" &
     server=$!
-    "$lunette" server status --wait 20s >/dev/null || {
+    "$lunette" server status --wait 2m >/dev/null || {
         cat "$work/log"
         echo "FAILED: no server"
         exit 1

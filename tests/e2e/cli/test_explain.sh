@@ -288,8 +288,8 @@ hint "$err"
 ok volume create sure 1100M --space-guarantee volume
 # One figure says how full it is, wherever it is told: promises are part of it, and seen.
 ok pool modify --threshold 50
-until run event show && [[ $out == *pool.threshold* ]]; do sleep 0.05; done
-percent=$(sed -n 's/.*pool hints is \([0-9.]*\) % used.*/\1/p' <<<"$out")
+until run event show && [[ $out == *"pool hints is "*" % used, above 50 %"* ]]; do sleep 0.05; done
+percent=$(sed -n 's/.*pool hints is \([0-9.]*\) % used, above 50 %.*/\1/p' <<<"$out")
 ok df
 grep -qE "^pool +hints .* $percent%" <<<"$out" || fail "df has not $percent %: $out"
 ok pool show

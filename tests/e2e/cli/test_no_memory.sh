@@ -80,12 +80,12 @@ server_start
 head -c 1M /dev/urandom >"$work/raw"
 truncate -s 3M "$work/raw"
 ok lun import "$work/raw" golden
-for i in {1..100}; do # until the server has noticed that the import is over
-    ok lun show --json
-    [[ $out == *"\"open\": 0"* ]] && break
-    sleep 0.05
-done
 for plus in "" +; do
+    for i in {1..1200}; do # until the server has noticed that what was before is over
+        ok lun show --json
+        [[ $out == *"\"open\": 0"* ]] && break
+        sleep 0.05
+    done
     ok lun show --json; expected=$out
     starve 1 "$plus" same_output lun show --json
     ok lun show; expected=$out

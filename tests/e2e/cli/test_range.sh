@@ -200,15 +200,17 @@ ok qos set target default
 qemu-io -f raw -c 'write -P 0xaa 0 24M' -c flush "$(uri target)" >"$work/io" || fail "qemu-io"
 ok snapshot create target@old # so that a copy takes space
 
-# begin: a copy that is under way; $copy is its client.
+# begin: a copy that is under way, and hardly gets on; $copy is its client.
 begin()
 {
     ok snapshot restore target@old
     ok job wait --timeout 2m
+    ok qos class modify crawl --max-bps 2M
     ok qos set target crawl
     "$lunette" lun clone source target --range 0:0:49152 >"$work/said" 2>"$work/failed" &
     copy=$!
     until [[ $("$lunette" lun show target --json | "$probe" json luns.0.own_bytes) -ge 1048576 ]]; do sleep 0.02; done
+    ok qos class modify crawl --max-bps 64K # for as long as it takes to do something beside it
 }
 
 # ended TEXT: it was refused, saying so; what is there is old or new, and nothing is left behind.
@@ -244,7 +246,6 @@ same "$?" 0
 holds target "$work/source"
 no_moment
 qemu-io -f raw -c 'write -P 0xbb 0 24M' -c flush "$(uri source)" >"$work/io" || fail "qemu-io"
-ok qos class modify crawl --max-bps 2M
 begin
 refused 1 "" lun delete source --with-snapshots # it is read
 refused 1 "open by" lun delete target --with-snapshots
@@ -272,6 +273,7 @@ qemu-io -f raw -c "write -P 3 0 $(((room >> 20) - 26))M" -c flush "$(uri filler)
 begin
 for ((i = 0; i < 30; i++)); do echo "write -P 4 $((600 + i))M 1M"; done | qemu-io -f raw "$(uri filler)" >"$work/io" 2>&1
 grep -q "No space left" "$work/io" || fail "the pool is not full: $(<"$work/io")"
+ok qos class modify crawl --max-bps none
 ended "were copied, then: there was no more room. Each other block of 'target' is as it was"
 [[ $(<"$work/failed") == *"try: lunette explain space target"* ]] || fail "no hint: $(<"$work/failed")"
 ok lun delete filler --with-snapshots --force

@@ -148,7 +148,7 @@ enters()
 {
     command -v iscsi-inq >/dev/null || return
     checks=$((checks + 1))
-    if timeout 20 iscsi-inq -i "$2" "iscsi://${3:+$3@}$portal/$target/5" >"$work/inq" 2>&1; then
+    if timeout 60 iscsi-inq -i "$2" "iscsi://${3:+$3@}$portal/$target/5" >"$work/inq" 2>&1; then
         [[ $1 == yes ]] || fail "$2 gets in as '${3%%%*}'"
     else
         [[ $1 == no ]] || fail "$2 does not get in as '${3%%%*}': $(<"$work/inq")"

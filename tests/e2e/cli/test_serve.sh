@@ -84,7 +84,7 @@ wait_for_end "$background"
 background=
 
 # By conf file, over TCP on a port that is free now; options override it.
-port=$((20000 + $$ % 20000))
+port=$("$(dirname "$0")/../../lib/free_port.py")
 cat >"$work/lunette.conf" <<END
 [pool]
 path = $work/none
@@ -203,7 +203,7 @@ same "$printed" "$portal"
 if command -v iscsi-ls >/dev/null; then
     checks=$((checks + 1))
     # It sees nothing: no LUN is mapped to it.
-    said=$(timeout 20 iscsi-ls "iscsi://$portal" 2>&1) || fail "discovery at $portal: $said"
+    said=$(timeout 60 iscsi-ls "iscsi://$portal" 2>&1) || fail "discovery at $portal: $said"
     same "$said" ""
 fi
 refused 1 "" "${serve[@]}" --pool "$pool" --socket "$work/iscsi2.sock" --iscsi nowhere:1
@@ -241,7 +241,7 @@ wait_for_end "$background"
 "$lunette" "${serve[@]}" --pool "$pool" --socket "$work/iscsi.sock" --iscsi 127.0.0.1:0 --iscsi 127.0.0.1:0 \
     --foreground >"$work/said" 2>>"$work/log" &
 background=$!
-ok server status --wait 20s --json
+ok server status --wait 2m --json
 json iscsi_portals.1 '*' server status
 portal=$("$probe" json iscsi_portals.1 <<<"$out")
 until [[ $(grep -c '^iSCSI:' "$work/said") == 2 ]]; do :; done

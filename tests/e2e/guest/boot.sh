@@ -15,7 +15,7 @@ protocol=$5
 here=$(dirname "$(readlink -f "$0")")
 image=${LUNETTE_BUILD:?the build folder; ctest sets it}/guest
 guests=(vm1 vm2 vm3)
-boot_seconds=900
+boot_seconds=2400
 PATH=$PATH:/usr/sbin:/sbin # debugfs, e2fsck
 declare -A qemus=()
 

@@ -83,7 +83,9 @@ void both_start(struct both *both, const char *size)
 
 void both_start_with(struct both *both, const char *size, const char *const *options)
 {
-    *both = (struct both){.dir = "/tmp/lunette-both-XXXXXX", .options = options};
+    const char *tmp = getenv("TMPDIR");
+    *both = (struct both){.options = options};
+    snprintf(both->dir, sizeof(both->dir), "%.40s/lunette-both-XXXXXX", tmp ? tmp : "/tmp");
     INVARIANT(mkdtemp(both->dir));
     both_do(both, "pool create %s/pool %s", both->dir, size);
     both_serve(both, true);

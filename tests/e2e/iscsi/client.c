@@ -9,12 +9,17 @@
 #include "lun/base/invariant.h"
 #include "tests/lib/cunit_main.h"
 
+enum
+{
+    CLIENT_ANSWER_S = 120, /* then it gives up on a command; some wait for room meanwhile */
+};
+
 struct iscsi_context *client_login(const struct stage *stage, const struct choice *choice)
 {
     struct iscsi_context *iscsi = iscsi_create_context(choice->initiator);
     INVARIANT(iscsi);
     iscsi_set_noautoreconnect(iscsi, 1);
-    iscsi_set_timeout(iscsi, 30);
+    iscsi_set_timeout(iscsi, CLIENT_ANSWER_S);
     iscsi_set_targetname(iscsi, stage_target(stage));
     iscsi_set_session_type(iscsi, ISCSI_SESSION_NORMAL);
     iscsi_set_header_digest(iscsi, choice->digest);

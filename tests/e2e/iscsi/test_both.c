@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "lun/base/checked.h"
 #include "lun/base/cleanup.h"
@@ -338,6 +341,53 @@ static void test_full_pool(void)
     both_end(&both);
 }
 
+/* ---- descriptors ---------------------------------------------------------------------------- */
+
+/* An NBD client that says nothing, until it is hung up on. */
+static void be_silent(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char buf[64];
+    memcpy(address.sun_path, both.server.socket_path, strlen(both.server.socket_path) + 1);
+    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL_FATAL(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    while (recv(fd, buf, sizeof(buf), 0) > 0)
+        continue;
+}
+
+/* NBD clients that have gone had a while to negotiate in. When it is over, whoever has got their
+ * descriptors since is left alone. */
+static void test_descriptors(void)
+{
+    enum
+    {
+        CLIENTS = 8,
+        SESSIONS = 40, /* which take all of theirs, and all else that is free below them */
+    };
+    static const char *const options[] = {"nbd-handshake-ms=4000", NULL};
+    struct nbd_handle *gone[CLIENTS];
+    struct iscsi_context *sessions[SESSIONS];
+    both_start_with(&both, "256M", options);
+    both_do(&both, "lun create disk 64M");
+    both_do(&both, "lun map disk --igroup g --lun-id 3");
+    for (unsigned i = 0; i < CLIENTS; i++)
+        gone[i] = both_connect(&both, "disk");
+    for (unsigned i = 0; i < CLIENTS; i++)
+        nbd_close(gone[i]);
+    do
+        both_do(&both, "lun show disk --json");
+    while (!strstr(both.said, "\"open\": 0"));
+    for (unsigned i = 0; i < SESSIONS; i++)
+        sessions[i] = both_login(&both, BOTH_A, 1 + i, 3);
+    be_silent(); /* who came before it would be late by now */
+    for (unsigned i = 0; i < SESSIONS; i++)
+    {
+        CU_ASSERT_EQUAL(both_result(iscsi_testunitready_sync(sessions[i], 3)), 0);
+        iscsi_destroy_context(sessions[i]);
+    }
+    both_end(&both);
+}
+
 static CU_TestInfo both_tests[] = {
     {"what one writes the other reads", test_coherence},
     {"a flush covers the other's writes", test_flush},
@@ -346,6 +396,7 @@ static CU_TestInfo both_tests[] = {
     {"reservations cleared by the administrator", test_reservations_cleared},
     {"reservations keep copies out", test_reservations_and_copies},
     {"a full pool", test_full_pool},
+    {"descriptors of clients that have gone", test_descriptors},
     CU_TEST_INFO_NULL,
 };
 

@@ -308,7 +308,9 @@ static void test_rate(void)
         CU_ASSERT_PTR_NOT_NULL_FATAL(
             iscsi_read10_task(pump->iscsi, 0, 0, 512, 512, 0, 0, 0, 0, 0, pump_cb, pump));
     }
-    while (qos_clock_ns() < pumps[0].end_ns)
+    uint64_t late_ns = begun_ns + (uint64_t)QOS_WAIT_MS * 1000000;
+    while (qos_clock_ns() < pumps[0].end_ns ||
+           ((pumps[0].done == 0 || pumps[1].done == 0) && qos_clock_ns() < late_ns))
     {
         service(first, 10);
         service(second, 10);

@@ -18,6 +18,7 @@ enum
     LUN_BYTES = 16 << 20,
     WITNESS_LUN = 1,
     WITNESS_ISID = 0x77,
+    WITNESS_ERROR_MS = 60000, /* in which one that is to fail does */
 };
 
 struct witness
@@ -177,10 +178,20 @@ bool witnesses_stop(void)
     return is_right;
 }
 
+static unsigned witnesses_failed(void)
+{
+    unsigned failed = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
+        failed += atomic_load(&witnesses[i].failed);
+    return failed;
+}
+
 bool witnesses_stop_in_error(void)
 {
     bool is_right = true;
     unsigned failed = 0;
+    for (unsigned ms = 0; ms < WITNESS_ERROR_MS && witnesses_failed() == 0; ms++)
+        usleep(1000);
     for (size_t i = 0; i < ARRAY_SIZE(witnesses); i++)
     {
         struct witness *w = &witnesses[i];

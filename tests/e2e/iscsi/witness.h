@@ -20,7 +20,7 @@ bool witnesses_get_on(void);
  */
 bool witnesses_stop(void);
 /* For who took from the server what it cannot serve without. False: a byte was wrong, or none of
- * them has seen an error. */
+ * them sees an error within a minute. */
 bool witnesses_stop_in_error(void);
 
 #endif

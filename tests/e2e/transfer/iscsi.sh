@@ -5,17 +5,12 @@
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+free_port=$(readlink -f "$(dirname "$0")/../../lib/free_port.py")
 cd "$work" || exit 1
 PATH=$PATH:/usr/sbin
 command -v tgtd >/dev/null || skip "tgtd is not installed (apt-get install tgt)"
 export TGT_IPC_SOCKET=$work/tgt.ipc
 control=(tgtadm -C 32)
-
-# A port that is free now; another one is tried if somebody else takes it first.
-free_port()
-{
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
 
 # start_target: on $port, with disk.raw as unit 1, thin or not ($thin), 4096-byte sectors or 512.
 start_target()
@@ -48,7 +43,7 @@ for config in "512 1" "512 0" "4096 1"; do
     rm -f disk.raw
     truncate -s 200M disk.raw
     dd if=/dev/urandom of=disk.raw bs=1M count=200 conv=notrunc status=none
-    port=$(free_port)
+    port=$("$free_port")
     start_target || skip "tgtd cannot start here: $(tail -n 3 tgtd.log)"
     uri=iscsi://127.0.0.1:$port/iqn.2024-01.test:disk/1
     [ "$("$tool" --size "$uri")" = 209715200 ] || fail "size of $uri"
