@@ -103,9 +103,8 @@ static int checkpoint_switch_loading(struct pool *pool, struct disk_super *super
         if ((r == -EBADMSG || r == -EIO) && op.missing_kind == DISK_TREE_PAGES)
         {
             rwlock_take_exclusive(&pool->cp_gate);
-            catalog_lose_index(pool, pool->index_at);
+            r = catalog_lose_index(pool, pool->index_at);
             rwlock_release(&pool->cp_gate);
-            r = 0;
         }
         if (r < 0)
             return r;

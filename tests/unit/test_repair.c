@@ -392,6 +392,62 @@ static void test_inner_index(void)
     }
 }
 
+/* Blocks that cannot be read, each once; 0: none. */
+static uint64_t unreadable_blks[2];
+
+static void fail_once(void *opaque, const struct simdev_call *call)
+{
+    (void)opaque;
+    const struct simdev_fault fault = {
+        .op = SIMDEV_READ, .kind = SIMDEV_FAIL, .error = -EIO, .nth = 1};
+    for (size_t i = 0; i < ARRAY_SIZE(unreadable_blks); i++)
+    {
+        if (unreadable_blks[i] == 0 || call->op != SIMDEV_READ ||
+            call->offset != unreadable_blks[i] * BLK_BYTES)
+            continue;
+        unreadable_blks[i] = 0;
+        simdev_arm(host.disk, &fault);
+        return;
+    }
+}
+
+/* The index of one copy is lost, and at the same opening what only it led to, or what tells that it
+ * is in use: nothing stays taken for it. */
+static void test_index_and_more(void)
+{
+    static const struct
+    {
+        const char *index, *other;
+        bool is_damage; /* else it is over after the first time */
+    } cases[] = {
+        {"index", "page", false},  {"index2", "page2", false}, {"index", "page", true},
+        {"index2", "page2", true}, {"index", "bitmap", false}, {"index2", "bitmap", false},
+    };
+    unsigned unreadable;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+    {
+        start(i % 2);
+        uint64_t blks[] = {find_blk(cases[i].index), find_blk(cases[i].other)};
+        for (size_t k = 0; k < ARRAY_SIZE(blks); k++)
+        {
+            if (cases[i].is_damage)
+                do_harm(blks[k], HARM_FLIP);
+            else
+                unreadable_blks[k] = blks[k];
+        }
+        simdev_set_watch(host.disk, fail_once, NULL);
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+        simdev_set_watch(host.disk, NULL, NULL);
+        CU_ASSERT_TRUE(unreadable_blks[0] == 0 && unreadable_blks[1] == 0);
+        CU_ASSERT_TRUE(host_has_event(&host, "metadata.repaired", ""));
+        CU_ASSERT_EQUAL(host_check(&host), 0);
+        host_close(&host);
+        CU_ASSERT_EQUAL(examine(&unreadable), 0);
+        CU_ASSERT_EQUAL(unreadable, 0);
+        host_stop(&host);
+    }
+}
+
 /* ---- drop lists ---------------------------------------------------------------------------- */
 
 /* All LUNs and snapshots go; blocks that are still taken for data then. */
@@ -788,6 +844,7 @@ static CU_TestInfo repair_tests[] = {
     {"one block of the catalog", test_twice},
     {"both copies", test_both_copies},
     {"an inner node of the index", test_inner_index},
+    {"the index and what it leads to", test_index_and_more},
     {"drop lists", test_drops},
     {"a drop list and a map", test_drops_and_map},
     {"all fixed metadata at once", test_all_fixed},
