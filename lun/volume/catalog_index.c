@@ -150,6 +150,22 @@ static int loss_settle(struct pool *pool, struct index_loss *loss)
 
 /* ---- checkpoints --------------------------------------------------------------------------- */
 
+/* What the switch frees is in bitmaps that are in memory: that may be refused now, and not then. */
+static int index_prepare_frees(struct pool *pool, const struct tree_op *op)
+{
+    int r = 0;
+    for (unsigned copy = 0; r == 0 && copy < PAGE_COPIES; copy++)
+        r = loss_settle(pool, &pool->index_losses[copy]);
+    for (unsigned i = 0; r == 0 && i < op->pinned_count; i++)
+        r = space_prepare_free(pool->space, op->pinned[i]->ref.blk);
+    list_for_each (page, &pool->dirty_pages, struct page, dirty_link)
+    {
+        for (unsigned copy = 0; r == 0 && copy < PAGE_COPIES; copy++)
+            r = page->blks[copy] ? space_prepare_free(pool->space, page->blks[copy]) : 0;
+    }
+    return r;
+}
+
 int catalog_index_prepare(struct pool *pool, struct tree_op *op)
 {
     for (unsigned copy = 0; copy < PAGE_COPIES; copy++)
@@ -167,10 +183,7 @@ int catalog_index_prepare(struct pool *pool, struct tree_op *op)
                 return r;
         }
     }
-    int r = 0;
-    for (unsigned copy = 0; r == 0 && copy < PAGE_COPIES; copy++)
-        r = loss_settle(pool, &pool->index_losses[copy]);
-    return r;
+    return index_prepare_frees(pool, op);
 }
 
 /* A leaf has half its entries at least, but for the last: pages are numbered without a gap and
