@@ -89,6 +89,16 @@ static uint64_t examine(unsigned *unreadable)
     return errors;
 }
 
+/* A repair left nothing. */
+static void stop_whole(void)
+{
+    unsigned unreadable;
+    CU_ASSERT_EQUAL(result.left, 0);
+    CU_ASSERT_EQUAL(examine(&unreadable), 0);
+    CU_ASSERT_EQUAL(unreadable, 0);
+    host_stop(&host);
+}
+
 /* ---- a sound pool -------------------------------------------------------------------------- */
 
 static void test_sound(void)
@@ -245,7 +255,6 @@ static bool says_mended(size_t i, const char *is)
 
 static void test_says(void)
 {
-    unsigned unreadable;
     for (size_t i = 0; i < ARRAY_SIZE(mended); i++)
     {
         start(i % 2);
@@ -258,10 +267,7 @@ static void test_says(void)
         CU_ASSERT_EQUAL(result.left, 0);
         CU_ASSERT_EQUAL(repair(&wet), 0);
         CU_ASSERT_TRUE(says_mended(i, mended[i].is));
-        CU_ASSERT_EQUAL(result.left, 0);
-        CU_ASSERT_EQUAL(examine(&unreadable), 0);
-        CU_ASSERT_EQUAL(unreadable, 0);
-        host_stop(&host);
+        stop_whole();
     }
 }
 
@@ -626,7 +632,6 @@ static void test_all_fixed(void)
 static void free_space_lost(uint64_t first_head, uint64_t end_head, enum harm harm,
                             bool with_journal)
 {
-    unsigned unreadable;
     start(with_journal);
     for (uint64_t g = 0; g < POOL_BLKS / HOST_GROUP_BLKS; g++)
     {
@@ -639,10 +644,7 @@ static void free_space_lost(uint64_t first_head, uint64_t end_head, enum harm ha
     CU_ASSERT_EQUAL(repair(&dry), 0);
     CU_ASSERT_TRUE(result.mended > 0);
     CU_ASSERT_EQUAL(repair(&wet), 0);
-    CU_ASSERT_EQUAL(result.left, 0);
-    CU_ASSERT_EQUAL(examine(&unreadable), 0);
-    CU_ASSERT_EQUAL(unreadable, 0);
-    host_stop(&host);
+    stop_whole();
 }
 
 static void test_free_space(void)
@@ -667,7 +669,6 @@ static void test_free_space(void)
 /* A tree that cannot be read keeps what it had: nothing is written over it. */
 static void test_lost_map(void)
 {
-    unsigned unreadable;
     for (int without_bitmaps = 0; without_bitmaps < 2; without_bitmaps++)
     {
         start(true);
@@ -695,10 +696,7 @@ static void test_lost_map(void)
         host_close(&host);
         simdev_poke(host.disk, sound, sizeof(sound), blk * BLK_BYTES);
         CU_ASSERT_EQUAL(repair(&wet), 0);
-        CU_ASSERT_EQUAL(result.left, 0);
-        CU_ASSERT_EQUAL(examine(&unreadable), 0);
-        CU_ASSERT_EQUAL(unreadable, 0);
-        host_stop(&host);
+        stop_whole();
     }
 }
 
@@ -706,7 +704,6 @@ static void test_lost_map(void)
  * for the day on which the tree can be read again, and the way out is named. */
 static void test_no_room(void)
 {
-    unsigned unreadable;
     start(false);
     uint64_t blk = find_blk("map");
     uint8_t sound[BLK_BYTES];
@@ -720,10 +717,7 @@ static void test_no_room(void)
     CU_ASSERT_EQUAL(repair(&wet), -ENOSPC);
     simdev_poke(host.disk, sound, sizeof(sound), blk * BLK_BYTES);
     CU_ASSERT_EQUAL(repair(&wet), 0);
-    CU_ASSERT_EQUAL(result.left, 0);
-    CU_ASSERT_EQUAL(examine(&unreadable), 0);
-    CU_ASSERT_EQUAL(unreadable, 0);
-    host_stop(&host);
+    stop_whole();
 }
 
 static void test_counters(void)
@@ -757,7 +751,6 @@ static void test_counters(void)
 
 static void test_journal(void)
 {
-    unsigned unreadable;
     start(true);
     /* Two synced batches: damage to the first is no torn end. */
     CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
@@ -783,10 +776,7 @@ static void test_journal(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "--discard-journal"));
     CU_ASSERT_EQUAL(repair(&(struct repair_options){.discard_journal = true}), 0);
     CU_ASSERT_TRUE(says("and all behind it are given up"));
-    CU_ASSERT_EQUAL(result.left, 0);
-    CU_ASSERT_EQUAL(examine(&unreadable), 0);
-    CU_ASSERT_EQUAL(unreadable, 0);
-    host_stop(&host);
+    stop_whole();
 }
 
 /* ---- cut off ------------------------------------------------------------------------------- */
