@@ -168,7 +168,8 @@ int access_group_insert(struct access *access, const char *name, struct access_g
     return 0;
 }
 
-int access_group_reserve_initiator(struct access_group *group, const char *initiator, char **name)
+static int access_group_reserve_initiator(struct access_group *group, const char *initiator,
+                                          char **name)
 {
     struct access_initiator *list =
         realloc(group->initiators, (group->initiator_count + 1) * sizeof(*list));
@@ -182,7 +183,7 @@ int access_group_reserve_initiator(struct access_group *group, const char *initi
     return 0;
 }
 
-void access_group_place_initiator(struct access_group *group, char *name, uint32_t slot)
+static void access_group_place_initiator(struct access_group *group, char *name, uint32_t slot)
 {
     group->initiators[group->initiator_count++] =
         (struct access_initiator){.name = name, .slot = slot};

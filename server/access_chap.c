@@ -80,7 +80,7 @@ void access_tell_swap(struct access *access)
               "pages; LimitMEMLOCK=1M in the unit, or ulimit -l 1024, lets it");
 }
 
-int access_reserve_chap(struct access *access)
+static int access_reserve_chap(struct access *access)
 {
     struct access_chap_record *list =
         realloc(access->chaps, (access->chap_count + 1) * sizeof(*list));
@@ -90,7 +90,7 @@ int access_reserve_chap(struct access *access)
     return 0;
 }
 
-void access_place_chap(struct access *access, const struct access_chap_record *record)
+static void access_place_chap(struct access *access, const struct access_chap_record *record)
 {
     bool found;
     size_t place = chap_place(access, record->subject, &found);

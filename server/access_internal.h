@@ -108,20 +108,9 @@ MUST_CHECK int access_require_group(struct access *access, const char *name,
                                     struct access_group **group, struct reason *why);
 
 /*
- * Memory only; the caller holds lock. -ENOMEM. What is stored, too, is stored between the two:
- * first room, then it is stored, then it is put there, which cannot fail.
+ * Memory only; the caller holds lock. -ENOMEM. Where something is stored, too, it is done in two:
+ * room is had first, then it is stored, then it is put there, which cannot fail.
  */
-MUST_CHECK int access_group_reserve_initiator(struct access_group *group, const char *initiator,
-                                              char **name);
-/* Takes @name over. */
-void access_group_place_initiator(struct access_group *group, char *name, uint32_t slot);
-MUST_CHECK int access_group_reserve_map(struct access_group *group);
-void access_group_place_map(struct access_group *group, const struct access_map_entry *entry);
-MUST_CHECK int access_reserve_flags(struct access *access);
-void access_place_flags(struct access *access, uint64_t lun_id, unsigned flags);
-MUST_CHECK int access_reserve_chap(struct access *access);
-void access_place_chap(struct access *access, const struct access_chap_record *record);
-/* Both at once. */
 MUST_CHECK int access_group_insert(struct access *access, const char *name,
                                    struct access_group **group);
 MUST_CHECK int access_group_add_initiator(struct access_group *group, const char *initiator,

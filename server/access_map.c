@@ -16,7 +16,7 @@ enum
     ACCESS_VALUE_BYTES = 2 * LUN_NAME_MAX + 32,
 };
 
-int access_group_reserve_map(struct access_group *group)
+static int access_group_reserve_map(struct access_group *group)
 {
     struct access_map_entry *maps = realloc(group->maps, (group->map_count + 1) * sizeof(*maps));
     if (!maps)
@@ -25,7 +25,7 @@ int access_group_reserve_map(struct access_group *group)
     return 0;
 }
 
-void access_group_place_map(struct access_group *group, const struct access_map_entry *entry)
+static void access_group_place_map(struct access_group *group, const struct access_map_entry *entry)
 {
     struct access_map_entry *maps = group->maps;
     size_t place = group->map_count;
@@ -434,7 +434,7 @@ static size_t find_flags(const struct access *access, uint64_t lun_id)
     return i;
 }
 
-int access_reserve_flags(struct access *access)
+static int access_reserve_flags(struct access *access)
 {
     struct access_flags *list = realloc(access->flags, (access->flags_count + 1) * sizeof(*list));
     if (!list)
@@ -443,7 +443,7 @@ int access_reserve_flags(struct access *access)
     return 0;
 }
 
-void access_place_flags(struct access *access, uint64_t lun_id, unsigned flags)
+static void access_place_flags(struct access *access, uint64_t lun_id, unsigned flags)
 {
     size_t at = find_flags(access, lun_id);
     if (flags == 0 && at < access->flags_count)

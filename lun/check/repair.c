@@ -262,7 +262,7 @@ int repair_find_pages(struct pool *pool)
     }
     int r = repair_scan(pool);
     for (unsigned copy = 0; r == 0 && copy < PAGE_COPIES; copy++)
-        catalog_lose_index(pool, copy);
+        r = catalog_lose_index(pool, copy);
     return r;
 }
 

@@ -217,19 +217,22 @@ static void scrub_range_text(const struct scrub_target *target, char *text, size
 }
 
 /* The index follows from what memory has. */
-static void scrub_say_index(struct scrub *scrub, const struct scrub_target *target, int damage)
+static int scrub_say_index(struct scrub *scrub, const struct scrub_target *target, int damage)
 {
     struct pool *pool = scrub->pool;
     if (pool_may_change(pool) == 0)
     {
         rwlock_take_exclusive(&pool->cp_gate);
-        catalog_lose_index(pool, scrub->index);
+        int r = catalog_lose_index(pool, scrub->index);
         rwlock_release(&pool->cp_gate);
+        if (r < 0)
+            return r;
         scrub->rewritten_pages++;
     }
     scrub->wants_checkpoint = true;
     scrub_say_damage(scrub, NULL, "block %" PRIu64 ", a node of copy %u of the catalog's index, %s",
                      target->ref.blk, scrub->index, scrub_what(damage));
+    return 0;
 }
 
 static int scrub_say_node(struct scrub *scrub, const struct scrub_found *found,
@@ -244,7 +247,7 @@ static int scrub_say_node(struct scrub *scrub, const struct scrub_found *found,
     const char *object = users.count ? users.first : NULL;
     const char *names = users.count ? users.text : "what was deleted";
     if (found->tree.kind == DISK_TREE_PAGES)
-        scrub_say_index(scrub, target, damage);
+        return scrub_say_index(scrub, target, damage);
     else if (scrub->walk.in_drops)
         scrub_say_damage(scrub, object,
                          "block %" PRIu64 ", a node of the drop list of %s, %s: its data is whole, "

@@ -71,8 +71,7 @@ static int checkpoint_switch(struct pool *pool, struct tree_op *op, struct disk_
         return r;
     catalog_switch(pool, op);
     uint64_t cp_id = atomic_load(&pool->cp_id);
-    /* Pages took blocks, and so dirtied bitmaps: there is slack for these. */
-    r = space_prepare_switch(pool->space);
+    r = space_write_excess(pool->space, cp_id);
     if (r == 0)
         r = pool_may_change(
             pool); /* a bitmap that was read just now may contradict what was freed */
@@ -103,9 +102,8 @@ static int checkpoint_switch_loading(struct pool *pool, struct disk_super *super
         if ((r == -EBADMSG || r == -EIO) && op.missing_kind == DISK_TREE_PAGES)
         {
             rwlock_take_exclusive(&pool->cp_gate);
-            catalog_lose_index(pool, pool->index_at);
+            r = catalog_lose_index(pool, pool->index_at);
             rwlock_release(&pool->cp_gate);
-            r = 0;
         }
         if (r < 0)
             return r;

@@ -6,6 +6,7 @@
  * All functions are thread-safe, take bytes, and return 0 or a negative errno. A transfer is whole
  * or failed; after a failed write any part of its range may have changed. What was written is seen
  * by reads at once, and is durable when a device_sync() that began after its return has returned 0.
+ * -EAGAIN is no error of theirs but lend()'s. After -ENOMEM it was tried often enough.
  */
 #ifndef LUN_POOL_DEVICE_H
 #define LUN_POOL_DEVICE_H

@@ -9,6 +9,9 @@
  * Somebody may cut the file off while it is in use. Reads behind its end fail then, but a write
  * there would make it long again, and zeros of what lies between. So each write looks at the
  * length before, and fails too.
+ *
+ * A call that did nothing for want of the kernel's memory is made again some times, with pauses. A
+ * sync never is, whatever it says: what it met, the next one would not tell again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +25,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lun/base/checked.h"
@@ -40,6 +44,8 @@ enum
      */
     DEVICE_FILE_WRITE_BYTES = 64 << 10,
     DEVICE_FILE_EXTENTS = 64, /* that are asked for at a time */
+    DEVICE_FILE_PROOF_BYTES = 512,
+    DEVICE_FILE_TRIES = 8, /* without memory; pauses of 1 ms, 2 ms, 4 ms and so on between */
 };
 
 /* cachestat(2), Linux 6.5, which the C library and headers of Debian 12 do not know. */
@@ -73,17 +79,44 @@ static struct device_file *device_file_of(struct device *device)
     return (struct device_file *)device;
 }
 
+/* Whether a call that failed so, and did nothing, is made again. *tries counts those that had no
+ * memory. Waits a little after these. */
+static bool device_file_tries_again(unsigned *tries)
+{
+    if (errno == EINTR)
+        return true;
+    if ((errno != ENOMEM && errno != EAGAIN) || ++*tries >= DEVICE_FILE_TRIES)
+        return false;
+    nanosleep(&(struct timespec){.tv_nsec = 500000L << *tries}, NULL);
+    return true;
+}
+
+/* What the last call met, in the words of the engine, to whom -EAGAIN is something else. */
+static int device_file_error(void)
+{
+    switch (errno)
+    {
+    case EDQUOT:
+        return -ENOSPC;
+    case EAGAIN:
+        return -ENOMEM;
+    default:
+        return -errno;
+    }
+}
+
 static int device_file_read(struct device *device, void *buf, size_t len, uint64_t offset)
 {
     struct device_file *file = device_file_of(device);
     uint8_t *at = buf;
+    unsigned tries = 0;
     while (len > 0)
     {
         ssize_t got = pread(file->fd, at, len, (off_t)offset);
-        if (got < 0 && errno == EINTR)
+        if (got < 0 && device_file_tries_again(&tries))
             continue;
         if (got < 0)
-            return -errno;
+            return device_file_error();
         if (got == 0) /* the file is shorter than the pool: somebody cut it */
             return -EIO;
         at += got;
@@ -145,14 +178,15 @@ static int device_file_writev(struct device *device, struct iovec *iov, int iov_
     if (r < 0)
         return r;
     bool is_whole = device_file_may_write_whole(file, iov, iov_count, offset);
+    unsigned tries = 0;
     while (iov_count > 0)
     {
         ssize_t done = is_whole ? pwritev(file->fd, iov, iov_count, (off_t)offset)
                                 : device_file_write_some(file, iov, iov_count, offset);
-        if (done < 0 && errno == EINTR)
+        if (done < 0 && device_file_tries_again(&tries))
             continue;
         if (done < 0)
-            return errno == EDQUOT ? -ENOSPC : -errno;
+            return device_file_error();
         if (done == 0)
             return -EIO;
         offset += (uint64_t)done;
@@ -176,6 +210,39 @@ static int device_file_sync(struct device *device)
     return fdatasync(device_file_of(device)->fd) < 0 ? -errno : 0;
 }
 
+/* Whether the device begins to hold that there; true, if it cannot be known. */
+static bool device_file_holds(struct device_file *file, const void *buf, size_t len,
+                              uint64_t offset)
+{
+    uint8_t there[DEVICE_FILE_PROOF_BYTES];
+    size_t some = min_u64(len, sizeof(there));
+    return pread(file->fd, there, some, (off_t)offset) != (ssize_t)some ||
+           memcmp(there, buf, some) == 0;
+}
+
+/*
+ * pwritev2() with RWF_DSYNC syncs only if it has written something. So one that had no memory and
+ * has written nothing can be made again; else it was the sync that had none. Where the same bytes
+ * were there before, it counts as that.
+ */
+static ssize_t device_file_write_dsync(struct device_file *file, const struct iovec *iov,
+                                       uint64_t offset)
+{
+    unsigned tries = 0;
+    for (;;)
+    {
+        ssize_t done = pwritev2(file->fd, iov, 1, (off_t)offset, RWF_DSYNC);
+        if (done >= 0)
+            return done;
+        int error = errno;
+        bool is_sync = (error == ENOMEM || error == EAGAIN) &&
+                       device_file_holds(file, iov->iov_base, iov->iov_len, offset);
+        errno = is_sync ? EIO : error;
+        if (!device_file_tries_again(&tries))
+            return -1;
+    }
+}
+
 /*
  * A write of its own with RWF_DSYNC: the kernel writes back only this range, with what it takes to
  * find it, and flushes the cache of the disk. fdatasync(2) would write back all that others have
@@ -191,14 +258,11 @@ static int device_file_write_durable(struct device *device, const void *buf, siz
                                           : device_file_check_size(file);
     if (r < 0)
         return r;
-    ssize_t done;
-    do
-        done = pwritev2(file->fd, &whole, 1, (off_t)offset, RWF_DSYNC);
-    while (done < 0 && errno == EINTR);
+    ssize_t done = device_file_write_dsync(file, &whole, offset);
     if (done == (ssize_t)len)
         return 0;
     if (done < 0 && errno != EOPNOTSUPP)
-        return errno == EDQUOT ? -ENOSPC : -errno;
+        return device_file_error();
     /* The file system cannot, or did only a part. */
     r = device_file_writev(device, &whole, 1, offset);
     return r < 0 ? r : device_file_sync(device);

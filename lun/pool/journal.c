@@ -509,7 +509,7 @@ static int journal_commit_taken(struct journal *journal, struct commit *commit)
     if (r < 0)
     {
         pool_degrade(pool, POOL_READ_ONLY, "the journal could not be written", r);
-        return r;
+        return r == -ENOMEM ? -EIO : r; /* the kernel's: it is not as if nothing had been done */
     }
     return commit->is_data_synced ? 0 : journal_sync(journal);
 }

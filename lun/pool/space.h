@@ -201,6 +201,14 @@ MUST_CHECK int space_prepare_pages(struct space *space, uint64_t inner_nodes);
 /* Before the switch of a checkpoint, once outside the gate and once inside: reads the bitmaps in
  * which something was freed unread, and gets memory for space_switch(). */
 MUST_CHECK int space_prepare_switch(struct space *space);
+/* Then, for what the switch itself is going to free: the bitmap of block @blk is in memory. */
+MUST_CHECK int space_prepare_free(struct space *space, uint64_t blk);
+/*
+ * Once pages took their blocks and freed others, which nothing undoes, and so dirtied more bitmaps:
+ * those that space_switch() has no memory for are written here and now. Inside the gate, so that
+ * they stay as they are. Takes no memory that it cannot do without.
+ */
+MUST_CHECK int space_write_excess(struct space *space, uint64_t cp_id);
 /* The switch: copies what must be written. Cannot fail. */
 void space_switch(struct space *space, uint64_t cp_id);
 /* Writes bitmaps and tables to their other slots, and fills in @super's tables and counts. */

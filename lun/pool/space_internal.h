@@ -22,6 +22,7 @@ enum
     SPACE_SETTINGS_LEAVE_MIN = 80, /* of the reserve, to what frees and to checkpoints */
     SPACE_URGENT_RESERVE_MAX = 64, /* what an urgent use leaves of the reserve */
     SPACE_IDLE_BLKS = 64,          /* that are taken at once only to be given back */
+    SPACE_IMAGES_SPARE = 16,       /* of bitmaps, for what the switch itself dirties */
     SPACE_SEGMENT_GROUPS = 4096,
     SPACE_SEGMENTS =
         DISK_SUPER_TABLES * DISK_TABLE_FANOUT * DISK_TABLE_FANOUT / SPACE_SEGMENT_GROUPS + 1,

@@ -29,15 +29,15 @@ static int space_reserve_images(struct space *space, size_t count)
     return 0;
 }
 
-int space_prepare_switch(struct space *space)
+/* Reads the bitmaps in which something was freed unread. *dirty: how many there are to write. */
+static int space_load_late(struct space *space, uint64_t *dirty)
 {
     for (;;)
     {
         uint64_t load = UINT64_MAX;
-        uint64_t dirty;
         {
             AUTO_LOCK(&space->lock);
-            dirty = space->dirty_groups;
+            *dirty = space->dirty_groups;
             for (uint64_t g = 0; g < space->group_total && load == UINT64_MAX; g++)
             {
                 if (space_group(space, g)->late)
@@ -45,14 +45,27 @@ int space_prepare_switch(struct space *space)
             }
         }
         if (load == UINT64_MAX)
-        {
-            int r = space_reserve_images(space, dirty + 16);
-            return r == -ENOMEM && dirty <= space->image_capacity ? 0 : r;
-        }
+            return 0;
         int r = space_load_group(space, load);
         if (r < 0)
             return r;
     }
+}
+
+int space_prepare_switch(struct space *space)
+{
+    uint64_t dirty;
+    int r = space_load_late(space, &dirty);
+    if (r < 0)
+        return r;
+    r = space_reserve_images(space, dirty + SPACE_IMAGES_SPARE);
+    return r == -ENOMEM && dirty <= space->image_capacity ? 0 : r;
+}
+
+int space_prepare_free(struct space *space, uint64_t blk)
+{
+    bool is_taken; /* a contradiction is for space_free() to find */
+    return space_is_allocated(space, blk, &is_taken);
 }
 
 bool space_write_again(struct space *space, uint64_t g)
@@ -67,25 +80,28 @@ bool space_write_again(struct space *space, uint64_t g)
     return group->busy != NULL;
 }
 
+/* The first dirty bitmap from *g on becomes an image, and is dirty no more. */
+static void space_fill_image_locked(struct space *space, uint64_t *g, struct image *image)
+{
+    while (!space_group(space, *g)->is_dirty)
+        ++*g;
+    struct group *group = space_group(space, *g);
+    memset(image->disk, 0, sizeof(*image->disk));
+    memcpy(image->disk->bits, group->allocated, words_for(space->group_blks) * 8);
+    image->group = *g;
+    image->free = count_clear(group->allocated, space->group_blks);
+    group->is_dirty = false;
+    space->dirty_groups--;
+}
+
 void space_switch(struct space *space, uint64_t cp_id)
 {
     AUTO_LOCK(&space->lock);
+    INVARIANT(space->dirty_groups <= space->image_capacity);
     space->image_count = 0;
     space->image_cp_id = cp_id;
-    for (uint64_t g = 0; g < space->group_total && space->dirty_groups > 0; g++)
-    {
-        struct group *group = space_group(space, g);
-        if (!group->is_dirty)
-            continue;
-        INVARIANT(space->image_count < space->image_capacity);
-        struct image *image = &space->images[space->image_count++];
-        memset(image->disk, 0, sizeof(*image->disk));
-        memcpy(image->disk->bits, group->allocated, words_for(space->group_blks) * 8);
-        image->group = g;
-        image->free = count_clear(group->allocated, space->group_blks);
-        group->is_dirty = false;
-        space->dirty_groups--;
-    }
+    for (uint64_t g = 0; space->dirty_groups > 0; g++)
+        space_fill_image_locked(space, &g, &space->images[space->image_count++]);
     INVARIANT(space->deferred[1].count == 0);
     struct deferred_list emptied = space->deferred[1];
     space->deferred[1] = space->deferred[0];
@@ -113,6 +129,42 @@ static int space_write_slot(struct space *space, struct slot *slot, uint64_t gro
     return 0;
 }
 
+static int space_write_image(struct space *space, const struct image *image)
+{
+    struct group *group = space_group(space, image->group);
+    int r = space_write_slot(space, &group->slot, image->group, DISK_HEAD_BITMAP, DISK_MAGIC_BITMAP,
+                             image->disk);
+    if (r < 0)
+        return r;
+    AUTO_LOCK(&space->lock);
+    group->slot_free = image->free;
+    return 0;
+}
+
+int space_write_excess(struct space *space, uint64_t cp_id)
+{
+    uint64_t g = 0, dirty;
+    static_assert(sizeof(struct disk_bitmap) == sizeof(struct disk_table), "one serves as other");
+    struct image image = {.disk = (void *)space->table}; /* which is not in use yet */
+    int r = space_load_late(space, &dirty); /* there are none: see space_prepare_free() */
+    if (r < 0)
+        return r;
+    ignore_error(space_reserve_images(space, dirty), "what there is no memory for is written");
+    space->image_cp_id = cp_id;
+    for (;;)
+    {
+        {
+            AUTO_LOCK(&space->lock);
+            if (space->dirty_groups <= space->image_capacity)
+                return 0;
+            space_fill_image_locked(space, &g, &image);
+        }
+        r = space_write_image(space, &image);
+        if (r < 0)
+            return r;
+    }
+}
+
 static void space_fill_table1(struct space *space, uint64_t index, struct disk_table *table)
 {
     memset(table, 0, sizeof(*table));
@@ -125,23 +177,32 @@ static void space_fill_table1(struct space *space, uint64_t index, struct disk_t
     }
 }
 
+/* Whether this checkpoint wrote a bitmap of table @index. */
+static bool space_has_written(const struct space *space, uint64_t index)
+{
+    uint64_t first = index * DISK_TABLE_FANOUT;
+    for (uint64_t i = 0; i < DISK_TABLE_FANOUT && first + i < space->group_total; i++)
+    {
+        if (space_group(space, first + i)->slot.cp_id == space->image_cp_id)
+            return true;
+    }
+    return false;
+}
+
 static int space_write_tables(struct space *space)
 {
     struct disk_table *table = space->table;
-    size_t image = 0;
-    while (image < space->image_count)
+    uint64_t tables1 = div_round_up(space->group_total, DISK_TABLE_FANOUT);
+    for (uint64_t index = 0; index < tables1; index++)
     {
-        uint64_t index = space->images[image].group / DISK_TABLE_FANOUT;
-        while (image < space->image_count &&
-               space->images[image].group / DISK_TABLE_FANOUT == index)
-            image++;
+        if (!space_has_written(space, index))
+            continue;
         space_fill_table1(space, index, table);
         int r = space_write_slot(space, &space->tables1[index], index * DISK_TABLE_FANOUT,
                                  DISK_HEAD_TABLE1, DISK_MAGIC_TABLE, table);
         if (r < 0)
             return r;
     }
-    uint64_t tables1 = div_round_up(space->group_total, DISK_TABLE_FANOUT);
     for (uint64_t index = 0; index < div_round_up(tables1, DISK_TABLE_FANOUT); index++)
     {
         bool is_dirty = false;
@@ -167,14 +228,9 @@ int space_write(struct space *space, struct disk_super *super)
 {
     for (size_t i = 0; i < space->image_count; i++)
     {
-        struct image *image = &space->images[i];
-        struct group *group = space_group(space, image->group);
-        int r = space_write_slot(space, &group->slot, image->group, DISK_HEAD_BITMAP,
-                                 DISK_MAGIC_BITMAP, image->disk);
+        int r = space_write_image(space, &space->images[i]);
         if (r < 0)
             return r;
-        AUTO_LOCK(&space->lock);
-        group->slot_free = image->free;
     }
     int r = space_write_tables(space);
     if (r < 0)

@@ -66,8 +66,8 @@ void catalog_write_again(struct pool *pool, uint64_t number);
 /* Behind the journal: pages that are there once are written twice, as far as there is room. */
 void catalog_write_twice(struct pool *pool);
 /* Index @copy of the catalog cannot be read: the next checkpoint makes it anew. With the gate,
- * exclusive; may read. */
-void catalog_lose_index(struct pool *pool, unsigned copy);
+ * exclusive; may read. -ENOMEM: it is not noted. */
+MUST_CHECK int catalog_lose_index(struct pool *pool, unsigned copy);
 /* Whether copy @copy of @page is on the device as it should be. It must not be written meanwhile.
  */
 MUST_CHECK int catalog_verify_copy(struct pool *pool, const struct page *page, unsigned copy);

@@ -66,58 +66,105 @@ int catalog_index_find(struct pool *pool, unsigned copy, uint64_t number, struct
 
 /* ---- losing one ---------------------------------------------------------------------------- */
 
-static bool loss_note_node(struct index_loss *loss, struct node_ref ref)
+static int loss_note_node(struct index_loss *loss, struct node_ref ref)
 {
     if (loss->count == loss->capacity)
     {
         size_t capacity = loss->capacity ? 2 * loss->capacity : 64;
         struct node_ref *nodes = realloc(loss->nodes, capacity * sizeof(*nodes));
         if (!nodes)
-            return false; /* it stays taken */
+            return -ENOMEM;
         loss->nodes = nodes;
         loss->capacity = capacity;
     }
     loss->nodes[loss->count++] = ref;
-    return true;
+    return 0;
 }
 
-/* The node and what can be read below it; the depth is bounded by DISK_LEVELS_MAX. */
-static void loss_note(struct pool *pool, struct index_loss *loss, struct node_ref ref,
-                      unsigned level, struct tree_key low, struct tree_key high)
+/* The node and what can be read below it; the depth is bounded by DISK_LEVELS_MAX. One whose bitmap
+ * cannot be read now is noted, too: see loss_settle(). -ENOMEM. */
+static int loss_note(struct pool *pool, struct index_loss *loss, struct node_ref ref,
+                     unsigned level, struct tree_key low, struct tree_key high)
 {
     struct node *node;
-    bool is_taken;
-    if (!space_may_hold(pool, ref.blk, 1) ||
-        space_is_allocated(pool->space, ref.blk, &is_taken) < 0 || !is_taken ||
-        !loss_note_node(loss, ref))
-        return;
-    if (level == 0 || cache_load(pool->cache, ref, DISK_TREE_PAGES, &node) < 0)
-        return;
+    bool is_taken = true;
+    if (!space_may_hold(pool, ref.blk, 1))
+        return 0;
+    int r = space_is_allocated(pool->space, ref.blk, &is_taken);
+    if (r == -ENOMEM || !is_taken)
+        return r;
+    r = loss_note_node(loss, ref);
+    if (r < 0 || level == 0)
+        return r;
+    r = cache_load(pool->cache, ref, DISK_TREE_PAGES, &node);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
     const struct disk_node *disk = node->disk;
     unsigned count = tree_verify_place(node, level, low, high) == 0 ? le16_get(disk->count) : 0;
-    for (unsigned i = 0; i < count; i++)
-        loss_note(pool, loss, tree_child_ref(&disk->children[i]), level - 1,
-                  i == 0 ? low : tree_child_key(&disk->children[i]),
-                  i + 1 < count ? tree_child_key(&disk->children[i + 1]) : high);
+    for (unsigned i = 0; r == 0 && i < count; i++)
+        r = loss_note(pool, loss, tree_child_ref(&disk->children[i]), level - 1,
+                      i == 0 ? low : tree_child_key(&disk->children[i]),
+                      i + 1 < count ? tree_child_key(&disk->children[i + 1]) : high);
     cache_unpin(pool->cache, node);
+    return r;
 }
 
-void catalog_lose_index(struct pool *pool, unsigned copy)
+int catalog_lose_index(struct pool *pool, unsigned copy)
 {
     struct index_loss *loss = &pool->index_losses[copy];
     struct tree *tree = &pool->pages_trees[copy];
+    int r = 0;
     if (loss->is_lost)
-        return;
-    loss->is_lost = true;
+        return 0;
     /* A repair finds out what is in use without it. */
     if (pool->options.repair)
         *tree = (struct tree){.kind = DISK_TREE_PAGES};
     else if (tree->root.blk != 0 && tree->levels > 0 && tree->levels <= DISK_LEVELS_MAX)
-        loss_note(pool, loss, tree->root, tree->levels - 1u, (struct tree_key){0}, TREE_KEY_END);
+        r = loss_note(pool, loss, tree->root, tree->levels - 1u, (struct tree_key){0},
+                      TREE_KEY_END);
+    if (r < 0)
+    {
+        loss->count = 0;
+        return r;
+    }
+    loss->is_lost = true;
     space_owe(pool->space, tree_nodes_max(pool->page_count) + 1);
+    return 0;
+}
+
+/* Before the nodes are freed: their bitmaps are in memory, and have them as used. One whose bitmap
+ * still cannot be read stays taken until a repair. -ENOMEM. */
+static int loss_settle(struct pool *pool, struct index_loss *loss)
+{
+    for (size_t i = loss->count; i-- > 0;)
+    {
+        bool is_taken = false;
+        int r = space_is_allocated(pool->space, loss->nodes[i].blk, &is_taken);
+        if (r == -ENOMEM)
+            return r;
+        if (r < 0 || !is_taken)
+            loss->nodes[i] = loss->nodes[--loss->count];
+    }
+    return 0;
 }
 
 /* ---- checkpoints --------------------------------------------------------------------------- */
+
+/* What the switch frees is in bitmaps that are in memory: that may be refused now, and not then. */
+static int index_prepare_frees(struct pool *pool, const struct tree_op *op)
+{
+    int r = 0;
+    for (unsigned copy = 0; r == 0 && copy < PAGE_COPIES; copy++)
+        r = loss_settle(pool, &pool->index_losses[copy]);
+    for (unsigned i = 0; r == 0 && i < op->pinned_count; i++)
+        r = space_prepare_free(pool->space, op->pinned[i]->ref.blk);
+    list_for_each (page, &pool->dirty_pages, struct page, dirty_link)
+    {
+        for (unsigned copy = 0; r == 0 && copy < PAGE_COPIES; copy++)
+            r = page->blks[copy] ? space_prepare_free(pool->space, page->blks[copy]) : 0;
+    }
+    return r;
+}
 
 int catalog_index_prepare(struct pool *pool, struct tree_op *op)
 {
@@ -131,12 +178,12 @@ int catalog_index_prepare(struct pool *pool, struct tree_op *op)
             struct tree_key key = {.lo = page->number}, end = {.lo = page->number + 1};
             int r = tree_prepare_range(op, &pool->pages_trees[copy], key, end, 1, NULL);
             if (r == -EBADMSG)
-                catalog_lose_index(pool, copy);
-            else if (r < 0)
+                r = catalog_lose_index(pool, copy);
+            if (r < 0)
                 return r;
         }
     }
-    return 0;
+    return index_prepare_frees(pool, op);
 }
 
 /* A leaf has half its entries at least, but for the last: pages are numbered without a gap and

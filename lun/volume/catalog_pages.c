@@ -429,7 +429,9 @@ static int page_read_copies(struct pool *pool, uint64_t number, struct tree_op *
             return copy->at;
         if (page_is_damage(copy->at) && !pool->index_losses[i].is_lost)
         {
-            catalog_lose_index(pool, i);
+            int r = catalog_lose_index(pool, i);
+            if (r < 0)
+                return r;
             catalog_say_damage(pool, "copy %u of the index of the catalog cannot be read", i);
         }
         if (copy->at < 0 || (is_read && !pool->options.repair))
@@ -444,16 +446,28 @@ static int page_read_copies(struct pool *pool, uint64_t number, struct tree_op *
     return is_read ? 0 : keep_first(copies[0].read, -EBADMSG);
 }
 
-/* Where the index does not say it, the other copy does. */
-static void page_follow_twin(struct pool *pool, uint64_t number, const struct disk_page *disk,
-                             struct copy_found *copy)
+/* Where the index does not say it, the other copy does, and is as sure: who cannot be read is the
+ * page's nevertheless, and freed when the page is written anew. */
+static int page_follow_twin(struct pool *pool, uint64_t number, const struct disk_page *disk,
+                            struct copy_found *copy)
 {
     AUTO_FREE struct disk_page *twin = aligned_alloc(BLK_BYTES, BLK_BYTES);
     uint64_t blk = le64_get(disk->twin), cp_id = le64_get(disk->header.cp_id);
-    if (!twin || blk == 0 || page_read_at(pool, number, blk, cp_id, twin) < 0 ||
-        le64_get(twin->twin) != le64_get(disk->header.blk) || !page_is_same(disk, twin))
-        return;
-    *copy = (struct copy_found){.blk = blk, .cp_id = cp_id};
+    bool is_taken = true;
+    if (!twin)
+        return -ENOMEM;
+    if (blk == 0 || !space_may_hold(pool, blk, 1))
+        return 0;
+    int r = space_is_allocated(pool->space, blk, &is_taken);
+    if (r == -ENOMEM || !is_taken)
+        return r;
+    r = page_read_at(pool, number, blk, cp_id, twin);
+    if (r < 0 && !page_is_damage(r))
+        return r;
+    if (r == 0 && (le64_get(twin->twin) != le64_get(disk->header.blk) || !page_is_same(disk, twin)))
+        r = -EBADMSG;
+    *copy = (struct copy_found){.read = r, .blk = blk, .cp_id = cp_id};
+    return 0;
 }
 
 static int page_read(struct pool *pool, uint64_t number, struct tree_op *op,
@@ -474,8 +488,9 @@ static int page_read(struct pool *pool, uint64_t number, struct tree_op *op,
     for (unsigned i = 0; i < PAGE_COPIES; i++)
     {
         struct copy_found *copy = &copies[i];
-        if (page_is_damage(copy->at))
-            page_follow_twin(pool, number, loaded->disk, copy);
+        r = page_is_damage(copy->at) ? page_follow_twin(pool, number, loaded->disk, copy) : 0;
+        if (r < 0)
+            return r;
         is_damaged |= page_is_damage(copy->at) || (copy->at == -ENOENT && i == 0);
         page->blks[i] = copy->at == 0 ? copy->blk : 0;
         if (copy->at < 0 || (copy->read == 0 && copy->cp_id == page->cp_id))

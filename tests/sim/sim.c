@@ -328,7 +328,6 @@ void sim_recover(struct sim *sim, const struct simdev_crash_policy *policy, bool
         if (cuts < 3 && rng_percent(sim->rng, 30))
             simdev_cut_power_at(sim->disk, rng_between(sim->rng, 1, 24));
         sim->odds.hits = 0;
-        sim->odds.has_read = false;
         int r = sim_open(sim, sim->disk, &sim->pool);
         is_open = !simdev_is_off(sim->disk);
         if (sim->odds.is_on && is_open && sim->odds.hits > 0)

@@ -49,7 +49,6 @@ struct sim_odds
     bool is_on;
     bool damages;  /* metadata, too: what is served then is right, or an error */
     bool is_vague; /* something failed in this life: what was flushed since is not noted */
-    bool has_read; /* a read of this recovery has failed */
     unsigned hits; /* of this life, or this recovery */
 };
 

@@ -30,11 +30,6 @@ void sim_odds_cb(struct sim *sim, const struct simdev_call *call)
         return;
     if ((fault >= COVERAGE_ROT && !sim->odds.damages) || !sim_fault_suits(fault, call))
         return;
-    /* Of two that fail, one may have said where a copy of a page of the catalog is: that block is
-     * then marked used for nothing, which a check tells and a repair ends. */
-    if (fault == COVERAGE_READ_EIO && sim->activity == COVERAGE_RECOVERY && sim->odds.has_read)
-        return;
-    sim->odds.has_read |= fault == COVERAGE_READ_EIO && sim->activity == COVERAGE_RECOVERY;
     sim->faults_armed = true;
     sim->odds.hits++;
     replay_count(sim->replay, "odds: %s", coverage_fault_name(fault));

@@ -27,6 +27,7 @@ struct fate
 {
     int error;
     size_t most;
+    bool is_late; /* it fails when the bytes are written: in the sync that is part of it */
 };
 
 static const struct fate *fates;
@@ -87,8 +88,10 @@ ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int iov_count, off_t of
     CU_ASSERT_EQUAL_FATAL(iov_count, 1);
     CU_ASSERT_EQUAL(flags, RWF_DSYNC);
     struct fate fate = fate_next();
-    return fate.error ? fail(fate.error)
-                      : __real_pwrite(fd, iov->iov_base, part(iov->iov_len, fate.most), offset);
+    if (fate.error && !fate.is_late)
+        return fail(fate.error);
+    ssize_t done = __real_pwrite(fd, iov->iov_base, part(iov->iov_len, fate.most), offset);
+    return fate.error ? fail(fate.error) : done;
 }
 
 int __wrap_fdatasync(int fd)
@@ -194,6 +197,62 @@ static void test_sync(void)
     CU_ASSERT_EQUAL(device_sync(device), 0);
     FATES({.error = EIO});
     CU_ASSERT_EQUAL(device_sync(device), -EIO);
+    /* It is never asked for again. */
+    FATES({.error = ENOMEM});
+    CU_ASSERT_EQUAL(device_sync(device), -ENOMEM);
+    FATES({.error = EINTR});
+    CU_ASSERT_EQUAL(device_sync(device), -EINTR);
+    CU_ASSERT_EQUAL(syncs, 4);
+}
+
+/* ---- no memory in the kernel ---------------------------------------------------------------- */
+
+#define TIMES_7(...)                                                                               \
+    __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__
+
+/* For a while, or for as long as anybody waits for it. */
+static void test_memory(void)
+{
+    FATES({.error = ENOMEM}, {.most = 1000}, {.error = EAGAIN}, {.error = ENOMEM});
+    CU_ASSERT_EQUAL(device_write(device, written, LEN, 4096), 0);
+    CU_ASSERT_TRUE(is_there());
+    memset(got, 0, sizeof(got));
+    FATES({.error = ENOMEM}, {.most = 100}, {.error = EAGAIN});
+    CU_ASSERT_EQUAL(device_read(device, got, LEN, 4096), 0);
+    CU_ASSERT_EQUAL(memcmp(got, written, LEN), 0);
+    CU_ASSERT_EQUAL(fate_count, 0);
+    FATES(TIMES_7({.error = ENOMEM}), {.error = ENOMEM});
+    CU_ASSERT_EQUAL(device_write(device, written, LEN, 4096), -ENOMEM);
+    CU_ASSERT_EQUAL(fate_count, 0);
+    FATES(TIMES_7({.error = EAGAIN}), {.error = EAGAIN});
+    CU_ASSERT_EQUAL(device_read(device, got, LEN, 4096), -ENOMEM);
+    CU_ASSERT_EQUAL(fate_count, 0);
+}
+
+/* A durable write is made again if it wrote nothing, for then nothing was synced; else it was the
+ * sync that failed. What is looked at before is the second fate. */
+static void test_durable_memory(void)
+{
+    FATES({.error = ENOMEM}, {.most = 0}, {.error = EAGAIN}, {.most = 0}, {.error = EINTR});
+    CU_ASSERT_EQUAL(device_write_durable(device, written, LEN, 4096), 0);
+    CU_ASSERT_TRUE(is_there());
+    written[0] ^= 1;
+    FATES({.error = ENOMEM, .is_late = true}, {.most = 0});
+    CU_ASSERT_EQUAL(device_write_durable(device, written, LEN, 4096), -EIO);
+    CU_ASSERT_TRUE(is_there());
+    written[0] ^= 1;
+    FATES({.error = ENOMEM, .is_late = true, .most = 4096}, {.most = 0});
+    CU_ASSERT_EQUAL(device_write_durable(device, written, LEN, 4096), -EIO);
+    CU_ASSERT_EQUAL(fate_count, 0);
+    /* It cannot be looked at. */
+    written[0] ^= 1;
+    FATES({.error = ENOMEM}, {.error = EIO});
+    CU_ASSERT_EQUAL(device_write_durable(device, written, LEN, 4096), -EIO);
+    CU_ASSERT_EQUAL(fate_count, 0);
+    FATES(TIMES_7({.error = ENOMEM}, {.most = 0}), {.error = ENOMEM}, {.most = 0});
+    CU_ASSERT_EQUAL(device_write_durable(device, written, LEN, 4096), -ENOMEM);
+    CU_ASSERT_EQUAL(fate_count, 0);
+    CU_ASSERT_EQUAL(syncs, 0);
 }
 
 static CU_TestInfo device_error_tests[] = {
@@ -202,6 +261,8 @@ static CU_TestInfo device_error_tests[] = {
     {"durable writes", test_durable},
     {"durable writes where there are none", test_durable_otherwise},
     {"syncs", test_sync},
+    {"no memory in the kernel", test_memory},
+    {"the same, of durable writes", test_durable_memory},
     CU_TEST_INFO_NULL,
 };
 

@@ -423,10 +423,11 @@ static void test_errors(void)
     host_stop(&host);
 }
 
-/* Memory that the kernel lacks for a write of a checkpoint (after that of the journal) is an error
- * of that write. */
+/* Memory that the kernel lacks for a write of a checkpoint (after that of the journal) or of the
+ * journal is an error of that write: not of a command that would have changed nothing. */
 static void test_kernel_memory(void)
 {
+    struct reason why;
     start();
     CU_ASSERT_EQUAL(host_write(&host, "a", 0, 1, 1, LUN_FUA), 0);
     struct simdev_fault fault = {
@@ -437,6 +438,31 @@ static void test_kernel_memory(void)
     struct pool_info info;
     pool_get_info(host.pool, &info);
     CU_ASSERT_EQUAL(info.health, POOL_READ_ONLY);
+    host_stop(&host);
+
+    start();
+    CU_ASSERT_EQUAL(host_write(&host, "a", 0, 1, 1, LUN_FUA), 0);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 5, 1, 2, 0), 0);
+    fault.nth = 1;
+    simdev_arm(host.disk, &fault);
+    CU_ASSERT_EQUAL(journal_commit(host.pool->journal), -EIO);
+    CU_ASSERT_EQUAL(simdev_fault_hits(host.disk), 1);
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.health, POOL_READ_ONLY);
+    CU_ASSERT_EQUAL(host_write(&host, "a", 6, 1, 3, 0), -EROFS);
+    host_crash_open(&host);
+    CU_ASSERT_TRUE(host_holds(&host, "a", 0, 1, 1));
+    CU_ASSERT_EQUAL(host_check(&host), 0);
+
+    /* Durable by itself: which of the two failed is not known. */
+    CU_ASSERT_EQUAL(snapshot_create(host.pool, "a", "s", NULL, &why), 0);
+    simdev_arm(host.disk, &fault);
+    CU_ASSERT_EQUAL(snapshot_create(host.pool, "a", "t", NULL, &why), -EIO);
+    CU_ASSERT_EQUAL(simdev_fault_hits(host.disk), 1);
+    pool_get_info(host.pool, &info);
+    CU_ASSERT_EQUAL(info.health, POOL_FAILED);
+    host_crash_open(&host);
+    CU_ASSERT_EQUAL(host_check(&host), 0);
     host_stop(&host);
 }
 

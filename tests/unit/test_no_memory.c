@@ -13,6 +13,8 @@
 
 #include "lun/base/checked.h"
 #include "lun/pool/checkpoint.h"
+#include "lun/pool/space_internal.h"
+#include "lun/volume/catalog.h"
 #include "tests/lib/cunit_main.h"
 #include "tests/lib/no_memory.h"
 #include "tests/unit/engine_host.h"
@@ -650,6 +652,109 @@ static void test_checkpoint_thread(void)
     host_stop(&host);
 }
 
+/* ---- a checkpoint of many bitmaps ----------------------------------------------------------- */
+
+enum
+{
+    PAGES = 40, /* with one value each, and in another allocation group each */
+    SMALL_GROUP_BLKS = 256,
+    FIRST_GROUP = 8, /* of theirs, behind the node area */
+};
+
+static void set_values(uint8_t first)
+{
+    static uint8_t value[3000]; /* there is no room for two of them on a page */
+    char key[16];
+    for (unsigned i = 0; i < PAGES; i++)
+    {
+        snprintf(key, sizeof(key), "k%u", i);
+        memset(value, (uint8_t)(first + i), sizeof(value));
+        struct store_change change = {.key = key, .value = value, .len = sizeof(value)};
+        CU_ASSERT_EQUAL_FATAL(store_apply(host.pool, &change, 1, &host.why), 0);
+    }
+}
+
+static bool holds_values(uint8_t first)
+{
+    bool is_right = true;
+    char key[16];
+    for (unsigned i = 0; i < PAGES; i++)
+    {
+        AUTO_FREE uint8_t *value = NULL;
+        size_t len = 0;
+        snprintf(key, sizeof(key), "k%u", i);
+        CU_ASSERT_EQUAL_FATAL(store_get(host.pool, key, (void **)&value, &len), 0);
+        is_right &= len > 0 && value[0] == (uint8_t)(first + i) && value[len - 1] == value[0];
+    }
+    return is_right;
+}
+
+/* Each page that has a value is moved into a group where nothing else of the catalog is. */
+static void scatter_pages(void)
+{
+    struct space *space = host.pool->space;
+    uint64_t groups = 0, seen = UINT64_MAX;
+    for (uint64_t g = 0; g < space->group_count; g++)
+        CU_ASSERT_EQUAL_FATAL(space_load_group(space, g), 0); /* only these are taken from */
+    for (uint64_t i = 0; i < host.pool->page_count; i++)
+    {
+        space->area_is_full = true;
+        space->node_cursor = (FIRST_GROUP + i) * SMALL_GROUP_BLKS;
+        catalog_write_again(host.pool, i);
+        CU_ASSERT_EQUAL_FATAL(pool_checkpoint(host.pool), 0);
+    }
+    for (uint64_t i = 0; i < host.pool->page_count; i++)
+    {
+        uint64_t group = host.pool->pages[i]->blks[0] / SMALL_GROUP_BLKS;
+        groups += group != seen;
+        seen = group;
+    }
+    CU_ASSERT_TRUE_FATAL(groups >= PAGES);
+}
+
+/* More bitmaps change than a checkpoint knows of beforehand, and there is no memory for them when
+ * it is too late to refuse it. */
+static void test_many_bitmaps(void)
+{
+    const struct pool_create_options options = {.name = "small",
+                                                .size_bytes =
+                                                    UINT64_C(64) * SMALL_GROUP_BLKS * BLK_BYTES,
+                                                .group_blks = SMALL_GROUP_BLKS};
+    struct pool_info info;
+    unsigned starved = 0, refused = 0;
+    host_start(&host, &options);
+    set_values(1);
+    scatter_pages();
+    host_close(&host);
+    struct simdev *pristine = host.disk;
+    for (unsigned mode = 0; mode < 2; mode++)
+        for (uint64_t n = 0, failed = 1; failed > 0; n++)
+        {
+            host.disk = simdev_copy(pristine, n);
+            CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+            memory_spare_disk(host.pool->device);
+            set_values(101);
+            memory_arm(n, mode == 1);
+            int r = pool_checkpoint(host.pool);
+            failed = memory_disarm();
+            CU_ASSERT_TRUE(r == 0 || (r == -ENOMEM && failed > 0));
+            refused += r < 0;
+            starved += r == 0 && failed > 0;
+            pool_get_info(host.pool, &info);
+            CU_ASSERT_EQUAL_FATAL(info.health, POOL_HEALTHY);
+            CU_ASSERT_EQUAL(host_check(&host), 0);
+            host_crash_open(&host);
+            CU_ASSERT_TRUE(holds_values(101));
+            CU_ASSERT_EQUAL(host_check(&host), 0);
+            host_close(&host);
+            simdev_destroy(host.disk);
+        }
+    CU_ASSERT_TRUE(starved > 0 && refused > 0);
+    printf("(%u refused, %u done without) ", refused, starved);
+    host.disk = pristine;
+    simdev_destroy(host.disk);
+}
+
 /* A sync that failed is not forgotten, whatever works afterwards. */
 static void test_checkpoint_thread_sync(void)
 {
@@ -681,6 +786,7 @@ static CU_TestInfo no_memory_tests[] = {
     {"data, background work, listings", test_rest},
     {"opening", test_open},
     {"a flush", test_flush},
+    {"a checkpoint of many bitmaps", test_many_bitmaps},
     {"the checkpoints' thread", test_checkpoint_thread},
     {"the same, and a sync that fails", test_checkpoint_thread_sync},
     CU_TEST_INFO_NULL,

@@ -89,6 +89,16 @@ static uint64_t examine(unsigned *unreadable)
     return errors;
 }
 
+/* A repair left nothing. */
+static void stop_whole(void)
+{
+    unsigned unreadable;
+    CU_ASSERT_EQUAL(result.left, 0);
+    CU_ASSERT_EQUAL(examine(&unreadable), 0);
+    CU_ASSERT_EQUAL(unreadable, 0);
+    host_stop(&host);
+}
+
 /* ---- a sound pool -------------------------------------------------------------------------- */
 
 static void test_sound(void)
@@ -245,7 +255,6 @@ static bool says_mended(size_t i, const char *is)
 
 static void test_says(void)
 {
-    unsigned unreadable;
     for (size_t i = 0; i < ARRAY_SIZE(mended); i++)
     {
         start(i % 2);
@@ -258,10 +267,7 @@ static void test_says(void)
         CU_ASSERT_EQUAL(result.left, 0);
         CU_ASSERT_EQUAL(repair(&wet), 0);
         CU_ASSERT_TRUE(says_mended(i, mended[i].is));
-        CU_ASSERT_EQUAL(result.left, 0);
-        CU_ASSERT_EQUAL(examine(&unreadable), 0);
-        CU_ASSERT_EQUAL(unreadable, 0);
-        host_stop(&host);
+        stop_whole();
     }
 }
 
@@ -388,6 +394,62 @@ static void test_inner_index(void)
         CU_ASSERT_EQUAL(repair(&wet), 0);
         CU_ASSERT_EQUAL(result.left, 0);
         CU_ASSERT_EQUAL(examine(&unreadable), 0);
+        host_stop(&host);
+    }
+}
+
+/* Blocks that cannot be read, each once; 0: none. */
+static uint64_t unreadable_blks[2];
+
+static void fail_once(void *opaque, const struct simdev_call *call)
+{
+    (void)opaque;
+    const struct simdev_fault fault = {
+        .op = SIMDEV_READ, .kind = SIMDEV_FAIL, .error = -EIO, .nth = 1};
+    for (size_t i = 0; i < ARRAY_SIZE(unreadable_blks); i++)
+    {
+        if (unreadable_blks[i] == 0 || call->op != SIMDEV_READ ||
+            call->offset != unreadable_blks[i] * BLK_BYTES)
+            continue;
+        unreadable_blks[i] = 0;
+        simdev_arm(host.disk, &fault);
+        return;
+    }
+}
+
+/* The index of one copy is lost, and at the same opening what only it led to, or what tells that it
+ * is in use: nothing stays taken for it. */
+static void test_index_and_more(void)
+{
+    static const struct
+    {
+        const char *index, *other;
+        bool is_damage; /* else it is over after the first time */
+    } cases[] = {
+        {"index", "page", false},  {"index2", "page2", false}, {"index", "page", true},
+        {"index2", "page2", true}, {"index", "bitmap", false}, {"index2", "bitmap", false},
+    };
+    unsigned unreadable;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+    {
+        start(i % 2);
+        uint64_t blks[] = {find_blk(cases[i].index), find_blk(cases[i].other)};
+        for (size_t k = 0; k < ARRAY_SIZE(blks); k++)
+        {
+            if (cases[i].is_damage)
+                do_harm(blks[k], HARM_FLIP);
+            else
+                unreadable_blks[k] = blks[k];
+        }
+        simdev_set_watch(host.disk, fail_once, NULL);
+        CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
+        simdev_set_watch(host.disk, NULL, NULL);
+        CU_ASSERT_TRUE(unreadable_blks[0] == 0 && unreadable_blks[1] == 0);
+        CU_ASSERT_TRUE(host_has_event(&host, "metadata.repaired", ""));
+        CU_ASSERT_EQUAL(host_check(&host), 0);
+        host_close(&host);
+        CU_ASSERT_EQUAL(examine(&unreadable), 0);
+        CU_ASSERT_EQUAL(unreadable, 0);
         host_stop(&host);
     }
 }
@@ -570,7 +632,6 @@ static void test_all_fixed(void)
 static void free_space_lost(uint64_t first_head, uint64_t end_head, enum harm harm,
                             bool with_journal)
 {
-    unsigned unreadable;
     start(with_journal);
     for (uint64_t g = 0; g < POOL_BLKS / HOST_GROUP_BLKS; g++)
     {
@@ -583,10 +644,7 @@ static void free_space_lost(uint64_t first_head, uint64_t end_head, enum harm ha
     CU_ASSERT_EQUAL(repair(&dry), 0);
     CU_ASSERT_TRUE(result.mended > 0);
     CU_ASSERT_EQUAL(repair(&wet), 0);
-    CU_ASSERT_EQUAL(result.left, 0);
-    CU_ASSERT_EQUAL(examine(&unreadable), 0);
-    CU_ASSERT_EQUAL(unreadable, 0);
-    host_stop(&host);
+    stop_whole();
 }
 
 static void test_free_space(void)
@@ -611,7 +669,6 @@ static void test_free_space(void)
 /* A tree that cannot be read keeps what it had: nothing is written over it. */
 static void test_lost_map(void)
 {
-    unsigned unreadable;
     for (int without_bitmaps = 0; without_bitmaps < 2; without_bitmaps++)
     {
         start(true);
@@ -639,10 +696,7 @@ static void test_lost_map(void)
         host_close(&host);
         simdev_poke(host.disk, sound, sizeof(sound), blk * BLK_BYTES);
         CU_ASSERT_EQUAL(repair(&wet), 0);
-        CU_ASSERT_EQUAL(result.left, 0);
-        CU_ASSERT_EQUAL(examine(&unreadable), 0);
-        CU_ASSERT_EQUAL(unreadable, 0);
-        host_stop(&host);
+        stop_whole();
     }
 }
 
@@ -650,7 +704,6 @@ static void test_lost_map(void)
  * for the day on which the tree can be read again, and the way out is named. */
 static void test_no_room(void)
 {
-    unsigned unreadable;
     start(false);
     uint64_t blk = find_blk("map");
     uint8_t sound[BLK_BYTES];
@@ -664,10 +717,7 @@ static void test_no_room(void)
     CU_ASSERT_EQUAL(repair(&wet), -ENOSPC);
     simdev_poke(host.disk, sound, sizeof(sound), blk * BLK_BYTES);
     CU_ASSERT_EQUAL(repair(&wet), 0);
-    CU_ASSERT_EQUAL(result.left, 0);
-    CU_ASSERT_EQUAL(examine(&unreadable), 0);
-    CU_ASSERT_EQUAL(unreadable, 0);
-    host_stop(&host);
+    stop_whole();
 }
 
 static void test_counters(void)
@@ -701,7 +751,6 @@ static void test_counters(void)
 
 static void test_journal(void)
 {
-    unsigned unreadable;
     start(true);
     /* Two synced batches: damage to the first is no torn end. */
     CU_ASSERT_EQUAL_FATAL(host_open(&host, NULL), 0);
@@ -727,10 +776,7 @@ static void test_journal(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(host.why.text, "--discard-journal"));
     CU_ASSERT_EQUAL(repair(&(struct repair_options){.discard_journal = true}), 0);
     CU_ASSERT_TRUE(says("and all behind it are given up"));
-    CU_ASSERT_EQUAL(result.left, 0);
-    CU_ASSERT_EQUAL(examine(&unreadable), 0);
-    CU_ASSERT_EQUAL(unreadable, 0);
-    host_stop(&host);
+    stop_whole();
 }
 
 /* ---- cut off ------------------------------------------------------------------------------- */
@@ -788,6 +834,7 @@ static CU_TestInfo repair_tests[] = {
     {"one block of the catalog", test_twice},
     {"both copies", test_both_copies},
     {"an inner node of the index", test_inner_index},
+    {"the index and what it leads to", test_index_and_more},
     {"drop lists", test_drops},
     {"a drop list and a map", test_drops_and_map},
     {"all fixed metadata at once", test_all_fixed},
