@@ -26,7 +26,8 @@ enum
     GROUP_BLKS = 256,
     CACHE_BYTES = 128 << 10, /* nodes are evicted all the time */
     CHECKPOINT_MS = 50,
-    FIRST_ORDINAL = 16, /* chaos and counter have the ones below */
+    FIRST_ORDINAL = 16,   /* chaos and counter have the ones below */
+    PATIENCE_FACTOR = 40, /* so much longer at most, until enough was done */
 };
 
 static struct world the_world;
@@ -342,6 +343,21 @@ static void log_cb(enum log_level level, const char *text)
         fprintf(stderr, "%s\n", text);
 }
 
+/* Whether enough was done for a run to have shown something. A machine that is busy otherwise may
+ * leave a run of a few seconds nothing. */
+static bool has_worked(const struct world *world)
+{
+    static const uint64_t least[COUNTS] = {
+        [COUNT_WRITES] = 200, [COUNT_READS] = 200,   [COUNT_ZEROS] = 1,   [COUNT_FLUSHES] = 1,
+        [COUNT_CLONES] = 10,  [COUNT_SNAPSHOTS] = 1, [COUNT_DELETES] = 1, [COUNT_CHECKS] = 1,
+        [COUNT_PREFIXES] = 1, [COUNT_CYCLES] = 2,
+    };
+    for (unsigned i = 0; i < COUNTS; i++)
+        if (atomic_load(&world->counts[i]) < least[i])
+            return false;
+    return true;
+}
+
 static void run(struct world *world)
 {
     struct reason why;
@@ -362,10 +378,13 @@ static void run(struct world *world)
     pool_begin(world);
     struct counter_state *counter = counter_new(world);
     uint64_t end_ms = now_ms() + world->options.seconds * UINT64_C(1000);
+    uint64_t patience_ms = world->options.seconds * UINT64_C(1000) * PATIENCE_FACTOR;
     do
         cycle(world);
-    while (now_ms() < end_ms);
+    while (now_ms() < end_ms || (!has_worked(world) && now_ms() < end_ms + patience_ms));
     finish(world);
+    if (!has_worked(world))
+        fail("too little was done to show anything");
     atomic_store(&world->watchdog_stop, true);
     pthread_join(dog, NULL);
     for (unsigned i = 0; i < SUBJECTS_MAX; i++)

@@ -161,6 +161,7 @@ enum count
     COUNT_CHAOS,
     COUNT_PREFIXES,
     COUNT_CYCLES,
+    COUNTS,
 };
 
 static inline void count(struct world *world, enum count what)
