@@ -305,9 +305,10 @@ struct lun_delete_condition
     uint64_t expire_ns;          /* its lease is this one; 0: any or none */
     bool is_autodelete;          /* it is marked so */
     bool keeps_volume_snapshots; /* -EBUSY if a snapshot of its volume holds it */
+    bool keeps_snapshots;        /* -EBUSY if it has some of its own */
 };
-/* lun_delete() with its snapshots, for policies. -ENOENT: it is gone; -ESTALE: @condition is not so
- * any more. */
+/* lun_delete() with its snapshots, for who knows the LUN and not only its name. -ENOENT: it is
+ * gone; -ESTALE: @condition is not so any more. */
 MUST_CHECK int lun_delete_if(struct pool *pool, const struct lun_delete_condition *condition,
                              unsigned flags, struct reason *why);
 /* To another path too: into and out of volumes and qtrees. -EBUSY: it has snapshots and would leave

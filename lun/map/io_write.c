@@ -448,6 +448,7 @@ struct unmap_work
     struct pool *pool;
     struct lun_object *object;
     uint64_t lba, end;
+    uint64_t end_bytes; /* that was asked for; may be inside the last block */
     enum space_use use;
 };
 
@@ -456,20 +457,28 @@ static int io_unmap_work(void *opaque)
 {
     struct unmap_work *work = opaque;
     int r = 0;
+    /* The LUN was made larger meanwhile: what is behind the end may have been written since. */
+    if (work->end * BLK_BYTES > work->end_bytes &&
+        atomic_load(&work->object->size_bytes) > work->end_bytes)
+        work->end = work->end_bytes / BLK_BYTES;
     for (unsigned i = 0; i < 16 && r == 0 && work->lba < work->end; i++)
         r = io_unmap_blks(work->pool, work->object, work->use, work->lba, work->end, &work->lba);
     return r;
 }
 
-static int io_unmap_range(struct lun *lun, uint64_t lba, uint64_t end, bool may_pause)
+/* Blocks [lba, *end), all of them; the last one stays, and *end is less, if @end_bytes is inside it
+ * and no longer the end of the LUN. */
+static int io_unmap_range(struct lun *lun, uint64_t lba, uint64_t *end, uint64_t end_bytes,
+                          bool may_pause)
 {
-    struct unmap_work work = {.pool = lun->pool, .object = lun->object, .lba = lba, .end = end};
+    struct unmap_work work = {
+        .pool = lun->pool, .object = lun->object, .lba = lba, .end = *end, .end_bytes = end_bytes};
     struct attempt attempt = {.lun = lun, .work = io_unmap_work, .opaque = &work, .use = &work.use};
     int r = 0;
-    while (r == 0 && work.lba < end)
+    while (r == 0 && work.lba < work.end)
     {
         uint64_t offset = work.lba * BLK_BYTES;
-        uint64_t len = min_u64(end * BLK_BYTES, atomic_load(&lun->object->size_bytes));
+        uint64_t len = min_u64(work.end * BLK_BYTES, atomic_load(&lun->object->size_bytes));
         if (len <= offset)
             return -ESTALE;
         /* It got further. What is short of room stays so for the rest of it. */
@@ -477,6 +486,7 @@ static int io_unmap_range(struct lun *lun, uint64_t lba, uint64_t end, bool may_
             (struct io_patience){.may_pause = may_pause, .is_urgent = attempt.patience.is_urgent};
         r = io_with_range(&attempt, len - offset, offset);
     }
+    *end = work.end;
     return r;
 }
 
@@ -554,7 +564,7 @@ static int io_unmap(struct lun *lun, uint64_t len, uint64_t offset, bool may_pau
     }
     int r = io_zero_part_locked(lun, (size_t)(first * BLK_BYTES - offset), offset, may_pause);
     if (r == 0)
-        r = io_unmap_range(lun, first, last, may_pause);
+        r = io_unmap_range(lun, first, &last, end, may_pause);
     if (r == 0 && end > last * BLK_BYTES)
         r = io_zero_part_locked(lun, (size_t)(end - last * BLK_BYTES), last * BLK_BYTES, may_pause);
     return r;

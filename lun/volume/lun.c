@@ -274,7 +274,7 @@ int lun_delete_if(struct pool *pool, const struct lun_delete_condition *conditio
         name_copy(name, sizeof(name), lun->name);
         r = lun_check_condition(lun, condition, why);
         if (r == 0)
-            r = lun_delete_locked(pool, lun, true, flags, why);
+            r = lun_delete_locked(pool, lun, !condition->keeps_snapshots, flags, why);
     }
     return lun_delete_finish(pool, r, condition->id, name);
 }

@@ -221,6 +221,7 @@ struct import
     const char *source, *name;
     uint64_t size_bytes, sector_bytes, connections;
     bool is_new; /* the LUN was made by this run */
+    uint64_t id; /* then: which it is, whoever has its name later */
 };
 
 /* Size and sector of the LUN to be made. */
@@ -293,6 +294,7 @@ static enum ctl_exit import_make_lun(struct import *import)
     ctl_put_text(args, "comment", option_text(in, "comment"));
     enum ctl_exit status = ctl_ask(in, "lun.create", args, &result);
     import->is_new = status == CTL_DONE;
+    import->id = import->is_new ? ctl_get(result, "id") : 0;
     return status;
 }
 
@@ -309,7 +311,8 @@ static void import_undo(const struct import *import)
                  goes_on ? "; go on with the same command" : "");
         return;
     }
-    json_t *args = json_pack("{s:s, s:b}", "name", import->name, "force", 1);
+    json_t *args = json_pack("{s:s, s:o, s:b}", "name", import->name, "id",
+                             proto_json_uint(import->id), "force", 1);
     if (ctl_ask(in, "lun.delete", args, &result) == CTL_DONE)
         ctl_note("LUN %s was deleted again", import->name);
 }

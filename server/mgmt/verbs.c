@@ -114,7 +114,8 @@ static const struct verb verbs[] = {
     {"lun.delete",
      VERB_CHANGES,
      verb_lun_delete,
-     {NAME, FLAG("with_snapshots"), FLAG("force"), FLAG("dry_run"), FLAG("only_check")}},
+     {NAME, NUMBER("id", false), FLAG("with_snapshots"), FLAG("force"), FLAG("dry_run"),
+      FLAG("only_check")}},
     {"lun.comment", VERB_CHANGES, verb_lun_comment, {NAME, TEXT("comment", true)}},
     {"lun.freed", VERB_LOOKS, verb_lun_freed, {{"names", VERB_STRINGS, true}}},
 

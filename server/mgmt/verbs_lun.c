@@ -716,6 +716,22 @@ int verb_say_deleted(struct verb_request *request, const struct lun_info *list, 
     return json_object_set_new(request->result, "deleted", deleted) == 0 ? 0 : -ENOMEM;
 }
 
+/* With an id only that LUN, and not another one that has the name by now, which is @found_id. */
+static int delete_run(struct verb_request *request, const char *name, uint64_t found_id)
+{
+    bool with_snapshots = verb_bool(request, "with_snapshots");
+    unsigned flags = verb_force_flag(request);
+    const struct lun_delete_condition condition = {.id = verb_number(request, "id", 0),
+                                                   .keeps_snapshots = !with_snapshots};
+    if (!verb_has(request, "id"))
+        return lun_delete(request->pool, name, with_snapshots, flags, &request->why);
+    if (found_id != condition.id)
+        return reason_set(&request->why, -ESTALE,
+                          "LUN '%s' is another one by now, which was made or got the name since",
+                          name);
+    return lun_delete_if(request->pool, &condition, flags, &request->why);
+}
+
 int verb_lun_delete(struct verb_request *request)
 {
     AUTO_FREE struct lun_info *list = NULL;
@@ -726,8 +742,7 @@ int verb_lun_delete(struct verb_request *request)
         return verb_plan_delete(request, name);
     int r = lun_list(request->pool, name, &list, &count, &request->why);
     if (r == 0)
-        r = lun_delete(request->pool, name, verb_bool(request, "with_snapshots"),
-                       verb_force_flag(request), &request->why);
+        r = delete_run(request, name, count > 0 ? list[0].id : 0);
     return r < 0 ? r : verb_say_deleted(request, list, count);
 }
 

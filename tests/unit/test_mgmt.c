@@ -143,7 +143,15 @@ static void test_life_of_a_lun(void)
     CU_ASSERT_EQUAL(ask_error("lun.delete", "{\"name\":\"golden\"}"), -EBUSY);
     CU_ASSERT_EQUAL(ask_error("lun.delete", "{\"name\":\"golden\",\"with_snapshots\":true}"), 0);
     CU_ASSERT_EQUAL(ask_error("lun.show", "{\"name\":\"bond\"}"), 0);
-    CU_ASSERT_EQUAL(ask_error("lun.delete", "{\"name\":\"bond\"}"), 0);
+    char by_id[64];
+    long long id = json_integer_value(json_object_get(lun, "id"));
+    snprintf(by_id, sizeof(by_id), "{\"name\":\"bond\",\"id\":%lld}", id + 1);
+    CU_ASSERT_EQUAL(ask_error("lun.delete", by_id), -ESTALE); /* another one has the name by now */
+    CU_ASSERT_EQUAL(ask_error("snapshot.create", "{\"lun\":\"bond\",\"snapshot\":\"s\"}"), 0);
+    snprintf(by_id, sizeof(by_id), "{\"name\":\"bond\",\"id\":%lld}", id);
+    CU_ASSERT_EQUAL(ask_error("lun.delete", by_id), -EBUSY);
+    CU_ASSERT_EQUAL(ask_error("snapshot.delete", "{\"lun\":\"bond\",\"snapshot\":\"s\"}"), 0);
+    CU_ASSERT_EQUAL(ask_error("lun.delete", by_id), 0);
     for (int i = 0; i < 20; i++)
     {
         char args[64];

@@ -92,6 +92,20 @@ for keep in "" --keep; do
         json count 1 lun show cut
     fi
 done
+
+# Who has the name by now keeps it: an import that comes to nothing deletes what it made itself.
+"$lunette" lun import "nbd+unix:///?socket=$work/slow.sock" mine 2>"$work/cut" &
+import=$!
+until "$lunette" lun show mine >/dev/null 2>&1; do :; done
+"$lunette" lun rename mine moved >/dev/null
+"$lunette" lun create mine 1M >/dev/null
+kill -TERM "$import"
+wait "$import"
+same "$?" 1
+grep -q "is another one by now" "$work/cut" || fail "$(<"$work/cut")"
+json count 1 lun show mine
+json count 1 lun show moved
+"$lunette" lun delete mine moved --force -y >/dev/null
 kill "$slow"
 wait "$slow" 2>/dev/null
 finish
