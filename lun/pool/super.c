@@ -40,31 +40,43 @@ struct super_search
     struct pool *pool;
     struct disk_super *copy, *best;
     bool found;
+    unsigned valid, unread; /* a bit for each copy; unread: the device gave an error */
 };
 
-/* Reads copy @blk; keeps it if it is newer. */
-static void super_consider(struct super_search *search, uint64_t blk)
+/* Reads copy number @i, at @blk; keeps it if it is newer. */
+static void super_consider(struct super_search *search, unsigned i, uint64_t blk)
 {
     struct disk_super *copy = search->copy, *best = search->best;
-    if (device_read(search->pool->device, copy, BLK_BYTES, blk * BLK_BYTES) == 0 &&
-        super_is_valid(copy, blk) &&
-        (!search->found || le64_get(copy->header.cp_id) > le64_get(best->header.cp_id)))
+    int r = device_read(search->pool->device, copy, BLK_BYTES, blk * BLK_BYTES);
+    bool is_valid = r == 0 && super_is_valid(copy, blk);
+    search->valid = (search->valid & ~(1u << i)) | (unsigned)is_valid << i;
+    search->unread = (search->unread & ~(1u << i)) | (unsigned)(r < 0) << i;
+    if (is_valid && (!search->found || le64_get(copy->header.cp_id) > le64_get(best->header.cp_id)))
     {
         *best = *copy;
         search->found = true;
     }
 }
 
-static void super_consider_group(struct super_search *search, uint64_t first_blk)
+static void super_consider_group(struct super_search *search, unsigned group, uint64_t first_blk)
 {
-    super_consider(search, first_blk + DISK_HEAD_SUPER);
-    super_consider(search, first_blk + DISK_HEAD_SUPER + 1);
+    super_consider(search, 2 * group, first_blk + DISK_HEAD_SUPER);
+    super_consider(search, 2 * group + 1, first_blk + DISK_HEAD_SUPER + 1);
+}
+
+/* Whether the checkpoint behind the best one may be there: nothing of its copies can be seen, and
+ * one gave an error that may be over the next time. */
+static bool super_may_be_newer(const struct super_search *search)
+{
+    unsigned other = (le64_get(search->best->header.cp_id) & 1) ^ 1u;
+    unsigned copies = 1u << other | 4u << other;
+    return !(search->valid & copies) && (search->unread & copies);
 }
 
 /*
  * Copies are in groups 0 and 1. Where group 1 is, a copy of group 0 says; if both of those are
  * gone, group 1 is looked for where it can begin: groups are as large as create.c makes them, a
- * multiple of 64 blocks or the most there can be. -EBADMSG: there is none.
+ * multiple of 64 blocks or the most there can be. -EBADMSG: there is none. -EIO: an older one.
  */
 static int super_find(struct pool *pool, struct disk_super *super)
 {
@@ -72,21 +84,23 @@ static int super_find(struct pool *pool, struct disk_super *super)
     if (!copy)
         return -ENOMEM;
     struct super_search search = {.pool = pool, .copy = copy, .best = super};
-    super_consider_group(&search, 0);
+    super_consider_group(&search, 0, 0);
     if (search.found)
     {
-        super_consider_group(&search, le32_get(super->group_blks));
-        return 0;
+        super_consider_group(&search, 1, le32_get(super->group_blks));
+        return super_may_be_newer(&search) ? -EIO : 0;
     }
-    super_consider_group(&search, DISK_GROUP_BLKS_MAX);
+    super_consider_group(&search, 1, DISK_GROUP_BLKS_MAX);
     uint64_t blks = DISK_GROUP_BLKS_MAX;
     for (uint64_t at = DISK_GROUP_BLKS_MIN; !search.found && at < DISK_GROUP_BLKS_MAX; at += 64)
     {
         blks = at;
-        super_consider_group(&search, at);
+        super_consider_group(&search, 1, at);
     }
     /* What looks like a superblock elsewhere may be a LUN's data. */
-    return search.found && le32_get(super->group_blks) == blks ? 0 : -EBADMSG;
+    if (!search.found || le32_get(super->group_blks) != blks)
+        return -EBADMSG;
+    return super_may_be_newer(&search) ? -EIO : 0;
 }
 
 /*
@@ -197,6 +211,15 @@ int super_read(struct pool *pool, struct disk_super *super, struct reason *why)
     if (r < 0)
         return reason_set(why, r, "the size of '%s' cannot be read: %s", path, strerror(-r));
     r = super_find(pool, super);
+    /* A repair, and a salvage in the end, take what there is. */
+    if (r == -EIO && (pool->options.repair || pool->options.super_only))
+        r = 0;
+    if (r == -EIO)
+        return reason_set(why, r,
+                          "both copies of what may be the newest superblock of pool '%s' cannot be "
+                          "read, and the checkpoint before it is not taken for the last; if it "
+                          "stays so, 'lunette pool repair %s' takes that",
+                          path, path);
     if (r == -EBADMSG)
         return reason_set(
             why, r,
