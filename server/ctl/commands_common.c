@@ -83,6 +83,7 @@ const struct command_alias command_aliases[] = {
     {"volume size", "volume resize"},
     {"event log show", "event show"},
     {"lun freed", "freed"},
+    {"freed-if-deleted", "freed"},
     {"lun list", "lun show"},
     {"lun persistent-reservation show", "lun reservation show"},
     {"lun persistent-reservation clear", "lun reservation clear"},

@@ -14,6 +14,7 @@
 #include "server/ctl/ctl.h"
 #include "server/ctl/hint.h"
 #include "server/ctl/serve_note.h"
+#include "server/ctl/transfer.h"
 
 enum
 {
@@ -104,6 +105,17 @@ static enum ctl_exit refusal_print(const struct refusal *refusal)
     return refusal->exit;
 }
 
+/* {@i} of "doing". Messages are kept in logs, passwords of URLs are not. */
+static void refusal_print_arg(FILE *file, const struct invocation *in, size_t i)
+{
+    static const char parent[] = "parent-volume"; /* ONTAP's way to name what is cloned */
+    const char *arg = i < in->arg_count ? in->args[i] : NULL;
+    if (!arg && i == 0 && strcmp(in->command->words, "volume clone create") == 0)
+        arg = option_text(in, parent);
+    AUTO_FREE char *shown = arg ? transfer_redact(arg) : NULL;
+    fputs(shown ? shown : "it", file);
+}
+
 /* The command's "doing" with {0}, {1} replaced by its arguments. */
 void ctl_print_doing(FILE *file, const struct invocation *in)
 {
@@ -112,8 +124,7 @@ void ctl_print_doing(FILE *file, const struct invocation *in)
     {
         if (at[0] == '{' && at[1] >= '0' && at[1] <= '9' && at[2] == '}')
         {
-            size_t i = (size_t)(at[1] - '0');
-            fputs(i < in->arg_count ? in->args[i] : "it", file);
+            refusal_print_arg(file, in, (size_t)(at[1] - '0'));
             at += 3;
         }
         else

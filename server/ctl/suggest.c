@@ -20,11 +20,16 @@ static const struct
     {"fsck", "check"},    {"verify", "check"},  {"set", "modify"},       {"edit", "modify"},
 };
 
+/* Of a short word most letters have to be right. */
+static unsigned suggest_wrong_max(size_t len)
+{
+    return len < 5 ? 1 : len < 8 ? 2 : 3;
+}
+
 void suggest_begin(struct suggestion *suggestion, const char *typed, size_t len)
 {
-    /* Of a short word most letters have to be right. */
-    unsigned wrong_max = len < 5 ? 1 : len < 8 ? 2 : 3;
-    *suggestion = (struct suggestion){.typed = typed, .typed_len = len, .distance = wrong_max + 1};
+    *suggestion = (struct suggestion){
+        .typed = typed, .typed_len = len, .distance = suggest_wrong_max(len) + 1};
 }
 
 /*
@@ -70,6 +75,18 @@ static bool suggest_is_other(const struct suggestion *suggestion, const char *wo
     return false;
 }
 
+/* Whether what was typed is all between two hyphens of @word: reserve of space-reserve. */
+static bool suggest_is_part(const struct suggestion *suggestion, const char *word, size_t len)
+{
+    size_t typed_len = suggestion->typed_len;
+    for (size_t from = 0; typed_len >= SUGGEST_PART_MIN && from + typed_len <= len; from++)
+        if ((from == 0 || word[from - 1] == '-') &&
+            (from + typed_len == len || word[from + typed_len] == '-') &&
+            strncmp(word + from, suggestion->typed, typed_len) == 0)
+            return true;
+    return false;
+}
+
 void suggest_offer(struct suggestion *suggestion, const char *word, size_t len)
 {
     if (len == 0 || len > SUGGEST_WORD_MAX || suggestion->typed_len > SUGGEST_WORD_MAX)
@@ -77,6 +94,10 @@ void suggest_offer(struct suggestion *suggestion, const char *word, size_t len)
     unsigned distance = 1;
     if (!suggest_is_other(suggestion, word, len))
         distance = suggest_distance(suggestion->typed, suggestion->typed_len, word, len);
+    /* What is spelt nearly so goes before. */
+    unsigned part = suggest_wrong_max(suggestion->typed_len);
+    if (distance > part && suggest_is_part(suggestion, word, len))
+        distance = part;
     if (distance >= suggestion->distance || distance >= len)
         return;
     suggestion->distance = distance;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What somebody may have meant who typed a word that is none: the nearest of those that are, by the
- * letters that are missing, too many, other ones or swapped, or what others call the same.
+ * letters that are missing, too many, other ones or swapped, what others call the same, or one that
+ * has it between its hyphens.
  */
 #ifndef SERVER_CTL_SUGGEST_H
 #define SERVER_CTL_SUGGEST_H
@@ -10,7 +11,8 @@
 
 enum
 {
-    SUGGEST_WORD_MAX = 32 /* bytes of a word that is compared; longer ones are like nothing */
+    SUGGEST_WORD_MAX = 32, /* bytes of a word that is compared; longer ones are like nothing */
+    SUGGEST_PART_MIN = 4, /* of a part that stands for its word, as guarantee for space-guarantee */
 };
 
 struct suggestion

@@ -5,6 +5,9 @@
 pkg_check_modules(NBD REQUIRED IMPORTED_TARGET libnbd)
 pkg_check_modules(ISCSI REQUIRED IMPORTED_TARGET libiscsi)
 
+add_library(transferredact STATIC transfer_redact.c)
+target_link_libraries(transferredact PUBLIC lunbase)
+
 add_library(transfer STATIC
     transfer.c
     transfer_child.c
@@ -17,5 +20,5 @@ add_library(transfer STATIC
     transfer_pipe.c
     transfer_state.c
 )
-target_link_libraries(transfer PUBLIC lunbase
+target_link_libraries(transfer PUBLIC lunbase transferredact
     PRIVATE mgmtproto PkgConfig::NBD PkgConfig::ISCSI PkgConfig::JANSSON)

@@ -140,7 +140,7 @@ MUST_CHECK int transfer_size(const char *source, const char *format, uint64_t *s
 MUST_CHECK int transfer_run(const struct transfer_options *options, struct transfer_result *result,
                             struct reason *why);
 
-/* @place without the user and password of its URL, for messages. Free it. NULL: no memory. */
+/* @place without the user and passwords of its URL, for messages. Free it. NULL: no memory. */
 char *transfer_redact(const char *place);
 
 #endif

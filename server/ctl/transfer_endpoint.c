@@ -89,23 +89,6 @@ int endpoint_sync_folder(const char *path, struct reason *why)
     return 0;
 }
 
-char *transfer_redact(const char *place)
-{
-    /* An export name may hold an @ (LUN@SNAPSHOT), an iSCSI name may not, but a password any byte.
-     */
-    bool is_iscsi = strncasecmp(place, "iscsi://", 8) == 0;
-    bool is_nbd = strncasecmp(place, "nbd://", 6) == 0 || strncasecmp(place, "nbds://", 7) == 0;
-    const char *authority = is_iscsi || is_nbd ? strstr(place, "://") + 3 : place;
-    const char *host = authority;
-    if (is_iscsi || is_nbd)
-        for (const char *p = authority; *p && (is_iscsi || *p != '/'); p++)
-            if (*p == '@')
-                host = p + 1;
-    char *text = NULL;
-    int len = asprintf(&text, "%.*s%s", (int)(authority - place), place, host);
-    return len < 0 ? NULL : text;
-}
-
 /* What the suffix of a destination says, or "raw". */
 static const char *endpoint_format_by_suffix(const char *path)
 {

@@ -23,7 +23,6 @@ enum
     EXPLAIN_TOP = 5,        /* of the LUNs or snapshots that hold most */
     EXPLAIN_STEP_PARTS = 4, /* what is short may grow by such a part of itself, */
     EXPLAIN_STEP_MIB = 16,  /* and by so much at least */
-    EXPLAIN_WORD_MAX = 4 * LUN_NAME_MAX + 16,
 };
 
 /* Sentences for people, and commands that help. */
@@ -161,6 +160,56 @@ static void explain_shared(struct explanation *explanation, uint64_t bytes, bool
                 has_clones ? "LUNs, their clones and snapshots" : "LUNs and their snapshots");
 }
 
+/* What LUN @info and its snapshots share with nobody else: no counter has it, since each of them
+ * keeps the other's. */
+static void explain_together(struct verb_request *request, struct explanation *explanation,
+                             const struct lun_info *info)
+{
+    AUTO_FREE struct lun_info *list = NULL;
+    size_t count = 0, n = 0;
+    if (info->snapshot_count == 0 || lun_list(request->pool, info->name, &list, &count, NULL) < 0)
+        return;
+    AUTO_FREE const char **names = calloc(count + 1, sizeof(*names));
+    for (size_t i = 0; names && i < count; i++)
+        if (list[i].lun_id == info->id && list[i].volume_snapshot_id == 0)
+            names[n++] = list[i].name;
+    uint64_t data_bytes, metadata_bytes;
+    if (n < 2 ||
+        lun_freed_if_deleted(request->pool, names, n, &data_bytes, &metadata_bytes, NULL) < 0)
+        return;
+    if (data_bytes <= info->own_bytes + info->snapshot_bytes)
+        return;
+    char text[UNITS_TEXT_MAX];
+    explain_say(explanation, "LUN %s and its %zu snapshot%s hold %s together.", info->name, n - 1,
+                n == 2 ? "" : "s", explain_bytes(data_bytes, text));
+    explain_try(explanation, "lunette lun delete %s --with-snapshots --dry-run", info->name);
+}
+
+static int explain_compare_mapped(const void *a, const void *b)
+{
+    const struct lun_info *x = *(const struct lun_info *const *)a;
+    const struct lun_info *y = *(const struct lun_info *const *)b;
+    return x->mapped_bytes < y->mapped_bytes ? 1 : x->mapped_bytes > y->mapped_bytes ? -1 : 0;
+}
+
+/* The same of those LUNs of @list that may hold most. */
+static int explain_snapshotted(struct verb_request *request, struct explanation *explanation,
+                               const struct lun_info *list, size_t count, uint64_t volume_id)
+{
+    size_t n = 0;
+    AUTO_FREE const struct lun_info **luns = calloc(count + 1, sizeof(*luns));
+    if (!luns)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].kind == OBJECT_LUN && list[i].snapshot_count > 0 &&
+            (!volume_id || list[i].volume_id == volume_id))
+            luns[n++] = &list[i];
+    qsort(luns, n, sizeof(*luns), explain_compare_mapped);
+    for (size_t i = 0; i < n && i < EXPLAIN_TOP; i++)
+        explain_together(request, explanation, luns[i]);
+    return 0;
+}
+
 /* The LUNs that hold most by themselves, and what of @data_bytes none does. @volume_id 0: of all.
  */
 static int explain_holders(struct verb_request *request, struct explanation *explanation,
@@ -197,7 +246,7 @@ static int explain_holders(struct verb_request *request, struct explanation *exp
     }
     if (n > 0)
         explain_try(explanation, "lunette freed %s", luns[0]->name);
-    return 0;
+    return explain_snapshotted(request, explanation, list, count, volume_id);
 }
 
 static int explain_volume(struct verb_request *request, struct explanation *explanation,
@@ -338,6 +387,8 @@ int verb_explain_space(struct verb_request *request)
                      wanted_bytes);
     if (found.is_lun)
         explain_lun(&explanation, &found.lun);
+    if (found.is_lun && !found.is_in_volume)
+        explain_together(request, &explanation, &found.lun);
     if (found.is_in_volume)
         r = explain_volume(request, &explanation, &found.volume);
     explain_pool(&explanation, &pool);
@@ -387,14 +438,13 @@ static void explain_quota(struct explanation *explanation, const struct quota_us
                                  "later; growth is refused.");
 }
 
-/* A word of a command as a shell takes it. */
-static const char *explain_word(const char *word, char text[EXPLAIN_WORD_MAX])
+const char *verb_shell_word(const char *word, char text[VERB_WORD_MAX])
 {
     static const char plain[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:+-/@";
     if (word[strspn(word, plain)] == '\0')
         return word;
-    char *at = text, *end = text + EXPLAIN_WORD_MAX - 8;
+    char *at = text, *end = text + VERB_WORD_MAX - 8;
     *at++ = '\'';
     for (; *word && at < end; word++)
     {
@@ -422,14 +472,14 @@ static void explain_try_limit(struct explanation *explanation, const struct quot
                               uint64_t wanted_bytes)
 {
     const struct quota_rule *rule = &usage->rule;
-    char target[EXPLAIN_WORD_MAX];
+    char target[VERB_WORD_MAX];
     if (!explain_has_limit(usage))
         return;
     uint64_t from_bytes = max_u64(usage->used_bytes, rule->hard_bytes);
     explain_try(explanation, "lunette quota rule %s %s --type %s%s%s%s%s --disk-limit %" PRIu64 "M",
                 usage->is_default ? "create" : "modify", rule->volume, explain_kinds[rule->type],
                 rule->target[0] ? " --target " : "",
-                rule->target[0] ? explain_word(rule->target, target) : "",
+                rule->target[0] ? verb_shell_word(rule->target, target) : "",
                 rule->qtree[0] ? " --qtree " : "", rule->qtree,
                 div_round_up(from_bytes, 1 << 20) +
                     explain_step_mib(rule->hard_bytes, wanted_bytes));
@@ -484,6 +534,8 @@ int verb_explain_quota(struct verb_request *request)
         return r;
     /* A clone of a LUN needs its size once more. */
     bool is_lun = lun_get_info(request->pool, path, &lun, NULL) == 0;
+    if (strncmp(path, "/vol/", 5) == 0)
+        path += 5;
     uint64_t asked_bytes = verb_number(request, "wanted_bytes", 0);
     uint64_t wanted_bytes = asked_bytes > 0 ? asked_bytes : is_lun ? lun.size_bytes : 0;
     if (count > 0)

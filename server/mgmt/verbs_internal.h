@@ -34,6 +34,14 @@ void verb_policy_view(struct verb_request *request, enum policy_scope scope, jso
  * of the argument that would set it. */
 void verb_view_unset(struct verb_request *request);
 
+enum
+{
+    VERB_WORD_MAX = 4 * LUN_NAME_MAX + 16,
+};
+
+/* A word of a command that is printed, as a shell takes it. */
+const char *verb_shell_word(const char *word, char text[VERB_WORD_MAX]);
+
 /* What the request says of freezing applications; what it does not stays. */
 MUST_CHECK int verb_quiesce_args(struct verb_request *request, struct policy_quiesce *quiesce);
 

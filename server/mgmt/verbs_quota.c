@@ -69,6 +69,21 @@ static int verb_quota_present(struct verb_request *request, struct quota_rule *r
     return -ENOENT;
 }
 
+/* There is @rule; how it is changed. */
+static int verb_quota_say_present(struct verb_request *request, const struct quota_rule *rule)
+{
+    static const char *const kinds[] = {
+        [QUOTA_TREE] = "tree", [QUOTA_USER] = "user", [QUOTA_GROUP] = "group"};
+    char target[VERB_WORD_MAX];
+    return reason_set(&request->why, -EEXIST,
+                      "volume '%s' has that quota rule already; 'lunette quota rule modify %s "
+                      "--type %s%s%s%s%s --disk-limit SIZE' changes it",
+                      rule->volume, rule->volume, kinds[rule->type],
+                      rule->target[0] ? " --target " : "",
+                      rule->target[0] ? verb_shell_word(rule->target, target) : "",
+                      rule->qtree[0] ? " --qtree " : "", rule->qtree);
+}
+
 int verb_quota_rule_create(struct verb_request *request)
 {
     struct quota_rule rule, present;
@@ -78,10 +93,7 @@ int verb_quota_rule_create(struct verb_request *request)
     present = rule;
     r = verb_quota_present(request, &present);
     if (r == 0)
-        return reason_set(&request->why, -EEXIST,
-                          "volume '%s' has that quota rule already; 'lunette quota rule modify' "
-                          "changes it",
-                          rule.volume);
+        return verb_quota_say_present(request, &rule);
     return r != -ENOENT || request->why.text[0]
                ? r
                : quota_rule_set(request->pool, &rule, &request->why);

@@ -168,8 +168,11 @@ static int batch_find_latest(struct batch *batch, const struct lun_info *source,
             *latest = list[i];
     }
     if (r == 0 && latest->id == 0)
-        r = reason_set(why, -ESTALE, "LUN '%.80s' has no snapshot%s%s", source->name,
-                       prefix_len > 0 ? " that begins with " : "", batch->list[0].prefix);
+        r = reason_set(
+            why, -ESTALE,
+            "LUN '%.80s' has no snapshot%s%s; 'lunette snapshot create %.80s@%sNAME' makes one",
+            source->name, prefix_len > 0 ? " that begins with " : "", batch->list[0].prefix,
+            source->name, batch->list[0].prefix);
     return r;
 }
 

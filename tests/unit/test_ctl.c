@@ -287,6 +287,12 @@ static void test_suggest(void)
         {"list", {"create", "show"}, "show"}, /* what others call it */
         {"list", {"create"}, ""},
         {"x", {"", "a", "b"}, ""}, /* nothing of it would be right */
+        {"reserve", {"no-owner", "space-reserve", "no-reserve"}, "space-reserve"}, /* a part */
+        {"reserve", {"space-reserve", "reserved"}, "reserved"}, /* what is spelt so goes before */
+        {"parent", {"parent-volume"}, "parent-volume"},
+        {"disk", {"soft-disk-limit"}, "soft-disk-limit"},
+        {"reserve", {"unreserve-it", "space-reserved"}, ""}, /* no whole part */
+        {"fix", {"fix-it"}, ""},                             /* too short */
         {"", {"a"}, ""},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)

@@ -278,6 +278,8 @@ static void test_latest(void)
     CU_ASSERT_EQUAL(put("dev", &args, false), 0);
     CU_ASSERT_EQUAL(now("dev"), 0);
     CU_ASSERT_EQUAL(policy_host_events("refresh.failed", "has no snapshot that begins with n."), 1);
+    CU_ASSERT_EQUAL(policy_host_events("refresh.failed", "'lunette snapshot create prod@n.NAME'"),
+                    1);
     host_snapshot(&host, "prod", "n.1");
     CU_ASSERT_EQUAL(host_write(&host, "prod", 0, 8, 3, 0), 0);
     policy_host_set_clock(-DAY); /* newest is who was made last */

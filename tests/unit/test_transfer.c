@@ -690,6 +690,8 @@ static void test_redact(void)
         {"/a/b@c", "/a/b@c"},
         {"iscsi://bob%se@cr/et@host:3260/iqn.x:y/1", "iscsi://host:3260/iqn.x:y/1"},
         {"ISCSI://bob%secret@host/t/1", "ISCSI://host/t/1"},
+        {"iscsi://bob%secret@host/t/1?target_user=t&target_password=se@cret",
+         "iscsi://host/t/1?target_user=t&target_password=..."},
         {"nbd://host/lun@snapshot", "nbd://host/lun@snapshot"},
         {"nbds://alice@host:10809/lun@snapshot", "nbds://host:10809/lun@snapshot"},
         {"nbd+unix:///a@b?socket=/x", "nbd+unix:///a@b?socket=/x"},

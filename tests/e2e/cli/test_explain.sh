@@ -85,6 +85,16 @@ rest
 ok snapshot create thin@s
 ok explain space
 says "are shared by LUNs and their snapshots, and are free"
+# Neither has that by itself; what both bring is exact.
+both=$("$lunette" freed thin thin@s --json | "$probe" json freed_data_bytes)
+checks=$((checks + 1))
+[[ $both -gt $((200 << 20)) ]] || fail "thin and its snapshot hold $both"
+says "LUN thin and its 1 snapshot hold "
+[[ $out == *"lunette lun delete thin --with-snapshots --dry-run"* ]] || fail "not what brings most: $out"
+ok explain space thin
+says "LUN thin and its 1 snapshot hold "
+ok explain space other
+[[ $out != *" together."* ]] || fail "other has no snapshot: $out"
 full thin 0 400
 way_out space thin
 written thin 500 16
@@ -193,6 +203,10 @@ ok qtree create db/team2
 grows "--type user --target eve" db/e
 grows "--type group --target ops" db/e
 grows "--type tree --target team2" db/team2/e
+# ONTAP's path is the same, and the commands name its volume.
+printed quota /vol/db/team2
+says "     lunette quota rule show db"
+rest
 ok explain quota other
 says "No quota binds other."
 # A rule of whom no LUN is yet is not passed over.

@@ -87,6 +87,18 @@ if command -v iscsi-inq >/dev/null; then
     iscsi-ls -i $host "iscsi://finder%$discovery@$portal" >"$work/ls" 2>&1 ||
         fail "discovery: $(<"$work/ls")"
 fi
+# In messages of what was typed, neither: they end up in the logs of scripts.
+for place in "iscsi://web%$wrong@127.0.0.1:1/iqn.x:y/0" \
+    "iscsi://web%$wrong@127.0.0.1:1/iqn.x:y/0?target_user=target&target_password=$mutual"; do
+    for json in "" --json; do
+        # shellcheck disable=SC2086
+        refused 1 "import iscsi://127.0.0.1:1/iqn.x:y/0" lun import "$place" taken $json
+        none_of "$work/err" "lunette lun import"
+        # shellcheck disable=SC2086
+        refused 1 "to iscsi://127.0.0.1:1/iqn.x:y/0" lun export vm1 "$place" $json
+        none_of "$work/err" "lunette lun export"
+    done
+done
 
 # ---- nowhere ----
 for command in "iscsi chap show" "iscsi chap show --json" "iscsi session show --json" \

@@ -37,6 +37,11 @@ refused 1 "" lun show db/c8
 # ---- one dash ----
 
 refused 2 "--space-guarante: no such option" volume clone create db x -space-guarante none
+refused 2 "did you mean --space-guarantee?" volume create x -guarantee none
+refused 1 "cannot clone volume db: volume 'db' has no snapshot 'none'" \
+    volume clone create -parent-volume db -parent-snapshot none -flexclone x
+ok freed-if-deleted db/c7
+says "Frees "
 refused 2 "no such option" lun show -sdb
 refused 2 "no such option" lun create db/x 1M -nonsense 3
 refused 2 "-x: " lun show -x

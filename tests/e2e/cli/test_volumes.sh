@@ -56,7 +56,10 @@ says " 'lunette quota on db' enforces it."
 ok quota rule delete db --type group --target staff --qtree team-a
 says "Deleted the quota rule of group staff in qtree db/team-a."
 json count 2 quota rule show db
-refused 1 "has that quota rule already" quota rule create db --target team-a --disk-limit 1G
+refused 1 "'lunette quota rule modify db --type tree --target team-a --disk-limit SIZE' changes it" \
+    quota rule create db --target team-a --disk-limit 1G
+refused 1 "modify db --type user --target '*' --disk-limit SIZE'" quota rule create db --type user \
+    --target '*' --disk-limit 1G
 refused 2 "is not a size" quota rule create db --disk-limit much
 refused 1 "the soft limit, 2 MiB, is above the limit, 1 MiB" quota rule create db --disk-limit 1M --soft-disk-limit 2M
 ok lun clone db/team-a/data db/team-a/free # they are off
