@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Volumes and qtrees: making, changing, renaming, deleting them, and LUNs in them. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -403,7 +404,7 @@ static void test_store_also(void)
     struct lun_info info;
     char key[64];
     size_t len;
-    host_start(&host);
+    host_start(&host, NULL);
     args.attributes.also = (struct store_also){.changes = changes, .count = 3};
     CU_ASSERT_EQUAL(lun_create(host.pool, &args, &host.why), 0);
     CU_ASSERT_EQUAL(lun_create(host.pool, &args, &host.why), -EEXIST);
@@ -426,7 +427,7 @@ static void test_only_id(void)
     struct volume_attributes volume = {.comment = "c"};
     struct lun_info info;
     struct volume_info found;
-    host_start(&host);
+    host_start(&host, NULL);
     host_create(&host, "a", 10);
     CU_ASSERT_EQUAL(volume_create(host.pool, "v", &(struct volume_attributes){0}, &host.why), 0);
     CU_ASSERT_EQUAL(lun_get_info(host.pool, "a", &info, &host.why), 0);
