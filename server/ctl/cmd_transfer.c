@@ -306,6 +306,22 @@ static enum ctl_exit import_plan(const struct import *import, const char *source
     return CTL_DONE;
 }
 
+static void import_undo(const struct import *import)
+{
+    AUTO_JSON json_t *result = NULL;
+    const struct invocation *in = import->in;
+    bool goes_on = import_resumes(in);
+    if (!import->is_new || option_flag(in, "keep") || goes_on)
+    {
+        ctl_note("LUN %s was left as it is, and is marked as not whole; %s", import->name,
+                 goes_on ? "go on with the same command" : "the same command begins anew");
+        return;
+    }
+    json_t *args = json_pack("{s:s, s:b}", "name", import->name, "force", 1);
+    if (ctl_ask(in, "lun.delete", args, &result) == CTL_DONE)
+        ctl_note("LUN %s was deleted again", import->name);
+}
+
 /* The LUN, made unless it is there from a run that is to be resumed. */
 static enum ctl_exit import_make_lun(struct import *import, const char *source)
 {
@@ -318,7 +334,10 @@ static enum ctl_exit import_make_lun(struct import *import, const char *source)
     import->lun_id = ctl_get(result, "id");
     const char *export = json_string_value(json_object_get(result, "export"));
     if (!export || import->lun_id == 0)
+    {
+        import_undo(import);
         return ctl_no_memory(in);
+    }
     free(import->uri);
     return transfer_export_uri(in, export, &import->uri);
 }
@@ -336,22 +355,6 @@ static enum ctl_exit import_finish(const struct import *import)
             "'lunette lun modify %s --importing no' does that",
             import->name, import->name);
     return status;
-}
-
-static void import_undo(const struct import *import)
-{
-    AUTO_JSON json_t *result = NULL;
-    const struct invocation *in = import->in;
-    bool goes_on = import_resumes(in);
-    if (!import->is_new || option_flag(in, "keep") || goes_on)
-    {
-        ctl_note("LUN %s was left as it is, and is marked as not whole; %s", import->name,
-                 goes_on ? "go on with the same command" : "the same command begins anew");
-        return;
-    }
-    json_t *args = json_pack("{s:s, s:b}", "name", import->name, "force", 1);
-    if (ctl_ask(in, "lun.delete", args, &result) == CTL_DONE)
-        ctl_note("LUN %s was deleted again", import->name);
 }
 
 /* Why it had no room, in figures, and the command that helps. The LUN is still there. */

@@ -135,12 +135,8 @@ int verb_lun_create(struct verb_request *request)
         r = verb_classify_clones(request, args.name, 1, 0);
     if (r < 0)
         return r;
-    request->is_done = !verb_has(request, "import");
-    r = verb_say_created(request, &args, &import, promised_bytes);
-    /* An importer that is not told where to write has no use for it. */
-    if (r < 0 && verb_has(request, "import") && !is_there && !verb_bool(request, "dry_run"))
-        ignore_error(lun_delete(request->pool, args.name, false, 0, NULL), "it has its mark");
-    return r;
+    request->is_done = true; /* an importer that is not told where to write deletes it again */
+    return verb_say_created(request, &args, &import, promised_bytes);
 }
 
 static unsigned verb_attribute_mask(const struct verb_request *request)
