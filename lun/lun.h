@@ -197,7 +197,7 @@ struct store_change;
 struct store_also
 {
     const struct store_change *changes;
-    size_t count; /* 2 at most */
+    size_t count; /* 3 at most */
 };
 
 /* What a LUN has beside its content; stored with it. Times are nanoseconds since 1970. */
@@ -209,7 +209,9 @@ struct lun_attributes
     uint64_t locked_until_ns; /* deleting, shrinking, restoring, redeploying: -EPERM until then */
     const char *owner;        /* whose user quota it counts for; NULL or "": nobody's */
     const char *group;        /* whose group quota it counts for */
-    struct store_also also;   /* lun_set_attributes() only */
+    struct store_also also;   /* lun_create() and lun_set_attributes() */
+    uint64_t only_id;         /* lun_set_attributes(): of the LUN or snapshot with this id; -ESTALE:
+                                 another one has its name now. 0: whichever has it */
 };
 
 struct lun_create_args
@@ -439,6 +441,7 @@ struct volume_attributes
     uint64_t locked_until_ns; /* deleting, shrinking, restoring it or what is in it: -EPERM */
     const char *comment;      /* NULL: none */
     struct store_also also;
+    uint64_t only_id; /* volume_modify(): as for LUNs */
 };
 
 enum volume_attribute_mask
@@ -821,7 +824,8 @@ struct job_info
 /* The background work of the moment. Free *list. */
 MUST_CHECK int job_list(struct pool *pool, struct job_info **list, size_t *count);
 /* Until job @id is gone (0: all but what waits), @timeout_ms at most (0: without end). -ETIMEDOUT.
- * -EBADMSG: it failed (0: some did, and the others are done). */
+ * -EBADMSG: it failed (0: some did, and the others are done). -ENOENT: no job can have had that
+ * number: it was not given to anything yet, or is that of something else that is there. */
 MUST_CHECK int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms);
 
 struct event

@@ -2,8 +2,9 @@
 /*
  * Exports: what a client names, lists and negotiates.
  *
- * Names go to the engine as they come: "LUN", "VOLUME/QTREE/LUN", "LUN@SNAPSHOT", "A..B". Names
- * from clients are made printable before they are logged.
+ * Names go to the engine as they come: "LUN", "VOLUME/QTREE/LUN", "LUN@SNAPSHOT", "A..B". A LUN
+ * that an import fills is not listed and found only by the name that its importer has
+ * (server/import.h). Names from clients are made printable before they are logged.
  */
 #include "plugin/export.h"
 
@@ -23,6 +24,7 @@
 #include "plugin/nbd_error.h"
 #include "plugin/service.h"
 #include "plugin/shutdown.h"
+#include "server/import.h"
 #include "server/qos/qos.h"
 
 enum
@@ -96,10 +98,14 @@ static int export_list_add(struct nbdkit_exports *exports, const struct lun_info
 static int export_list_fill(struct nbdkit_exports *exports, const struct lun_info *list,
                             size_t count, bool luns_only)
 {
-    size_t added = 0;
+    AUTO_FREE uint64_t *imports = NULL;
+    size_t added = 0, import_count = 0;
+    if (import_list(service_pool(), &imports, &import_count) < 0)
+        return -1;
     for (size_t i = 0; i < count && added < EXPORT_LIST_MAX; i++)
     {
-        if (luns_only && list[i].kind != OBJECT_LUN)
+        if ((luns_only && list[i].kind != OBJECT_LUN) ||
+            import_is_among(imports, import_count, list[i].lun_id))
             continue;
         if (export_list_add(exports, &list[i]) < 0)
             return -1;
@@ -226,16 +232,40 @@ static int export_open_lun(const char *name, bool read_only, struct lun **lun, s
     return r;
 }
 
-/* By which reservations know the LUN. */
-static int export_find_id(struct export *export)
+/*
+ * By which reservations know the LUN. @import_id: the one that an importer is after, which others
+ * of its name are not; 0: a client's, which does not get what is not whole.
+ */
+static int export_find_id(struct export *export, uint64_t import_id, struct reason *why)
 {
     struct lun_info info;
     if (strstr(export->name, ".."))
         return 0;
     int r = lun_describe(export->lun, &info);
+    if (r == 0 && import_id == 0)
+        r = import_check(service_pool(), &info, why);
+    if (r == 0 && import_id != 0 && info.id != import_id)
+        r = -ESTALE;
     if (r == 0)
         export->lun_id = info.id;
     return r;
+}
+
+/* The LUN that the importer's name @export means, by its present name; -ENOENT also if its import
+ * is over. */
+static int export_find_import(uint64_t id, char name[EXPORT_NAME_BYTES], struct reason *why)
+{
+    struct lun_info info;
+    int r = lun_get_info_by_id(service_pool(), id, &info);
+    if (r == 0)
+        r = import_check(service_pool(), &info, why);
+    if (r < 0 && r != -EBUSY)
+        return r;
+    if (r == 0)
+        return reason_set(why, -ENOENT, "LUN '%s' is whole: its import is over.", info.name);
+    reason_clear(why);
+    memcpy(name, info.name, EXPORT_NAME_BYTES);
+    return 0;
 }
 
 static bool export_is_over_cb(void *opaque, int reason)
@@ -260,9 +290,19 @@ void *export_open(int readonly)
     export->description = malloc(EXPORT_DESCRIPTION_BYTES);
     if (!export->name || !export->description)
         return export_refuse(name, -ENOMEM, &why);
-    int r = export_open_lun(name, readonly, &export->lun, &why);
+    int r = 0;
+    uint64_t import_id = 0;
+    char filled[EXPORT_NAME_BYTES];
+    const char *opened = name;
+    if (import_is_export(name, &import_id))
+    {
+        r = export_find_import(import_id, filled, &why);
+        opened = filled;
+    }
     if (r == 0)
-        r = export_find_id(export);
+        r = export_open_lun(opened, readonly, &export->lun, &why);
+    if (r == 0)
+        r = export_find_id(export, import_id, &why);
     if (r == 0)
         r = qos_lun_open(service_target() ? target_qos(service_target()) : NULL, export->lun,
                          &export->qos);

@@ -102,6 +102,9 @@ void access_igroups_free(struct access_igroup *groups, size_t count);
 /* @number: 0 to ACCESS_LUN_NUMBER_MAX or ACCESS_LUN_AUTOMATIC; *used gets what it became. */
 MUST_CHECK int access_map(struct access *access, const char *lun_name, const char *group,
                           int32_t number, uint32_t *used, struct reason *why);
+/* What it would refuse, and *used. */
+MUST_CHECK int access_map_plan(struct access *access, const char *lun_name, const char *group,
+                               int32_t number, uint32_t *used, struct reason *why);
 /* @group NULL: from all igroups. -ENOENT if there is no such mapping. */
 MUST_CHECK int access_unmap(struct access *access, const char *lun_name, const char *group,
                             struct reason *why);
@@ -139,6 +142,9 @@ enum access_lun_flags
 
 MUST_CHECK int access_set_lun_flags(struct access *access, const char *lun_name, unsigned flags,
                                     struct reason *why);
+/* The same by its id, whatever it is called now. */
+MUST_CHECK int access_set_flags_of(struct access *access, uint64_t lun_id, unsigned flags,
+                                   struct reason *why);
 unsigned access_lun_flags(struct access *access, uint64_t lun_id);
 
 /* ---- CHAP ---------------------------------------------------------------------------------- */

@@ -157,7 +157,7 @@ static int store_map(struct access *access, struct access_group *group,
 }
 
 static int map_locked(struct access *access, const char *lun_name, const char *group_name,
-                      int32_t number, uint32_t *used, struct reason *why)
+                      int32_t number, bool dry_run, uint32_t *used, struct reason *why)
 {
     struct access_group *group;
     struct lun_info info;
@@ -192,24 +192,35 @@ static int map_locked(struct access *access, const char *lun_name, const char *g
                           "without --lun-id it gets a free number",
                           lun_name, entry.number, group_name, other->lun_name, other->number,
                           in->name, in == group ? "" : ", which has initiators in common");
-    r = store_map(access, group, &entry, next, why);
+    r = dry_run ? 0 : store_map(access, group, &entry, next, why);
     if (r == 0 && used)
         *used = entry.number;
     return r;
 }
 
-int access_map(struct access *access, const char *lun_name, const char *group, int32_t number,
-               uint32_t *used, struct reason *why)
+static int map_checked(struct access *access, const char *lun_name, const char *group,
+                       int32_t number, bool dry_run, uint32_t *used, struct reason *why)
 {
     if (number < ACCESS_LUN_AUTOMATIC || number > ACCESS_LUN_NUMBER_MAX)
         return reason_set(why, -EINVAL, "%d is no LUN number: 0 to %d are", number,
                           ACCESS_LUN_NUMBER_MAX);
-    lock_take(&access->change_lock);
-    int r = map_locked(access, lun_name, group, number, used, why);
-    lock_release(&access->change_lock);
+    AUTO_LOCK(&access->change_lock);
+    return map_locked(access, lun_name, group, number, dry_run, used, why);
+}
+
+int access_map(struct access *access, const char *lun_name, const char *group, int32_t number,
+               uint32_t *used, struct reason *why)
+{
+    int r = map_checked(access, lun_name, group, number, false, used, why);
     if (r == 0)
         access_announce(access);
     return r;
+}
+
+int access_map_plan(struct access *access, const char *lun_name, const char *group, int32_t number,
+                    uint32_t *used, struct reason *why)
+{
+    return map_checked(access, lun_name, group, number, true, used, why);
 }
 
 /* From @only, or (NULL) from all groups. *removed counts. The caller holds change_lock. */
@@ -488,10 +499,13 @@ int access_set_lun_flags(struct access *access, const char *lun_name, unsigned f
 {
     struct lun_info info;
     int r = lun_get_info(access->pool, lun_name, &info, why);
-    if (r < 0)
-        return r;
+    return r == 0 ? access_set_flags_of(access, info.id, flags, why) : r;
+}
+
+int access_set_flags_of(struct access *access, uint64_t lun_id, unsigned flags, struct reason *why)
+{
     lock_take(&access->change_lock);
-    r = set_flags_locked(access, info.id, flags, why);
+    int r = set_flags_locked(access, lun_id, flags, why);
     lock_release(&access->change_lock);
     if (r == 0)
         access_announce(access);

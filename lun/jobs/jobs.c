@@ -638,6 +638,26 @@ static int jobs_look(struct pool *pool, uint64_t id)
     return seen.has_failed ? -EBADMSG : 0;
 }
 
+/*
+ * Whether a job has, or can have had, the number @id. Numbers are ids of objects, never used again:
+ * what is gone may have been a job, however long ago; what is there is none unless it is of a kind
+ * that jobs work on.
+ */
+static bool jobs_can_have_been(struct pool *pool, uint64_t id)
+{
+    bool can = id < atomic_load(&pool->next_id);
+    rwlock_take_shared(&pool->catalog_lock);
+    const struct object *object = can ? catalog_find_any(pool, id) : NULL;
+    const struct line *line =
+        object && object->kind == DISK_OBJECT_LINE ? catalog_find_line(pool, id) : NULL;
+    if (line)
+        can = lineage_is_leaf(line) || line_is_hidden_point(line);
+    else if (object)
+        can = object->kind == DISK_OBJECT_LUN || object->kind == DISK_OBJECT_VOLUME;
+    rwlock_release(&pool->catalog_lock);
+    return can;
+}
+
 static bool jobs_any_failed(struct pool *pool)
 {
     return jobs_see(pool, 0).has_failed;
@@ -676,6 +696,8 @@ static bool jobs_are_idle_locked(const struct pool *pool)
 
 int job_wait(struct pool *pool, uint64_t id, uint64_t timeout_ms)
 {
+    if (id != 0 && !jobs_can_have_been(pool, id))
+        return -ENOENT;
     if (!atomic_load(&pool->threads_running))
         return jobs_run_inline(pool, id);
     jobs_hurry(pool);

@@ -114,6 +114,13 @@ int command_begin(struct pool *pool, struct reason *why)
     return 0;
 }
 
+int command_check_id(const char *name, uint64_t id, uint64_t only_id, struct reason *why)
+{
+    if (only_id == 0 || id == only_id)
+        return 0;
+    return reason_set(why, -ESTALE, "'%s' is the name of another one since a moment ago", name);
+}
+
 int lun_find(struct pool *pool, const char *name, struct lun_object **lun, struct reason *why)
 {
     *lun = catalog_find_lun(pool, name);

@@ -39,6 +39,10 @@ MUST_CHECK int store_apply_locked(struct pool *pool, const struct store_change *
 MUST_CHECK int store_also_add(struct pool *pool, const struct store_also *also, uint64_t id,
                               struct writer *writer, struct reason *why);
 
+/* -ESTALE: what is called @name has @id, and not @only_id, unless that is 0. */
+MUST_CHECK int command_check_id(const char *name, uint64_t id, uint64_t only_id,
+                                struct reason *why);
+
 MUST_CHECK int comment_check(const char *comment, struct reason *why);
 /* An owner's or a group's name; NULL is one. */
 MUST_CHECK int owner_check(const char *owner, struct reason *why);

@@ -87,6 +87,12 @@ static int lun_create_locked(struct pool *pool, const struct lun_create_args *ar
     AUTO_WRITER struct writer writer = {0};
     action_line_new(&writer, draft.line_id);
     lun_draft_put(&draft, &writer);
+    r = store_also_add(pool, &attributes->also, draft.id, &writer, why);
+    if (r < 0)
+    {
+        promise_end(pool);
+        return r;
+    }
     r = command_run(pool, NULL, &writer, false, why);
     if (r == 0)
         quota_note(pool, &quota, 1);
@@ -447,6 +453,8 @@ int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
         AUTO_LOCK(&pool->management);
         struct lun_object *lun;
         r = lun_find(pool, name, &lun, why);
+        if (r == 0)
+            r = command_check_id(name, lun->object.id, attributes->only_id, why);
         if (r == 0)
             r = attributes_check(pool, lun, mask, attributes, why);
         if (r < 0)

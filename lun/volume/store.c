@@ -91,7 +91,7 @@ int store_also_add(struct pool *pool, const struct store_also *also, uint64_t id
 {
     enum
     {
-        ALSO_MAX = 2
+        ALSO_MAX = 3
     };
     char keys[ALSO_MAX][STORE_KEY_MAX + 1];
     struct store_change changes[ALSO_MAX];

@@ -118,6 +118,8 @@ static int volume_modify_locked(struct pool *pool, const char *name, unsigned ma
 {
     struct volume_object *volume;
     int r = volume_find(pool, name, &volume, why);
+    if (r == 0)
+        r = command_check_id(name, volume->object.id, attributes->only_id, why);
     if (r == 0 && (mask & VOLUME_SET_LOCKED_UNTIL))
         r = lock_check_change(pool, volume->locked_until_ns, attributes->locked_until_ns,
                               volume->name, why);

@@ -49,6 +49,22 @@ static void apart_wake_cb(int number)
     (void)number; /* it ends sigsuspend() */
 }
 
+static volatile sig_atomic_t apart_is_to_stop;
+
+static void apart_stop_cb(int number)
+{
+    apart_is_to_stop = number;
+}
+
+/* Ctrl-Z: both stop, and both go on once the caller does, in the foreground or not. */
+static void apart_pause(pid_t pid)
+{
+    apart_is_to_stop = 0;
+    kill(pid, SIGSTOP);
+    raise(SIGSTOP);
+    kill(pid, SIGCONT);
+}
+
 /* Until it has ended. A signal between a look at *cancel and the wait is not slept over. */
 static int apart_wait(pid_t pid, const volatile sig_atomic_t *cancel)
 {
@@ -59,6 +75,8 @@ static int apart_wait(pid_t pid, const volatile sig_atomic_t *cancel)
     sigprocmask(SIG_BLOCK, &all, &before);
     while (waitpid(pid, &status, WNOHANG) == 0)
     {
+        if (apart_is_to_stop)
+            apart_pause(pid);
         if (*cancel && !is_told)
             kill(pid, SIGTERM);
         is_told |= *cancel != 0;
@@ -90,6 +108,11 @@ int apart_run(apart_fn *work, void *opaque, void *result, size_t len,
         return reason_set(why, -ENOMEM, "no memory for a process that copies");
     struct sigaction action = {.sa_handler = apart_wake_cb}, usual;
     sigaction(SIGCHLD, &action, &usual);
+    /* Who is not to stop (a shell without job control ignores it for us) does not. */
+    struct sigaction stop = {.sa_handler = apart_stop_cb}, usual_stop;
+    sigaction(SIGTSTP, NULL, &usual_stop);
+    if (usual_stop.sa_handler == SIG_DFL)
+        sigaction(SIGTSTP, &stop, NULL);
     fflush(stdout);
     fflush(stderr);
     pid_t parent = getpid(), pid = fork();
@@ -109,6 +132,7 @@ int apart_run(apart_fn *work, void *opaque, void *result, size_t len,
         memcpy(result, apart->result, len);
         *why = apart->why;
     }
+    sigaction(SIGTSTP, &usual_stop, NULL);
     sigaction(SIGCHLD, &usual, NULL);
     munmap(apart, sizeof(*apart));
     return r;

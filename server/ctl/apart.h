@@ -18,8 +18,9 @@ typedef int apart_fn(void *opaque, void *result, struct reason *why);
 
 /*
  * Runs @work and returns what it did, with its *result of @len bytes and its @why. It gets SIGTERM
- * once *cancel is not 0, and dies with the caller. -EFAULT: it was ended before it could say how it
- * went, and @why says by what; *result is as it was. No other thread may run.
+ * once *cancel is not 0, stops with the caller (SIGTSTP) and goes on with it, and dies with it.
+ * -EFAULT: it was ended before it could say how it went, and @why says by what; *result is as it
+ * was. No other thread may run.
  */
 MUST_CHECK int apart_run(apart_fn *work, void *opaque, void *result, size_t len,
                          const volatile sig_atomic_t *cancel, struct reason *why);

@@ -27,6 +27,21 @@ static const struct field mapping_fields[] = {
 
 /* ---- a plan, a question, the deed ---------------------------------------------------------- */
 
+/* Which hosts are connected, of what lun.unmap says. */
+static void access_print_sessions(const json_t *result, const char *lun, const char *what)
+{
+    size_t i;
+    json_t *session;
+    json_array_foreach(json_object_get(result, "sessions"), i, session)
+    {
+        if (i < CTL_LINES_MAX)
+            printf("%s, connected from %s, %s %s.\n",
+                   json_string_value(json_object_get(session, "initiator")),
+                   json_string_value(json_object_get(session, "address")), what, lun);
+    }
+    ctl_print_more(json_array_size(json_object_get(result, "sessions")));
+}
+
 static void access_print_plan(const struct invocation *in, const json_t *plan)
 {
     size_t i;
@@ -40,19 +55,20 @@ static void access_print_plan(const struct invocation *in, const json_t *plan)
                json_string_value(json_object_get(mapping, "igroup")),
                json_string_value(json_object_get(mapping, "lun")),
                (int)json_integer_value(json_object_get(mapping, "lun_id")));
+    access_print_sessions(plan, in->args[0], "would lose");
 }
 
-/* Takes @args over. Prints the plan with --dry-run or before a question, and says @said after. */
-static enum ctl_exit access_destroy(const struct invocation *in, const char *verb, json_t *args,
-                                    const char *said)
+/* Prints the plan with --dry-run or before a question. *goes_on: it is to be done now. */
+static enum ctl_exit access_ask(const struct invocation *in, const char *verb, const json_t *args,
+                                bool *goes_on)
 {
-    AUTO_JSON json_t *real = args;
     AUTO_JSON json_t *plan = NULL;
     bool dry_run = option_flag(in, "dry-run");
     enum ctl_exit status = CTL_DONE;
+    *goes_on = false;
     if (dry_run || ctl_asks(in))
     {
-        json_t *dry = json_copy(real);
+        json_t *dry = json_copy((json_t *)args);
         ctl_put(dry, "dry_run", json_true());
         status = ctl_ask(in, verb, dry, &plan);
         if (status == CTL_DONE && option_flag(in, "json"))
@@ -63,7 +79,18 @@ static enum ctl_exit access_destroy(const struct invocation *in, const char *ver
     if (status != CTL_DONE || dry_run)
         return status;
     status = ctl_confirm(in);
-    return status == CTL_DONE ? ctl_do(in, verb, take_ptr(&real), "%s", said) : status;
+    *goes_on = status == CTL_DONE;
+    return status;
+}
+
+/* Takes @args over. As access_ask(), and says @said after. */
+static enum ctl_exit access_destroy(const struct invocation *in, const char *verb, json_t *args,
+                                    const char *said)
+{
+    AUTO_JSON json_t *real = args;
+    bool goes_on;
+    enum ctl_exit status = access_ask(in, verb, real, &goes_on);
+    return goes_on ? ctl_do(in, verb, take_ptr(&real), "%s", said) : status;
 }
 
 /* ---- igroups ------------------------------------------------------------------------------- */
@@ -181,27 +208,41 @@ enum ctl_exit ctl_lun_map(struct invocation *in)
         return status;
     if (option_text(in, "lun-id"))
         ctl_put(args, "lun_id", json_integer((json_int_t)number));
+    if (option_flag(in, "dry-run"))
+        ctl_put(args, "dry_run", json_true());
     status = ctl_ask(in, "lun.map", args, &result);
     if (status != CTL_DONE)
         return status;
     if (option_flag(in, "json"))
         table_print_json(stdout, result);
     else
-        printf("Mapped %s to igroup %s as LUN %d.\n", in->args[0], option_text(in, "igroup"),
-               (int)ctl_get(result, "lun_id"));
+        printf("%s %s to igroup %s as LUN %d.\n",
+               option_flag(in, "dry-run") ? "Would map" : "Mapped", in->args[0],
+               option_text(in, "igroup"), (int)ctl_get(result, "lun_id"));
     return CTL_DONE;
 }
 
 enum ctl_exit ctl_lun_unmap(struct invocation *in)
 {
-    char said[2 * LUN_NAME_MAX + ACCESS_NAME_MAX + 64];
-    json_t *args = NULL;
+    AUTO_JSON json_t *args = NULL;
+    AUTO_JSON json_t *result = NULL;
+    bool goes_on;
     enum ctl_exit status = mapping_args(in, &args);
+    if (status == CTL_DONE)
+        status = access_ask(in, "lun.unmap", args, &goes_on);
+    if (status != CTL_DONE || !goes_on)
+        return status;
+    status = ctl_ask(in, "lun.unmap", json_incref(args), &result);
     if (status != CTL_DONE)
         return status;
-    snprintf(said, sizeof(said), "Unmapped %s from igroup %s.", in->args[0],
-             option_text(in, "igroup"));
-    return access_destroy(in, "lun.unmap", args, said);
+    if (option_flag(in, "json"))
+    {
+        table_print_json(stdout, result);
+        return CTL_DONE;
+    }
+    printf("Unmapped %s from igroup %s.\n", in->args[0], option_text(in, "igroup"));
+    access_print_sessions(result, in->args[0], "has lost");
+    return CTL_DONE;
 }
 
 enum ctl_exit ctl_mapping_show(struct invocation *in)

@@ -200,6 +200,8 @@ static enum ctl_exit attach_check_name(const struct invocation *in, const char *
         return ctl_no_memory(in);
     enum ctl_exit status =
         ctl_ask(in, "lun.show", json_pack("{s:s, s:b}", "name", first, "snapshots", 0), &result);
+    if (status == CTL_DONE)
+        status = ctl_check_whole(in, result);
     return status == CTL_DONE && dots ? attach_check_name(in, dots + 2) : status;
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* lun create, show, clone, resize, rename, delete, comment; freed. */
+#include <errno.h>
 #include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lun/base/checked.h"
@@ -23,6 +25,7 @@ static const struct field lun_fields[] = {
     {"available_bytes", "Available", FIELD_BYTES, true},
     {"reserved", "Reserved", FIELD_TEXT, true},
     {"needed_bytes", "Still needed of the pool", FIELD_BYTES, true},
+    {"importing", "Importing", FIELD_TEXT, true},
     {"autodelete", "Autodelete", FIELD_TEXT, true},
     {"expire", "Expires", FIELD_TIME, true},
     {"locked_until", "Locked until", FIELD_TIME, true},
@@ -60,13 +63,13 @@ static void lun_put_dry_run(const struct invocation *in, json_t *args)
 enum ctl_exit ctl_lun_create(struct invocation *in)
 {
     enum ctl_exit status;
-    uint64_t size_bytes = 0, sector_bytes = 512;
+    uint64_t size_bytes = 0, sector_bytes;
     char text[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
     const char *size = ctl_arg_or_option(in, 1, "size", &status);
     if (status == CTL_DONE)
         status = ctl_size(in, size, UINT64_MAX, &size_bytes);
     if (status == CTL_DONE)
-        status = ctl_number(in, "sector", 512, 4096, &sector_bytes);
+        status = ctl_sector(in, &sector_bytes);
     if (status != CTL_DONE)
         return status;
     AUTO_JSON json_t *result = NULL;
@@ -136,6 +139,30 @@ static void lun_filter(const struct invocation *in, json_t *result)
     ctl_put(result, "luns", wanted);
 }
 
+/* Below the table, which has no column for what hardly ever is. */
+static void lun_print_not_whole(const json_t *luns)
+{
+    size_t i;
+    const json_t *lun;
+    json_array_foreach(luns, i, lun)
+    {
+        if (json_is_true(json_object_get(lun, "importing")))
+            printf("%s is not whole: an import is filling it, or was interrupted.\n",
+                   json_string_value(json_object_get(lun, "name")));
+    }
+}
+
+enum ctl_exit ctl_check_whole(const struct invocation *in, const json_t *shown)
+{
+    char text[2 * LUN_NAME_MAX + 128];
+    const json_t *lun = json_array_get(json_object_get(shown, "luns"), 0);
+    if (!json_is_true(json_object_get(lun, "importing")))
+        return CTL_DONE;
+    snprintf(text, sizeof(text), "%.*s is not whole: an import is filling it, or was interrupted",
+             2 * LUN_NAME_MAX, json_string_value(json_object_get(lun, "name")));
+    return ctl_fail(in, -EBUSY, text, "lunette lun import --help");
+}
+
 enum ctl_exit ctl_lun_show(struct invocation *in)
 {
     AUTO_JSON json_t *result = NULL;
@@ -153,7 +180,10 @@ enum ctl_exit ctl_lun_show(struct invocation *in)
         return status;
     if (!is_one)
         lun_filter(in, result);
-    return ctl_list(in, result, "luns", lun_fields);
+    status = ctl_list(in, result, "luns", lun_fields);
+    if (status == CTL_DONE && !options.json && !options.fields)
+        lun_print_not_whole(json_object_get(result, "luns"));
+    return status;
 }
 
 /* ---- clone --------------------------------------------------------------------------------- */
@@ -441,6 +471,73 @@ static enum ctl_exit lun_delete_one(const struct invocation *in, struct client *
     return ctl_call(&one, client, "lun.delete", lun_delete_args(&one, one.args[0], mode), result);
 }
 
+/* ---- patterns */
+
+static bool lun_is_pattern(const char *name)
+{
+    return strpbrk(name, "*?[") != NULL; /* no LUN's name has these */
+}
+
+static bool lun_is_among(char *const *names, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Adds what @pattern matches of @luns to the *count names in @names; whether it matches anything.
+ */
+static bool lun_add_matching(const json_t *luns, const char *pattern, char **names, size_t *count)
+{
+    size_t i, before = *count;
+    const json_t *lun;
+    bool has_any = false;
+    pattern += strncmp(pattern, "/vol/", 5) == 0 ? 5 : 0;
+    json_array_foreach(luns, i, lun)
+    {
+        char *name = (char *)json_string_value(json_object_get(lun, "name"));
+        if (!name || fnmatch(pattern, name, 0) != 0)
+            continue;
+        has_any = true;
+        if (!lun_is_among(names, before, name))
+            names[(*count)++] = name;
+    }
+    return has_any;
+}
+
+/*
+ * The LUNs that the arguments name or match into *names, to be freed, *count of them; the names
+ * themselves are the arguments' or @shown's, to be released.
+ */
+static enum ctl_exit lun_match_names(const struct invocation *in, struct client *client,
+                                     json_t **shown, char ***names, size_t *count)
+{
+    char text[256];
+    bool has_pattern = false;
+    *count = 0;
+    for (size_t i = 0; i < in->arg_count; i++)
+        has_pattern |= lun_is_pattern(in->args[i]);
+    enum ctl_exit status =
+        has_pattern ? ctl_call(in, client, "lun.show", json_object(), shown) : CTL_DONE;
+    if (status != CTL_DONE)
+        return status;
+    const json_t *luns = json_object_get(*shown, "luns");
+    *names = calloc(in->arg_count + json_array_size(luns) + 1, sizeof(**names));
+    if (!*names)
+        return ctl_no_memory(in);
+    for (size_t i = 0; i < in->arg_count; i++)
+    {
+        char *name = in->args[i];
+        snprintf(text, sizeof(text), "no LUN matches %.180s", name);
+        if (!lun_is_pattern(name) && !lun_is_among(*names, *count, name))
+            (*names)[(*count)++] = name;
+        else if (lun_is_pattern(name) && !lun_add_matching(luns, name, *names, count))
+            return ctl_fail(in, -ENOENT, text, "lunette lun show");
+    }
+    return CTL_DONE;
+}
+
 static enum ctl_exit lun_check_names(const struct invocation *in)
 {
     for (size_t i = 0; i < in->arg_count; i++)
@@ -522,8 +619,12 @@ static enum ctl_exit lun_plan_delete(const struct invocation *in, struct client 
             return ctl_no_memory(in);
         lun_add_needs(all, one);
     }
-    enum ctl_exit status =
-        ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
+    enum ctl_exit status = CTL_DONE;
+    if (json_array_size(names) <= LUN_SET_MAX)
+        status = ctl_call(in, client, "lun.freed", json_pack("{s:O}", "names", names), plan);
+    else /* of so many it cannot be told together */
+        *plan =
+            json_pack("{s:O, s:o}", "goes", names, "luns", proto_json_uint(json_array_size(names)));
     if (status == CTL_DONE && json_object_update(*plan, all) != 0)
         return ctl_no_memory(in);
     return status;
@@ -539,6 +640,9 @@ static enum ctl_exit lun_delete_now(const struct invocation *in, struct client *
     {
         AUTO_JSON json_t *one = NULL;
         enum ctl_exit status = lun_delete_one(in, client, i, NULL, &one);
+        if (status != CTL_DONE && i > 0)
+            ctl_note("%zu of %zu LUNs were deleted, up to %s; the others are still there", i,
+                     in->arg_count, in->args[i - 1]);
         if (status != CTL_DONE)
             return status;
         if (json_array_extend(deleted, json_object_get(one, "deleted")) < 0)
@@ -555,13 +659,13 @@ static enum ctl_exit lun_delete_now(const struct invocation *in, struct client *
     return CTL_DONE;
 }
 
-static enum ctl_exit lun_delete_with(const struct invocation *in, struct client *client)
+static enum ctl_exit lun_delete_all(const struct invocation *in, struct client *client)
 {
     AUTO_JSON json_t *plan = NULL;
     AUTO_JSON json_t *names = json_array();
     bool dry_run = option_flag(in, "dry-run");
-    enum ctl_exit status = lun_check_names(in);
-    if (status == CTL_DONE && !dry_run)
+    enum ctl_exit status = CTL_DONE;
+    if (!dry_run)
         status = lun_check_delete(in, client, names);
     if (status == CTL_DONE && (dry_run || ctl_asks(in)))
     {
@@ -578,6 +682,18 @@ static enum ctl_exit lun_delete_with(const struct invocation *in, struct client 
     if (status == CTL_DONE)
         status = ctl_confirm(in);
     return status == CTL_DONE ? lun_delete_now(in, client, names) : status;
+}
+
+static enum ctl_exit lun_delete_with(const struct invocation *in, struct client *client)
+{
+    AUTO_JSON json_t *shown = NULL;
+    AUTO_FREE char **names = NULL;
+    struct invocation matched = *in;
+    enum ctl_exit status = lun_check_names(in);
+    if (status == CTL_DONE)
+        status = lun_match_names(in, client, &shown, &names, &matched.arg_count);
+    matched.args = names;
+    return status == CTL_DONE ? lun_delete_all(&matched, client) : status;
 }
 
 enum ctl_exit ctl_lun_delete(struct invocation *in)

@@ -69,6 +69,9 @@ static enum ctl_exit modify_send(const struct invocation *in, const char *verb, 
         return CTL_DONE;
     json_t *sent = json_copy((json_t *)args);
     ctl_put_text(sent, "name", in->args[0]);
+    /* Of the same LUN as the request before, whatever has its name now. */
+    if (strcmp(verb, "lun.modify") == 0 && json_object_get(result, "id"))
+        ctl_put(sent, "id", json_incref(json_object_get(result, "id")));
     if (option_flag(in, "dry-run"))
         ctl_put(sent, "dry_run", json_true());
     enum ctl_exit status = ctl_ask(in, verb, sent, &answer);
@@ -191,6 +194,21 @@ static void modify_print_seen(const struct invocation *in, const json_t *result)
     puts(has_any ? "." : " an ordinary disk.");
 }
 
+/* --importing no: what an interrupted import left is taken as all of it. */
+static enum ctl_exit modify_accept(const struct invocation *in)
+{
+    AUTO_JSON json_t *asked = json_object();
+    bool dry_run = option_flag(in, "dry-run");
+    enum ctl_exit status = ctl_put_bool(in, asked, "importing", "importing");
+    if (status != CTL_DONE)
+        return status;
+    if (json_is_true(json_object_get(asked, "importing")))
+        return ctl_usage(in, "only an import marks a LUN as importing; --importing no ends that");
+    return ctl_do(in, "lun.import.end",
+                  json_pack("{s:s, s:b}", "name", in->args[0], "dry_run", (int)dry_run),
+                  "LUN %s %s as whole.", in->args[0], dry_run ? "would count" : "counts");
+}
+
 enum ctl_exit ctl_lun_modify(struct invocation *in)
 {
     CLEANUP(modify_free)
@@ -202,6 +220,9 @@ enum ctl_exit ctl_lun_modify(struct invocation *in)
         return status;
     bool has_own = json_object_size(requests.own) > 0;
     bool has_iscsi = json_object_size(requests.iscsi) > 0;
+    if (option_flag(in, "importing"))
+        return has_own || has_iscsi ? ctl_usage(in, "--importing no goes without other options")
+                                    : modify_accept(in);
     if (option_flag(in, "dry-run") && (has_own || has_iscsi))
         return modify_dry_run(in, &requests);
     status = modify_send(in, "lun.attributes", requests.own, result);

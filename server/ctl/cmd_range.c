@@ -10,6 +10,31 @@
 #include "server/ctl/ctl.h"
 #include "server/units.h"
 
+/* Whether @text, of @len bytes, reads as a range; whether there are such blocks the server knows.
+ */
+static bool range_is_sound(const char *text, size_t len)
+{
+    const char *at = text, *end = text + len;
+    uint64_t number = 0;
+    for (int i = 0; i < 3; i++)
+    {
+        char digits[24] = "";
+        size_t n = strspn(at, "0123456789");
+        at += strspn(at, "0"); /* it would be octal */
+        size_t rest = strspn(at, "0123456789");
+        if (n == 0 || rest >= sizeof(digits))
+            return false;
+        memcpy(digits, at, rest);
+        number = 0;
+        if (rest > 0 && units_parse_number(digits, 0, INT64_MAX, &number, NULL) < 0)
+            return false;
+        at += rest;
+        if (i < 2 ? *at++ != ':' : at != end)
+            return false;
+    }
+    return number > 0;
+}
+
 /* The values of --range, each a list with commas, as one array. */
 static enum ctl_exit range_list(const struct invocation *in, json_t *ranges)
 {
@@ -18,7 +43,14 @@ static enum ctl_exit range_list(const struct invocation *in, json_t *ranges)
     for (size_t i = 0; i < count; i++)
         for (const char *at = texts[i]; *at;)
         {
+            char text[160];
             size_t len = strcspn(at, ",");
+            snprintf(text, sizeof(text),
+                     "\"%.*s\" is no range: write SRC-BLOCK:DST-BLOCK:COUNT, three whole numbers "
+                     "of blocks, the last at least 1",
+                     (int)min_u64(len, 60), at);
+            if (!range_is_sound(at, len))
+                return ctl_usage(in, text);
             if (json_array_append_new(ranges, json_stringn(at, len)) != 0)
                 return ctl_usage(in, "a range is SRC-BLOCK:DST-BLOCK:COUNT");
             at += len + (at[len] == ',');

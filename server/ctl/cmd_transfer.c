@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -220,9 +221,15 @@ struct import
     const struct invocation *in;
     const char *source, *name;
     uint64_t size_bytes, sector_bytes, connections;
+    uint64_t lun_id;
     bool is_new; /* the LUN was made by this run */
-    uint64_t id; /* then: which it is, whoever has its name later */
+    char *uri;   /* where it is written to */
 };
+
+static void import_free(struct import *import)
+{
+    free(import->uri);
+}
 
 /* Size and sector of the LUN to be made. */
 static enum ctl_exit import_measure(struct import *import)
@@ -231,7 +238,7 @@ static enum ctl_exit import_measure(struct import *import)
     char text[sizeof(why.text) + 128], a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX];
     const struct invocation *in = import->in;
     uint64_t source_bytes = 0;
-    enum ctl_exit status = ctl_number(in, "sector", 512, 4096, &import->sector_bytes);
+    enum ctl_exit status = ctl_sector(in, &import->sector_bytes);
     if (status == CTL_DONE)
         status = ctl_number(in, "connections", 1, TRANSFER_CONNECTIONS_MAX, &import->connections);
     if (status == CTL_DONE && option_text(in, "size"))
@@ -252,18 +259,35 @@ static enum ctl_exit import_measure(struct import *import)
     return ctl_fail(in, -EINVAL, text, "lunette lun import --help");
 }
 
+/* Takes what an earlier run left of it up again. */
+static bool import_resumes(const struct invocation *in)
+{
+    const char *resume = option_text(in, "resume");
+    return resume && access(resume, F_OK) == 0;
+}
+
+static json_t *import_lun_args(const struct import *import, const char *source)
+{
+    const struct invocation *in = import->in;
+    json_t *args = json_object();
+    ctl_put_text(args, "name", import->name);
+    ctl_put(args, "size_bytes", proto_json_uint(import->size_bytes));
+    ctl_put(args, "sector_bytes", proto_json_uint(import->sector_bytes));
+    ctl_put_text(args, "comment", option_text(in, "comment"));
+    ctl_put_text(args, "import", source);
+    ctl_put(args, "resume", json_boolean(import_resumes(in)));
+    if (option_flag(in, "dry-run"))
+        ctl_put(args, "dry_run", json_true());
+    return args;
+}
+
 /* What would be made; refuses what making it would. */
 static enum ctl_exit import_plan(const struct import *import, const char *source)
 {
     const struct invocation *in = import->in;
     AUTO_JSON json_t *result = NULL;
     char size[UNITS_TEXT_MAX], available[UNITS_TEXT_MAX];
-    enum ctl_exit status =
-        ctl_ask(in, "lun.create",
-                json_pack("{s:s, s:I, s:I, s:b}", "name", import->name, "size_bytes",
-                          (json_int_t)import->size_bytes, "sector_bytes",
-                          (json_int_t)import->sector_bytes, "dry_run", 1),
-                &result);
+    enum ctl_exit status = ctl_ask(in, "lun.create", import_lun_args(import, source), &result);
     if (status != CTL_DONE)
         return status;
     if (option_flag(in, "json"))
@@ -272,49 +296,66 @@ static enum ctl_exit import_plan(const struct import *import, const char *source
         table_print_json(stdout, result);
         return CTL_DONE;
     }
-    printf("Would make LUN %s of %s from %s; it takes what of that is not zero, and %s are "
+    if (json_is_true(json_object_get(result, "replaces")))
+        printf("What an import left of LUN %s would be deleted first.\n", import->name);
+    printf("Would %s LUN %s of %s from %s; it takes what of that is not zero, and %s are "
            "available.\n",
-           import->name, units_format_bytes(import->size_bytes, 'h', size), source,
+           import_resumes(in) ? "go on with" : "make", import->name,
+           units_format_bytes(import->size_bytes, 'h', size), source,
            units_format_bytes(ctl_get(result, "available_bytes"), 'h', available));
     return CTL_DONE;
-}
-
-/* The LUN, made unless it is there from a run that is to be resumed. */
-static enum ctl_exit import_make_lun(struct import *import)
-{
-    const struct invocation *in = import->in;
-    AUTO_JSON json_t *result = NULL;
-    const char *resume = option_text(in, "resume");
-    if (resume && access(resume, F_OK) == 0)
-        return CTL_DONE;
-    json_t *args = json_object();
-    ctl_put_text(args, "name", import->name);
-    ctl_put(args, "size_bytes", proto_json_uint(import->size_bytes));
-    ctl_put(args, "sector_bytes", proto_json_uint(import->sector_bytes));
-    ctl_put_text(args, "comment", option_text(in, "comment"));
-    enum ctl_exit status = ctl_ask(in, "lun.create", args, &result);
-    import->is_new = status == CTL_DONE;
-    import->id = import->is_new ? ctl_get(result, "id") : 0;
-    return status;
 }
 
 static void import_undo(const struct import *import)
 {
     AUTO_JSON json_t *result = NULL;
     const struct invocation *in = import->in;
-    /* Without a note of how far it is, the same command would find the LUN in its way. */
-    const char *resume = option_text(in, "resume");
-    bool goes_on = resume && access(resume, F_OK) == 0;
+    bool goes_on = import_resumes(in);
     if (!import->is_new || option_flag(in, "keep") || goes_on)
     {
-        ctl_note("LUN %s was left as it is%s", import->name,
-                 goes_on ? "; go on with the same command" : "");
+        ctl_note("LUN %s was left as it is, and is marked as not whole; %s", import->name,
+                 goes_on ? "go on with the same command" : "the same command begins anew");
         return;
     }
     json_t *args = json_pack("{s:s, s:o, s:b}", "name", import->name, "id",
-                             proto_json_uint(import->id), "force", 1);
+                             proto_json_uint(import->lun_id), "force", 1);
     if (ctl_ask(in, "lun.delete", args, &result) == CTL_DONE)
         ctl_note("LUN %s was deleted again", import->name);
+}
+
+/* The LUN, made unless it is there from a run that is to be resumed. */
+static enum ctl_exit import_make_lun(struct import *import, const char *source)
+{
+    const struct invocation *in = import->in;
+    AUTO_JSON json_t *result = NULL;
+    enum ctl_exit status = ctl_ask(in, "lun.create", import_lun_args(import, source), &result);
+    if (status != CTL_DONE)
+        return status;
+    import->is_new = !json_is_true(json_object_get(result, "resumes"));
+    import->lun_id = ctl_get(result, "id");
+    const char *export = json_string_value(json_object_get(result, "export"));
+    if (!export || import->lun_id == 0)
+    {
+        import_undo(import);
+        return ctl_no_memory(in);
+    }
+    free(import->uri);
+    return transfer_export_uri(in, export, &import->uri);
+}
+
+/* All of it is there: from now on the LUN is as any other. */
+static enum ctl_exit import_finish(const struct import *import)
+{
+    AUTO_JSON json_t *result = NULL;
+    enum ctl_exit status = ctl_ask(
+        import->in, "lun.import.end",
+        json_pack("{s:s, s:I}", "name", import->name, "id", (json_int_t)import->lun_id), &result);
+    if (status != CTL_DONE)
+        ctl_note(
+            "all was copied, but LUN %s could not be marked as whole; once the server answers, "
+            "'lunette lun modify %s --importing no' does that",
+            import->name, import->name);
+    return status;
 }
 
 /* Why it had no room, in figures, and the command that helps. The LUN is still there. */
@@ -344,38 +385,45 @@ static enum ctl_exit import_fail_full(const struct import *import, int err, cons
                     json_string_value(json_array_get(json_object_get(explained, "try"), 0)));
 }
 
-static enum ctl_exit import_run(struct import *import)
+static enum ctl_exit import_copy(struct import *import, const char *source)
 {
     const struct invocation *in = import->in;
     struct reason why = {.text = ""};
     struct transfer_result result = {0};
-    AUTO_FREE char *uri = NULL;
-    AUTO_FREE char *source = transfer->redact(import->source);
-    enum ctl_exit status = import_measure(import);
-    if (status == CTL_DONE && option_flag(in, "dry-run"))
-        return import_plan(import, source ? source : "the source");
-    if (status == CTL_DONE)
-        status = transfer_export_uri(in, import->name, &uri);
-    /* From here on an interruption has something to undo. */
-    transfer_catch_signals();
-    if (status == CTL_DONE)
-        status = import_make_lun(import);
-    if (status != CTL_DONE)
-        return status;
     struct transfer_options options = {.source = import->source,
                                        .source_format = option_text(in, "format"),
-                                       .destination = uri,
+                                       .destination = import->uri,
                                        .destination_is_zero = import->is_new};
     int r = transfer_copy(in, &options, import->connections, &result, &why);
     if (r < 0)
     {
-        status =
+        enum ctl_exit status =
             r == -ENOSPC ? import_fail_full(import, r, why.text) : ctl_fail(in, r, why.text, NULL);
         import_undo(import);
         return status;
     }
-    transfer_report(in, source ? source : "the source", import->name, &result);
-    return CTL_DONE;
+    enum ctl_exit status = import_finish(import);
+    if (status == CTL_DONE)
+        transfer_report(in, source, import->name, &result);
+    return status;
+}
+
+static enum ctl_exit import_run(struct import *import)
+{
+    const struct invocation *in = import->in;
+    AUTO_FREE char *redacted = transfer->redact(import->source);
+    const char *source = redacted ? redacted : "the source";
+    enum ctl_exit status = import_measure(import);
+    if (status == CTL_DONE && option_flag(in, "dry-run"))
+        return import_plan(import, source);
+    /* Before anything is made. */
+    if (status == CTL_DONE)
+        status = transfer_export_uri(in, import->name, &import->uri);
+    /* From here on an interruption has something to undo. */
+    transfer_catch_signals();
+    if (status == CTL_DONE)
+        status = import_make_lun(import, source);
+    return status == CTL_DONE ? import_copy(import, source) : status;
 }
 
 /* Bytes come from elsewhere, or go there. */
@@ -389,6 +437,7 @@ static enum ctl_exit transfer_check_reference(const struct invocation *in)
 
 enum ctl_exit ctl_lun_import(struct invocation *in)
 {
+    CLEANUP(import_free)
     struct import import = {
         .in = in, .source = in->args[0], .name = in->args[1], .sector_bytes = 512};
     enum ctl_exit status = transfer_check_reference(in);
@@ -405,7 +454,9 @@ enum ctl_exit ctl_lun_import(struct invocation *in)
 static enum ctl_exit export_find(const struct invocation *in, const char *name)
 {
     AUTO_JSON json_t *result = NULL;
-    return ctl_ask(in, "lun.show", json_pack("{s:s, s:b}", "name", name, "exact", 1), &result);
+    enum ctl_exit status =
+        ctl_ask(in, "lun.show", json_pack("{s:s, s:b}", "name", name, "exact", 1), &result);
+    return status == CTL_DONE ? ctl_check_whole(in, result) : status;
 }
 
 /* LUN, LUN@SNAPSHOT, or both of A..B. */

@@ -171,6 +171,34 @@ static int command_check_args(const struct invocation *in, struct reason *why)
     return 0;
 }
 
+/* Of an option whose value is one of some words, "own|all". Those of "yes|no" and "true|false" may
+ * be written in more ways, which who takes them knows. */
+static int command_check_word(const struct command_option *option, const char *value,
+                              struct reason *why)
+{
+    const char *words = option->value;
+    if (!words || !strchr(words, '|') || strcmp(words, "yes|no") == 0 ||
+        strcmp(words, "true|false") == 0)
+        return 0;
+    for (const char *at = words; *at;)
+    {
+        size_t len = strcspn(at, "|");
+        if (strlen(value) == len && strncmp(value, at, len) == 0)
+            return 0;
+        at += len + (at[len] == '|');
+    }
+    return reason_set(why, -EINVAL, "--%s: \"%.60s\" is none of %s", option->name, value, words);
+}
+
+static int command_check_values(const struct invocation *in, struct reason *why)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < in->option_count; i++)
+        for (size_t j = 0; r == 0 && j < in->value_counts[i]; j++)
+            r = command_check_word(in->options[i], in->values[i][j], why);
+    return r;
+}
+
 static void command_free_context(poptContext *context)
 {
     poptFreeContext(*context);
@@ -213,7 +241,9 @@ static int command_parse_options(int argc, const char **argv, struct invocation 
         r = command_bad_option(in, found, poptBadOption(context, POPT_BADOPTION_NOALIAS), why);
     if (r == 0)
         r = command_take_args(in, context, argc, argv, why);
-    return r == 0 ? command_check_args(in, why) : r;
+    if (r == 0)
+        r = command_check_args(in, why);
+    return r == 0 ? command_check_values(in, why) : r;
 }
 
 /* @argv as popt is to read it. */

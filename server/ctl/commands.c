@@ -260,6 +260,7 @@ static const struct command_option lun_modify_options[] = {
     THRESHOLD_OPTION,
     SNAPSHOT_POLICY_OPTION,
     {"read-only", 0, "yes|no", "hosts cannot write to it", false},
+    {"importing", 0, "no", "take what an interrupted import left as all of it", false},
     {"removable", 0, "yes|no", "it has a removable medium, which hosts can eject", false},
     {"native-512", 0, "yes|no",
      "say nothing of physical blocks of 4096 bytes, for hosts that refuse such disks with sectors "
@@ -449,12 +450,15 @@ const struct command command_table[] = {
     {"lun rename", "NAME NEW-NAME", "give a LUN another name", "rename LUN {0}",
      "Clients that have it open keep it.", "lunette lun rename vm1 web1\n", 0, 2, 2, NULL,
      ctl_lun_rename},
-    {"lun delete", "NAME...", "delete LUNs", "delete LUN {0}",
+    {"lun delete", "NAME|PATTERN...", "delete LUNs", "delete LUN {0}",
      "Clones of it are not touched: nothing depends on a source. Snapshots of its volume keep it "
      "as "
      "it was, and 'snapshot restore' brings it back. Space comes back in the background; "
-     "--dry-run tells how much exactly.",
+     "--dry-run tells how much exactly. A PATTERN is as for lun show. Of several, each is checked "
+     "before the first is deleted; then they go one by one, and if one is refused after all, "
+     "because a client has opened it just now, it says which are gone.",
      "lunette lun delete vm1\n"
+     "lunette lun delete 'ci-*' --dry-run\n"
      "lunette lun delete vm1 vm2 --with-snapshots --dry-run\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, -1, lun_delete_options, ctl_lun_delete},
     {"lun comment", "NAME TEXT", "set the note of a LUN", "comment on LUN {0}", NULL,
@@ -462,7 +466,12 @@ const struct command command_table[] = {
     {"lun import", "SOURCE NAME", "make a LUN from an image", "import {0} as LUN {1}",
      "SOURCE is a raw or qcow2 (or other image) file, a block device, an nbd://, nbds:// or "
      "nbd+unix:// URI, or an iscsi:// URL. Holes and zeros take no space. If it fails or is "
-     "interrupted, the new LUN is deleted again, unless --keep or --resume says otherwise.",
+     "interrupted, the new LUN is deleted again, unless --keep or --resume says otherwise. Until "
+     "all of it is there the LUN is marked (lun show --fields importing), also after a crash: "
+     "other clients cannot open it, and it is not cloned, mapped, copied or made a snapshot of by "
+     "itself; a snapshot of its volume says that it is not whole. What was interrupted is an "
+     "event; the same command begins it anew (with --resume goes on), lun delete removes it, lun "
+     "modify --importing no keeps it as it is.",
      "lunette lun import debian.qcow2 golden --dry-run\n"
      "lunette lun import debian.qcow2 golden\n"
      "lunette lun import iscsi://10.0.0.5/iqn.2001-04.com.example:disk/1 db --verify\n",
@@ -496,8 +505,8 @@ const struct command command_table[] = {
      "NAME is LUN, or LUN@SNAPSHOT, which is read-only. A mapping follows a rename and ends with "
      "the LUN; a clone has none.",
      "lunette lun map vm1 --igroup web\n"
-     "lunette lun map vm1 --igroup web --lun-id 5\n",
-     0, 1, 1, lun_map_options, ctl_lun_map},
+     "lunette lun map vm1 --igroup web --lun-id 5 --dry-run\n",
+     COMMAND_DRY_RUN, 1, 1, lun_map_options, ctl_lun_map},
     {"lun modify", "NAME", "change attributes of a LUN", "modify {0}",
      "Without an option: shows how iSCSI hosts see it. Hosts that see the LUN are told of a "
      "change. NBD clients do not "
@@ -510,7 +519,8 @@ const struct command command_table[] = {
      "lunette lun modify vm1\n",
      COMMAND_DRY_RUN, 1, 1, lun_modify_options, ctl_lun_modify},
     {"lun unmap", "NAME", "take a LUN from the initiators of an igroup", "unmap {0}",
-     "Hosts get errors from then on. The LUN and its data stay.",
+     "Hosts get errors from then on; it says which of the igroup are connected. The LUN and its "
+     "data stay.",
      "lunette lun unmap vm1 --igroup web --dry-run\n"
      "lunette lun unmap vm1 --igroup web\n",
      COMMAND_DRY_RUN | COMMAND_CONFIRMS, 1, 1, mapping_options, ctl_lun_unmap},
@@ -924,8 +934,9 @@ const struct command command_table[] = {
     {"job show", "", "list background work", "show jobs", NULL, "lunette job show\n", COMMAND_LISTS,
      0, 0, NULL, ctl_job_show},
     {"job wait", "[ID]", "wait until background work is done", "wait for jobs",
-     "Without ID: until there is none.", "lunette job wait --timeout 5m\n", 0, 0, 1,
-     job_wait_options, ctl_job_wait},
+     "Without ID: until there is none. A job that has ended counts as waited for, however long ago "
+     "that was: its ID is never given to another one. An ID that no job can have had is refused.",
+     "lunette job wait --timeout 5m\n", 0, 0, 1, job_wait_options, ctl_job_wait},
     {"job cancel", "ID", "stop background work that can be stopped", "cancel job {0}",
      "Work that gives back the space of something deleted cannot be stopped; physical splits of "
      "volumes can.",

@@ -173,6 +173,15 @@ enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t
     return ctl_usage(in, said);
 }
 
+enum ctl_exit ctl_sector(const struct invocation *in, uint64_t *sector_bytes)
+{
+    *sector_bytes = 512;
+    enum ctl_exit status = ctl_number(in, "sector", 512, 4096, sector_bytes);
+    if (status != CTL_DONE || *sector_bytes == 512 || *sector_bytes == 4096)
+        return status;
+    return ctl_usage(in, "--sector: a sector has 512 or 4096 bytes");
+}
+
 enum ctl_exit ctl_duration(const struct invocation *in, const char *name, uint64_t *ms)
 {
     struct reason why;

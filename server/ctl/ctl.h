@@ -123,6 +123,8 @@ enum ctl_exit ctl_size(const struct invocation *in, const char *text, uint64_t n
 enum ctl_exit ctl_number(const struct invocation *in, const char *name, uint64_t min, uint64_t max,
                          uint64_t *number);
 
+/* --sector: 512, unless it says 4096. */
+enum ctl_exit ctl_sector(const struct invocation *in, uint64_t *sector_bytes);
 /* The same of a duration. */
 enum ctl_exit ctl_duration(const struct invocation *in, const char *name, uint64_t *ms);
 /*
@@ -171,6 +173,9 @@ enum ctl_exit ctl_snapshot_name(const struct invocation *in, size_t i, char **lu
  */
 enum ctl_exit ctl_confirm(const struct invocation *in);
 bool ctl_asks(const struct invocation *in);
+
+/* Refuses what lun.show says of LUNs (or one) that an import has not filled. */
+enum ctl_exit ctl_check_whole(const struct invocation *in, const json_t *shown);
 
 /* Adds @key to @object if there is a value; takes @value over. */
 void ctl_put(json_t *object, const char *key, json_t *value);

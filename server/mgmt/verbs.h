@@ -111,7 +111,7 @@ verb_fn verb_pool_modify, verb_pool_settings_show;
 verb_fn verb_pool_show, verb_pool_grow, verb_pool_check, verb_pool_dump;
 verb_fn verb_lun_create, verb_lun_show, verb_lun_clone, verb_lun_resize, verb_lun_rename,
     verb_lun_delete, verb_lun_comment, verb_lun_freed, verb_lun_attributes, verb_lun_clone_group,
-    verb_lun_redeploy, verb_lun_clone_ranges;
+    verb_lun_redeploy, verb_lun_clone_ranges, verb_import_end;
 verb_fn verb_refresh_create, verb_refresh_modify, verb_refresh_delete, verb_refresh_show,
     verb_refresh_run;
 verb_fn verb_snapshot_create, verb_snapshot_show, verb_snapshot_delete, verb_snapshot_rename,

@@ -219,9 +219,13 @@ int verb_lun_map(struct verb_request *request)
     if (number > ACCESS_LUN_NUMBER_MAX)
         return reason_set(&request->why, -EINVAL, "%" PRIu64 " is no LUN number: 0 to %d are",
                           number, ACCESS_LUN_NUMBER_MAX);
-    r = access_map(access, name, group,
-                   verb_has(request, "lun_id") ? (int32_t)number : ACCESS_LUN_AUTOMATIC, &used,
-                   &request->why);
+    r = verb_check_whole(request, name);
+    if (r < 0)
+        return r;
+    int32_t wanted = verb_has(request, "lun_id") ? (int32_t)number : ACCESS_LUN_AUTOMATIC;
+    bool dry_run = verb_bool(request, "dry_run");
+    r = dry_run ? access_map_plan(access, name, group, wanted, &used, &request->why)
+                : access_map(access, name, group, wanted, &used, &request->why);
     if (r < 0)
         return r;
     request->is_done = true;
@@ -279,41 +283,47 @@ int verb_map_clones(struct verb_request *request, const char *name, uint32_t cou
     return r;
 }
 
+/* What hosts of the igroup would lose, and which of them are connected. */
 static int verb_plan_unmap(struct verb_request *request, struct access *access)
 {
-    json_t *mappings;
+    AUTO_JSON json_t *mappings = NULL;
+    AUTO_JSON json_t *sessions = NULL;
     const char *name = verb_string(request, "name");
     const char *group = verb_string(request, "igroup");
     int r = verb_list_mappings(request, access, name, group, &mappings);
     if (r < 0)
         return r;
     if (json_array_size(mappings) == 0)
-    {
-        json_decref(mappings);
         return reason_set(
             &request->why, -ENOENT,
             "'%s' is not mapped to igroup '%s'; 'lunette mapping show %s' lists where it is", name,
             group, name);
-    }
-    request->result = json_pack("{s:s, s:s, s:o, s:b}", "lun", name, "igroup", group, "mappings",
-                                mappings, "dry_run", 1);
+    r = verb_igroup_sessions(request, group, &sessions);
+    if (r < 0)
+        return r;
+    request->result = json_pack("{s:s, s:s, s:O, s:O, s:b}", "lun", name, "igroup", group,
+                                "mappings", mappings, "sessions", sessions, "dry_run", 1);
     return verb_took_memory(request);
 }
 
 int verb_lun_unmap(struct verb_request *request)
 {
     struct access *access;
+    AUTO_JSON json_t *sessions = NULL;
     const char *name = verb_string(request, "name");
     const char *group = verb_string(request, "igroup");
     int r = verb_access(request, &access);
     if (r == 0 && verb_bool(request, "dry_run"))
         return verb_plan_unmap(request, access);
     if (r == 0)
+        r = verb_igroup_sessions(request, group, &sessions);
+    if (r == 0)
         r = access_unmap(access, name, group, &request->why);
     if (r < 0)
         return r;
     request->is_done = true;
-    request->result = json_pack("{s:s, s:s}", "lun", name, "igroup", group);
+    request->result =
+        json_pack("{s:s, s:s, s:O}", "lun", name, "igroup", group, "sessions", sessions);
     return verb_took_memory(request);
 }
 
@@ -355,16 +365,18 @@ static int verb_say_attributes(struct verb_request *request, unsigned flags)
 
 /* The attributes that it has now, and its sector size. */
 static int verb_get_attributes(struct verb_request *request, struct access **access,
-                               unsigned *flags, uint32_t *sector_bytes)
+                               unsigned *flags, struct lun_info *info)
 {
-    struct lun_info info;
+    const char *name = verb_string(request, "name");
     int r = verb_access(request, access);
     if (r == 0)
-        r = lun_get_info(request->pool, verb_string(request, "name"), &info, &request->why);
+        r = lun_get_info(request->pool, name, info, &request->why);
+    if (r == 0 && verb_has(request, "id") && info->id != verb_number(request, "id", 0))
+        r = reason_set(&request->why, -ESTALE, "'%s' is the name of another one since a moment ago",
+                       name);
     if (r < 0)
         return r;
-    *flags = access_lun_flags(*access, info.id);
-    *sector_bytes = info.sector_bytes;
+    *flags = access_lun_flags(*access, info->id);
     return 0;
 }
 
@@ -372,8 +384,8 @@ int verb_attribute_show(struct verb_request *request)
 {
     struct access *access;
     unsigned flags;
-    uint32_t sector_bytes;
-    int r = verb_get_attributes(request, &access, &flags, &sector_bytes);
+    struct lun_info info;
+    int r = verb_get_attributes(request, &access, &flags, &info);
     return r < 0 ? r : verb_say_attributes(request, flags);
 }
 
@@ -381,9 +393,9 @@ int verb_lun_modify(struct verb_request *request)
 {
     struct access *access;
     unsigned flags;
-    uint32_t sector_bytes;
+    struct lun_info info;
     bool has_any = false;
-    int r = verb_get_attributes(request, &access, &flags, &sector_bytes);
+    int r = verb_get_attributes(request, &access, &flags, &info);
     if (r < 0)
         return r;
     for (size_t i = 0; i < ARRAY_SIZE(verb_attributes); i++)
@@ -398,12 +410,12 @@ int verb_lun_modify(struct verb_request *request)
     if (!has_any)
         return reason_set(&request->why, -EINVAL, "nothing of LUN '%s' is to be changed",
                           verb_string(request, "name"));
-    if (verb_bool(request, "native_512") && sector_bytes != 512)
+    if (verb_bool(request, "native_512") && info.sector_bytes != 512)
         return reason_set(&request->why, -EINVAL,
                           "LUN '%s' has sectors of %u bytes, and native_512 is for those of 512",
-                          verb_string(request, "name"), sector_bytes);
+                          verb_string(request, "name"), info.sector_bytes);
     if (!verb_bool(request, "dry_run"))
-        r = access_set_lun_flags(access, verb_string(request, "name"), flags, &request->why);
+        r = access_set_flags_of(access, info.id, flags, &request->why);
     request->is_done = r == 0;
     return r < 0 ? r : verb_say_attributes(request, flags);
 }

@@ -3,7 +3,9 @@
 #ifndef SERVER_MGMT_VERBS_INTERNAL_H
 #define SERVER_MGMT_VERBS_INTERNAL_H
 
+#include "server/import.h"
 #include "server/mgmt/verbs.h"
+#include "server/qos/qos.h"
 
 struct access;
 struct qos_group_info;
@@ -70,6 +72,35 @@ void verb_await_close(struct verb_request *request, const char *name);
 void verb_await_close_all(struct verb_request *request, const char *const *names, size_t count);
 void verb_await_close_volume(struct verb_request *request, const char *volume);
 
+/* -EBUSY: @name, a LUN or a snapshot, is not whole (server/import.h); 0 also if it is not there. */
+MUST_CHECK int verb_check_whole(struct verb_request *request, const char *name);
+MUST_CHECK int verb_check_whole_all(struct verb_request *request, const char *const *names,
+                                    size_t count);
+/* The same of all that a volume holds, or @snapshot of it (NULL: what it holds now). */
+MUST_CHECK int verb_check_whole_volume(struct verb_request *request, const char *volume,
+                                       const char *snapshot);
+/* Adds "not_whole", the LUNs of the volume that are not, if there are any. */
+MUST_CHECK int verb_say_not_whole(struct verb_request *request, const char *volume);
+
+/* lun.create with "import". */
+struct verb_import
+{
+    bool resumes;  /* the LUN is there already */
+    bool replaces; /* what an earlier import left of it was deleted */
+    struct store_change change;
+    struct store_also also; /* for lun_create() */
+};
+MUST_CHECK int verb_import_begin(struct verb_request *request, struct verb_import *import);
+/* What an earlier import left was deleted, and then the LUN could not be made: @r, returned again. */
+MUST_CHECK int verb_import_say_lost(struct verb_request *request, int r);
+/* Adds to the result what the importer has to know. */
+MUST_CHECK int verb_import_say(struct verb_request *request, const struct verb_import *import);
+
+/* The iSCSI sessions of initiators that are in igroup @group, as an array of {"initiator":..,
+ * "address":..}. -ENOENT. */
+MUST_CHECK int verb_igroup_sessions(struct verb_request *request, const char *group,
+                                    json_t **sessions);
+
 /* Bytes with data in [from, end) of @name; a difference "A..B" counts what differs. */
 MUST_CHECK int verb_count_mapped(struct verb_request *request, const char *name, uint64_t from,
                                  uint64_t *mapped_bytes);
@@ -106,6 +137,22 @@ MUST_CHECK int verb_classify_clones(struct verb_request *request, const char *na
 MUST_CHECK int verb_classify(struct verb_request *request, bool is_volume, uint64_t id);
 /* That failed with @r, returned again, after something else of the request was done, and stays. */
 MUST_CHECK int verb_say_unclassified(struct verb_request *request, int r);
+
+/* What a request stores of an object's policies and its class, in the record that changes it. */
+struct verb_settings
+{
+    struct policy_put policies;
+    struct qos_put class;
+    struct store_change changes[3];
+    struct store_also also;
+    bool is_stored; /* for verb_settings_end() */
+};
+/* The class is what the request says of it ("qos"). verb_settings_end() also after a failure. */
+MUST_CHECK int verb_settings_begin(struct verb_request *request, enum policy_scope scope,
+                                   uint64_t id, unsigned mask,
+                                   const struct policy_settings *policies,
+                                   struct verb_settings *settings);
+void verb_settings_end(struct verb_settings *settings);
 /* Who is in which class, to be shown. */
 struct verb_classes
 {

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "server/access.h"
 #include "server/iscsi/portal.h"
 #include "server/mgmt/proto.h"
 #include "server/mgmt/verbs.h"
+#include "server/mgmt/verbs_internal.h"
 #include "server/mgmt/view.h"
 
 int verb_portal_show(struct verb_request *request)
@@ -66,6 +68,38 @@ static int verb_list_sessions(struct verb_request *request, const char *initiato
             r = -ENOMEM;
     if (r == 0)
         *array = json_incref(all);
+    return r;
+}
+
+static bool verb_is_of_igroup(const struct access_igroup *igroup, const char *initiator)
+{
+    for (size_t i = 0; i < igroup->initiator_count; i++)
+        if (strcasecmp(igroup->initiators[i], initiator) == 0)
+            return true;
+    return false;
+}
+
+int verb_igroup_sessions(struct verb_request *request, const char *group, json_t **sessions)
+{
+    AUTO_FREE struct iscsi_session_info *list = NULL;
+    AUTO_JSON json_t *all = json_array();
+    struct access_igroup *igroups = NULL;
+    struct access *access;
+    size_t count = 0, igroup_count = 0;
+    int r = verb_access(request, &access);
+    if (r == 0)
+        r = access_igroup_list(access, group, &igroups, &igroup_count, &request->why);
+    if (r == 0 && target_iscsi(request->target))
+        r = iscsi_session_list(target_iscsi(request->target), &list, &count);
+    for (size_t i = 0; r == 0 && igroup_count > 0 && i < count; i++)
+        if (!list[i].is_discovery && verb_is_of_igroup(igroups, list[i].initiator) &&
+            json_array_append_new(all, json_pack("{s:o, s:s}", "initiator",
+                                                 verb_foreign_text(list[i].initiator), "address",
+                                                 list[i].remote_address)) != 0)
+            r = -ENOMEM;
+    access_igroups_free(igroups, igroup_count);
+    if (r == 0)
+        *sessions = json_incref(all);
     return r;
 }
 

@@ -84,6 +84,8 @@ int verb_job_wait(struct verb_request *request)
         if (sent < 0)
             return sent;
     }
+    if (r == -ENOENT)
+        return reason_set(&request->why, r, "there is no job %" PRIu64 ", and was none", id);
     if (r < 0)
         return r == -EBADMSG ? verb_job_failed(request, id) : r;
     request->result =

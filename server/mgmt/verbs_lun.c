@@ -93,6 +93,21 @@ static int verb_say_space(struct verb_request *request, int64_t promised_bytes, 
     return r == 0 ? verb_put_promised(request, promised_bytes) : -ENOMEM;
 }
 
+/* What was made, or would be. */
+static int verb_say_created(struct verb_request *request, const struct lun_create_args *args,
+                            const struct verb_import *import, int64_t promised_bytes)
+{
+    request->result = json_pack(
+        "{s:s, s:I, s:b, s:b}", "name", args->name, "size_bytes", (json_int_t)args->size_bytes,
+        "reserved", args->attributes.is_reserved, "dry_run", verb_bool(request, "dry_run"));
+    if (!request->result)
+        return -ENOMEM;
+    int r = verb_import_say(request, import);
+    if (r == 0)
+        r = verb_say_ids(request, args->name);
+    return r < 0 ? r : verb_say_space(request, promised_bytes, args->name);
+}
+
 int verb_lun_create(struct verb_request *request)
 {
     struct lun_create_args args = {
@@ -102,40 +117,65 @@ int verb_lun_create(struct verb_request *request)
         .comment = verb_string(request, "comment"),
         .attributes = verb_attributes(request),
     };
+    struct verb_import import = {0};
     if (verb_number(request, "sector_bytes", 0) > 4096)
         return reason_set(&request->why, -EINVAL, "a sector has 512 or 4096 bytes");
     int r = verb_check_class(request);
     if (r == 0)
+        r = verb_import_begin(request, &import);
+    args.attributes.also = import.also;
+    /* A dry run has not made way for it. */
+    bool is_there = import.resumes || (import.replaces && verb_bool(request, "dry_run"));
+    if (r == 0 && !is_there)
         r = lun_create(request->pool, &args, &request->why);
-    int64_t promised_bytes = command_promised_bytes();
+    if (r < 0 && import.replaces && !is_there)
+        return verb_import_say_lost(request, r);
+    int64_t promised_bytes = is_there ? 0 : command_promised_bytes();
     if (r == 0)
         r = verb_classify_clones(request, args.name, 1, 0);
     if (r < 0)
         return r;
-    request->is_done = true;
-    request->result = json_pack(
-        "{s:s, s:I, s:b, s:b}", "name", args.name, "size_bytes", (json_int_t)args.size_bytes,
-        "reserved", args.attributes.is_reserved, "dry_run", verb_bool(request, "dry_run"));
-    if (!request->result)
-        return -ENOMEM;
-    r = verb_say_ids(request, args.name);
-    return r < 0 ? r : verb_say_space(request, promised_bytes, args.name);
+    request->is_done = true; /* an importer that is not told where to write deletes it again */
+    return verb_say_created(request, &args, &import, promised_bytes);
+}
+
+static unsigned verb_attribute_mask(const struct verb_request *request)
+{
+    return (verb_has(request, "reserve") ? LUN_SET_RESERVED : 0u) |
+           (verb_has(request, "autodelete") ? LUN_SET_AUTODELETE : 0u) |
+           (verb_has(request, "expire") ? LUN_SET_EXPIRE : 0u) |
+           (verb_has(request, "locked_until") ? LUN_SET_LOCKED_UNTIL : 0u) |
+           (verb_has(request, "owner") ? LUN_SET_OWNER : 0u) |
+           (verb_has(request, "group") ? LUN_SET_GROUP : 0u);
+}
+
+/* All of it is one record, of the LUN that was found, whoever has its name by then. */
+static int verb_change_lun(struct verb_request *request, const struct lun_info *info,
+                           unsigned policy_mask, const struct policy_settings *policies,
+                           int64_t *promised_bytes)
+{
+    CLEANUP(verb_settings_end) struct verb_settings settings;
+    unsigned mask = verb_attribute_mask(request);
+    struct lun_attributes attributes = verb_attributes(request);
+    int r = verb_settings_begin(request, POLICY_OF_LUN, info->id, policy_mask, policies, &settings);
+    attributes.also = settings.also;
+    attributes.only_id = info->id;
+    if (r == 0)
+        r = mask != 0
+                ? lun_set_attributes(request->pool, info->name, mask, &attributes, &request->why)
+                : store_apply(request->pool, settings.changes, settings.also.count, &request->why);
+    *promised_bytes = r == 0 && mask != 0 ? command_promised_bytes() : 0;
+    settings.is_stored = r == 0 && !verb_bool(request, "dry_run");
+    return r;
 }
 
 int verb_lun_attributes(struct verb_request *request)
 {
-    struct lun_attributes attributes = verb_attributes(request);
     const char *name = verb_string(request, "name");
-    unsigned mask = (verb_has(request, "reserve") ? LUN_SET_RESERVED : 0u) |
-                    (verb_has(request, "autodelete") ? LUN_SET_AUTODELETE : 0u) |
-                    (verb_has(request, "expire") ? LUN_SET_EXPIRE : 0u) |
-                    (verb_has(request, "locked_until") ? LUN_SET_LOCKED_UNTIL : 0u) |
-                    (verb_has(request, "owner") ? LUN_SET_OWNER : 0u) |
-                    (verb_has(request, "group") ? LUN_SET_GROUP : 0u);
+    unsigned mask = verb_attribute_mask(request), policy_mask;
+    int64_t promised_bytes = 0;
     struct policy_settings settings;
-    unsigned policy_mask;
     struct lun_info info;
-    CLEANUP(policy_put_end) struct policy_put put = {0};
     int r = verb_policy_args(request, POLICY_OF_LUN, &settings, &policy_mask);
     if (r < 0)
         return r;
@@ -146,22 +186,12 @@ int verb_lun_attributes(struct verb_request *request)
         r = reason_set(&request->why, -EINVAL, "'%s' is a snapshot, which does nothing by itself",
                        name);
     if (r == 0)
-        r = verb_check_class(request);
-    if (r == 0)
-        r = policy_put_begin(target_policy(request->target), POLICY_OF_LUN, info.id, policy_mask,
-                             &settings, &put, &request->why);
-    attributes.also = put.also;
-    if (r == 0)
-        r = mask != 0 ? lun_set_attributes(request->pool, name, mask, &attributes, &request->why)
-                      : store_apply(request->pool, put.changes, put.also.count, &request->why);
-    int64_t promised_bytes = mask != 0 ? command_promised_bytes() : 0;
-    if (r == 0 && (r = verb_classify(request, false, info.id)) < 0)
-        r = verb_say_unclassified(request, r);
+        r = verb_change_lun(request, &info, policy_mask, &settings, &promised_bytes);
     if (r < 0)
         return r;
     request->is_done = true;
-    ignore_error(lun_get_info(request->pool, name, &info, NULL), "deleted just now: what it was");
-    policy_put_end(&put);
+    ignore_error(lun_get_info_by_id(request->pool, info.id, &info),
+                 "deleted just now: what it was");
     struct pool_info pool;
     pool_get_info(request->pool, &pool);
     request->result = view_lun(&info);
@@ -169,7 +199,7 @@ int verb_lun_attributes(struct verb_request *request)
     verb_view_unset(request);
     if (info.kind == OBJECT_LUN)
         verb_view_class(request, false, request->result);
-    uint64_t available_bytes = verb_available_bytes(request, name, &pool);
+    uint64_t available_bytes = verb_available_bytes(request, info.name, &pool);
     return json_object_set_new(request->result, "available_bytes",
                                proto_json_uint(available_bytes)) == 0
                ? verb_put_promised(request, promised_bytes)
@@ -182,6 +212,8 @@ struct verb_lun_context
     struct verb_classes classes;
     struct volume_info *volumes;
     size_t volume_count;
+    uint64_t *imports; /* ids of LUNs that are not whole */
+    size_t import_count;
     struct pool_info pool;
 };
 
@@ -189,6 +221,7 @@ static void verb_lun_context_free(struct verb_lun_context *context)
 {
     verb_classes_free(&context->classes);
     free(context->volumes);
+    free(context->imports);
 }
 
 static int verb_lun_context_load(struct verb_request *request, struct verb_lun_context *context)
@@ -196,15 +229,26 @@ static int verb_lun_context_load(struct verb_request *request, struct verb_lun_c
     int r = verb_classes_load(request, &context->classes);
     if (r == 0)
         r = volume_list(request->pool, &context->volumes, &context->volume_count);
+    if (r == 0)
+        r = import_list(request->pool, &context->imports, &context->import_count);
     pool_get_info(request->pool, &context->pool);
     return r;
+}
+
+static json_t *verb_view_importing(json_t *view, bool is_importing)
+{
+    if (view)
+        ignore_error(json_object_set_new(view, "importing", json_boolean(is_importing)),
+                     "shown only");
+    return view;
 }
 
 /* Of a LUN or snapshot; NULL: no memory. */
 static json_t *verb_view_lun(struct verb_request *request, const struct lun_info *info,
                              const struct verb_lun_context *context)
 {
-    json_t *view = view_lun(info);
+    json_t *view = verb_view_importing(
+        view_lun(info), import_is_among(context->imports, context->import_count, info->lun_id));
     if (!view || info->kind != OBJECT_LUN)
         return view;
     verb_policy_view(request, POLICY_OF_LUN, view);
@@ -216,6 +260,25 @@ static json_t *verb_view_lun(struct verb_request *request, const struct lun_info
     return view;
 }
 
+static int verb_lun_show_one(struct verb_request *request, const char *name)
+{
+    AUTO_FREE uint64_t *imports = NULL;
+    struct lun_info info;
+    size_t count = 0;
+    int r = lun_get_info(request->pool, name, &info, &request->why);
+    if (r == 0)
+        r = import_list(request->pool, &imports, &count);
+    if (r < 0)
+        return r;
+    json_t *array = json_array();
+    json_t *view =
+        verb_view_importing(view_lun(&info), import_is_among(imports, count, info.lun_id));
+    if (json_array_append_new(array, view) != 0)
+        r = -ENOMEM;
+    request->result = view_listing("luns", array);
+    return r;
+}
+
 int verb_lun_show(struct verb_request *request)
 {
     AUTO_FREE struct lun_info *list = NULL;
@@ -224,14 +287,7 @@ int verb_lun_show(struct verb_request *request)
     const char *name = verb_string(request, "name");
     struct lun_info one;
     if (name && (strchr(name, '@') || verb_bool(request, "exact")))
-    {
-        int r = lun_get_info(request->pool, name, &one, &request->why);
-        json_t *array = json_array();
-        if (r == 0 && json_array_append_new(array, view_lun(&one)) != 0)
-            r = -ENOMEM;
-        request->result = view_listing("luns", array);
-        return r;
-    }
+        return verb_lun_show_one(request, name);
     int r = lun_list(request->pool, name, &list, &count, &request->why);
     struct volume_info volume;
     if (r == -ENOENT && name && volume_get_info(request->pool, name, &volume, NULL) == 0)
@@ -298,6 +354,8 @@ int verb_lun_clone(struct verb_request *request)
     struct lun_info source;
     AUTO_JSON json_t *mappings = json_array();
     int r = lun_get_info(request->pool, args.source, &source, &request->why);
+    if (r == 0)
+        r = import_check(request->pool, &source, &request->why);
     if (r == 0)
         r = verb_check_igroup(request);
     if (r == 0)
@@ -386,7 +444,9 @@ int verb_lun_clone_group(struct verb_request *request)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
         pairs[i] = (struct lun_pair){.source = sources[i], .name = names[i]};
-    r = verb_check_igroup(request);
+    r = verb_check_whole_all(request, sources, count);
+    if (r == 0)
+        r = verb_check_igroup(request);
     if (r == 0)
         r = verb_check_class(request);
     if (r == 0)
@@ -420,6 +480,10 @@ int verb_lun_redeploy(struct verb_request *request)
         verb_await_close_all(request, names, count);
     if (r == 0)
         r = lun_get_info(request->pool, verb_string(request, "source"), &source, &request->why);
+    if (r == 0)
+        r = import_check(request->pool, &source, &request->why);
+    if (r == 0)
+        r = verb_check_whole_all(request, names, count);
     if (r == 0)
         r = verb_view_redeployed(request, names, count, luns);
     if (r == 0)

@@ -216,6 +216,33 @@ int verb_classify(struct verb_request *request, bool is_volume, uint64_t id)
                    verb_string(request, "qos"), &request->why);
 }
 
+int verb_settings_begin(struct verb_request *request, enum policy_scope scope, uint64_t id,
+                        unsigned mask, const struct policy_settings *policies,
+                        struct verb_settings *settings)
+{
+    size_t count = 0;
+    *settings = (struct verb_settings){.is_stored = false};
+    int r = policy_put_begin(target_policy(request->target), scope, id, mask, policies,
+                             &settings->policies, &request->why);
+    if (r == 0)
+        r = qos_put_begin(verb_qos(request), scope == POLICY_OF_VOLUME ? QOS_VOLUME : QOS_LUN, id,
+                          verb_string(request, "qos"), &settings->class, &request->why);
+    if (r < 0)
+        return r;
+    for (; count < settings->policies.also.count; count++)
+        settings->changes[count] = settings->policies.changes[count];
+    if (verb_has(request, "qos"))
+        settings->changes[count++] = settings->class.change;
+    settings->also = (struct store_also){.changes = settings->changes, .count = count};
+    return 0;
+}
+
+void verb_settings_end(struct verb_settings *settings)
+{
+    qos_put_end(&settings->class, settings->is_stored);
+    policy_put_end(&settings->policies);
+}
+
 int verb_say_unclassified(struct verb_request *request, int r)
 {
     struct reason why = request->why;

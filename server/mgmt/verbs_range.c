@@ -363,6 +363,10 @@ int verb_lun_clone_ranges(struct verb_request *request)
     if (r == 0)
         r = range_find(&copy);
     if (r == 0)
+        r = import_check(request->pool, &copy.source, &request->why);
+    if (r == 0)
+        r = import_check(request->pool, &copy.to_info, &request->why);
+    if (r == 0)
         r = range_check_destination(&copy);
     if (r == 0)
         r = range_make_plan(&copy);

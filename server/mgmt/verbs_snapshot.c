@@ -119,16 +119,20 @@ int verb_snapshot_create(struct verb_request *request)
     }
     else
     {
-        r = verb_has(request, "quiesce")
-                ? verb_snapshot_quiesced(request, &lun, 1, true)
-                : snapshot_create_until(request->pool, lun, snapshot,
-                                        verb_string(request, "comment"),
-                                        verb_time(request, "locked_until"), &request->why);
+        r = verb_check_whole(request, lun);
+        if (r == 0)
+            r = verb_has(request, "quiesce")
+                    ? verb_snapshot_quiesced(request, &lun, 1, true)
+                    : snapshot_create_until(request->pool, lun, snapshot,
+                                            verb_string(request, "comment"),
+                                            verb_time(request, "locked_until"), &request->why);
         promised_bytes = command_promised_bytes();
     }
     request->is_done = r == 0;
     if (r == 0)
         r = verb_say_kept(request);
+    if (r == 0)
+        r = verb_say_not_whole(request, lun);
     return r < 0 ? r : verb_put_promised(request, promised_bytes);
 }
 

@@ -108,35 +108,47 @@ int verb_volume_create(struct verb_request *request)
     return r;
 }
 
+/* As verb_change_lun(). */
+static int verb_change_volume(struct verb_request *request, const struct volume_info *info,
+                              struct volume_attributes *attributes, unsigned mask,
+                              unsigned policy_mask, const struct policy_settings *policies)
+{
+    CLEANUP(verb_settings_end) struct verb_settings settings;
+    int r =
+        verb_settings_begin(request, POLICY_OF_VOLUME, info->id, policy_mask, policies, &settings);
+    attributes->also = settings.also;
+    attributes->only_id = info->id;
+    if (r == 0)
+        r = mask != 0
+                ? volume_modify(request->pool, info->name, mask, attributes, &request->why)
+                : store_apply(request->pool, settings.changes, settings.also.count, &request->why);
+    settings.is_stored = r == 0 && !verb_bool(request, "dry_run");
+    return r;
+}
+
 int verb_volume_modify(struct verb_request *request)
 {
     struct volume_attributes attributes;
     struct policy_settings settings;
     struct volume_info info;
     unsigned mask, policy_mask = 0;
-    CLEANUP(policy_put_end) struct policy_put put = {0};
     const char *name = verb_string(request, "name");
     int r = verb_volume_attributes(request, &attributes, &mask);
     if (r == 0)
         r = verb_policy_args(request, POLICY_OF_VOLUME, &settings, &policy_mask);
-    if (r == 0)
-        r = verb_check_class(request);
     if (r == 0 && mask == 0 && policy_mask == 0 && !verb_has(request, "qos"))
         r = reason_set(&request->why, -EINVAL, "nothing of volume '%s' is to be changed", name);
     if (r == 0)
         r = volume_get_info(request->pool, name, &info, &request->why);
     if (r == 0)
-        r = verb_volume_put_policy(request, info.id, policy_mask, &settings, &put);
-    attributes.also = put.also;
-    if (r == 0)
-        r = mask != 0 ? volume_modify(request->pool, name, mask, &attributes, &request->why)
-                      : store_apply(request->pool, put.changes, put.also.count, &request->why);
-    int64_t promised_bytes = mask != 0 ? command_promised_bytes() : 0;
-    policy_put_end(&put);
-    if (r == 0 && (r = verb_volume_set_class(request, name)) < 0)
-        r = verb_say_unclassified(request, r);
-    request->is_done = r == 0;
-    return r < 0 ? r : verb_volume_result(request, name, promised_bytes);
+        r = verb_change_volume(request, &info, &attributes, mask, policy_mask, &settings);
+    int64_t promised_bytes = r == 0 && mask != 0 ? command_promised_bytes() : 0;
+    if (r < 0)
+        return r;
+    request->is_done = true;
+    ignore_error(volume_get_info_by_id(request->pool, info.id, &info),
+                 "deleted just now: nothing of that name is found");
+    return verb_volume_result(request, info.name, promised_bytes);
 }
 
 int verb_volume_show(struct verb_request *request)
@@ -417,6 +429,8 @@ int verb_volume_clone(struct verb_request *request)
     };
     struct volume_info parent;
     int r = volume_get_info(request->pool, args.volume, &parent, &request->why);
+    if (r == 0)
+        r = verb_check_whole_volume(request, args.volume, args.snapshot);
     if (r == 0)
         r = verb_check_class(request);
     if (r == 0)

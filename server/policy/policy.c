@@ -140,6 +140,7 @@ static void policy_destroy(struct policy *policy)
     free(policy->space.alarms);
     free(policy->space.leases);
     free(policy->space.rooms);
+    free(policy->space.imports);
     free(policy->schedule.kept);
     free(policy->split.list);
     free(policy->events_exec);

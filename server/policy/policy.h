@@ -58,7 +58,7 @@ void policy_stop(struct policy *policy);
 
 enum policy_work
 {
-    POLICY_SPACE,    /* thresholds, leases, growing, autodelete */
+    POLICY_SPACE,    /* thresholds, leases, growing, autodelete, ended imports */
     POLICY_EVENTS,   /* syslog and the program for events */
     POLICY_SCHEDULE, /* snapshots on schedule */
     POLICY_SPLIT,    /* physical splits */

@@ -44,6 +44,14 @@ struct policy_lease
     bool is_warned;
 };
 
+/* An import that has not made its LUN whole. */
+struct policy_import
+{
+    uint64_t lun_id;
+    uint64_t since_ns; /* nobody has had the LUN open since then; passed */
+    bool is_told;
+};
+
 /* How the date is ahead of the time that has passed, modulo 2^64 ns. */
 struct policy_clock
 {
@@ -103,6 +111,8 @@ struct policy
         size_t lease_count;
         struct policy_room *rooms;
         size_t room_count;
+        struct policy_import *imports;
+        size_t import_count;
         int grow_refusal; /* why the pool could not grow, last time */
         uint64_t grow_retry_ns;
         uint64_t swept_ns;
@@ -239,6 +249,10 @@ bool policy_is_stopping(struct policy *policy);
 void policy_watch(struct policy *policy);
 /* Deletes LUNs whose leases have ended. */
 void policy_end_leases(struct policy *policy);
+/* Events for imports that were interrupted. */
+void policy_watch_imports(struct policy *policy);
+/* Forgets those of LUNs that are gone for good. */
+MUST_CHECK int policy_sweep_imports(struct policy *policy);
 /* Grows the pool. */
 void policy_grow(struct policy *policy);
 /* Deletes what may go where space runs out; whether there is more to do soon. */

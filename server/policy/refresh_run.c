@@ -22,6 +22,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/log.h"
+#include "server/import.h"
 #include "server/policy/calendar.h"
 #include "server/policy/refresh_internal.h"
 
@@ -184,6 +185,9 @@ static int batch_find_point(struct batch *batch, struct reason *why)
     if (r < 0)
         return reason_set(why, -ESTALE, "what it was refreshed from is gone");
     found = source;
+    r = import_check(policy->pool, &source, why);
+    if (r < 0)
+        return r;
     if (batch->list[0].is_latest)
         r = batch_find_latest(batch, &source, &found, why);
     if (r < 0)
@@ -240,8 +244,8 @@ static void batch_check(struct batch *batch)
             batch_fail(batch, i, REFRESH_SKIPPED, -EBUSY, &why);
             continue;
         }
-        int r = 0;
-        if (refresh_get_undo(policy, refresh, &undo) == 0 && undo.open_handles > 0)
+        int r = import_check(policy->pool, &lun, &why);
+        if (r == 0 && refresh_get_undo(policy, refresh, &undo) == 0 && undo.open_handles > 0)
             r = reason_set(&why, -EBUSY, "clients have '%.100s' open, which it would replace",
                            undo.name);
         if (r == 0)

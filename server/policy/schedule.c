@@ -18,6 +18,7 @@
 
 #include "lun/base/checked.h"
 #include "lun/base/log.h"
+#include "server/import.h"
 #include "server/policy/calendar.h"
 #include "server/policy/policy_internal.h"
 
@@ -173,6 +174,14 @@ static int make_named(const struct subject *subject, const char *name, const cha
     struct policy *policy = subject->policy;
     const char *object = subject->object.name;
     const struct volume_snapshot_args args = {.name = name, .comment = comment};
+    struct lun_info lun;
+    if (subject->object.scope == POLICY_OF_LUN &&
+        lun_get_info_by_id(policy->pool, subject->object.id, &lun) == 0)
+    {
+        int r = import_check(policy->pool, &lun, why);
+        if (r < 0)
+            return r;
+    }
     return subject->object.scope == POLICY_OF_LUN
                ? snapshot_create(policy->pool, object, name, comment, why)
                : volume_snapshot_create(policy->pool, &object, 1, &args, why);

@@ -469,6 +469,8 @@ void policy_sweep(struct policy *policy)
     int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(prefixes); i++)
         r = store_list(policy->pool, prefixes[i], sweep_key_cb, policy);
+    if (r == 0)
+        r = policy_sweep_imports(policy);
     if (r < 0)
         log_warning("settings of deleted objects stay for now: %s", strerror(-r));
 }

@@ -28,6 +28,7 @@ uint64_t policy_step_space(struct policy *policy)
     policy_grow(policy);
     bool is_busy = policy_make_room(policy);
     policy_watch(policy);
+    policy_watch_imports(policy);
     if (now_ns - policy->space.swept_ns >= SPACE_SWEEP_S * POLICY_SECOND_NS)
     {
         policy_sweep(policy);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Classes, and who is in them: changed in the store first, then in memory. */
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -293,6 +294,45 @@ int qos_set(struct qos *qos, enum qos_kind kind, const uint64_t *ids, size_t cou
     return r == 0 ? 0
                   : reason_set(why, r, "only %zu of %zu are in the class \"%s\" now: %s", stored,
                                count, class->name, strerror(-r));
+}
+
+int qos_put_begin(struct qos *qos, enum qos_kind kind, uint64_t id, const char *class_name,
+                  struct qos_put *put, struct reason *why)
+{
+    static_assert((int)QOS_PUT_KEY_MAX >= (int)QOS_KEY_BYTES, "a key fits");
+    *put = (struct qos_put){.kind = kind, .id = id};
+    if (!class_name)
+        return 0;
+    put->qos = qos;
+    lock_take(&qos->change);
+    int r = class_find(qos, class_name, &put->class, why);
+    if (r == 0 && subjects_prepare(qos, kind, &id, 1) < 0)
+        r = reason_set(why, -ENOMEM, "no memory");
+    if (r < 0)
+        return r;
+    qos_key_subject(kind, id, put->key);
+    put->change.key = put->key;
+    if (put->class != qos->standard)
+    {
+        put->change.value = put->class->name;
+        put->change.len = strlen(put->class->name);
+    }
+    return 0;
+}
+
+void qos_put_end(struct qos_put *put, bool is_stored)
+{
+    struct qos *qos = put->qos;
+    if (!qos)
+        return;
+    put->qos = NULL;
+    if (is_stored)
+    {
+        AUTO_LOCK(&qos->lock);
+        subject_put_locked(qos, put->kind, put->id, put->class);
+        qos_changed_locked(qos);
+    }
+    lock_release(&qos->change);
 }
 
 void qos_forget_lun(struct qos *qos, uint64_t lun_id)

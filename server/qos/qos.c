@@ -140,7 +140,7 @@ static struct qos *qos_make(struct pool *pool)
     qos->pool = pool;
     qos->references = 1;
     qos->planned_ns = UINT64_MAX;
-    lock_init(&qos->change, LOCK_RANK_SERVER);
+    lock_init(&qos->change, LOCK_RANK_SESSION); /* settings of policies may be held */
     lock_init(&qos->lock, LOCK_RANK_EVENT);
     condition_init(&qos->poke);
     list_init(&qos->classes);

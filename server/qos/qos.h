@@ -34,6 +34,7 @@ struct qos;
 enum
 {
     QOS_NAME_MAX = 64, /* bytes of a class's name */
+    QOS_PUT_KEY_MAX = 128,
     QOS_CLASSES_MAX = 1024,
     QOS_BURST_MS_MIN = 10,
     QOS_BURST_MS_DEFAULT = 100,
@@ -164,6 +165,26 @@ enum qos_kind
 /* "default" takes it out of its class. -ENOENT: no such class. */
 MUST_CHECK int qos_set(struct qos *qos, enum qos_kind kind, const uint64_t *ids, size_t count,
                        const char *class_name, struct reason *why);
+
+/*
+ * The same of one LUN or volume in two steps, for who changes it otherwise too: in between
+ * @put->change is stored in the same record (lun.h). @class_name NULL: there is nothing to store.
+ * qos_put_end() also after a failure, with whether it was stored; until then nobody else changes
+ * classes.
+ */
+struct qos_class;
+struct qos_put
+{
+    struct qos *qos; /* NULL: nothing, or it has ended */
+    enum qos_kind kind;
+    uint64_t id;
+    struct qos_class *class;
+    struct store_change change;
+    char key[QOS_PUT_KEY_MAX];
+};
+MUST_CHECK int qos_put_begin(struct qos *qos, enum qos_kind kind, uint64_t id,
+                             const char *class_name, struct qos_put *put, struct reason *why);
+void qos_put_end(struct qos_put *put, bool is_stored);
 
 struct qos_lun_info
 {

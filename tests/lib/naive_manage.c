@@ -103,11 +103,35 @@ static int nv_lun_create(struct pool *pool, const struct lun_create_args *args, 
     return 0;
 }
 
+/* Nothing here survives a crash, so that they are two steps shows to nobody. */
+static int nv_store_also(struct pool *pool, const struct store_also *also, uint64_t id,
+                         struct reason *why)
+{
+    for (size_t i = 0; i < also->count; i++)
+    {
+        char key[STORE_KEY_MAX + 1];
+        struct store_change change = also->changes[i];
+        size_t len = strlen(change.key);
+        bool is_of_id = len > 0 && change.key[len - 1] == '/';
+        if (is_of_id)
+            snprintf(key, sizeof(key), "%s%016" PRIx64, change.key, id);
+        else
+            snprintf(key, sizeof(key), "%s", change.key);
+        change.key = key;
+        int r = store_apply(pool, &change, 1, why);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 int lun_create(struct pool *pool, const struct lun_create_args *args, struct reason *why)
 {
     reason_clear(why);
     uint64_t id = 0;
     int r = nv_lun_create(pool, args, &id, why);
+    if (r == 0)
+        r = nv_store_also(pool, &args->attributes.also, id, why);
     if (r == 0)
         nv_tell(pool, LUN_CHANGE_CREATED, "lun.created", id, nv_strip(args->name));
     return r;
@@ -479,10 +503,10 @@ int lun_set_comment(struct pool *pool, const char *name, const char *comment, st
     return r;
 }
 
-int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
-                       const struct lun_attributes *attributes, struct reason *why)
+static int nv_lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
+                                 const struct lun_attributes *attributes, uint64_t *id,
+                                 struct reason *why)
 {
-    reason_clear(why);
     AUTO_LOCK(&pool->lock);
     struct nv_object *object = NULL;
     int r = nv_check_writable(pool, why);
@@ -496,9 +520,22 @@ int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
         r = reason_set(why, -EINVAL, "Only the lock of the snapshot '%s' can be changed.", name);
     if (r == 0 && (mask & LUN_SET_LOCKED_UNTIL))
         r = nv_check_lock_change(pool, object->locked_until_ns, attributes->locked_until_ns, why);
-    if (r == 0)
-        nv_set_attributes(object, mask, attributes);
-    return r;
+    if (r == 0 && attributes->only_id && object->id != attributes->only_id)
+        r = reason_set(why, -ESTALE, "'%s' is another one.", name);
+    if (r < 0)
+        return r;
+    nv_set_attributes(object, mask, attributes);
+    *id = object->id;
+    return 0;
+}
+
+int lun_set_attributes(struct pool *pool, const char *name, unsigned mask,
+                       const struct lun_attributes *attributes, struct reason *why)
+{
+    uint64_t id = 0;
+    reason_clear(why);
+    int r = nv_lun_set_attributes(pool, name, mask, attributes, &id, why);
+    return r == 0 ? nv_store_also(pool, &attributes->also, id, why) : r;
 }
 
 /* ---- snapshots */

@@ -52,7 +52,7 @@ static void test_delete_of_damaged(void)
     CU_ASSERT_TRUE(host_has_event(&host, "job.failed", ""));
     CU_ASSERT_EQUAL(job_wait(host.pool, id, 0), -EBADMSG);
     CU_ASSERT_EQUAL(job_wait(host.pool, 0, 0), -EBADMSG);
-    CU_ASSERT_EQUAL(job_wait(host.pool, id + 100, 0), 0);
+    CU_ASSERT_EQUAL(job_wait(host.pool, id + 100, 0), -ENOENT);
     /* Others go on. */
     host_delete(&host, "b");
     CU_ASSERT_EQUAL(jobs_in_state("running", ""), 1);

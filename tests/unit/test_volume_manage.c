@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Volumes and qtrees: making, changing, renaming, deleting them, and LUNs in them. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -393,10 +394,65 @@ static void test_short_line(void)
     host_stop(&host);
 }
 
+/* What is stored beside a change is there if the change is, and only then, also after a crash. */
+static void test_store_also(void)
+{
+    static const struct store_change changes[] = {
+        {"mark/", "a", 1}, {"mark2/", "b", 1}, {"fixed", "c", 1}};
+    AUTO_FREE void *value = NULL;
+    struct lun_create_args args = {.name = "a", .size_bytes = 10 * BLK_BYTES};
+    struct lun_info info;
+    char key[64];
+    size_t len;
+    host_start(&host, NULL);
+    args.attributes.also = (struct store_also){.changes = changes, .count = 3};
+    CU_ASSERT_EQUAL(lun_create(host.pool, &args, &host.why), 0);
+    CU_ASSERT_EQUAL(lun_create(host.pool, &args, &host.why), -EEXIST);
+    host_crash_open(&host);
+    CU_ASSERT_EQUAL(lun_get_info(host.pool, "a", &info, &host.why), 0);
+    snprintf(key, sizeof(key), "mark/%016" PRIx64, info.id);
+    CU_ASSERT_EQUAL(store_get(host.pool, key, &value, &len), 0);
+    snprintf(key, sizeof(key), "mark2/%016" PRIx64, info.id);
+    free(take_ptr(&value));
+    CU_ASSERT_EQUAL(store_get(host.pool, key, &value, &len), 0);
+    free(take_ptr(&value));
+    CU_ASSERT_EQUAL(store_get(host.pool, "fixed", &value, &len), 0);
+    host_stop(&host);
+}
+
+/* Who has found something by its name changes that, or nothing. */
+static void test_only_id(void)
+{
+    struct lun_attributes lun = {.owner = "o"};
+    struct volume_attributes volume = {.comment = "c"};
+    struct lun_info info;
+    struct volume_info found;
+    host_start(&host, NULL);
+    host_create(&host, "a", 10);
+    CU_ASSERT_EQUAL(volume_create(host.pool, "v", &(struct volume_attributes){0}, &host.why), 0);
+    CU_ASSERT_EQUAL(lun_get_info(host.pool, "a", &info, &host.why), 0);
+    CU_ASSERT_EQUAL(volume_get_info(host.pool, "v", &found, &host.why), 0);
+    lun.only_id = info.id + 1;
+    volume.only_id = found.id + 1;
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "a", LUN_SET_OWNER, &lun, &host.why), -ESTALE);
+    CU_ASSERT_EQUAL(volume_modify(host.pool, "v", VOLUME_SET_COMMENT, &volume, &host.why), -ESTALE);
+    CU_ASSERT_EQUAL(lun_get_info(host.pool, "a", &info, &host.why), 0);
+    CU_ASSERT_EQUAL(volume_get_info(host.pool, "v", &found, &host.why), 0);
+    CU_ASSERT_STRING_EQUAL(info.owner, "");
+    CU_ASSERT_STRING_EQUAL(found.comment, "");
+    lun.only_id = info.id;
+    volume.only_id = found.id;
+    CU_ASSERT_EQUAL(lun_set_attributes(host.pool, "a", LUN_SET_OWNER, &lun, &host.why), 0);
+    CU_ASSERT_EQUAL(volume_modify(host.pool, "v", VOLUME_SET_COMMENT, &volume, &host.why), 0);
+    host_stop(&host);
+}
+
 static CU_TestInfo volume_tests[] = {
     {"paths", test_paths},
     {"create", test_create},
     {"modify", test_modify},
+    {"what is stored with a change", test_store_also},
+    {"whose id it is", test_only_id},
     {"list", test_list},
     {"rename", test_volume_rename},
     {"delete", test_volume_delete},

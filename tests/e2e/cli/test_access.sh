@@ -55,14 +55,20 @@ refused 1 "" igroup remove db $host
 json igroup web igroup remove web $other
 json igroups.0.initiator_count 1 igroup show web
 
+json lun_id 5 lun map vm1 --igroup web --lun-id 5 --dry-run
+ok lun map vm1 --igroup web --dry-run
+says "Would map vm1 to igroup web as LUN 0."
+json count 0 mapping show
 ok lun map vm1 --igroup web --lun-id 5
 says "Mapped vm1 to igroup web as LUN 5."
 json lun_id '*' lun map vm2 --igroup web
 refused 1 "cannot map vm1: " lun map vm1 --igroup web
+refused 1 "is mapped to igroup 'web' already, as LUN 5" lun map vm1 --igroup web --dry-run
 [[ $err == *"'vm1' is mapped to igroup 'web' already, as LUN 5; 'lunette lun unmap vm1 --igroup web' ends that"* ]] ||
     fail "no hint: $err"
 ok lun create vm3 64M
 refused 1 "" lun map vm3 --igroup web --lun-id 5
+refused 1 "" lun map vm3 --igroup web --lun-id 5 --dry-run
 refused 1 "lunette igroup" lun map vm3 --igroup none
 refused 1 "" lun map none --igroup web
 json count 2 mapping show
@@ -234,6 +240,10 @@ if command -v qemu-io >/dev/null && qemu-io --help >/dev/null; then
     json sessions.0.initiator $host iscsi session show
     ok iscsi session show
     says "$host"
+    json sessions.0.initiator $host lun unmap first --igroup web --dry-run
+    ok lun unmap first --igroup web --dry-run
+    says "$host, connected from 127.0.0.1"
+    says "would lose first."
     json sessions.0.initiator $host iscsi session terminate $host --dry-run
     json count 1 iscsi session show
     json ended 1 iscsi session terminate $host

@@ -142,6 +142,35 @@ says "Deleted LUN golden."
 json luns.0.name vm1 lun show vm1
 json deleted.# 2 lun delete vm1 tiny
 
+# Patterns, as lun show has them; each LUN once.
+for name in ci-1 ci-2 ci-30 other; do ok lun create "$name" 1M; done
+json goes.# 3 lun delete 'ci-*' ci-1 --dry-run
+json goes.# 2 lun delete 'ci-?' --dry-run
+json goes.# 4 lun delete other 'ci-[1-3]*' 'ci-*' --dry-run
+json freed_bytes "$("$lunette" freed ci-1 ci-2 ci-30 --json | "$probe" json freed_bytes)" lun delete 'ci-*' --dry-run
+refused 1 "no LUN matches none-*" lun delete 'ci-*' 'none-*'
+json count 3 lun show 'ci-*'
+ok snapshot create ci-2@s
+refused 1 "'ci-2' has 1 snapshot" lun delete 'ci-*'
+json count 3 lun show 'ci-*'
+json deleted.# 4 lun delete 'ci-*' --with-snapshots
+json count 0 lun show 'ci-*'
+ok lun delete other
+
+# A job that is over counts as waited for; what was never one is refused.
+ok lun create job 1M
+line=$("$lunette" lun show job --json | "$probe" json luns.0.line)
+ok snapshot create job@s
+snapshot=$("$lunette" lun show job@s --json | "$probe" json luns.0.id)
+if [[ $engine == lun ]]; then
+    refused 1 "there is no job 999999999, and was none" job wait 999999999
+    refused 1 "there is no job $line, and was none" job wait "$line"
+    refused 1 "there is no job $snapshot, and was none" job wait "$snapshot"
+fi
+ok lun delete job --with-snapshots
+ok job wait
+ok job wait "$line"
+
 # ---- server ----
 json pid "$server" server status
 ok server status

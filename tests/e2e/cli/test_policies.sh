@@ -163,7 +163,7 @@ json enabled false pool autodelete show
 json trigger pool pool autodelete show
 json commitment disrupt volume autodelete modify db -commitment disrupt --dry-run
 json commitment try volume autodelete show db
-refused 1 "commitment is one of try, disrupt, destroy" volume autodelete modify db -commitment all
+refused 2 "is none of try|disrupt|destroy" volume autodelete modify db -commitment all
 refused 1 "less than what it aims at" volume autodelete modify db -trigger-free-space 30
 refused 1 "there is no volume 'nope'" volume autodelete show nope
 refused 2 "is outside 1 to 99" pool autodelete modify -target-free-space 100

@@ -140,9 +140,9 @@ kill "$client"
 wait "$client" 2>/dev/null
 
 # ---- refusals ----
-refused 1 "is no range: write SRC-BLOCK:DST-BLOCK:COUNT" lun clone a b --range 0:0
+refused 2 "is no range: write SRC-BLOCK:DST-BLOCK:COUNT" lun clone a b --range 0:0
 for range in 0:0:0 0:0:-1 x:0:1 0:0:1:1 0::1 : 0:0:1k 0:0:99999999999999999999; do
-    refused 1 "is no range" lun clone a b --range "$range"
+    refused 2 "is no range" lun clone a b --range "$range"
 done
 refused 1 "goes beyond the end of source 'a', which has 32768 blocks" lun clone a b --range 32760:0:9
 refused 1 "range 9223372036854775807:0:1 goes beyond" lun clone a b --range 9223372036854775807:0:1

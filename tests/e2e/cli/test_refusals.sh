@@ -27,6 +27,10 @@ refused 2 "no such option" lun create a 1G --sise 1
 refused 2 "twice" lun create a 1G --size 1G
 refused 2 "same thing twice" lun create a 1G --size 2G
 refused 2 "--sector: " lun create a 1G --sector 4097
+refused 2 "--sector: " lun create a 1G --sector 1000
+refused 2 "is none of error|pause" volume modify v --when-full x
+refused 2 "is none of own|all" pool modify --lease-snapshots x
+refused 2 "--sector: " lun import /dev/null a --sector 1000
 refused 2 "needs a name with %d" lun clone a b --count 3
 refused 2 "needs --count" lun clone a 'b%d'
 refused 2 "--count: " lun clone a 'b%d' --count 20001
