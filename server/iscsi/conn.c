@@ -68,12 +68,6 @@ static void conn_free_call(struct loop_call *call)
 static void conn_flush_call(struct loop_call *call)
 {
     struct conn *conn = container_of(call, struct conn, flush_call);
-    if (conn->stash && conn_takes_input(conn))
-    {
-        struct iobuf *stash = take_ptr(&conn->stash);
-        conn_input(conn, stash->bytes, conn->stash_len);
-        iobuf_put(stash);
-    }
     if (conn->session)
         session_run_queue(conn->session);
     conn_flush(conn);
@@ -118,6 +112,7 @@ int conn_create(struct iscsi_thread *thread, int fd, struct conn **out)
     }
     loop_call_init(&conn->free_call, conn_free_call);
     loop_call_init(&conn->flush_call, conn_flush_call);
+    turn_init(&conn->turn);
     loop_timer_init(&conn->timer, conn_timer_fire);
     conn->state = CONN_LOGIN;
     conn->login = login;
@@ -163,6 +158,7 @@ void conn_close(struct conn *conn, const char *why)
     loop_watch_remove(&conn->watch);
     loop_timer_cancel(&conn->timer);
     loop_call_cancel(&conn->flush_call);
+    turns_leave(&conn->thread->turns, &conn->turn);
     cleanup_close(&conn->fd);
     conn->fd = -1;
     conn_drop_output(conn);

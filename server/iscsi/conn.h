@@ -46,6 +46,7 @@ enum
     CONN_SMALL_RECV =
         8192, /* when bulk data is due, so that it goes to its place, not to scratch */
     CONN_BULK_BYTES = 64 * 1024, /* of one PDU: more such are likely to follow */
+    CONN_STASH_COPY_MAX = 8192,  /* of input to be handled later: more is kept where it is */
     CONN_IOV_MAX = 64,
     CONN_ZEROS_BYTES = 64 * 1024,
     CONN_DRAIN_MS = 2000,         /* for the peer to close after our last words */
@@ -71,7 +72,8 @@ struct conn
     struct loop_timer timer; /* login, silence, output without progress */
     struct loop_call free_call;
     struct loop_call flush_call;
-    int fd; /* -1: none, input comes by conn_input() */
+    struct turn turn; /* waits in thread->turns while it has input to be handled */
+    int fd;           /* -1: none, input comes by conn_input() */
     struct source_seat seat;
     enum conn_state state;
     struct login *login; /* in CONN_LOGIN and CONN_WAITING */
@@ -82,9 +84,10 @@ struct conn
     char redirect[ISCSI_ADDRESS_MAX];
     char remote[ISCSI_ADDRESS_MAX], local[ISCSI_ADDRESS_MAX];
     bool header_digest, data_digest;
-    bool is_in_input;              /* conn_input() is on the stack */
-    bool may_borrow;               /* conn_flush() comes right after the input */
-    uint32_t max_recv_bytes;       /* largest data segment that we take */
+    bool is_in_input;        /* conn_input() is on the stack */
+    bool is_in_turn;         /* it has the turn, which ends with a flush or leads to another */
+    bool may_borrow;         /* conn_flush() comes right after the input */
+    uint32_t max_recv_bytes; /* largest data segment that we take */
     uint32_t initiator_recv_bytes; /* largest that the initiator takes */
     uint64_t opened_ms;
     uint64_t heard_ms; /* when the last bytes came */
@@ -101,7 +104,7 @@ struct conn
     uint8_t *dest; /* where the data goes; NULL: nowhere */
     struct iobuf *dest_buf;
     struct iobuf *stash; /* input that could not be taken yet */
-    size_t stash_len;
+    size_t stash_at, stash_len;
 
     /* Output. */
     struct conn_piece *pieces; /* a ring */
@@ -131,6 +134,13 @@ void conn_timer_fire(struct loop_timer *timer);
 
 /* The socket is ready. */
 void conn_ready(struct loop_watch *watch, uint32_t events);
+/* The connections whose turn it is handle input, some of it. */
+void conn_take_turns(struct loop_call *call);
+/* @bytes of data were moved for a PDU. */
+static inline void conn_spend(struct conn *conn, uint64_t bytes)
+{
+    conn->thread->spent_units += 1 + bytes / ISCSI_UNIT_BYTES;
+}
 /* @len received bytes. */
 void conn_input(struct conn *conn, const uint8_t *bytes, size_t len);
 /* Whether the connection takes more input now. */
@@ -163,7 +173,7 @@ void conn_send(struct conn *conn, void *bhs, const void *data, size_t len);
 size_t conn_put_header(const struct conn *conn, uint8_t *at, const void *bhs);
 /* Padding and digest of @len bytes of data to @at, which has room for 7; their length. */
 size_t conn_put_tail(const struct conn *conn, uint8_t *at, const void *data, size_t len);
-/* Sends at the end of the turn. */
+/* Sends at the end of the loop's turn, or when the connection's input is handled. */
 void conn_flush_later(struct conn *conn);
 /* Sends now what the socket takes. */
 void conn_flush(struct conn *conn);

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "lun/base/checked.h"
 #include "lun/base/crc32c.h"
 #include "lun/base/invariant.h"
 #include "server/iscsi/session.h"
@@ -95,6 +96,7 @@ static void conn_take_in_place(struct conn *conn, const uint8_t *head, const uin
     if (pdu.data_len > 0)
         conn->is_bulk = pdu.data_len >= CONN_BULK_BYTES;
     uint32_t covered = pdu.data_len + pdu_pad_len(pdu.data_len);
+    conn_spend(conn, pdu.data_len);
     if (conn->data_digest && pdu.data_len > 0 &&
         !pdu_digest_matches(data + covered, crc32c(0, data, covered)))
         session_data_digest_error(conn->session, &pdu);
@@ -138,6 +140,7 @@ static void conn_end_data(struct conn *conn)
     conn->is_in_data = false;
     conn->head_len = 0;
     conn->dest_buf = NULL;
+    conn_spend(conn, conn->data_len);
     uint32_t pad = pdu_pad_len(conn->data_len);
     bool is_bad = conn->data_digest &&
                   !pdu_digest_matches(conn->tail + pad,
@@ -192,6 +195,7 @@ static size_t conn_take_head(struct conn *conn, const uint8_t *bytes, size_t len
     }
     conn->head_len = 0;
     struct pdu pdu = conn_pdu_of(conn->head);
+    conn_spend(conn, 0);
     conn_handle(conn, &pdu, NULL);
     return used;
 }
@@ -212,27 +216,52 @@ static size_t conn_take_pdu(struct conn *conn, const uint8_t *bytes, size_t len)
     return whole;
 }
 
-/* Keeps what cannot be taken now. */
-static void conn_stash(struct conn *conn, const uint8_t *bytes, size_t len)
+/*
+ * Keeps what cannot be taken now. Much of it stays where it is: it lies in the stash that it came
+ * from, or in the thread's scratch buffer, which becomes the stash then.
+ */
+static bool conn_stash(struct conn *conn, struct iobuf *from, const uint8_t *bytes, size_t len)
 {
-    struct iobuf *buf = iobuf_get(&conn->thread->buffers, len);
+    uint8_t **scratch = &conn->thread->scratch;
+    bool is_in_scratch = bytes >= *scratch && bytes < *scratch + ISCSI_SCRATCH_BYTES;
+    bool is_large = is_in_scratch && len > CONN_STASH_COPY_MAX;
+    struct iobuf *buf =
+        from ? iobuf_ref(from)
+             : iobuf_get(&conn->thread->buffers, is_large ? (size_t)ISCSI_SCRATCH_BYTES : len);
     if (!buf)
-    {
-        conn_close(conn, "out of memory");
-        return;
-    }
-    memcpy(buf->bytes, bytes, len);
+        return false;
     conn->stash = buf;
     conn->stash_len = len;
+    if (is_large)
+    {
+        uint8_t *fresh = buf->bytes;
+        buf->bytes = *scratch;
+        *scratch = fresh;
+    }
+    else if (!from)
+    {
+        memcpy(buf->bytes, bytes, len);
+        bytes = buf->bytes;
+    }
+    conn->stash_at = (size_t)(bytes - buf->bytes);
+    return true;
 }
 
-void conn_input(struct conn *conn, const uint8_t *bytes, size_t len)
+/* Its turn is over. What is lent must have left before anybody else's comes. */
+static bool conn_turn_is_over(const struct conn *conn)
+{
+    const struct iscsi_thread *thread = conn->thread;
+    return thread->spent_units >= thread->turn_end && !thread->borrower;
+}
+
+/* @from: the stash that has the bytes; or NULL. */
+static void conn_input_from(struct conn *conn, struct iobuf *from, const uint8_t *bytes, size_t len)
 {
     INVARIANT(!conn->is_in_input && !conn->stash);
     conn->is_in_input = true;
-    conn->heard_ms = loop_now_ms(conn->thread->loop);
     size_t at = 0;
-    while (at < len && conn_takes_input(conn) && conn->state != CONN_LAST_WORDS)
+    while (at < len && conn_takes_input(conn) && conn->state != CONN_LAST_WORDS &&
+           !conn_turn_is_over(conn))
     {
         if (conn->is_in_data)
             at += conn_take_data(conn, bytes + at, len - at);
@@ -242,8 +271,15 @@ void conn_input(struct conn *conn, const uint8_t *bytes, size_t len)
             at += conn_take_pdu(conn, bytes + at, len - at);
     }
     conn->is_in_input = false;
-    if (at < len && (conn->state == CONN_OPEN || conn->state == CONN_WAITING))
-        conn_stash(conn, bytes + at, len - at);
+    bool is_kept = at < len && conn->state != CONN_LAST_WORDS && conn->state != CONN_CLOSED;
+    if (is_kept && !conn_stash(conn, from, bytes + at, len - at))
+        conn_close(conn, "out of memory");
+}
+
+void conn_input(struct conn *conn, const uint8_t *bytes, size_t len)
+{
+    conn->heard_ms = loop_now_ms(conn->thread->loop);
+    conn_input_from(conn, NULL, bytes, len);
 }
 
 /* ---- socket -------------------------------------------------------------------------------- */
@@ -274,7 +310,7 @@ static ssize_t conn_recv_data(struct conn *conn, size_t scratch_len)
     return got;
 }
 
-/* One turn's worth of reading. */
+/* Receives and handles what came, as much as one call gives. */
 static void conn_recv(struct conn *conn)
 {
     size_t len = ISCSI_SCRATCH_BYTES;
@@ -291,7 +327,7 @@ static void conn_recv(struct conn *conn)
         if (got > 0)
             conn_input(conn, conn->thread->scratch, (size_t)got);
         /* The rest of it is there as a rule. */
-        if (got == (ssize_t)len && conn->is_in_data && conn->state == CONN_OPEN)
+        if (got == (ssize_t)len && conn->is_in_data && conn->state == CONN_OPEN && !conn->stash)
             got = conn_recv_data(conn, len);
     }
     if (got == 0)
@@ -300,13 +336,67 @@ static void conn_recv(struct conn *conn)
         conn_close(conn, strerror(errno));
 }
 
+/* ---- turns --------------------------------------------------------------------------------- */
+
+static void conn_want_turn(struct conn *conn)
+{
+    struct iscsi_thread *thread = conn->thread;
+    turns_enter(&thread->turns, &conn->turn);
+    loop_defer(thread->loop, &thread->turn_call);
+}
+
+static void conn_take_turn(struct conn *conn)
+{
+    struct iscsi_thread *thread = conn->thread;
+    uint64_t begin = thread->spent_units;
+    thread->turn_end = begin + ISCSI_TURN_UNITS;
+    conn->is_in_turn = conn->may_borrow = true;
+    if (conn->stash)
+    {
+        struct iobuf *stash = take_ptr(&conn->stash);
+        conn_input_from(conn, stash, stash->bytes + conn->stash_at, conn->stash_len);
+        iobuf_put(stash);
+    }
+    else if (conn_takes_input(conn))
+    {
+        conn_recv(conn);
+    }
+    conn->is_in_turn = conn->may_borrow = false;
+    thread->turn_end = UINT64_MAX;
+    turn_charge(&conn->turn, max_u64(thread->spent_units - begin, 1));
+    /* The answers of one batch of input leave together, if there is nothing else to be done. */
+    if (conn->stash && conn_takes_input(conn) && thread->borrower != conn)
+        conn_want_turn(conn);
+    else
+        conn_flush(conn);
+}
+
+/*
+ * So much as one turn is worth, for one connection or several: then the loop looks who else has
+ * something to do.
+ */
+void conn_take_turns(struct loop_call *call)
+{
+    struct iscsi_thread *thread = container_of(call, struct iscsi_thread, turn_call);
+    uint64_t end = thread->spent_units + ISCSI_TURN_UNITS;
+    while (thread->spent_units < end)
+    {
+        struct turn *turn = turns_next(&thread->turns);
+        if (!turn)
+            return;
+        conn_take_turn(container_of(turn, struct conn, turn));
+    }
+    if (!turns_are_empty(&thread->turns))
+        loop_defer(thread->loop, &thread->turn_call);
+}
+
 void conn_update_events(struct conn *conn)
 {
     if (conn->state == CONN_CLOSED)
         return;
     bool takes = conn_takes_input(conn);
     if (takes && conn->stash)
-        conn_flush_later(conn); /* which goes on with it */
+        conn_want_turn(conn);
     if (conn->session && !list_is_empty(&conn->session->run_queue) && !conn_is_full(conn))
         conn_flush_later(conn);
     if (conn->fd >= 0)
@@ -317,14 +407,16 @@ void conn_update_events(struct conn *conn)
 void conn_ready(struct loop_watch *watch, uint32_t events)
 {
     struct conn *conn = container_of(watch, struct conn, watch);
-    if (events & EPOLLOUT)
-        conn->wants_write = false;
     bool is_readable = events & (EPOLLIN | EPOLLHUP | EPOLLERR);
-    conn->may_borrow = true;
-    if (is_readable && conn_takes_input(conn) && !conn->stash)
-        conn_recv(conn);
+    if (is_readable && turn_is_waiting(&conn->turn))
+        loop_watch_change(watch, watch->events & ~(uint32_t)EPOLLIN); /* until it had its turn */
+    else if (is_readable && conn_takes_input(conn) && !conn->stash)
+        conn_want_turn(conn);
     else if (events & (EPOLLHUP | EPOLLERR))
         conn_close(conn, "the connection broke");
-    conn->may_borrow = false;
-    conn_flush(conn);
+    if (events & EPOLLOUT)
+    {
+        conn->wants_write = false;
+        conn_flush(conn);
+    }
 }

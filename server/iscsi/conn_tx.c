@@ -394,6 +394,6 @@ void conn_flush(struct conn *conn)
 
 void conn_flush_later(struct conn *conn)
 {
-    if (conn->state != CONN_CLOSED)
+    if (conn->state != CONN_CLOSED && !conn->is_in_turn)
         loop_defer(conn->thread->loop, &conn->flush_call);
 }

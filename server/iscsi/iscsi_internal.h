@@ -15,6 +15,7 @@
 #include "server/net/listen.h"
 #include "server/net/loop.h"
 #include "server/net/sources.h"
+#include "server/net/turns.h"
 #include "server/net/workers.h"
 #include "server/qos/qos.h"
 
@@ -24,6 +25,11 @@ enum
     ISCSI_THREADS_MAX = 64,
     ISCSI_TASKS_KEPT_MAX = 1024,
     ISCSI_LOANS_MAX = 32,
+    /* Work is counted in units: one for a PDU, one for so many bytes of data in it or of Data-In.
+     */
+    ISCSI_UNIT_BYTES = 16 * 1024,
+    ISCSI_TURN_UNITS = 4, /* what a connection may do before others are looked at */
+    ISCSI_RUN_UNITS = 32, /* the same of commands that waited for room in the output */
 };
 
 struct conn;
@@ -40,6 +46,10 @@ struct iscsi_thread
     unsigned loan_count;
     struct lun_loan loans[ISCSI_LOANS_MAX];
     struct list starved; /* tasks that wait for buffers */
+    struct turns turns;  /* connections with input to be handled */
+    struct loop_call turn_call;
+    uint64_t spent_units; /* in all, for whomever */
+    uint64_t turn_end;    /* the count at which the turn that is on ends; UINT64_MAX: none is */
     struct list connections;
     struct list logins; /* connections in login, oldest first */
     unsigned login_count;

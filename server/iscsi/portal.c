@@ -382,6 +382,9 @@ static int portal_init_thread(struct iscsi_server *server, struct iscsi_thread *
     iobuf_pool_init(&thread->buffers);
     thread->buffer_limit_bytes = ((uint64_t)server->limits.data_mib << 20) / server->thread_count;
     list_init(&thread->starved);
+    turns_init(&thread->turns);
+    thread->turn_end = UINT64_MAX;
+    loop_call_init(&thread->turn_call, conn_take_turns);
     list_init(&thread->connections);
     list_init(&thread->logins);
     list_init(&thread->free_tasks);
@@ -391,9 +394,10 @@ static int portal_init_thread(struct iscsi_server *server, struct iscsi_thread *
     loop_call_init(&thread->admitted_call, task_take_admitted);
     qos_sink_init(&thread->admitted, portal_wake_admitted);
     loop_timer_init(&thread->trim_timer, portal_trim);
-    thread->scratch = malloc(ISCSI_SCRATCH_BYTES);
-    if (!thread->scratch)
+    void *scratch; /* aligned as the buffers that it may change places with */
+    if (posix_memalign(&scratch, 4096, ISCSI_SCRATCH_BYTES) != 0)
         return -ENOMEM;
+    thread->scratch = scratch;
     int r = loop_create(name, &thread->loop);
     if (r == 0)
         loop_set_poll_ns(thread->loop, ISCSI_POLL_NS);

@@ -157,6 +157,7 @@ static struct session *session_make(struct conn *conn, const struct login *login
     list_init(&session->waiters);
     list_init(&session->held);
     list_init(&session->run_queue);
+    work_source_init(&session->work_source);
     for (unsigned i = 0; i < SESSION_HASH_SIZE; i++)
         list_init(&session->tasks[i]);
     loop_call_init(&session->changed_call, session_changed);

@@ -69,6 +69,7 @@ struct session
     uint32_t window_used;                 /* of these, commands that count against the window */
     uint32_t immediate_count;             /* of these, immediate commands */
     uint32_t running_count;               /* tasks on workers */
+    struct work_source work_source;       /* of these, those that no worker has begun */
     uint32_t tmf_count;                   /* task management functions that are not done */
     uint64_t awaited_bytes;               /* of data that is asked for or announced */
     uint64_t pending_in_bytes;            /* Data-In that workers are reading */
@@ -132,7 +133,8 @@ void session_send_async(struct session *session, enum wire_async_event event, ui
                         uint16_t parameter2, uint16_t parameter3);
 /* Our ping. */
 void session_send_nop_in(struct session *session);
-/* Output has room again. */
+/* Output has room again. Runs some of those that waited for it; the connection's next flush comes
+ * back for the rest. */
 void session_run_queue(struct session *session);
 
 /* ---- parts in other files ------------------------------------------------------------------ */

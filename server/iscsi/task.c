@@ -220,7 +220,7 @@ static void task_submit(struct task *task)
     session->pending_in_bytes += task->scsi.in_capacity;
     task->work.run = task_work;
     list_init(&task->work.link);
-    workers_submit(session->server->workers, &task->work);
+    workers_submit(session->server->workers, &session->work_source, &task->work);
 }
 
 /* Data that lies in scratch memory must last longer than this turn. */
@@ -461,12 +461,15 @@ void task_ready(struct task *task, const uint8_t *data)
 
 void session_run_queue(struct session *session)
 {
-    while (session->conn && !list_is_empty(&session->run_queue) &&
+    struct iscsi_thread *thread = session->thread;
+    uint64_t end = thread->spent_units + ISCSI_RUN_UNITS;
+    while (session->conn && !list_is_empty(&session->run_queue) && thread->spent_units < end &&
            session->conn->out_bytes + session->pending_in_bytes <
                session->server->limits.output_bytes)
     {
         struct task *task = container_of(session->run_queue.next, struct task, queue_link);
         list_remove(&task->queue_link);
+        thread->spent_units++;
         task_run(task, NULL);
     }
 }

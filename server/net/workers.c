@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A pool of threads with one queue. */
+/* A pool of threads. Those who have work waiting take turns. */
 #include "server/net/workers.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@ struct workers
 {
     struct lock lock;
     struct condition wake; /* work came, or is_stopping */
-    struct list queue;     /* under lock */
+    struct turns turns;    /* of sources with work that waits; under lock */
     unsigned queued;       /* under lock */
     unsigned idle;         /* threads that wait; under lock */
     unsigned count;        /* threads there are; under lock */
@@ -31,17 +31,36 @@ int workers_create(unsigned max_threads, struct workers **out)
         return -ENOMEM;
     lock_init(&workers->lock, LOCK_RANK_LEAF);
     condition_init(&workers->wake);
-    list_init(&workers->queue);
+    turns_init(&workers->turns);
     workers->max = max_threads;
     *out = workers;
     return 0;
+}
+
+void work_source_init(struct work_source *source)
+{
+    turn_init(&source->turn);
+    list_init(&source->queue);
+}
+
+static struct work *workers_take_locked(struct workers *workers)
+{
+    struct work_source *source =
+        container_of(turns_next(&workers->turns), struct work_source, turn);
+    struct work *work = container_of(source->queue.next, struct work, link);
+    list_remove(&work->link);
+    workers->queued--;
+    turn_charge(&source->turn, 1);
+    if (!list_is_empty(&source->queue))
+        turns_enter(&workers->turns, &source->turn);
+    return work;
 }
 
 /* The next piece of work; NULL: stop. */
 static struct work *workers_wait(struct workers *workers)
 {
     AUTO_LOCK(&workers->lock);
-    while (list_is_empty(&workers->queue))
+    while (workers->queued == 0)
     {
         if (workers->is_stopping)
             return NULL;
@@ -49,10 +68,7 @@ static struct work *workers_wait(struct workers *workers)
         condition_wait(&workers->wake, &workers->lock);
         workers->idle--;
     }
-    struct work *work = container_of(workers->queue.next, struct work, link);
-    list_remove(&work->link);
-    workers->queued--;
-    return work;
+    return workers_take_locked(workers);
 }
 
 static void *workers_main(void *opaque)
@@ -77,11 +93,12 @@ static bool workers_grow_locked(struct workers *workers)
     return workers->count > 0;
 }
 
-void workers_submit(struct workers *workers, struct work *work)
+void workers_submit(struct workers *workers, struct work_source *source, struct work *work)
 {
     {
         AUTO_LOCK(&workers->lock);
-        list_add_tail(&workers->queue, &work->link);
+        list_add_tail(&source->queue, &work->link);
+        turns_enter(&workers->turns, &source->turn);
         workers->queued++;
         if (workers_grow_locked(workers))
         {
@@ -90,6 +107,7 @@ void workers_submit(struct workers *workers, struct work *work)
             return;
         }
         list_remove(&work->link);
+        turns_leave(&workers->turns, &source->turn);
         workers->queued--;
     }
     work->run(work);
@@ -101,7 +119,7 @@ void workers_destroy(struct workers *workers)
         return;
     {
         AUTO_LOCK(&workers->lock);
-        INVARIANT(list_is_empty(&workers->queue));
+        INVARIANT(workers->queued == 0);
         workers->is_stopping = true;
         condition_wake_all(&workers->wake);
     }

@@ -55,6 +55,9 @@ static void fuzz_init(void)
     thread->scratch = malloc(ISCSI_SCRATCH_BYTES);
     iobuf_pool_init(&thread->buffers);
     list_init(&thread->starved);
+    turns_init(&thread->turns);
+    thread->turn_end = UINT64_MAX;
+    loop_call_init(&thread->turn_call, conn_take_turns);
     list_init(&thread->connections);
     list_init(&thread->logins);
     list_init(&thread->free_tasks);

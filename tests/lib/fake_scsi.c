@@ -37,6 +37,8 @@ struct scsi_target
     struct list tasks;                                             /* set_link; under lock */
     struct list tmfs;                                              /* under lock */
     bool is_open;                                                  /* the gate; under lock */
+    unsigned passes, runs;                                         /* under lock */
+    uint32_t run_lbas[FAKE_SCSI_RUNS];                             /* under lock */
     unsigned gated, dormant, task_count, begun_count, nexus_count; /* under lock */
 };
 
@@ -81,6 +83,22 @@ void fake_scsi_open_gate(struct scsi_target *target, bool open)
     AUTO_LOCK(&target->lock);
     target->is_open = open;
     condition_wake_all(&target->changed);
+}
+
+void fake_scsi_pass_gate(struct scsi_target *target)
+{
+    AUTO_LOCK(&target->lock);
+    target->passes++;
+    condition_wake_all(&target->changed);
+    while (target->passes > 0)
+        condition_wait(&target->changed, &target->lock);
+}
+
+unsigned fake_scsi_runs(struct scsi_target *target, uint32_t lbas[FAKE_SCSI_RUNS])
+{
+    AUTO_LOCK(&target->lock);
+    memcpy(lbas, target->run_lbas, sizeof(target->run_lbas));
+    return target->runs;
 }
 
 void fake_scsi_wait_gated(struct scsi_target *target, unsigned count)
@@ -321,7 +339,7 @@ static bool fake_lend(struct scsi_task *task)
     const uint8_t *bytes = task->nexus->target->bytes + fake_offset(task);
     uint8_t control = task->cdb[9];
     struct lun_loan *loan = task->loan;
-    if (!loan || control < FAKE_SCSI_LEND)
+    if (!loan || control < FAKE_SCSI_LEND || control > FAKE_SCSI_LEND_GONE)
         return false;
     size_t half = task->in_capacity / 2;
     *loan = (struct lun_loan){
@@ -373,6 +391,11 @@ static void fake_run(struct scsi_task *task)
         fake_sense(task, 5, 0x21);
         return;
     }
+    if (is_medium)
+    {
+        AUTO_LOCK(&target->lock);
+        target->run_lbas[target->runs++ % FAKE_SCSI_RUNS] = (uint32_t)(offset / FAKE_BLOCK_BYTES);
+    }
     if (fake_is_write(task))
     {
         size_t done = (size_t)task->done_bytes;
@@ -400,6 +423,19 @@ static void fake_run(struct scsi_task *task)
     }
 }
 
+static void fake_wait_at_gate(struct scsi_target *target)
+{
+    AUTO_LOCK(&target->lock);
+    target->gated++;
+    condition_wake_all(&target->changed);
+    while (!target->is_open && target->passes == 0)
+        condition_wait(&target->changed, &target->lock);
+    target->gated--;
+    if (!target->is_open)
+        target->passes--;
+    condition_wake_all(&target->changed);
+}
+
 enum scsi_step scsi_execute_inline(struct scsi_task *task)
 {
     struct scsi_target *target = task->nexus->target;
@@ -419,6 +455,8 @@ enum scsi_step scsi_execute_inline(struct scsi_task *task)
     }
     if (control == FAKE_SCSI_BLOCK || control == FAKE_SCSI_GATE)
         return SCSI_WOULD_BLOCK;
+    if (control == FAKE_SCSI_HOLD)
+        fake_wait_at_gate(target);
     fake_run(task);
     return SCSI_DONE;
 }
@@ -427,14 +465,7 @@ enum scsi_step scsi_execute(struct scsi_task *task)
 {
     struct scsi_target *target = task->nexus->target;
     if (task->cdb[9] == FAKE_SCSI_GATE)
-    {
-        AUTO_LOCK(&target->lock);
-        target->gated++;
-        condition_wake_all(&target->changed);
-        while (!target->is_open)
-            condition_wait(&target->changed, &target->lock);
-        target->gated--;
-    }
+        fake_wait_at_gate(target);
     fake_run(task);
     return SCSI_DONE;
 }

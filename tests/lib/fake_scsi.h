@@ -14,6 +14,7 @@
 enum
 {
     FAKE_SCSI_BYTES = 8 << 20,
+    FAKE_SCSI_RUNS = 4096,
 };
 
 enum fake_scsi_control
@@ -27,6 +28,7 @@ enum fake_scsi_control
     FAKE_SCSI_LEND = 6,      /* lends what it reads, in parts; zeros as such */
     FAKE_SCSI_LEND_LOST = 7, /* the same, but where it lent it nothing is any more */
     FAKE_SCSI_LEND_GONE = 8, /* nor anywhere else */
+    FAKE_SCSI_HOLD = 9,      /* inline, where it waits at the gate and holds up its thread */
 };
 
 struct scsi_target *fake_scsi_create(void);
@@ -36,6 +38,11 @@ uint8_t *fake_scsi_bytes(struct scsi_target *target);
 void fake_scsi_open_gate(struct scsi_target *target, bool open);
 /* How many wait at the gate. Blocks until it is at least @count. */
 void fake_scsi_wait_gated(struct scsi_target *target, unsigned count);
+/* One of those that wait at the gate goes on. */
+void fake_scsi_pass_gate(struct scsi_target *target);
+/* The LBAs of the reads and writes that were run, in that order: the last FAKE_SCSI_RUNS of them.
+ * How many there were. */
+unsigned fake_scsi_runs(struct scsi_target *target, uint32_t lbas[FAKE_SCSI_RUNS]);
 /* All dormant tasks may run. */
 void fake_scsi_wake(struct scsi_target *target);
 /* Until @count are dormant. */

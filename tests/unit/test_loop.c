@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/invariant.h"
 #include "lun/base/lock.h"
 #include "server/net/listen.h"
 #include "server/net/workers.h"
@@ -167,20 +168,23 @@ static void test_workers(void)
 {
     struct shared shared = {.done = 0};
     struct workers *workers;
+    struct work_source sources[3];
     struct job *jobs = calloc(TEST_JOBS, sizeof(*jobs));
-    CU_ASSERT_PTR_NOT_NULL_FATAL(jobs);
+    INVARIANT(jobs);
     lock_init(&shared.lock, LOCK_RANK_SERVER);
     condition_init(&shared.changed);
     CU_ASSERT_EQUAL_FATAL(loop_create("test", &shared.loop), 0);
     CU_ASSERT_EQUAL_FATAL(loop_start(shared.loop), 0);
     CU_ASSERT_EQUAL_FATAL(workers_create(4, &workers), 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(sources); i++)
+        work_source_init(&sources[i]);
     for (unsigned i = 0; i < TEST_JOBS; i++)
     {
         jobs[i].shared = &shared;
         jobs[i].work.run = job_run;
         list_init(&jobs[i].work.link);
         loop_call_init(&jobs[i].call, job_back);
-        workers_submit(workers, &jobs[i].work);
+        workers_submit(workers, &sources[i % ARRAY_SIZE(sources)], &jobs[i].work);
     }
     {
         AUTO_LOCK(&shared.lock);
@@ -192,6 +196,77 @@ static void test_workers(void)
     condition_destroy(&shared.changed);
     lock_destroy(&shared.lock);
     free(jobs);
+}
+
+/* A piece of work that notes when it ran; the first one waits until all were given. */
+struct errand
+{
+    struct work work;
+    struct errands *errands;
+    unsigned ran; /* as the how many-th, from 1 on; under lock */
+};
+
+struct errands
+{
+    struct lock lock;
+    struct condition changed;
+    bool is_open;     /* under lock */
+    unsigned started; /* under lock */
+    unsigned count;   /* under lock */
+    struct errand all[1 + 40 + 2];
+};
+
+static void errand_run(struct work *work)
+{
+    struct errand *errand = container_of(work, struct errand, work);
+    struct errands *errands = errand->errands;
+    AUTO_LOCK(&errands->lock);
+    errands->started++;
+    condition_wake_all(&errands->changed);
+    while (!errands->is_open)
+        condition_wait(&errands->changed, &errands->lock);
+    errand->ran = ++errands->count;
+    condition_wake_all(&errands->changed);
+}
+
+/* Of one who gave much and one who gave little later, the latter's work is next. */
+static void test_workers_fair(void)
+{
+    static struct errands errands;
+    struct work_source busy, quiet;
+    struct workers *workers;
+    lock_init(&errands.lock, LOCK_RANK_SERVER);
+    condition_init(&errands.changed);
+    work_source_init(&busy);
+    work_source_init(&quiet);
+    CU_ASSERT_EQUAL_FATAL(workers_create(1, &workers), 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(errands.all); i++)
+    {
+        struct errand *errand = &errands.all[i];
+        errand->errands = &errands;
+        errand->work.run = errand_run;
+        list_init(&errand->work.link);
+        workers_submit(workers, i <= 40 ? &busy : &quiet, &errand->work);
+        AUTO_LOCK(&errands.lock);
+        while (errands.started == 0)
+            condition_wait(&errands.changed, &errands.lock);
+    }
+    {
+        AUTO_LOCK(&errands.lock);
+        errands.is_open = true;
+        condition_wake_all(&errands.changed);
+        while (errands.count < ARRAY_SIZE(errands.all))
+            condition_wait(&errands.changed, &errands.lock);
+    }
+    workers_destroy(workers);
+    /* The two have little more to come than one each by then, and each keeps its own order. */
+    CU_ASSERT_EQUAL(errands.all[0].ran, 1);
+    CU_ASSERT(errands.all[41].ran <= 3 && errands.all[42].ran <= 5);
+    for (unsigned i = 1; i <= 40; i++)
+        CU_ASSERT(errands.all[i].ran > errands.all[i - 1].ran);
+    CU_ASSERT(errands.all[42].ran > errands.all[41].ran);
+    condition_destroy(&errands.changed);
+    lock_destroy(&errands.lock);
 }
 
 /* ---- addresses ----------------------------------------------------------------------------- */
@@ -285,6 +360,7 @@ static CU_TestInfo loop_tests[] = {
     {"posted and deferred calls", test_calls},
     {"timers", test_timers},
     {"workers", test_workers},
+    {"workers take turns among those who give work", test_workers_fair},
     {"addresses", test_addresses},
     {"a port that is taken", test_port_taken},
     CU_TEST_INFO_NULL,

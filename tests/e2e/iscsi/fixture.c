@@ -8,8 +8,14 @@
 void fixture_start(struct fixture *fixture, const struct iscsi_limits *limits,
                    const struct access_chap *chap)
 {
+    fixture_start_threads(fixture, limits, chap, 2);
+}
+
+void fixture_start_threads(struct fixture *fixture, const struct iscsi_limits *limits,
+                           const struct access_chap *chap, unsigned threads)
+{
     static const char *const portals[] = {"127.0.0.1:0"};
-    struct iscsi_options options = {.portals = portals, .portal_count = 1, .threads = 2};
+    struct iscsi_options options = {.portals = portals, .portal_count = 1, .threads = threads};
     struct reason why = {.text = ""};
     if (limits)
         options.limits = *limits;

@@ -22,6 +22,9 @@ struct fixture
 /* @limits and @chap may be NULL. Aborts when it fails. */
 void fixture_start(struct fixture *fixture, const struct iscsi_limits *limits,
                    const struct access_chap *chap);
+/* The same with so many loop threads. */
+void fixture_start_threads(struct fixture *fixture, const struct iscsi_limits *limits,
+                           const struct access_chap *chap, unsigned threads);
 /* Also checks that nothing is left of tasks and nexuses. */
 void fixture_stop(struct fixture *fixture);
 const char *fixture_address(const struct fixture *fixture);
