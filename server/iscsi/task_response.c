@@ -13,11 +13,10 @@
 enum
 {
     /* Queued output that is sent before a batch of commands is over: the initiator works on it
-     * while the rest is read. Of large reads more, as fewer calls cost less then; of what is lent
-     * still more, as it takes no place in the processor's cache. */
+     * while the rest is read. Of large reads, and of what is lent, more, as fewer calls cost less
+     * then. */
     TASK_FLUSH_BYTES = 64 * 1024,
-    TASK_FLUSH_LARGE_BYTES = 256 * 1024,
-    TASK_FLUSH_LENT_BYTES = 512 * 1024,
+    TASK_FLUSH_LARGE_BYTES = 512 * 1024,
     TASK_ROOM_OVERHEAD = WIRE_BHS_BYTES + WIRE_DIGEST_BYTES + 3 + WIRE_DIGEST_BYTES,
 };
 
@@ -161,9 +160,9 @@ static void task_send_status(struct task *task)
 
 static size_t task_flush_bytes(const struct task *task)
 {
-    if (task->session->thread->borrower == task->session->conn)
-        return TASK_FLUSH_LENT_BYTES;
-    return task->scsi.in_len >= CONN_BULK_BYTES ? TASK_FLUSH_LARGE_BYTES : TASK_FLUSH_BYTES;
+    bool is_large = task->scsi.in_len >= CONN_BULK_BYTES ||
+                    task->session->thread->borrower == task->session->conn;
+    return is_large ? TASK_FLUSH_LARGE_BYTES : TASK_FLUSH_BYTES;
 }
 
 void task_respond(struct task *task, uint8_t *room)
@@ -174,6 +173,7 @@ void task_respond(struct task *task, uint8_t *room)
     bool is_good =
         (scsi->status == SCSI_GOOD || scsi->status == SCSI_CONDITION_MET) && scsi->sense_len == 0;
     session->read_bytes += scsi->in_len;
+    session->thread->spent_units += scsi->in_len / ISCSI_UNIT_BYTES;
     if (scsi->in_len > 0 && room)
         task_send_room(task, room, is_good);
     else if (scsi->in_len > 0)
