@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lun/base/checked.h"
+#include "lun/base/invariant.h"
 #include "lun/base/lock.h"
 #include "server/net/listen.h"
 #include "server/net/workers.h"
@@ -169,14 +170,14 @@ static void test_workers(void)
     struct workers *workers;
     struct work_source sources[3];
     struct job *jobs = calloc(TEST_JOBS, sizeof(*jobs));
-    CU_ASSERT_PTR_NOT_NULL_FATAL(jobs);
-    for (unsigned i = 0; i < ARRAY_SIZE(sources); i++)
-        work_source_init(&sources[i]);
+    INVARIANT(jobs);
     lock_init(&shared.lock, LOCK_RANK_SERVER);
     condition_init(&shared.changed);
     CU_ASSERT_EQUAL_FATAL(loop_create("test", &shared.loop), 0);
     CU_ASSERT_EQUAL_FATAL(loop_start(shared.loop), 0);
     CU_ASSERT_EQUAL_FATAL(workers_create(4, &workers), 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(sources); i++)
+        work_source_init(&sources[i]);
     for (unsigned i = 0; i < TEST_JOBS; i++)
     {
         jobs[i].shared = &shared;
