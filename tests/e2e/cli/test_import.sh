@@ -10,15 +10,17 @@
 slow=
 stop_slow()
 {
-    [[ -z $slow ]] || { kill "$slow" && wait "$slow"; } 2>/dev/null
+    [[ -z $slow ]] || { kill "$slow"; wait "$slow"; } 2>/dev/null
     slow=
 }
 trap 'stop_slow; cleanup' EXIT
 
-# The source gives each block only after a while.
+# The source gives each block only after a while. A new one each time: nbdkit's delay filter may abort
+# when a client is killed that it lets wait.
 slow_start()
 {
-    rm -f "$work/slow.pid"
+    stop_slow
+    rm -f "$work/slow.pid" "$work/slow.sock"
     nbdkit --foreground --unix "$work/slow.sock" --pidfile "$work/slow.pid" --filter=delay \
         pattern size=40M rdelay=60 >/dev/null 2>&1 &
     slow=$!
@@ -28,6 +30,7 @@ slow_start()
 # importer NAME ARGUMENT...: one that is on its way, as $importer: it has the LUN open.
 importer()
 {
+    slow_start
     "$lunette" lun import "nbd+unix:///?socket=$work/slow.sock" "$@" >"$work/importer" 2>&1 &
     importer=$!
     until [[ $(opened "$1") -gt 0 && (${2:-} != --resume || -e ${3:-}) ]]; do
@@ -171,6 +174,7 @@ ok lun modify part --importing no
 json luns.0.importing false lun show part
 ok lun clone part part2
 refused 1 "it is not being imported" lun modify part --importing no
+slow_start
 refused 1 "is whole" lun import "nbd+unix:///?socket=$work/slow.sock" part --resume "$work/resume"
 rm -f "$work/resume"
 
