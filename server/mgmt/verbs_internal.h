@@ -91,7 +91,8 @@ struct verb_import
     struct store_also also; /* for lun_create() */
 };
 MUST_CHECK int verb_import_begin(struct verb_request *request, struct verb_import *import);
-/* What an earlier import left was deleted, and then the LUN could not be made: @r, returned again. */
+/* What an earlier import left was deleted, and then the LUN could not be made: @r, returned again.
+ */
 MUST_CHECK int verb_import_say_lost(struct verb_request *request, int r);
 /* Adds to the result what the importer has to know. */
 MUST_CHECK int verb_import_say(struct verb_request *request, const struct verb_import *import);
