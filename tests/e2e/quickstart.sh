@@ -84,8 +84,11 @@ says "runs as process" 1
 says "only vm-042 differs" 1
 [ "$(server_pid)" != "$first" ] || fail "the server that was killed is still named"
 
+# As it says it is to be stopped.
 last=$(server_pid)
-quick --stop
+stop_line=$(sed -n 's|^ *conf/quickstart \(--stop .*[^ ]\)  *stops it,.*|\1|p' <<<"$said")
+read -r -a words <<<"$stop_line"
+said=$("$quickstart" "${words[@]}" 2>&1) || fail "quickstart $stop_line ended with $?: $said"
 says "stopped" 1
 ! is_alive "$last" || fail "the server still runs after --stop"
 "$build/server/ctl/lunette" pool check --pool "$folder/pool.lunette" || fail "the pool is not clean"
