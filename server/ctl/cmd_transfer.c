@@ -339,8 +339,13 @@ static enum ctl_exit import_make_lun(struct import *import, const char *source)
         import_undo(import);
         return ctl_no_memory(in);
     }
+    char *uri = NULL;
+    status = transfer_export_uri(in, export, &uri);
     free(import->uri);
-    return transfer_export_uri(in, export, &import->uri);
+    import->uri = uri;
+    if (status != CTL_DONE)
+        import_undo(import);
+    return status;
 }
 
 /* All of it is there: from now on the LUN is as any other. */

@@ -64,14 +64,12 @@ static void volume_put_dry_run(const struct invocation *in, json_t *args)
 
 /* ---- create, modify, resize ---------------------------------------------------------------- */
 
-/* --space-guarantee volume|none. */
+/* --space-guarantee volume|none, as was checked when it was parsed. */
 static enum ctl_exit volume_put_guarantee(const struct invocation *in, json_t *args)
 {
     const char *guarantee = option_text(in, "space-guarantee");
     if (!guarantee)
         return CTL_DONE;
-    if (strcmp(guarantee, "volume") != 0 && strcmp(guarantee, "none") != 0)
-        return ctl_usage(in, "--space-guarantee is volume or none");
     ctl_put(args, "guarantee", json_boolean(strcmp(guarantee, "volume") == 0));
     return CTL_DONE;
 }
@@ -416,8 +414,6 @@ static enum ctl_exit volume_check_guarantee(const struct invocation *in, const c
     *is_without = option_flag(in, "no-guarantee");
     if (!guarantee)
         return CTL_DONE;
-    if (strcmp(guarantee, "volume") != 0 && strcmp(guarantee, "none") != 0)
-        return ctl_usage(in, "--space-guarantee is volume or none");
     if (strcmp(guarantee, "volume") == 0 && *is_without)
         return ctl_usage(in, "--space-guarantee volume and --no-guarantee contradict each other");
     *is_without |= strcmp(guarantee, "none") == 0;

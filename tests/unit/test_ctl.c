@@ -68,8 +68,7 @@ static const char *const without_dry_run[] = {
     /* They give names and notes, keep something longer, or let somebody see it. A key is a file of
      * a line, and replaces none. */
     "lun rename", "lun comment", "snapshot rename", "snapshot lock", "volume rename",
-    "qtree create", "qtree rename", "igroup create", "igroup add", "lun map", "iscsi chap set",
-    "key create",
+    "qtree create", "qtree rename", "igroup create", "igroup add", "iscsi chap set", "key create",
     /* They set limits, which bind from then on. */
     "quota rule create", "quota rule modify", "quota on", "quota off", "qos class create",
     "qos class modify", "qos set",

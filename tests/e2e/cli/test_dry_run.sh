@@ -118,6 +118,7 @@ would "space-reserve: no -> yes" lun modify a --space-reserve yes
 ok lun modify a --space-reserve yes --dry-run
 says "0 B are kept for it now, at least 60 MiB afterwards; "
 would "read-only: no -> yes" lun modify a --read-only yes --owner ci
+would "Would map r to igroup g as LUN 1" lun map r --igroup g
 would "Hosts of igroup g lose LUN a (number 0)" lun unmap a --igroup g
 would "It would keep the 8 MiB that 1 LUN holds now" snapshot create a@n
 would "It would keep the 0 B that 1 LUN holds now" snapshot create db@n --lock-until 1h

@@ -101,7 +101,10 @@ adapt()
     case $1 in
     "lun create") make lun delete vm1 db-log --with-snapshots ;;
     "lun clone") make lun delete vm1 vm2 --with-snapshots ;;
-    "lun delete") make snapshot delete vm1@monday ;;
+    "lun delete")
+        make snapshot delete vm1@monday
+        make lun create ci-1 1M
+        ;;
     "lun import" | "lun modify" | "volume create")
         make volume delete test-db --with-contents --delete-backing-snapshot
         make volume delete db --with-contents

@@ -186,7 +186,7 @@ cp "$work/got" "$work/a"
 holds reserved "$work/a"
 # Errors as JSON.
 run lun clone a b --range 0:0:0 --json
-same "$status" 1
+same "$status" 2
 same "$("$probe" json error.errno <<<"$err")" EINVAL
 no_moment
 

@@ -195,7 +195,7 @@ says "Cloned /vol/v/r"
 ok volume clone create -vserver svm1 -flexclone vc -type RW -parent-vserver svm1 -parent-volume v -parent-snapshot s2 -space-guarantee none -foreground true
 refused 2 "only RW" volume clone create -flexclone vd -parent-volume v -type DP
 refused 1 "its parent has no guarantee" volume clone create -flexclone vd -parent-volume v -space-guarantee volume
-refused 2 "volume or none" volume clone create -flexclone vd -parent-volume v -space-guarantee file
+refused 2 "\"file\" is none of volume|none" volume clone create -flexclone vd -parent-volume v -space-guarantee file
 ok volume modify v -space-guarantee volume
 ok volume clone create -flexclone vd -parent-volume v -space-guarantee volume -dry-run
 refused 1 "" volume show vd

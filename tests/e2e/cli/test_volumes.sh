@@ -19,7 +19,7 @@ json volumes.0.comment 'the sales database' volume show db
 refused 1 "a volume named 'db' is there already" volume create db
 refused 1 "there is no volume 'nope'" volume show nope
 refused 1 "there is no volume 'nope'; 'lunette volume create nope' makes it" lun create nope/lun1 1M
-refused 2 "--space-guarantee is volume or none" volume create x --space-guarantee some
+refused 2 "\"some\" is none of volume|none" volume create x --space-guarantee some
 ok volume resize db +56M
 json volumes.0.size_bytes 268435456 volume show db
 json size_bytes 268435456 volume resize db 1M --dry-run
