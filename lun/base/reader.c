@@ -51,7 +51,7 @@ void *writer_room(struct writer *writer, size_t len)
         writer->failed = true; /* doubling would wrap */
         return NULL;
     }
-    if (writer->capacity - writer->len < len)
+    if (!writer->bytes || writer->capacity - writer->len < len)
     {
         size_t capacity = writer->capacity ? writer->capacity : 256;
         while (capacity - writer->len < len)

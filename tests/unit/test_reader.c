@@ -112,6 +112,7 @@ static void test_writer_values(void)
 static void test_writer_grows(void)
 {
     AUTO_WRITER struct writer writer = {0};
+    CU_ASSERT_PTR_NOT_NULL(writer_room(&writer, 0)); /* NULL would say that it failed */
     realloc_calls = 0;
     for (uint32_t i = 0; i < 100000; i++)
         writer_le32(&writer, i);
