@@ -90,7 +90,8 @@ static int verb_take_over(struct verb_request *request, struct verb_import *impo
         return r;
     import->resumes = verb_bool(request, "resume");
     import->replaces = !import->resumes;
-    return import->resumes ? 0 : lun_delete(request->pool, name, false, 0, &request->why);
+    const struct lun_delete_condition condition = {.id = info.id, .keeps_snapshots = true};
+    return import->resumes ? 0 : lun_delete_if(request->pool, &condition, 0, &request->why);
 }
 
 int verb_import_begin(struct verb_request *request, struct verb_import *import)
