@@ -94,7 +94,7 @@ uint32_t coverage_possible(enum coverage_phase phase, enum coverage_fault fault)
 
 const char *coverage_phase_name(enum coverage_phase phase)
 {
-    return coverage_phases[phase];
+    return phase < ARRAY_SIZE(coverage_phases) ? coverage_phases[phase] : "no phase";
 }
 
 const char *coverage_fault_name(enum coverage_fault fault)
