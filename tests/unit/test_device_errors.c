@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -100,6 +101,29 @@ int __wrap_fdatasync(int fd)
     syncs++;
     struct fate fate = fate_next();
     return fate.error ? (int)fail(fate.error) : 0;
+}
+
+/* What was asked of the file; fstat() asks for all. */
+static unsigned asked;
+
+int __real_statx(int dir, const char *restrict path, int flags, unsigned mask,
+                 struct statx *restrict st);
+int __wrap_statx(int dir, const char *restrict path, int flags, unsigned mask,
+                 struct statx *restrict st);
+int __real_fstat(int fd, struct stat *st);
+int __wrap_fstat(int fd, struct stat *st);
+
+int __wrap_statx(int dir, const char *restrict path, int flags, unsigned mask,
+                 struct statx *restrict st)
+{
+    asked |= mask;
+    return __real_statx(dir, path, flags, mask, st);
+}
+
+int __wrap_fstat(int fd, struct stat *st)
+{
+    asked |= STATX_BASIC_STATS;
+    return __real_fstat(fd, st);
 }
 
 /* ---- the device ----------------------------------------------------------------------------- */
@@ -255,12 +279,23 @@ static void test_durable_memory(void)
     CU_ASSERT_EQUAL(syncs, 0);
 }
 
+/* Who asks for times has the kernel write the inode with each sync, too. */
+static void test_size_alone(void)
+{
+    asked = 0;
+    CU_ASSERT_EQUAL(device_write(device, written, LEN, 4096), 0);
+    CU_ASSERT_EQUAL(device_write_durable(device, written, LEN, 4096), 0);
+    CU_ASSERT_EQUAL(device_sync(device), 0);
+    CU_ASSERT_EQUAL(asked, STATX_SIZE);
+}
+
 static CU_TestInfo device_error_tests[] = {
     {"reads", test_read},
     {"writes", test_write},
     {"durable writes", test_durable},
     {"durable writes where there are none", test_durable_otherwise},
     {"syncs", test_sync},
+    {"writes ask for the size alone", test_size_alone},
     {"no memory in the kernel", test_memory},
     {"the same, of durable writes", test_durable_memory},
     CU_TEST_INFO_NULL,
